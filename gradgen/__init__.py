@@ -1,0 +1,52 @@
+"""gradgen: a symbolic-to-code gradient compiler.
+
+    import gradgen as gg
+
+Expression graphs in, readable Numba programs for values and gradients out. What differentiates and compiles is
+imported when it is first used, so that declaring a model stays quick.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from gradgen.errors import GradgenError
+from gradgen.graph.tensor import Tensor
+from gradgen.lang.array import *  # noqa: F403  # its __all__ is the list of NumPy's functions
+from gradgen.lang.array import __all__ as _array_names
+from gradgen.lang.compute import accumulate, compute, padded, where
+from gradgen.lang.declare import index, indices, input, param, size, state
+from gradgen.lang.reducers import argmax, argmin, logsumexp, max, mean, min, sum
+from gradgen.lang.scan import scan
+from gradgen.version import __version__
+
+# Imported at first use: they need SymPy, Jinja or Numba. A name, and the module it stands in ("" for a module itself).
+_LATER = {
+    "nn": "gradgen.nn",
+    "optim": "gradgen.nn.optim",
+    "grad": "gradgen.lang.transforms",
+    "vjp": "gradgen.lang.transforms",
+    "jvp": "gradgen.lang.transforms",
+    "hvp": "gradgen.lang.transforms",
+    "compile": "gradgen.network",
+    "Network": "gradgen.network",
+}
+_MODULES = ("nn", "optim")
+
+__all__ = [
+    "GradgenError", "Tensor", "__version__", "accumulate", "argmax", "argmin", "compute", "index", "indices", "input",
+    "logsumexp", "max", "mean", "min", "padded", "param", "scan", "size", "state", "sum", "where",
+    *_array_names, *_LATER,
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'gradgen' has no attribute {name!r}")
+    module = import_module(_LATER[name])
+    value = module if name in _MODULES else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -1,0 +1,1 @@
+"""From a Program to text, and from text to an imported module: the last stage."""

@@ -1,0 +1,444 @@
+"""The CPU target: statements as Numba Python.
+
+In: a `Program`. Out: the lines of its functions and classes, which the templates of `cpu/` arrange into a file.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from gradgen.emit.long_lines import fit_lines
+from gradgen.emit.scalar_library import HEADER, blocks, emitted_name, in_library
+from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter, negation
+from gradgen.emit.templates import render
+from gradgen.errors import GraphError
+from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, SizeSymbol, require_poly
+from gradgen.program.loops import (
+    HOLDERS,
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    Entry,
+    For,
+    If,
+    Kernel,
+    KernelCall,
+    Matrix,
+    Note,
+    Program,
+    Repeat,
+    Row,
+    Statement,
+    entry_holders,
+    held,
+    size_names,
+    workspace_sizes,
+)
+from gradgen.version import __version__
+
+WIDTH = 116
+DIRECT = {
+    "sqrt": "np.sqrt({})",
+    "sin": "np.sin({})",
+    "cos": "np.cos({})",
+    "floor": "np.floor({})",
+    "ceil": "np.ceil({})",
+    "sign": "np.sign({})",
+    "abs": "abs({})",
+    "pow": "np.power({}, {})",
+    "square": "np.square({})",
+}
+HOLDER_OF = {role: key for key, roles in HOLDERS.items() for role in roles}
+
+
+@dataclass(slots=True)
+class CpuPrinter:
+    """Prints statements and remembers which functions of the scalar library they call."""
+
+    used: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.scalars = ScalarPrinter(
+            self.function, self.access, self.literal, lambda text, dtype: f"np.{dtype}({text})"
+        )
+
+    scalars: ScalarPrinter = field(init=False)
+    holders: dict[str, str] = field(default_factory=dict)
+    rows: dict[Buffer, tuple[Buffer, int]] = field(default_factory=dict)
+
+    # ------------------------------------------------------------ expressions
+
+    @staticmethod
+    def cast(text: str, dtype: str) -> str:
+        return f"np.{dtype}({text})"
+
+    @staticmethod
+    def literal(value: float, dtype: str) -> str:
+        """A constant of exactly this dtype; a bare 0.5 would make Numba compute in float64."""
+        if value != value:
+            return f"np.{dtype}(np.nan)"
+        if value in (float("inf"), float("-inf")):
+            return f"np.{dtype}({'-' if value < 0 else ''}np.inf)"
+        return f"np.{dtype}({value!r})"
+
+    def function(self, name: str, dtype: str, arguments: list[str]) -> str:
+        if dtype in FLOATS and in_library(name, dtype):
+            self.used.add((name, dtype))
+            return f"{emitted_name(name, dtype)}({', '.join(arguments)})"
+        if name in ("maximum", "minimum"):
+            return f"{name[:3]}({', '.join(arguments)})"
+        if name in DIRECT:
+            return DIRECT[name].format(*arguments)
+        if name == "isnan":
+            return f"np.isnan({arguments[0]})"
+        if name == "relu":
+            return f"max({arguments[0]}, 0)"
+        raise GraphError(f"the CPU target has no text for the scalar function {name}")
+
+    def access(self, x: Load, scalars: ScalarPrinter) -> str:
+        return self.element(x.tensor, x.subscripts)
+
+    def element(self, buffer: Buffer, subscripts: Sequence[Poly]) -> str:
+        if buffer.by_value:
+            return buffer.name
+        return f"{buffer.name}[{', '.join(self.scalars.poly(s) for s in subscripts) or '()'}]"
+
+    def size(self, x: Scalar) -> str:
+        return self.scalars.text(x)
+
+    # ------------------------------------------------------------ statements
+
+    def lines(self, body: Iterable[Statement], indent: int = 0) -> list[str]:
+        pad = "    " * indent
+        found: list[str] = []
+        for statement in body:
+            match statement:
+                case Note():
+                    found += [f"{pad}# {line}" for line in wrap(statement.text, WIDTH - len(pad) - 2)]
+                case For():
+                    inner = self.lines(statement.body, indent + 1)
+                    found.append(f"{pad}for {self.loop_variable(statement, inner)} in {self.range(statement)}:")
+                    found += inner
+                case If():
+                    found.append(f"{pad}if {self.scalars.text(statement.condition)}:")
+                    found += self.lines(statement.then, indent + 1)
+                    if statement.otherwise:
+                        found.append(f"{pad}else:")
+                        found += self.lines(statement.otherwise, indent + 1)
+                case Assign():
+                    dtype = statement.buffer.dtype
+                    value = self.scalars.text(statement.value, dtype)
+                    if dtype == "bool" and value == "0":
+                        value = "False"
+                    found.append(f"{pad}{self.element(statement.buffer, statement.subscripts)} = {value}")
+                case Accumulate():
+                    found.append(pad + self.accumulate(statement))
+                case Dot():
+                    found += [pad + line for line in self.dot(statement, len(pad))]
+        return found
+
+    @staticmethod
+    def loop_variable(loop: For, body: Sequence[str]) -> str:
+        """The letter of a loop, or `_` where its body does not read it."""
+        return loop.letter if not body or any(loop.letter in _WORD.findall(line) for line in body) else "_"
+
+    def width(self, statement: Statement, indent: int) -> int:
+        """The letters in the longest line of a statement, not counting its body."""
+        match statement:
+            case For():
+                statement = replace(statement, body=())
+            case If():
+                statement = If(statement.condition, ())
+        return max(len(line) for line in self.lines([statement], indent))
+
+    def range(self, loop: For) -> str:
+        start, stop = self.size(loop.start), self.size(loop.stop)
+        if loop.stride != 1:
+            return f"range({start}, {stop}, {loop.stride})"
+        return f"range({stop})" if start == "0" else f"range({start}, {stop})"
+
+    def accumulate(self, statement: Accumulate) -> str:
+        target = self.element(statement.buffer, statement.subscripts)
+        value = self.scalars.text(statement.value, statement.buffer.dtype)
+        if statement.operation == "sum":
+            negated = negation(statement.value)
+            if negated is not None:
+                return f"{target} -= {self.scalars.text(negated, statement.buffer.dtype)}"
+            product = self.scalars.text(statement.value, statement.buffer.dtype, PRODUCT)
+            if product.startswith("-"):
+                return f"{target} -= {product[1:]}"
+            return f"{target} += {value}"
+        name = {"max": "maximum", "min": "minimum"}[statement.operation]
+        return f"{target} = {self.function(name, statement.buffer.dtype, [target, value])}"
+
+    def dot(self, statement: Dot, indent: int) -> list[str]:
+        left, right, out = (self.matrix(m) for m in (statement.left, statement.right, statement.out))
+        if statement.scratch is None:
+            return fill("np.dot(", [left, right, out], indent)
+        term = statement.scratch.name
+        rows, columns = self.size(statement.out.rows), self.size(statement.out.columns)
+        total = f"{statement.out.buffer.name}_matrix" if out != statement.out.buffer.name else out
+        found = fill("np.dot(", [left, right, term], indent)
+        if total != out:
+            found.append(f"{total} = {out}")
+        return [
+            *found,
+            f"for row in range({rows}):",
+            f"    for column in range({columns}):",
+            f"        {total}[row, column] += {term}[row, column]",
+        ]
+
+    def matrix(self, m: Matrix) -> str:
+        text = m.buffer.name
+        subscripts = [self.scalars.poly(s) for s in m.fixed]
+        rest = m.buffer.shape[len(m.fixed) :]
+        if m.window is not None:
+            start, count = m.window
+            first = "" if start.constant == 0 else self.scalars.poly(start)
+            subscripts.append(f"{first}:{self.scalars.poly(require_poly(start + count))}")
+            rest = (count, *rest[1:])
+        if subscripts:
+            text += f"[{', '.join(subscripts)}]"
+        rows, columns = (m.columns, m.rows) if m.transposed else (m.rows, m.columns)
+        if len(rest) != 2 or rest[0] is not rows:
+            text += f".reshape(({self.size(rows)}, {self.size(columns)}))"
+        return f"{text}.T" if m.transposed else text
+
+    # ------------------------------------------------------------ functions
+
+    def kernel(self, kernel: Kernel) -> dict[str, object]:
+        passed = [s for s in kernel.sizes if s not in size_sources(kernel.sizes, kernel.parameters)]
+        taken = {b.name for b in kernel.parameters} | set(kernel.sizes)
+        lines = self.lines(fit_lines(kernel.body, self.width, taken, indent=1))
+        if kernel.returns:
+            lines.append(f"return {', '.join(b.name for b in kernel.returns)}")
+        words = {word for line in lines if not line.lstrip().startswith("#") for word in _WORD.findall(line)}
+        sources = size_sources(kernel.sizes, kernel.parameters).items()
+        lines = [*[f"{s} = {source}" for s, source in sources if s in words], *lines]
+        if all(line.lstrip().startswith("#") for line in lines):
+            lines.append("pass")
+        return {
+            "name": kernel.name,
+            "signature": signature(kernel.name, [*(b.name for b in kernel.parameters), *passed]),
+            "lines": lines,
+        }
+
+    def holder(self, b: Buffer) -> str:
+        """How an entry point names a buffer: `p.X1`, `w.h1`, or the bare name of an argument or a local."""
+        if b.alias_of is not None or b.by_value or b.role not in HOLDER_OF:
+            return b.name
+        if b in self.rows:
+            stack, at = self.rows[b]
+            return f"{self.holder(stack)}[{at}]"
+        return f"{self.holders[HOLDER_OF[b.role]]}.{b.name}"
+
+    def argument(self, x: Buffer | Row) -> str:
+        """An argument of a call; a row of a stack is named by the repetition."""
+        if isinstance(x, Buffer):
+            return self.holder(x)
+        step = x.letter if abs(x.stride) == 1 else f"{abs(x.stride)} * {x.letter}"
+        if x.stride < 0:
+            return f"{self.holder(x.stack.buffer)}[{x.start} - {step}]"
+        return f"{self.holder(x.stack.buffer)}[{step}{f' + {x.start}' if x.start else ''}]"
+
+    def call(self, call: KernelCall, kernel: Kernel) -> list[str]:
+        passed = [s for s in call.sizes if s not in size_sources(call.sizes, call.arguments)]
+        arguments = [*(self.argument(b) for b in call.arguments), *passed]
+        results = ", ".join(b.name for b in call.results)
+        opening = f"{results} = {call.kernel}(" if results else f"{call.kernel}("
+        return fill(opening, arguments)
+
+
+def size_sources(sizes: Sequence[str], arrays: Sequence[Buffer | Row]) -> dict[str, str]:
+    """For each size the text that reads it off an array; sizes that no axis is are passed as arguments."""
+    found: dict[str, str] = {}
+    for name in sizes:
+        for b in arrays:
+            axes = [k for k, extent in enumerate(b.shape) if _is_symbol(extent, name)]
+            if axes and name not in found:
+                found[name] = f"{b.name}.shape[{axes[0]}]"
+    return found
+
+
+def _is_symbol(extent: Poly, name: str) -> bool:
+    atoms = extent.atoms
+    return (
+        len(extent.terms) == 1
+        and len(atoms) == 1
+        and isinstance(atoms[0], SizeSymbol)
+        and (atoms[0].name == name and extent.terms[0][1] == 1 and len(extent.terms[0][0]) == 1)
+    )
+
+
+def signature(name: str, parameters: Sequence[str]) -> list[str]:
+    """`def name(a, b):` on one line, or in ruff's layout over several."""
+    line = f"def {name}({', '.join(parameters)}):"
+    if len(line) <= 120:
+        return [line]
+    middle = f"    {', '.join(parameters)}"
+    return (
+        [f"def {name}(", middle, "):"]
+        if len(middle) <= 120
+        else [f"def {name}(", *[f"    {p}," for p in parameters], "):"]
+    )
+
+
+def fill(opening: str, arguments: Sequence[str], indent: int = 0) -> list[str]:
+    """A call on one line, or in ruff's layout over several."""
+    line = f"{opening}{', '.join(arguments)})"
+    if indent + len(line) <= WIDTH:
+        return [line]
+    middle = f"    {', '.join(arguments)}"
+    return (
+        [opening, middle, ")"] if indent + len(middle) <= WIDTH else [opening, *[f"    {a}," for a in arguments], ")"]
+    )
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Comment lines no longer than `width`, broken at spaces."""
+    lines, current = [], ""
+    for word in text.split(" "):
+        if current and len(current) + 1 + len(word) > width:
+            lines.append(current)
+            current = "    " + word
+        else:
+            current = f"{current} {word}" if current else word
+    return [*lines, current]
+
+
+# ---------------------------------------------------------------- equal kernels
+
+
+def unify(printed: Sequence[tuple[Kernel, dict[str, object]]]) -> dict[str, str]:
+    """The name of the first kernel with the same text, for every kernel whose text is that of an earlier one."""
+    first: dict[str, str] = {}
+    same: dict[str, str] = {}
+    for kernel, text in printed:
+        key = canonical([*text["signature"], *text["lines"]], kernel.name)  # type: ignore[misc]  # lists of lines
+        same[kernel.name] = first.setdefault(key, kernel.name)
+    return same
+
+
+_WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
+_KEPT = frozenset({"np", "for", "in", "range", "if", "else", "def", "return", "and", "or", "not", "abs", "min", "max"})
+
+
+def canonical(lines: Sequence[str], own_name: str) -> str:
+    """A function's text with its names numbered in the order of their appearance, comments left out."""
+    order: dict[str, str] = {own_name: "kernel"}
+
+    def number(match: re.Match[str]) -> str:
+        word = match.group()
+        return word if word in _KEPT or word.endswith(("_f32", "_f64")) else order.setdefault(word, f"v{len(order)}")
+
+    return "\n".join(_WORD.sub(number, line) for line in lines if not line.lstrip().startswith("#"))
+
+
+# ---------------------------------------------------------------- the module
+
+
+def render_module(program: Program) -> str:
+    """The text of the module that holds a program."""
+    printer = CpuPrinter()
+    printer.rows = {b: (stack.buffer, at) for stack in program.stacks for at, b in enumerate(stack.members)}
+    printed = [(kernel, printer.kernel(kernel)) for kernel in program.kernels]
+    same = unify(printed)
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    entries = [_entry(printer, program, entry, kernels, same) for entry in program.entries]
+    classes = [_class(key, program, printer) for key in HOLDERS if held(program, key)]
+    return render(
+        "cpu/module.py.j2",
+        version=__version__,
+        program=program.name,
+        header=[line for text in program.formulas for line in wrap(text, WIDTH)],
+        scalar_header=HEADER.rstrip() if printer.used else "",
+        scalar_blocks=[block.rstrip("\n") for block in blocks(printer.used)],
+        classes=classes,
+        workspace=_workspace(program, printer),
+        kernels=[text for kernel, text in printed if same[kernel.name] == kernel.name],
+        entries=entries,
+    )
+
+
+CLASS_NAMES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": "Gradients"}
+
+
+def _class(key: str, program: Program, printer: CpuPrinter) -> dict[str, object]:
+    fields = []
+    stacked = {stack.buffer: stack.members for stack in program.stacks}
+    for b in held(program, key):
+        names = f": {stacked[b][0].name} .. {stacked[b][-1].name}" if b in stacked else ""
+        shape = ", ".join(printer.size(extent) for extent in b.shape) + ("," if len(b.shape) == 1 else "")
+        fields.append(
+            f"{b.name}: np.ndarray  # {b.dtype} ({shape}){names}"
+            + ("  saved for backward" if b.role == "saved" else "")
+        )
+    return {"name": CLASS_NAMES[key], "fields": fields}
+
+
+def _workspace(program: Program, printer: CpuPrinter) -> dict[str, object]:
+    allocations = []
+    for b in held(program, "w"):
+        shape = ", ".join(printer.size(extent) for extent in b.shape) + ("," if len(b.shape) == 1 else "")
+        allocations.append(f"np.empty(({shape}), np.{'bool_' if b.dtype == 'bool' else b.dtype}),")
+    return {"sizes": workspace_sizes(program), "allocations": allocations}
+
+
+def _entry(
+    printer: CpuPrinter, program: Program, entry: Entry, kernels: dict[str, Kernel], same: dict[str, str]
+) -> dict[str, object]:
+    used = {b for call in entry.kernel_calls for b in call.buffers} | set(entry.returns)
+    plain = [b for b in entry.parameters if b.role in ("input", "cotangent") and b.alias_of is None]
+    parameters = [b.name for b in plain]
+    roots = used | {b.alias_of for b in used if b.alias_of is not None}
+    bare = {*parameters, *(b.name for b in used if b.by_value or b.alias_of is not None)}
+    printer.holders = {
+        key: key if key not in bare else f"{key}_" for key in HOLDERS
+    }  # `g` is the user's if an input is
+    parameters += [printer.holders[key] for key in entry_holders(program, entry)]
+    sizes = sorted({s for call in entry.kernel_calls for s in call.sizes})
+    needed = {s for call in entry.kernel_calls for s in call.sizes if s not in size_sources(call.sizes, call.arguments)}
+    needed |= {s for b in used if b.alias_of is not None for extent in b.shape for s in size_names(extent)}
+    lines: list[str] = []
+    arrays = [b for b in sorted(roots, key=lambda b: b.name) if not b.by_value and b.alias_of is None]
+    for s in sizes:
+        if s in needed:
+            source = size_sources([s], arrays)
+            if s not in source:
+                raise GraphError(f"the size {s} is no axis of an argument of {entry.name}")
+            owner = next(b for b in arrays if source[s].startswith(f"{b.name}.shape"))
+            lines.append(f"{s} = {source[s].replace(owner.name, printer.holder(owner), 1)}")
+    made: set[Buffer] = set()
+    for statement in entry.calls:
+        inner = statement.calls if isinstance(statement, Repeat) else (statement,)
+        for b in dict.fromkeys(b for call in inner for b in call.buffers):
+            if b.alias_of is not None and b not in made:
+                made.add(b)
+                shape = ", ".join(printer.size(extent) for extent in b.shape) + ("," if len(b.shape) == 1 else "")
+                lines.append(f"{b.name} = {printer.holder(b.alias_of)}.reshape(({shape}))")
+        if isinstance(statement, Repeat):
+            lines.append(f"for {statement.letter} in range({statement.count}):")
+        for call in inner:
+            pad = "    " if isinstance(statement, Repeat) else ""
+            named = KernelCall(same[call.kernel], call.arguments, call.sizes, call.results)
+            lines += [pad + line for line in printer.call(named, kernels[call.kernel])]
+    if entry.returns:
+        lines.append(f"return {', '.join(b.name for b in entry.returns)}")
+    return {
+        "name": entry.name,
+        "signature": signature(entry.name, parameters),
+        "parameters": parameters,
+        "doc": _entry_doc(entry, plain, printer),
+        "lines": lines or ["pass"],
+    }
+
+
+def _entry_doc(entry: Entry, plain: Sequence[Buffer], printer: CpuPrinter) -> list[str]:
+    shapes = []
+    for b in plain:
+        shape = ", ".join(printer.size(extent) for extent in b.shape) + ("," if len(b.shape) == 1 else "")
+        shapes.append(f"{b.name} ({shape})" if b.shape else b.name)
+    arrow = ["->"] if entry.returns else []
+    text = " ".join([", ".join(shapes), *arrow, ", ".join(b.name for b in entry.returns)]).strip()
+    return [line.strip() for line in wrap(text or entry.name, WIDTH - 6)]

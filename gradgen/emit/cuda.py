@@ -1,0 +1,270 @@
+"""The CUDA target: loops whose iterations own what they write, as kernels with one thread per iteration.
+
+In: a `Program` and the names of some of its kernels. Out: the text of a module of `@cuda.jit` kernels, arranged by the
+templates of `cuda/`. Memory and launches are the caller's: there is no driver yet, and `gg.compile` does not offer it.
+The simulator has run these kernels and the assembler has taken them for sm_90; no GPU has run them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradgen.emit.cpu import CpuPrinter, signature, size_sources
+from gradgen.emit.templates import render
+from gradgen.errors import GraphError
+from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, load, require_poly, rewrite, walk
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    For,
+    If,
+    Kernel,
+    Note,
+    Program,
+    Statement,
+    expressions,
+    letter,
+    reads,
+    size_names,
+    statements,
+    writes,
+)
+from gradgen.program.verify import private, unowned, verify_program
+from gradgen.version import __version__
+
+LOCAL_BYTES = 1024  # of a thread's own arrays; what is larger becomes a workspace with a row for every iteration
+BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1}
+MATH = {
+    **{name: f"math.{name}({{}})" for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "erf")},
+    "isnan": "math.isnan({})",
+    "pow": "math.pow({}, {})",
+    "abs": "abs({})",
+    "square": "({0} * {0})",
+}
+RECIPROCAL = {"rsqrt": "math.sqrt({})", "reciprocal": "({})"}
+DEVICE = ("logsigmoid", "maximum", "minimum", "relu", "sigmoid", "sign", "softplus")  # templates/cuda/scalar
+SUFFIX = {"float32": "f32", "float64": "f64"}
+
+
+@dataclass(frozen=True, slots=True)
+class CudaKernel:
+    """One launch: what every thread computes beforehand, the loop that the threads share, and its arrays and sizes.
+
+    `own` are the arrays of a thread. A parameter that the program's workspace has without its first axis has one row
+    for every iteration.
+    """
+
+    name: str
+    notes: tuple[str, ...]
+    before: tuple[Assign, ...]
+    loop: For
+    own: tuple[Buffer, ...]
+    parameters: tuple[Buffer, ...]
+    sizes: tuple[str, ...]
+
+
+def cuda_kernels(program: Program, names: Sequence[str]) -> list[CudaKernel]:
+    """The launches, in order, that do what these kernels of a program do: one for each of their outermost loops.
+
+    Raises:
+        GraphError: an iteration would write what it does not own, or the kernel is more than such loops.
+    """
+    verify_program(program)
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    for name in names:
+        if name not in kernels:
+            raise GraphError(f"{program.name} has no kernel {name}; it has {', '.join(kernels)}")
+    return [launch for name in names for launch in _launches(kernels[name])]
+
+
+def render_cuda_module(program: Program, names: Sequence[str]) -> str:
+    """The text of a module with the CUDA kernels of some of a program's kernels.
+
+    Raises:
+        GraphError: see `cuda_kernels`.
+    """
+    printer = CudaPrinter()
+    kernels = [printer.launch(kernel) for kernel in cuda_kernels(program, names)]
+    functions = [
+        render(f"cuda/scalar/{name}.py.j2", dtype=dtype, suffix=SUFFIX[dtype]).rstrip("\n")
+        for name, dtype in sorted(printer.used)
+    ]
+    text = "\n".join(line for kernel in kernels for line in kernel["lines"])  # type: ignore[attr-defined]  # lines
+    uses_math = "math." in text or any("math." in function for function in functions)
+    uses_numpy = "np." in text or any("np." in function for function in functions)
+    return render(
+        "cuda/kernel.py.j2",
+        version=__version__,
+        header=list(program.formulas),
+        imports=["import math"] if uses_math else [],
+        packages=["import numpy as np"] if uses_numpy else [],
+        functions=functions,
+        kernels=kernels,
+    )
+
+
+# ---------------------------------------------------------------- launches
+
+
+def _launches(kernel: Kernel) -> list[CudaKernel]:
+    if kernel.returns:
+        raise GraphError(f"{kernel.name} returns {kernel.returns[0].name}: CUDA kernels return nothing")
+    loops = [s for s in kernel.body if isinstance(s, For)]
+    notes: list[str] = []
+    before: list[Assign] = []
+    found: list[CudaKernel] = []
+    for statement in kernel.body:
+        match statement:
+            case Note():
+                notes.append(statement.text)
+            case Assign() if statement.buffer.by_value:
+                before.append(statement)
+            case For():
+                name = kernel.name if len(loops) == 1 else f"{kernel.name}_{len(found) + 1}"
+                found.append(_launch(kernel, name, tuple(notes), before, statement))
+                notes = []
+            case _:
+                raise GraphError(f"{kernel.name} is more than loops: no CUDA kernel for {type(statement).__name__} yet")
+    return found
+
+
+def _launch(kernel: Kernel, name: str, notes: tuple[str, ...], before: Sequence[Assign], loop: For) -> CudaKernel:
+    _require_owner(kernel, loop)
+    own: list[Buffer] = []
+    replaced: dict[Buffer, tuple[Buffer, tuple[Poly, ...]]] = {}  # by another buffer with subscripts in front
+    used = 0
+    for b in private(loop):
+        if not b.shape:
+            continue
+        count = _count(b)
+        if count == 1:
+            replaced[b] = Buffer(b.name, (), b.dtype, "local", None), ()
+        elif count is not None and used + count * BYTES[b.dtype] <= LOCAL_BYTES:
+            used += count * BYTES[b.dtype]
+            own.append(b)
+        else:
+            rows = Buffer(b.name, (require_poly(loop.stop), *b.shape), b.dtype, "work", None)
+            replaced[b] = rows, (letter(loop.letter),)
+    (body,) = _moved((loop,), replaced)
+    assert isinstance(body, For)
+    needed: list[Assign] = []
+    inside: list[Statement] = [body]
+    for assign in reversed(before):
+        if assign.buffer in {b for s in inside for b in reads(s)}:
+            if any(b in {w for s in kernel.body for w in writes(s)} and not b.by_value for b in reads(assign)):
+                raise GraphError(f"{kernel.name} reads between its loops what they write: {assign.buffer.name}")
+            needed.insert(0, assign)
+            inside.insert(0, assign)
+    kept = [b for b in kernel.parameters if b in {x for s in inside for x in reads(s) | writes(s)} and b not in own]
+    rows_of = [b for b, _ in replaced.values() if b.shape]
+    sizes = {s for x in statements(inside) for e in expressions(x) for p in walk(e) if isinstance(p, Poly)
+             for s in size_names(p)}  # fmt: skip
+    return CudaKernel(name, notes, tuple(needed), body, tuple(own), (*kept, *rows_of), tuple(sorted(sizes)))
+
+
+def _require_owner(kernel: Kernel, loop: For) -> None:
+    if loop.kind == "serial":
+        raise GraphError(f"{kernel.name}: the steps of {loop.letter} follow each other, threads do not")
+    wrong = unowned(loop)
+    if wrong or loop.kind != "parallel":
+        shared = sorted({s.buffer.name for s in statements(loop.body) if isinstance(s, Accumulate)})
+        raise GraphError(
+            f"{kernel.name}: the loop over {loop.letter} sums into {', '.join(shared)}, which its iterations share; "
+            "on a GPU they would overwrite each other. Only loops that own what they write become CUDA kernels yet."
+            if not wrong or loop.kind == "reduce"
+            else f"{kernel.name}: {wrong[0]}"
+        )
+    for statement in statements(loop.body):
+        if isinstance(statement, Dot):
+            raise GraphError(f"{kernel.name} multiplies matrices: there is no CUDA text for products yet")
+    if loop.stride != 1 or not isinstance(loop.stop, Poly) or not isinstance(loop.start, Poly):
+        raise GraphError(f"{kernel.name}: the loop over {loop.letter} is not a plain range")
+
+
+def _count(b: Buffer) -> int | None:
+    """How many elements an array has, where that is a known number."""
+    total = 1
+    for extent in b.shape:
+        if extent.constant is None:
+            return None
+        total *= extent.constant
+    return total
+
+
+def _moved(body: Sequence[Statement], replaced: dict[Buffer, tuple[Buffer, tuple[Poly, ...]]]) -> tuple[Statement, ...]:
+    """The statements with other buffers in the place of some."""
+
+    def place(b: Buffer, subscripts: tuple[Poly, ...]) -> tuple[Buffer, tuple[Poly, ...]]:
+        new, front = replaced.get(b, (b, ()))
+        subscripts = tuple(require_poly(value(s)) for s in subscripts)
+        return (new, (*front, *subscripts)) if new.shape or b not in replaced else (new, ())
+
+    def change(x: Scalar) -> Scalar | None:
+        return load(*place(x.tensor, x.subscripts)) if isinstance(x, Load) and x.tensor in replaced else None
+
+    def value(x: Scalar) -> Scalar:
+        return rewrite(x, change, lambda atom: None)
+
+    found: list[Statement] = []
+    for statement in body:
+        match statement:
+            case For():
+                inner = _moved(statement.body, replaced)
+                start, stop = value(statement.start), value(statement.stop)
+                found.append(For(statement.letter, start, stop, statement.kind, inner, statement.stride))
+            case If():
+                then, otherwise = _moved(statement.then, replaced), _moved(statement.otherwise, replaced)
+                found.append(If(value(statement.condition), then, otherwise))
+            case Assign():
+                found.append(Assign(*place(statement.buffer, statement.subscripts), value(statement.value)))
+            case Accumulate():
+                buffer, subscripts = place(statement.buffer, statement.subscripts)
+                found.append(Accumulate(buffer, subscripts, statement.operation, value(statement.value)))
+            case _:
+                found.append(statement)
+    return tuple(found)
+
+
+# ---------------------------------------------------------------- text
+
+
+@dataclass(slots=True)
+class CudaPrinter(CpuPrinter):
+    """The statements of the CPU, with `math` for `numpy` and an outermost loop that the threads share."""
+
+    shared: For | None = None
+
+    def function(self, name: str, dtype: str, arguments: list[str]) -> str:
+        if dtype in FLOATS and name in DEVICE:
+            self.used.add((name, dtype))
+            return f"{name}_{SUFFIX[dtype]}({', '.join(arguments)})"
+        if name in ("maximum", "minimum"):
+            return f"{name[:3]}({', '.join(arguments)})"
+        if name == "relu":
+            return f"max({arguments[0]}, 0)"
+        if name in RECIPROCAL:
+            return f"({self.literal(1.0, dtype)} / {RECIPROCAL[name].format(*arguments)})"
+        if name in MATH:
+            return MATH[name].format(*[f"({a})" if name == "square" else a for a in arguments])
+        raise GraphError(f"the CUDA target has no text for the scalar function {name}")
+
+    def range(self, loop: For) -> str:
+        if loop is not self.shared:
+            return CpuPrinter.range(self, loop)
+        start = self.size(loop.start)
+        first = "cuda.grid(1)" if start == "0" else f"{start} + cuda.grid(1)"
+        return f"range({first}, {self.size(loop.stop)}, cuda.gridsize(1))"
+
+    def launch(self, kernel: CudaKernel) -> dict[str, object]:
+        self.shared = kernel.loop
+        sources = size_sources(kernel.sizes, kernel.parameters)
+        lines = [f"{size} = {source}" for size, source in sources.items()]
+        for b in kernel.own:
+            shape = ", ".join(self.size(extent) for extent in b.shape) + ("," if len(b.shape) == 1 else "")
+            lines.append(f"{b.name} = cuda.local.array(({shape}), np.{'bool_' if b.dtype == 'bool' else b.dtype})")
+        lines += self.lines([*(Note(text) for text in kernel.notes), *kernel.before, kernel.loop])
+        names = [b.name for b in kernel.parameters] + [s for s in kernel.sizes if s not in sources]
+        extent = self.size(require_poly(require_poly(kernel.loop.stop) - require_poly(kernel.loop.start)))
+        rows = f"One thread for each {kernel.loop.letter} of {extent}; any grid is right."
+        return {"signature": signature(kernel.name, names), "doc": rows, "lines": lines}

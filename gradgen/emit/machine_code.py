@@ -1,0 +1,78 @@
+"""Numba's cache on disk, made safe: its functions enter as imported, and load only what was stored whole.
+
+Numba keeps an index and numbered data files per function. A truncated one raises in the user's call (`EOFError`,
+`UnpicklingError`), damaged machine code is executed, and two processes that compile two signatures at once may both
+choose number 1, so that one signature later loads the other's code. Here every signature has a file of its own, named
+by its key and sealed with its digest: nothing to update, nothing to race for, and what is damaged is compiled again.
+`module.py` calls `protect` on each module it imports.
+"""
+
+import pickle
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gradgen.emit.store import digest, read_sealed, write_sealed
+from gradgen.errors import CacheWarning
+
+__all__ = ["SealedFiles", "protect"]
+
+
+def protect(module: ModuleType) -> None:
+    """Give every function that the module compiles with `cache=True` sealed files, on the CPU and on CUDA alike."""
+    for function in vars(module).values():
+        cache = getattr(function, "_cache", None)
+        if cache is None or not hasattr(cache, "_cache_file"):
+            continue  # not a Numba function, or not a cached one
+        if getattr(function.py_func, "__module__", None) != module.__name__:
+            continue  # a user's function, imported from elsewhere
+        cache._cache_file = SealedFiles(cache._cache_file)
+        cache.load_overload = partial(_load, cache.load_overload)
+        cache.save_overload = partial(_save, cache.save_overload)
+
+
+class SealedFiles:
+    """One sealed file per signature. Stands where Numba has its `IndexDataCacheFile` (load, save, flush)."""
+
+    def __init__(self, numba_file: Any) -> None:
+        self._serialize: Callable[[object], bytes] = numba_file._dump
+        self._folder = Path(numba_file._cache_path)
+        self._function = str(numba_file._index_name).removesuffix(".nbi")
+        self._source = f"{numba_file._version} {numba_file._source_stamp!r}"
+
+    def _path(self, key: object) -> Path:
+        return self._folder / f"{self._function}.{digest(f'{self._source} {key!r}'.encode())[:16]}.nbs"
+
+    def load(self, key: object) -> Any:
+        """What was saved under the key, or None."""
+        data = read_sealed(self._path(key))
+        if data is None:
+            return None
+        stored_key, overload = pickle.loads(data)
+        return overload if stored_key == key else None
+
+    def save(self, key: object, overload: object) -> None:
+        """Save under the key. Not durable: after a loss of power the seal does not fit, and it is compiled again."""
+        write_sealed(self._path(key), self._serialize((key, overload)), durable=False)
+
+    def flush(self) -> None:
+        """Forget every signature of the function."""
+        for path in self._folder.glob(f"{self._function}.*.nbs"):
+            path.unlink(missing_ok=True)
+
+
+def _load(load: Callable[[Any, Any], Any], signature: Any, target: Any) -> Any:
+    try:
+        return load(signature, target)
+    except Exception:  # stored whole, yet not loadable: by another version of something; compile instead
+        return None
+
+
+def _save(save: Callable[[Any, Any], None], signature: Any, overload: Any) -> None:
+    try:
+        save(signature, overload)
+    except OSError as error:
+        warnings.warn(f"machine code was not kept for the next process: {error}.", CacheWarning, stacklevel=2)

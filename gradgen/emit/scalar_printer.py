@@ -1,0 +1,299 @@
+"""Scalar expressions as Python text: typed constants, as few parentheses as precedence allows.
+
+In: expressions over buffers and loop variables, and a target's table of functions. Out: text, and which library
+functions it calls.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gradgen.graph.scalar import (
+    FLOATS,
+    Call,
+    Const,
+    FloorDiv,
+    Letter,
+    Load,
+    Monomial,
+    Poly,
+    Scalar,
+    SizeSymbol,
+    atom_poly,
+    integer,
+    promote,
+    require_poly,
+)
+
+ATOM, UNARY, PRODUCT, SUM, COMPARISON, NOT, AND, OR, CHOICE = 100, 30, 20, 10, 5, 4, 3, 2, 1
+INFIX = {"add", "sub", "mul", "div", "floordiv", "mod", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"}
+
+
+@dataclass(slots=True)
+class ScalarPrinter:
+    """`functions` writes a call: its name, the dtype it works in, its printed arguments. `access` writes an access."""
+
+    functions: Callable[[str, str, list[str]], str]
+    access: Callable[[Load, "ScalarPrinter"], str]
+    literal: Callable[[float, str], str]
+    cast: Callable[[str, str], str]
+
+    def text(self, x: Scalar, dtype: str | None = None, above: int = 0) -> str:
+        """The expression, as a value of `dtype` if one is wanted, in parentheses if it binds weaker than `above`."""
+        text, strength = self._text(x, dtype)
+        return f"({text})" if strength < above else text
+
+    def _text(self, x: Scalar, dtype: str | None) -> tuple[str, int]:
+        match x:
+            case Const():
+                return self._constant(x, dtype)
+            case Poly():
+                if dtype in FLOATS:
+                    value = x.constant
+                    return (
+                        (self.literal(float(value), dtype), ATOM)
+                        if value is not None
+                        else (self.cast(self.poly(x), dtype), ATOM)
+                    )
+                return self._poly(x)
+            case Load():
+                text = self.access(x, self)
+                return (self.cast(text, dtype), ATOM) if dtype in FLOATS and x.dtype != dtype else (text, ATOM)
+            case Call():
+                return self._call(x, dtype)
+        raise AssertionError(f"{type(x).__name__} in a program")
+
+    def _constant(self, x: Const, dtype: str | None) -> tuple[str, int]:
+        if dtype in FLOATS:
+            return self.literal(float(x.value), dtype or ""), ATOM
+        if x.dtype == "pyfloat" and dtype is None:
+            return repr(x.value), ATOM
+        text = repr(x.value)
+        return text, UNARY if text.startswith("-") else ATOM
+
+    def _call(self, x: Call, dtype: str | None) -> tuple[str, int]:
+        name = x.function.name
+        work = self._working_dtype(x, dtype)
+        if x.dtype == "bool" and (printed := self._condition(x)) is not None:
+            text, level = printed
+        elif name in ("add", "sub") and (opposite := negation(x.arguments[1])) is not None:
+            sign = "-" if name == "add" else "+"
+            text, level = f"{self.text(x.arguments[0], work, SUM)} {sign} {self.text(opposite, work, SUM + 1)}", SUM
+        elif name in INFIX:
+            strength = x.function.precedence
+            left = self.text(x.arguments[0], work, strength if strength != COMPARISON else strength + 1)
+            right = self.text(x.arguments[1], work, strength + 1)
+            text, level = f"{left} {x.function.symbol} {right}", strength
+        elif name == "neg":
+            text, level = f"-{self.text(x.arguments[0], work, UNARY)}", UNARY
+        elif name == "reciprocal":
+            text, level = f"{self._one(work)} / {self.text(x.arguments[0], work, PRODUCT + 1)}", PRODUCT
+        elif name == "rsqrt":
+            text = f"{self._one(work)} / {self.functions('sqrt', work, [self.text(x.arguments[0], work)])}"
+            level = PRODUCT
+        elif name == "not":
+            text, level = f"not {self.text(x.arguments[0], None, NOT)}", NOT
+        elif name == "where":
+            condition, yes, no = x.arguments
+            text = f"{self.text(yes, work, OR)} if {self.text(condition, None, OR)} else {self.text(no, work, CHOICE)}"
+            level = CHOICE
+        elif name == "stop_gradient":
+            return self._text(x.arguments[0], work)
+        elif name in ("float32", "float64", "int64"):
+            source = x.arguments[0]
+            if isinstance(source, (Const, Poly)) and name in FLOATS:
+                text, level = self.text(source, name), ATOM
+            else:
+                text, level = self.cast(self.text(source), name), ATOM
+        else:
+            arguments = [self.text(a, work) for a in x.arguments]
+            text, level = self.functions(name, work, arguments), ATOM
+        if dtype in FLOATS and x.dtype != dtype and not (x.dtype == "pyfloat" and work == dtype):
+            return self.cast(text, dtype), ATOM
+        return text, level
+
+    def _one(self, dtype: str) -> str:
+        return self.literal(1.0, dtype) if dtype in FLOATS else "1"
+
+    def _working_dtype(self, x: Call, dtype: str | None) -> str:
+        """The dtype that the arguments are brought to."""
+        arguments = x.arguments[1:] if x.function.name == "where" else x.arguments
+        if x.function.result == "float" or x.function.name == "where":
+            work = x.dtype
+        else:
+            work = promote([a.dtype for a in arguments])
+        if work == "pyfloat" or (work == "pyint" and dtype in FLOATS):
+            return dtype if dtype in FLOATS and dtype is not None else "float32" if work == "pyfloat" else "int64"
+        return work
+
+    # ------------------------------------------------------------ conditions on integers
+
+    def _condition(self, x: Call) -> tuple[str, int] | None:
+        """Comparisons of indices as a person writes them: `8 <= k < 12`, `i == b[n]`, `(j + m) % 2 == 0`."""
+        match x.function.name, x.arguments:
+            case "ge", (Poly() as p, Poly() as zero) if zero.constant == 0:
+                return self._order(p), COMPARISON
+            case "eq", (Poly() as p, Poly() as zero) if zero.constant == 0:
+                return self._equality(p, "=="), COMPARISON
+            case "not", (Call(function=f, arguments=(Poly() as p, Poly() as zero)),) if zero.constant == 0:
+                if f.name == "ge":
+                    return self._order(require_poly(-p - 1)), COMPARISON
+                if f.name == "eq":
+                    return self._equality(p, "!="), COMPARISON
+            case "and", _:
+                parts = _conjuncts(x)
+                texts: list[str] = []
+                for k, part in enumerate(parts):
+                    between = self._between(parts[k - 1], part) if k else None
+                    if between is not None:
+                        texts[-1] = between
+                    else:
+                        texts.append(self.text(part, None, NOT))
+                return " and ".join(texts), AND if len(texts) > 1 else COMPARISON
+        return None
+
+    def _order(self, p: Poly) -> str:
+        """p >= 0 with every term on the side where it is positive."""
+        larger, smaller = _sides(p)
+        if larger.constant is not None:
+            return f"{self.poly(smaller)} < {larger.constant + 1}"
+        if smaller.constant is not None:
+            return f"{self.poly(larger)} >= {smaller.constant}"
+        strict = _constant_term(smaller) > 0
+        if strict:
+            smaller = require_poly(smaller - 1)
+        if all(isinstance(a, SizeSymbol) for a in larger.atoms):
+            return f"{self.poly(smaller)} {'<' if strict else '<='} {self.poly(larger)}"
+        return f"{self.poly(larger)} {'>' if strict else '>='} {self.poly(smaller)}"
+
+    def _equality(self, p: Poly, sign: str) -> str:
+        remainder = _remainder(p)
+        if remainder is not None and remainder[0] is p:
+            return f"{self.poly(p, COMPARISON + 1)} {sign} 0"
+        left, right = _sides(p)
+        left, right = (right, left) if left.constant is not None else (left, right)
+        return f"{self.poly(left)} {sign} {self.poly(right)}"
+
+    def _between(self, low: Scalar, high: Scalar) -> str | None:
+        """`8 <= k < 12` for two orders of the same expression."""
+        match low, high:
+            case (
+                Call(function=f, arguments=(Poly() as p, Poly())),
+                Call(function=g, arguments=(Poly() as q, Poly())),
+            ) if f.name == g.name == "ge":
+                middle, least = _sides(p)
+                most, same = _sides(q)
+                if same is middle and least.constant is not None and most.constant is not None:
+                    return f"{least.constant} <= {self.poly(middle)} < {most.constant + 1}"
+        return None
+
+    # ------------------------------------------------------------ integers
+
+    def poly(self, p: Poly, above: int = 0) -> str:
+        text, strength = self._poly(p)
+        return f"({text})" if strength < above else text
+
+    def _poly(self, p: Poly) -> tuple[str, int]:
+        if p.constant is not None:
+            return str(p.constant), UNARY if p.constant < 0 else ATOM
+        quotient = _quotient(p)
+        if quotient is not None:
+            return f"{self.poly(quotient[0], PRODUCT)} // {quotient[1]}", PRODUCT
+        parts = [(factor, *self._monomial(monomial, abs(factor))) for monomial, factor in p.terms]
+        remainder = _remainder(p)
+        if remainder is not None:
+            whole, times, division = remainder
+            text = f"{self.poly(division.numerator, PRODUCT)} % {self.poly(division.denominator, PRODUCT + 1)}"
+            text = text if abs(times) == 1 else f"{abs(times)} * ({text})"
+            rest = require_poly(p - whole)
+            parts = [(factor, *self._monomial(monomial, abs(factor))) for monomial, factor in rest.terms]
+            parts.append((times, text, PRODUCT))
+        parts.sort(key=lambda part: part[0] < 0)
+        text, level = "", ATOM
+        for k, (factor, part, strength) in enumerate(parts):
+            if k:
+                text, level = f"{text} {'-' if factor < 0 else '+'} {part}", SUM
+            elif factor < 0:
+                text, level = f"-({part})" if "//" in part or "%" in part else f"-{part}", min(UNARY, strength)
+            else:
+                text, level = part, strength
+        return text, level
+
+    def _monomial(self, monomial: Monomial, factor: int) -> tuple[str, int]:
+        """factor * atom * ..., without its sign."""
+        alone = len(monomial) == 1 and factor == 1
+        names = [self._atom(a, SUM + 1 if alone else PRODUCT + 1) for a in monomial]
+        pieces = ([str(factor)] if factor != 1 or not names else []) + names
+        return " * ".join(pieces), PRODUCT if len(pieces) > 1 or (alone and "//" in names[0]) else ATOM
+
+    def _atom(self, a: object, above: int = ATOM) -> str:
+        match a:
+            case SizeSymbol() | Letter():
+                return a.name
+            case FloorDiv():
+                text = f"{self.poly(a.numerator, PRODUCT)} // {self.poly(a.denominator, PRODUCT + 1)}"
+                return f"({text})" if above > PRODUCT else text
+            case Load():
+                return self.access(a, self)
+            case Scalar():
+                return self.text(a, None, above)
+        raise AssertionError(f"{type(a).__name__} in a program")
+
+
+def negation(x: Scalar) -> Scalar | None:
+    """y for -y."""
+    match x:
+        case Call(function=f, arguments=(y,)) if f.name == "neg":
+            return y
+    return None
+
+
+def _conjuncts(x: Scalar) -> list[Scalar]:
+    match x:
+        case Call(function=f, arguments=(a, b)) if f.name == "and":
+            return [*_conjuncts(a), *_conjuncts(b)]
+    return [x]
+
+
+def _sides(p: Poly) -> tuple[Poly, Poly]:
+    """a and b of p = a - b, both without negative terms."""
+    larger, smaller = integer(0), integer(0)
+    for monomial, factor in p.terms:
+        term = integer(abs(factor))
+        for atom in monomial:
+            term = require_poly(term * atom_poly(atom))
+        if factor > 0:
+            larger = require_poly(larger + term)
+        else:
+            smaller = require_poly(smaller + term)
+    return larger, smaller
+
+
+def _constant_term(p: Poly) -> int:
+    return next((factor for monomial, factor in p.terms if not monomial), 0)
+
+
+def _remainder(p: Poly) -> tuple[Poly, int, FloorDiv] | None:
+    """The part times * (n - d * (n // d)) of p, which is times * (n % d), where it makes the text shorter."""
+    for monomial, factor in p.terms:
+        if len(monomial) == 1 and isinstance(division := monomial[0], FloorDiv):
+            divisor = division.denominator.constant
+            if divisor is None or factor % divisor:
+                continue
+            times = -factor // divisor
+            whole = require_poly(times * (division.numerator - divisor * atom_poly(division)))
+            if len(require_poly(p - whole).terms) + 1 < len(p.terms):
+                return whole, times, division
+    return None
+
+
+def _quotient(p: Poly) -> tuple[Poly, int] | None:
+    """n and d of p = n // d, where that is shorter than what is left outside of a normal form: h // 3 + 1 - h."""
+    for monomial, factor in p.terms:
+        if factor == 1 and len(monomial) == 1 and isinstance(division := monomial[0], FloorDiv):
+            divisor = division.denominator.constant
+            if divisor is not None:
+                rest = require_poly(p - atom_poly(division))
+                whole = require_poly(division.numerator + divisor * rest)
+                if len(whole.terms) < len(division.numerator.terms) + len(rest.terms):
+                    return whole, divisor
+    return None

@@ -1,0 +1,54 @@
+"""Everything gradgen raises or warns about on purpose.
+
+A message names the user's line, the formula or tensor, the sizes by name, and the next action:
+`mlp.py:14: index i runs over X2's axis 1 (128) and h1's axis 1 (64). Make the sizes equal, or use two indices.`
+Nothing is imported here; every other module may import this one.
+"""
+
+__all__ = [
+    "BindingError",
+    "CacheError",
+    "CacheWarning",
+    "DTypeError",
+    "GradgenError",
+    "GraphError",
+    "LayoutWarning",
+    "OptionError",
+    "ShapeError",
+]
+
+
+class GradgenError(Exception):
+    """The base of every error that a user of gradgen can cause and mend."""
+
+
+class ShapeError(GradgenError, ValueError):
+    """Sizes, ranges or numbers of axes that do not fit each other."""
+
+
+class DTypeError(GradgenError, TypeError):
+    """An element type that is not the declared one, or that an operation does not take."""
+
+
+class BindingError(GradgenError, LookupError):
+    """A name that is missing, unknown or given twice, or an index value outside the axis it selects from."""
+
+
+class GraphError(GradgenError, ValueError):
+    """A formula or graph without a meaning: an index without a range, a gradient of something unrelated."""
+
+
+class OptionError(GradgenError, ValueError):
+    """An option or environment variable with a value it cannot have."""
+
+
+class CacheError(GradgenError, OSError):
+    """A cache entry that must not be imported, or that cannot be written."""
+
+
+class CacheWarning(UserWarning):
+    """The cache cannot be used as asked: results are right, the next process compiles again."""
+
+
+class LayoutWarning(UserWarning):
+    """An argument is copied once because its memory layout is not the one the emitted code reads."""

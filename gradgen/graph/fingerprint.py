@@ -1,0 +1,30 @@
+"""A digest of everything that the text of a module depends on: formulas, names, lines, and which statement made what.
+
+In: the roots of a model. Out: one string, equal in every process for the same declarations; `network` looks texts up
+by it.
+"""
+
+from collections.abc import Sequence
+
+from gradgen.graph.intern import digest_of
+from gradgen.graph.nodes import Node, all_inputs, toposort
+from gradgen.graph.origin import origin
+
+__all__ = ["fingerprint"]
+
+
+def fingerprint(roots: Sequence[Node]) -> str:
+    """Nodes by content, origins by what is printed of them; counters count from the first node of this graph."""
+    order = toposort(roots, all_inputs)
+    origins = [origin(node) for node in order]
+    executions: dict[int, int] = {}
+    ranks = {n: k for k, n in enumerate(sorted(found.order for found in origins if found is not None))}
+    lines = [root.digest for root in roots]
+    for node, found in zip(order, origins, strict=True):
+        if found is None:
+            lines.append(node.digest)
+            continue
+        run = executions.setdefault(found.execution, len(executions))
+        letters = " ".join(found.letters)
+        lines.append(f"{node.digest} {found.place} {found.name} {run} {ranks[found.order]} {letters} {found.note}")
+    return digest_of(*lines)

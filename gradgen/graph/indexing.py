@@ -1,0 +1,160 @@
+"""Square brackets on tensors: an access inside a formula, or NumPy's indexing of a whole tensor.
+
+In: a node and what stood between the brackets. Out: a `Load` (indices) or a node (numbers, slices, None, ...);
+`tensor` dispatches.
+"""
+
+from collections.abc import Sequence
+from types import EllipsisType
+from typing import Any, get_args
+
+from gradgen.errors import DTypeError, ShapeError
+from gradgen.graph.axes import describe, shown
+from gradgen.graph.nodes import Node, pointwise, show_size
+from gradgen.graph.origin import here
+from gradgen.graph.scalar import Load, Poly, Scalar, as_poly, floor_div, integer, load, position, require_poly
+from gradgen.graph.sizes import is_size, nonnegative
+
+INTEGERS = ("int32", "int64")
+_NODES: tuple[Any, ...] = get_args(Node)
+
+
+def formula_subscripts(node: Node, key: Sequence[Any], from_end: bool = True) -> list[Poly]:
+    """The subscripts of an access inside a formula, one per axis; negative numbers count from the end.
+
+    Raises:
+        ShapeError: the number of subscripts is not the number of axes.
+        DTypeError: a subscript is not an integer expression.
+    """
+    if len(key) != len(node.shape):
+        raise ShapeError(
+            f"{here()}{describe(node)} has {len(node.shape)} axes and is given {len(key)} subscripts: "
+            "inside a formula every axis takes one."
+        )
+    subscripts: list[Poly] = []
+    for axis, (item, size) in enumerate(zip(key, node.shape, strict=True)):
+        p = None if isinstance(item, (slice, EllipsisType, type(None), float)) else as_poly(item)
+        if p is None:
+            raise DTypeError(
+                f"{here()}subscript {axis} of {describe(node)} is {shown(item)}: inside a formula a subscript is made "
+                "of integers, sizes, indices and integer accesses."
+            )
+        if from_end and p.constant is not None and p.constant < 0:
+            p = require_poly(size + p)
+        subscripts.append(p)
+    return subscripts
+
+
+def index(node: Node, key: Sequence[Any]) -> Node:
+    """NumPy's basic indexing, and one integer tensor that selects along an axis.
+
+    Raises:
+        ShapeError: too many subscripts, or one outside its axis.
+        DTypeError: something that NumPy's basic indexing does not take.
+    """
+    items = _expand(node, key)
+    subscripts: list[Poly] = []
+    shape: list[Poly] = []
+    arrays = sum(isinstance(item, _NODES) for item in items)
+    if arrays > 1 or (arrays and any(isinstance(item, Load) or _is_number(item) for item in items)):
+        raise DTypeError(
+            f"{here()}{describe(node)}: an integer tensor beside other integer subscripts is ambiguous; "
+            "write the access as a formula with gg.compute."
+        )
+    for item in items:
+        if item is None:
+            shape.append(integer(1))
+            continue
+        axis = len(subscripts)
+        size = node.shape[axis]
+        if isinstance(item, slice):
+            start, step, count = _slice(node, axis, item)
+            subscripts.append(require_poly(start + step * position(len(shape))))
+            shape.append(count)
+        elif isinstance(item, _NODES):  # an integer tensor
+            subscripts.append(require_poly(load(item, [position(len(shape) + k) for k in range(len(item.shape))])))
+            shape += item.shape
+        elif isinstance(item, Load):  # an integer tensor without axes
+            subscripts.append(require_poly(item))
+        else:
+            subscripts.append(_number(node, axis, require_poly(item), size))
+    return pointwise(shape, load(node, subscripts))
+
+
+def _expand(node: Node, key: Sequence[Any]) -> list[Any]:
+    items = list(key)
+    dots = [k for k, item in enumerate(items) if item is Ellipsis]
+    if len(dots) > 1:
+        raise ShapeError(f"{here()}{describe(node)}: only one ... may stand between the brackets.")
+    used = sum(item is not None and item is not Ellipsis for item in items)
+    if used > len(node.shape):
+        raise ShapeError(f"{here()}{describe(node)} has {len(node.shape)} axes and is given {used} subscripts.")
+    at = dots[0] if dots else len(items)
+    missing = [slice(None)] * (len(node.shape) - used)
+    expanded = [*items[:at], *missing, *items[at + 1 :]]
+    for item in expanded:
+        if not (item is None or isinstance(item, (slice, Load, *_NODES)) or _is_number(item)):
+            raise DTypeError(
+                f"{here()}{describe(node)}: {shown(item)} between the brackets; integers, sizes, slices, None, ... and "
+                "integer tensors can stand there."
+            )
+    return expanded
+
+
+def _is_number(item: Any) -> bool:
+    if item is None or isinstance(item, (slice, Load, *_NODES, float, bool)):
+        return False
+    p = as_poly(item)
+    return p is not None and is_size(p)
+
+
+def _number(node: Node, axis: int, p: Poly, size: Poly) -> Poly:
+    if p.constant is not None and p.constant < 0:
+        p = require_poly(size + p)
+    if nonnegative(require_poly(p - size)) or nonnegative(require_poly(-p - 1)):
+        raise ShapeError(
+            f"{here()}subscript {show_size(p)} is outside axis {axis} of {describe(node)}, "
+            f"whose size is {show_size(size)}."
+        )
+    return p
+
+
+def _slice(node: Node, axis: int, item: slice) -> tuple[Poly, Poly, Poly]:
+    """First element, step and number of elements of a slice."""
+    size = node.shape[axis]
+    start, stop, step = (
+        None if part is None else _bound(node, axis, part) for part in (item.start, item.stop, item.step)
+    )
+    by = 1 if step is None else step.constant
+    if by is None or by == 0:
+        raise ShapeError(f"{here()}the step of a slice of {describe(node)} is a known integer, and not 0.")
+    if size.constant is not None and all(part is None or part.constant is not None for part in (start, stop)):
+        known = slice(None if start is None else start.constant, None if stop is None else stop.constant, by)
+        chosen = range(*known.indices(size.constant))
+        return integer(chosen.start), integer(by), integer(len(chosen))
+    low, high = (integer(0), size) if by > 0 else (integer(-1), require_poly(size - 1))
+    first = _clipped(start, size, low, high) if start is not None else low if by > 0 else high
+    last = _clipped(stop, size, low, high) if stop is not None else high if by > 0 else low
+    span = require_poly(last - first if by > 0 else first - last)
+    count = floor_div(require_poly(span + abs(by) - 1), integer(abs(by)))
+    if nonnegative(require_poly(-count)):
+        count = integer(0)
+    return first, integer(by), count
+
+
+def _bound(node: Node, axis: int, part: Any) -> Poly:
+    p = None if isinstance(part, (Scalar, int)) and not _is_number(part) else as_poly(part)
+    if p is None:
+        raise DTypeError(
+            f"{here()}a slice of axis {axis} of {describe(node)} has the bound {shown(part)}: use integers or sizes."
+        )
+    return p
+
+
+def _clipped(p: Poly, size: Poly, low: Poly, high: Poly) -> Poly:
+    """A bound of a slice, from the end where negative, inside the axis where that is known."""
+    if p.constant is not None and p.constant < 0:
+        p = require_poly(size + p)
+    if nonnegative(require_poly(p - high)):
+        return high
+    return low if nonnegative(require_poly(low - p)) else p

@@ -1,0 +1,24 @@
+"""One letter for every loop of a formula: the user's where they are known, others that are free elsewhere.
+
+In: nodes and their origins. Out: letters for comments and loop variables.
+"""
+
+from gradgen.graph.nodes import Compute
+from gradgen.graph.origin import origin
+
+_POOL = ("n", "i", "j", "k", "m", "p", "q", "r", "s", "u", "v", "x", "y", "z", *[f"i{k}" for k in range(40)])
+
+
+def index_letters(node: Compute) -> list[str]:
+    """A letter per position; an adjoint keeps the letters of the axes of what it is the adjoint of."""
+    found = origin(node)
+    given = found.letters if found is not None else ()
+    if found is not None and found.note:
+        given = given[: len(node.shape)]
+    letters: list[str] = []
+    for k in range(len(node.extents)):
+        own = given[k] if k < len(given) and given[k].isidentifier() else ""
+        if not own or own in letters:
+            own = next(c for c in _POOL if c not in letters and c not in given)
+        letters.append(own)
+    return letters

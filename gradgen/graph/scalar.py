@@ -1,0 +1,308 @@
+"""Scalar bodies: what builds, folds and rewrites them. Every name that a user of scalar expressions needs is here.
+
+In: numbers, sizes, indices, tensors with subscripts. Out: interned expressions whose arguments keep the order in
+which they were written; `nodes` puts them into formulas. Only integer expressions (`Poly`) are normalised, because
+integer algebra is exact; floating-point algebra is left to `passes.simplify`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from gradgen.errors import DTypeError, GraphError, ShapeError
+from gradgen.graph.functions import FUNCTIONS, ScalarFunction
+from gradgen.graph.intern import digest_of, intern, intern_built
+from gradgen.graph.operators import Operators
+from gradgen.graph.polynomials import (
+    EXACT,
+    add,
+    applied,
+    as_poly,
+    atom_poly,
+    floor_div,
+    integer,
+    mul,
+    require_poly,
+)
+from gradgen.graph.records import (
+    Atom,
+    Call,
+    Const,
+    FloorDiv,
+    Letter,
+    Load,
+    Monomial,
+    Poly,
+    Position,
+    Reduce,
+    Scalar,
+    SizeSymbol,
+    Slot,
+    Step,
+    Tensorlike,
+    children,
+    contains,
+    loads,
+    mentions,
+    walk,
+)
+
+__all__ = [
+    "DEFAULT_FLOAT", "FLOATS", "Atom", "Call", "Const", "FloorDiv", "Letter", "Load", "Monomial", "Operators", "Poly",
+    "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "atom_poly", "call",
+    "children", "contains", "floor_div", "integer", "load", "loads", "mentions", "number", "position", "promote",
+    "reduce_over", "require_poly", "result_dtype", "rewrite", "size_symbol", "slot", "step", "substitute", "walk",
+]  # fmt: skip
+
+FLOATS = ("float32", "float64")
+DEFAULT_FLOAT = "float32"
+LOGIC = {"and": "&", "or": "|", "not": "~"}
+_NAMES = {"pyint": "integers", "pyfloat": "floats"}
+
+
+# ---------------------------------------------------------------- construction
+
+
+def number(value: Any) -> Const:
+    """A weak Python number, from one of Python's or NumPy's."""
+    value = value.item() if hasattr(value, "item") else value
+    kind = "bool" if isinstance(value, bool) else "pyint" if isinstance(value, int) else "pyfloat"
+    text = repr(bool(value) if kind == "bool" else int(value) if kind == "pyint" else float(value))
+    return intern_built(Const, (text, kind), lambda: Const(text, kind, digest_of("const", kind, text)))
+
+
+def size_symbol(name: str) -> Poly:
+    return atom_poly(intern(SizeSymbol, name, f"size {name}"))
+
+
+@cache
+def position(at: int) -> Poly:
+    return atom_poly(intern(Position, at, f"position {at:04d}"))
+
+
+@cache
+def step(depth: int) -> Poly:
+    return atom_poly(intern(Step, depth, f"step {depth:04d}"))
+
+
+def load(tensor: Tensorlike, subscripts: Iterable[Any]) -> Load:
+    """An access; subscripts are integers, sizes, indices, integer accesses, and sums and multiples of these."""
+    subs = tuple(require_poly(subscript) for subscript in subscripts)
+    if len(subs) != len(tensor.shape):
+        raise ShapeError(f"{len(subs)} subscripts for a tensor of rank {len(tensor.shape)}")
+    return intern_built(
+        Load, (tensor, subs), lambda: Load(tensor, subs, digest_of("load", tensor.digest, *[s.digest for s in subs]))
+    )
+
+
+def slot(name: str, dtype: str) -> Slot:
+    return intern(Slot, name, dtype, digest_of("slot", name, dtype))
+
+
+def reduce_over(reducer: str, body: Scalar, letters: tuple[Letter, ...]) -> Reduce:
+    dtype = "int64" if reducer in ("argmax", "argmin") else body.dtype
+    if reducer == "sum" and dtype in ("bool", "int32"):
+        dtype = "int64"
+    dtype = DEFAULT_FLOAT if dtype == "pyfloat" else "int64" if dtype == "pyint" else dtype
+    digest = digest_of("reduce", reducer, body.digest, *[letter.digest for letter in letters])
+    return intern(Reduce, reducer, body, letters, dtype, digest)
+
+
+def call(function: str, *arguments: Scalar) -> Scalar:
+    """A call of a scalar function, folded only where the fold is exact for every value, nan and -0.0 included."""
+    declared = FUNCTIONS[function]
+    if len(arguments) != declared.arity:
+        raise GraphError(f"{function} takes {declared.arity} arguments, {len(arguments)} were given")
+    folded = _fold(function, arguments)
+    if folded is not None:
+        return folded
+    return applied(declared, arguments, result_dtype(declared, [argument.dtype for argument in arguments]))
+
+
+def as_scalar(value: Any) -> Scalar | None:
+    """A scalar expression from a number or an expression; None for anything else (a whole tensor, say)."""
+    if isinstance(value, Scalar):
+        return value
+    if isinstance(value, (bool, int, float)) or (hasattr(value, "item") and getattr(value, "shape", None) == ()):
+        return number(value)
+    return None
+
+
+def _operator(self: Scalar, function: str, *arguments: Any) -> Scalar:
+    converted = [as_scalar(argument) for argument in arguments]
+    if any(argument is None for argument in converted):
+        return NotImplemented  # type: ignore[no-any-return]  # the other operand knows better
+    return call(function, *[argument for argument in converted if argument is not None])
+
+
+Scalar._apply = _operator  # type: ignore[assignment,method-assign]  # what operators build is known from here on
+
+
+# ---------------------------------------------------------------- dtypes
+
+
+def promote(dtypes: Iterable[str]) -> str:
+    """The dtype of arithmetic between these: Python numbers are weak, int with float32 stays float32."""
+    kinds = set(dtypes)
+    for name in ("float64", "float32"):
+        if name in kinds:
+            return name
+    if "pyfloat" in kinds:
+        return DEFAULT_FLOAT if kinds - {"pyfloat", "pyint"} else "pyfloat"
+    if kinds in ({"pyint"}, {"bool"}):
+        return kinds.pop()
+    return "int32" if "int32" in kinds and "int64" not in kinds else "int64"
+
+
+def result_dtype(function: ScalarFunction, dtypes: list[str]) -> str:
+    match function.result:
+        case "promote":
+            dtype = promote(dtypes)
+            return "int64" if dtype == "bool" else dtype
+        case "float":
+            dtype = promote(dtypes)
+            if dtype in ("pyint", "pyfloat"):
+                return "pyfloat"
+            return dtype if dtype in FLOATS else DEFAULT_FLOAT
+        case "bool" if function.name in LOGIC and any(dtype != "bool" for dtype in dtypes):
+            wrong = next(dtype for dtype in dtypes if dtype != "bool")
+            raise DTypeError(
+                f"{LOGIC[function.name]} takes conditions, not {_NAMES.get(wrong, wrong)}: compare first, as in x > 0."
+            )
+        case "branches":
+            return promote(dtypes[1:])
+        case exact:
+            return {"bool": "bool", "int": "int64"}.get(exact, exact)
+
+
+# ---------------------------------------------------------------- exact folding
+
+
+def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
+    """Integer algebra, constants, and the identities that hold for every float."""
+    if function in EXACT and any(isinstance(a, Poly) for a in arguments):
+        operands = [as_poly(a) for a in arguments]
+        if all(operand is not None for operand in operands):
+            return EXACT[function](*operands)
+    match function, arguments:
+        case "neg", (Const(dtype="pyint" | "pyfloat") as c,):
+            return number(-c.value)
+        case (("add" | "sub" | "mul"), (Const(dtype="pyint") as a, Const(dtype="pyint") as b)):
+            return number({"add": a.value + b.value, "sub": a.value - b.value, "mul": a.value * b.value}[function])
+        case "neg", (Call(function=inner, arguments=(x,)),) if inner.name == "neg":
+            return x
+        case "mul", (x, c) if _is_one(c) and promote((x.dtype, c.dtype)) == x.dtype:
+            return x
+        case "mul", (c, x) if _is_one(c) and promote((x.dtype, c.dtype)) == x.dtype:
+            return x
+        case "mul", (x, Const(dtype="pyint", text="-1")):
+            return call("neg", x)
+        case "mul", (Const(dtype="pyint", text="-1"), x):
+            return call("neg", x)
+        case "div", (x, c) if _is_one(c) and x.dtype in FLOATS:
+            return x
+        case "sub", (x, Const(dtype="pyint", text="0")) if x.dtype in FLOATS:
+            return x
+        case "where", (Const(dtype="bool") as c, x, y):
+            chosen, dtype = x if c.value else y, promote((x.dtype, y.dtype))
+            return call(dtype, chosen) if dtype in FLOATS and chosen.dtype != dtype else chosen
+        case "where", (_, x, y) if x is y:
+            return x
+        case "and", (a, Const(dtype="bool") as c):
+            return a if c.value else c
+        case "and", (Const(dtype="bool") as c, a):
+            return a if c.value else c
+        case "or", (a, Const(dtype="bool") as c):
+            return c if c.value else a
+        case "not", (Const(dtype="bool") as c,):
+            return number(not c.value)
+        case (("float32" | "float64" | "int64"), (x,)) if x.dtype == function:
+            return x
+        case "pow", (x, Const(dtype="pyint") as c) if x.dtype not in ("pyint", "pyfloat"):
+            return _integral_power(x, int(c.value))
+        case "pow", (x, Const(dtype="pyfloat") as c) if float(c.value).is_integer() and x.dtype in FLOATS:
+            return _integral_power(x, int(c.value))
+    return None
+
+
+def _integral_power(x: Scalar, exponent: int) -> Scalar:
+    """x**n as multiplications: x * x, then squares of squares; exponents past 64 stay a call."""
+    if exponent < 0:
+        if x.dtype not in FLOATS:
+            raise DTypeError(
+                "an integer to a negative integer power is not an integer: write 1 / x**n, or cast to float"
+            )
+        return call("div", number(1), _integral_power(x, -exponent))
+    if exponent == 0:
+        return call(x.dtype if x.dtype in FLOATS else "int64", number(1))
+    if exponent > 64:
+        return applied(FUNCTIONS["pow"], (x, number(exponent)), x.dtype)
+    half = _integral_power(x, exponent // 2) if exponent > 1 else None
+    squared = x if half is None else call("mul", half, half)
+    return call("mul", squared, x) if half is not None and exponent % 2 else squared
+
+
+def _is_one(x: Scalar) -> bool:
+    return isinstance(x, Const) and x.dtype != "bool" and x.value == 1
+
+
+# ---------------------------------------------------------------- rewriting
+
+
+def rewrite(root: Scalar, change: Callable[[Scalar], Scalar | None], atom: Callable[[Atom], Poly | None]) -> Scalar:
+    """Rebuild an expression bottom-up: `change` sees each rebuilt part, `atom` each index or size of a polynomial."""
+    built: dict[Scalar, Scalar] = {}
+    new: Scalar
+    for x in walk(root):
+        same = all(built[part] is part for part in children(x))
+        match x:
+            case Poly():
+                new = x if same and all(atom(a) is None for a in x.atoms) else _rebuild_poly(x, built, atom)
+            case _ if same:
+                new = x
+            case Call(function=function, arguments=arguments):
+                new = call(function.name, *[built[a] for a in arguments])
+            case Load(tensor=tensor, subscripts=subscripts):
+                new = load(tensor, [built[s] for s in subscripts])
+            case Reduce(reducer=reducer, body=body, letters=letters):
+                new = reduce_over(reducer, built[body], letters)
+            case _:
+                new = x
+        changed = change(new)
+        built[x] = new if changed is None else changed
+    return built[root]
+
+
+def _rebuild_poly(p: Poly, built: Mapping[Scalar, Scalar], change: Callable[[Atom], Poly | None]) -> Poly:
+    total = integer(0)
+    for monomial, factor in p.terms:
+        product = integer(factor)
+        for atom in monomial:
+            if isinstance(atom, FloorDiv):
+                new = floor_div(require_poly(built[atom.numerator]), require_poly(built[atom.denominator]))
+            elif isinstance(atom, Scalar):
+                new = require_poly(built[atom])
+            else:
+                changed = change(atom)
+                new = atom_poly(atom) if changed is None else changed
+            product = mul(product, new)
+        total = add(total, product)
+    return total
+
+
+def substitute(root: Scalar, atoms: Mapping[Atom, Poly], scalars: Mapping[Scalar, Scalar] | None = None) -> Scalar:
+    """Replace indices and sizes, and whole sub-expressions, all at once."""
+    replaced = scalars or {}
+    return rewrite(root, replaced.get, atoms.get)
+
+
+def is_zero(x: Scalar) -> bool:
+    """Whether an expression is the number 0 (not -0.0), under casts too."""
+    while isinstance(x, Call) and x.function.name in ("float32", "float64", "int64"):
+        x = x.arguments[0]
+    match x:
+        case Const(text=text):
+            return text in ("0", "0.0")
+        case Poly():
+            return x.constant == 0
+    return False

@@ -1,0 +1,221 @@
+"""What can be proved about sizes and subscripts: bounds over index ranges, signs, and the larger of two sizes.
+
+In: integer polynomials, the extent of every index in them, facts known to hold. Out: bounds as polynomials in sizes,
+and yes or "not proved"; `lang.ranges` infers and checks ranges with them, `passes` decides loop bounds.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping
+
+from gradgen.graph.intern import intern
+from gradgen.graph.scalar import (
+    Atom,
+    FloorDiv,
+    Letter,
+    Poly,
+    Position,
+    SizeSymbol,
+    Step,
+    atom_poly,
+    floor_div,
+    integer,
+    mentions,
+    require_poly,
+    substitute,
+)
+
+Ranges = Mapping[Atom, Poly]
+_INDICES = (Letter, Position, Step)
+_ROUNDS = 12  # floor divisions eliminated before a proof is given up
+_remainders = itertools.count()
+
+
+def nonnegative(p: Poly, ranges: Ranges | None = None, facts: Iterable[Poly] = ()) -> bool:
+    """Whether p >= 0 is proved for all sizes >= 0, all indices inside `ranges`, where every fact is >= 0.
+
+    An index runs over 0 .. extent - 1, and every extent in `ranges` is at least 1 (else nothing is read). `False`
+    means "not proved".
+    """
+    if p.constant is not None:
+        return p.constant >= 0
+    known = dict(ranges or {})
+    if _proved(p, known):
+        return True
+    compound = [e for e in dict.fromkeys(known.values()) if e.constant is None and not _is_symbol(e)]
+    given = [*facts, *[require_poly(extent - 1) for extent in compound]]
+    return any(_proved(require_poly(p - fact), known) for fact in given)
+
+
+def bounds(p: Poly, ranges: Ranges) -> tuple[Poly, Poly] | None:
+    """Least and greatest value of p over the index ranges, as polynomials in sizes; None where that is not affine."""
+    low, high = _extreme(p, dict(ranges), -1), _extreme(p, dict(ranges), 1)
+    return None if low is None or high is None else (low, high)
+
+
+def smallest(sizes: Iterable[Poly], ranges: Ranges | None = None) -> Poly | None:
+    """The size that is provably no larger than all the others."""
+    candidates = list(dict.fromkeys(sizes))
+    for candidate in candidates:
+        if all(nonnegative(require_poly(other - candidate), ranges) for other in candidates if other is not candidate):
+            return candidate
+    return None
+
+
+def index_atoms(p: Poly) -> tuple[Atom, ...]:
+    """The indices a polynomial mentions, floor divisions looked into."""
+    found: dict[Atom, None] = {}
+    for atom in p.atoms:
+        if isinstance(atom, _INDICES):
+            found[atom] = None
+        elif isinstance(atom, FloorDiv):
+            found.update(dict.fromkeys([*index_atoms(atom.numerator), *index_atoms(atom.denominator)]))
+    return tuple(found)
+
+
+def is_size(p: Poly) -> bool:
+    """Whether a polynomial is made of numbers and sizes only: no index, no data."""
+    return all(
+        isinstance(a, SizeSymbol) or (isinstance(a, FloorDiv) and is_size(a.numerator) and is_size(a.denominator))
+        for a in p.atoms
+    )
+
+
+def reads_data(p: Poly) -> bool:
+    """Whether the values of a tensor take part in the polynomial."""
+    return any(
+        reads_data(a.numerator) or reads_data(a.denominator)
+        if isinstance(a, FloorDiv)
+        else not isinstance(a, (SizeSymbol, *_INDICES))
+        for a in p.atoms
+    )
+
+
+# ---------------------------------------------------------------- proofs
+
+
+def _proved(p: Poly, ranges: dict[Atom, Poly]) -> bool:
+    for _ in range(_ROUNDS):
+        low = _extreme(p, ranges, -1)
+        if low is None:
+            return False
+        division = next((a for a in low.atoms if isinstance(a, FloorDiv)), None)
+        if division is None:
+            return _sizes_nonnegative(low, ranges)
+        eliminated = _without_division(low, division, ranges)
+        if eliminated is None:
+            return False
+        p = eliminated
+    return False
+
+
+def _sizes_nonnegative(p: Poly, ranges: Mapping[Atom, Poly]) -> bool:
+    """Every term is at least zero, once sizes that are extents count from 1."""
+    if not all(isinstance(a, SizeSymbol) for a in p.atoms):
+        return False
+    extents = {e.atoms[0] for e in ranges.values() if _is_symbol(e)}
+    negative = [(m, f) for m, f in p.terms if f < 0]
+    if not any(m for m, _ in negative):
+        return sum(f for m, f in p.terms if all(a in extents for a in m)) >= 0
+    if not extents or all(f < 0 for _, f in p.terms):
+        return False
+    shifted = require_poly(substitute(p, {a: require_poly(atom_poly(a) + 1) for a in p.atoms if a in extents}))
+    return all(factor > 0 for _, factor in shifted.terms)
+
+
+def _is_symbol(p: Poly) -> bool:
+    """Whether a polynomial is one size by itself."""
+    if len(p.terms) != 1:
+        return False
+    monomial, factor = p.terms[0]
+    return factor == 1 and len(monomial) == 1 and isinstance(monomial[0], SizeSymbol)
+
+
+def _without_division(p: Poly, division: FloorDiv, ranges: dict[Atom, Poly]) -> Poly | None:
+    """p >= 0 follows from the result >= 0: d * floor(n / d) = n - r with 0 <= r < d, everything times d."""
+    coefficient = p.coefficient(division)
+    if coefficient is None or not _positive_size(division.denominator):
+        return None
+    rest = p - coefficient * atom_poly(division)
+    remainder = _remainder(division, ranges)
+    times = floor_div(coefficient, division.denominator)
+    if times * division.denominator is coefficient:
+        return require_poly(rest + times * (division.numerator - remainder))
+    scaled = division.denominator * rest + coefficient * (division.numerator - remainder)
+    return require_poly(scaled + division.denominator - 1)
+
+
+def _remainder(division: FloorDiv, ranges: dict[Atom, Poly]) -> Poly:
+    serial = next(_remainders)
+    letter = intern(Letter, "r", -1 - serial, None, f"remainder {serial:08d}")
+    ranges[letter] = division.denominator
+    return atom_poly(letter)
+
+
+def _positive_size(p: Poly) -> bool:
+    return (p.constant is not None and p.constant > 0) or (p.constant is None and _sizes_nonnegative(p, {}))
+
+
+# ---------------------------------------------------------------- bounds
+
+
+def _extreme(p: Poly, ranges: dict[Atom, Poly], sign: int) -> Poly | None:
+    """The greatest (sign 1) or least (sign -1) value of p over its indices."""
+    for _ in range(_ROUNDS):
+        division = next((a for a in p.atoms if isinstance(a, FloorDiv) and _has_index(a)), None)
+        if division is None:
+            break
+        replaced = _bound_division(p, division, ranges, sign)
+        if replaced is None:
+            return None
+        p = replaced
+    ends: dict[Atom, Poly] = {}
+    for atom in index_atoms(p):
+        coefficient = p.coefficient(atom)
+        if coefficient is None or atom not in ranges:
+            return None
+        rises = _sign(coefficient, ranges)
+        if rises is None:
+            return None
+        ends[atom] = require_poly(ranges[atom] - 1) if rises == (sign > 0) else integer(0)
+        if coefficient.constant is None and index_atoms(coefficient):  # a product of indices: one after the other
+            ends = {atom: ends[atom]}
+            break
+    if not ends:
+        return p
+    p = require_poly(substitute(p, ends))
+    return p if not index_atoms(p) else _extreme(p, ranges, sign)
+
+
+def _sign(coefficient: Poly, ranges: Ranges) -> bool | None:
+    """True where a coefficient is proved >= 0, False where <= 0; other indices in it count as sizes do."""
+    if coefficient.constant is not None:
+        return coefficient.constant >= 0
+    for rises, factors in ((True, coefficient), (False, require_poly(-coefficient))):
+        if all(f > 0 and all(isinstance(a, (SizeSymbol, *_INDICES)) for a in m) for m, f in factors.terms):
+            return rises
+        if not index_atoms(factors) and nonnegative(factors, ranges):
+            return rises
+    return None
+
+
+def _has_index(division: FloorDiv) -> bool:
+    return bool(index_atoms(division.numerator)) or bool(index_atoms(division.denominator))
+
+
+def _bound_division(p: Poly, division: FloorDiv, ranges: dict[Atom, Poly], sign: int) -> Poly | None:
+    coefficient = p.coefficient(division)
+    if coefficient is None or index_atoms(division.denominator) or not _positive_size(division.denominator):
+        return None
+    rest = p - coefficient * atom_poly(division)
+    times = floor_div(coefficient, division.denominator)
+    if times * division.denominator is coefficient and any(
+        mentions(require_poly(rest), a) for a in index_atoms(division.numerator)
+    ):
+        return require_poly(rest + times * (division.numerator - _remainder(division, ranges)))  # n - d*(n//d) = r
+    rises = _sizes_nonnegative(coefficient, {})
+    if not rises and not _sizes_nonnegative(require_poly(-coefficient), {}):
+        return None
+    end = _extreme(division.numerator, ranges, sign if rises else -sign)
+    if end is None:
+        return None
+    return require_poly(rest + coefficient * floor_div(end, division.denominator))

@@ -1,0 +1,214 @@
+"""What the user holds: a tensor with NumPy's operators, each of which is a formula.
+
+In: nodes. Out: `Tensor`, one wrapper per node (so `is` is identity); `lang` builds on `apply` and `as_formula`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from gradgen.errors import DTypeError, GraphError, ShapeError
+from gradgen.graph import axes, indexing
+from gradgen.graph.intern import intern
+from gradgen.graph.nodes import Leaf, Node, show_shape
+from gradgen.graph.origin import display_name, here, origin, record
+from gradgen.graph.scalar import Letter, Load, Operators, Poly, Reduce, Scalar, as_scalar, call, load, number, walk
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
+class Tensor(Operators["Tensor"]):
+    """A tensor of the expression graph.
+
+    Operators work element by element and broadcast as NumPy does, except that only a size that is literally 1 is
+    stretched. Python numbers take the tensor's dtype. `t[n, i]` with indices is an access inside a formula; with
+    numbers, slices, None and ... it is NumPy's indexing. `==` builds an elementwise tensor; identity is `is`.
+    """
+
+    node: Node
+    __array_ufunc__ = None  # a NumPy scalar or array on the left leaves the operator to us
+
+    @property
+    def shape(self) -> tuple[int | Poly, ...]:
+        """The sizes: integers where they are known, size polynomials otherwise."""
+        return tuple(size if size.constant is None else size.constant for size in self.node.shape)
+
+    @property
+    def dtype(self) -> str:
+        """The NumPy name of the element type."""
+        return self.node.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.node.shape)
+
+    @property
+    def name(self) -> str | None:
+        """The declared name of a leaf, or the variable that a formula was assigned to."""
+        if isinstance(self.node, Leaf):
+            return self.node.name
+        found = origin(self.node)
+        return found.name if found else None
+
+    @property
+    def T(self) -> "Tensor":
+        """The axes in reverse order."""
+        return made(axes.transpose(self.node))
+
+    def _apply(self, function: str, *arguments: Any) -> "Tensor":
+        if any(_operand(argument) is None for argument in arguments):
+            return NotImplemented  # type: ignore[no-any-return]  # Python then raises the usual TypeError
+        return apply(function, *arguments)  # type: ignore[no-any-return]  # a formula where the other operand is one
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return made(axes.matmul(self.node, other.node)) if isinstance(other, Tensor) else NotImplemented
+
+    def __rand__(self, other: Any) -> "Tensor":
+        return self._apply("and", other, self)
+
+    def __ror__(self, other: Any) -> "Tensor":
+        return self._apply("or", other, self)
+
+    def __getitem__(self, key: Any) -> Any:
+        """An access of a formula (a scalar expression) with indices; a tensor with NumPy's basic indexing."""
+        items = key if isinstance(key, tuple) else (key,)
+        parts = [_index_item(item, self.node) for item in items]
+        if any(isinstance(item, Scalar) and is_open(item) for item in items):
+            return load(self.node, indexing.formula_subscripts(self.node, parts))
+        return made(indexing.index(self.node, parts))
+
+    def __iter__(self) -> NoReturn:
+        raise GraphError(
+            f"{here()}{display_name(self.node)} cannot be iterated over: use gg.scan, or index it as x[0]."
+        )
+
+    def __contains__(self, item: object) -> NoReturn:
+        raise GraphError(f"{here()}`in` has no meaning for a tensor: compare with == and reduce with gg.max.")
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.name or 'unnamed'}: {self.dtype} {show_shape(self.node.shape)}>"
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        """The same elements under another shape, which may hold one -1."""
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        return made(axes.reshaped(self.node, sizes))
+
+    def transpose(self, *order: Any) -> "Tensor":
+        """The axes in another order, reversed when none is given."""
+        given = order[0] if len(order) == 1 and isinstance(order[0], (tuple, list)) else order
+        return made(axes.transpose(self.node, given or None))
+
+    def astype(self, dtype: str) -> "Tensor":
+        """The elements as float32, float64 or int64."""
+        return made(axes.cast(self.node, dtype))
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> "Tensor":
+        """The sum over an axis, several, or all; 0 for an empty axis."""
+        return reduce_tensor("sum", self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> "Tensor":
+        """The mean over an axis, several, or all; nan for an empty axis."""
+        return made(axes.mean_axes(self.node, axis, keepdims))
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> "Tensor":
+        """The maximum; the first nan if there is one, -inf for an empty axis."""
+        return reduce_tensor("max", self, axis, keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> "Tensor":
+        """The minimum; the first nan if there is one, inf for an empty axis."""
+        return reduce_tensor("min", self, axis, keepdims)
+
+    def argmax(self, axis: Any = None, keepdims: bool = False) -> "Tensor":
+        """The place of the first nan, else of the first maximum, along one axis; int64."""
+        return reduce_tensor("argmax", self, axis, keepdims)
+
+    def argmin(self, axis: Any = None, keepdims: bool = False) -> "Tensor":
+        """The place of the first nan, else of the first minimum, along one axis; int64."""
+        return reduce_tensor("argmin", self, axis, keepdims)
+
+
+def tensor(node: Node) -> Tensor:
+    """The one wrapper of a node."""
+    return intern(Tensor, node)
+
+
+def made(
+    node: Node, letters: Sequence[str] | None = None, name: str | None = None, item: int = 0, of: int = 1
+) -> Tensor:
+    """The wrapper of a node that the user's statement has just made: its origin is noted, result `item` of `of`."""
+    record(node, axes.letters_of(node) if letters is None else letters, name, item, of)
+    return tensor(node)
+
+
+def apply(function: str, *arguments: Any) -> Any:
+    """A scalar function of tensors (a tensor), of formulas (a formula), or of numbers (a number).
+
+    Raises:
+        DTypeError: an argument is neither tensor, formula nor number.
+        ShapeError: tensors that do not broadcast, or a whole tensor inside a formula.
+    """
+    operands: list[Tensor | Scalar] = []
+    for argument in arguments:
+        part = _operand(argument)
+        if part is None:
+            raise DTypeError(
+                f"{here()}{function} takes tensors, formulas and numbers, not {type(argument).__name__}: "
+                "declare arrays with gg.input or gg.param."
+            )
+        operands.append(part)
+    open_ = any(isinstance(x, Scalar) and is_open(x) for x in operands)
+    if open_ or not any(isinstance(x, Tensor) for x in operands):
+        return call(function, *[as_formula(x) for x in operands])
+    return made(axes.elementwise(function, [x.node if isinstance(x, Tensor) else x for x in operands]))
+
+
+def reduce_tensor(reducer: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
+    """A reducer over axes of a whole tensor."""
+    return made(axes.reduce_axes(reducer, x.node, axis, keepdims))
+
+
+def as_formula(value: Any) -> Scalar:
+    """A scalar expression from a formula, a number, or a tensor without axes (its access).
+
+    Raises:
+        ShapeError: a tensor with axes.
+        DTypeError: anything else.
+    """
+    part = _operand(value)
+    if isinstance(part, Tensor):
+        if part.ndim:
+            raise ShapeError(
+                f"{here()}{axes.describe(part.node)} stands whole inside a formula: give each of its {part.ndim} axes "
+                "a subscript."
+            )
+        return load(part.node, ())
+    if part is None:
+        raise DTypeError(f"{here()}a formula is made of accesses, indices and numbers, not {type(value).__name__}.")
+    return part
+
+
+def is_open(x: Scalar) -> bool:
+    """Whether an expression belongs inside a formula: it mentions an index, a reducer or an access."""
+    return any(
+        isinstance(part, (Load, Reduce)) or (isinstance(part, Poly) and any(isinstance(a, Letter) for a in part.atoms))
+        for part in walk(x)
+    )
+
+
+def _operand(value: Any) -> Tensor | Scalar | None:
+    if isinstance(value, (Tensor, Scalar)):
+        return value
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        return number(value.item())
+    return as_scalar(value)
+
+
+def _index_item(item: Any, node: Node) -> Any:
+    """An integer tensor between the brackets as its node, or its access where it has no axes; all else as it is."""
+    if not isinstance(item, Tensor):
+        return item
+    if item.dtype not in indexing.INTEGERS:
+        raise DTypeError(
+            f"{here()}{axes.describe(node)} is indexed by {display_name(item.node)} of dtype {item.dtype}: use int64."
+        )
+    return item.node if item.ndim else load(item.node, ())

@@ -1,0 +1,147 @@
+"""Graphs and programs as text, for `gradgen show` and for debugging.
+
+In: nodes by name, or a program. Out: lines that a person reads: one formula per node, or loops without a target.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from gradgen.emit.formula import formula
+from gradgen.emit.scalar_printer import ScalarPrinter
+from gradgen.graph.nodes import Carry, Leaf, Node, all_inputs, show_shape, toposort
+from gradgen.graph.origin import origin
+from gradgen.graph.scalar import Load, Poly
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    Entry,
+    For,
+    If,
+    Kernel,
+    KernelCall,
+    Matrix,
+    Note,
+    Program,
+    Repeat,
+    Row,
+    Statement,
+)
+
+__all__ = ["graph_text", "program_text"]
+
+
+def graph_text(roots: Mapping[str, Node], names: Mapping[Node, str]) -> str:
+    """Every leaf with its shape, then every formula below the roots, producers first, each with the user's line."""
+    order = toposort(list(roots.values()), all_inputs)
+    leaves = [node for node in order if isinstance(node, Leaf)]
+    formulas = [node for node in order if not isinstance(node, (Leaf, Carry))]
+    places = {node: found.place if (found := origin(node)) is not None else "" for node in formulas}
+    width = max((len(place) for place in places.values()), default=0)
+    lines = [f"{x.role} {x.name} {show_shape(x.shape)} {x.dtype}" for x in leaves]
+    lines += [f"{places[node]:{width}}  {formula(node, names)}".rstrip() for node in formulas]
+    lines += [f"{name} is {names[node]}" for name, node in roots.items() if names[node] != name]
+    return "\n".join(lines)
+
+
+def program_text(program: Program) -> str:
+    """The kernels of a program as loops, then the calls of every entry point."""
+    blocks = [_kernel(kernel) for kernel in program.kernels]
+    blocks += [_entry(entry) for entry in program.entries]
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _kernel(kernel: Kernel) -> list[str]:
+    result = f" -> {_names(kernel.returns)}" if kernel.returns else ""
+    parameters = [*map(_declared, kernel.parameters), *kernel.sizes]
+    return [*_head(f"kernel {kernel.name}", parameters, result), *_lines(kernel.body, 1)]
+
+
+def _entry(entry: Entry) -> list[str]:
+    lines = _head(f"entry {entry.name}", list(map(_declared, entry.parameters)), "")
+    for statement in entry.calls:
+        if isinstance(statement, Repeat):
+            lines.append(f"    for {statement.letter} in 0 .. {statement.count}:")
+            lines += [f"        {_call_text(call)}" for call in statement.calls]
+        else:
+            lines.append(f"    {_call_text(statement)}")
+    if entry.returns:
+        lines.append(f"    return {_names(entry.returns)}")
+    return lines
+
+
+def _call_text(call: KernelCall) -> str:
+    results = f"{_names(call.results)} = " if call.results else ""
+    named = [f"{b.name}[{b.start} + {b.stride} * {b.letter}]" if isinstance(b, Row) else b.name for b in call.arguments]
+    return f"{results}{call.kernel}({', '.join([*named, *call.sizes])})"
+
+
+def _head(name: str, parameters: Sequence[str], result: str) -> list[str]:
+    line = f"{name}({', '.join(parameters)}){result}"
+    return [line] if len(line) <= 120 else [f"{name}(", *[f"        {p}," for p in parameters], f"    ){result}"]
+
+
+def _names(buffers: Sequence[Buffer]) -> str:
+    return ", ".join(b.name for b in buffers)
+
+
+def _declared(b: Buffer) -> str:
+    return f"{b.name}: {b.dtype} {show_shape(b.shape)}" if b.shape else f"{b.name}: {b.dtype}"
+
+
+def _lines(body: Iterable[Statement], depth: int) -> list[str]:
+    pad = "    " * depth
+    lines: list[str] = []
+    for statement in body:
+        match statement:
+            case Note():
+                lines.append(f"{pad}# {statement.text}")
+            case For():
+                by = f" by {statement.stride}" if statement.stride != 1 else ""
+                span = f"{_PRINTER.text(statement.start)} .. {_PRINTER.text(statement.stop)}{by}"
+                lines.append(f"{pad}{statement.kind} for {statement.letter} in {span}:")
+                lines += _lines(statement.body, depth + 1)
+            case If():
+                lines.append(f"{pad}if {_PRINTER.text(statement.condition)}:")
+                lines += _lines(statement.then, depth + 1)
+                if statement.otherwise:
+                    lines += [f"{pad}else:", *_lines(statement.otherwise, depth + 1)]
+            case Assign():
+                target = _element(statement.buffer, statement.subscripts)
+                lines.append(f"{pad}{target} = {_PRINTER.text(statement.value)}")
+            case Accumulate():
+                update = "+" if statement.operation == "sum" else statement.operation
+                target = _element(statement.buffer, statement.subscripts)
+                lines.append(f"{pad}{target} {update}= {_PRINTER.text(statement.value)}")
+            case Dot():
+                sign = "=" if statement.scratch is None else "+="
+                left, right, out = (_matrix(m) for m in (statement.left, statement.right, statement.out))
+                lines.append(f"{pad}{out} {sign} {left} @ {right}")
+    return lines
+
+
+def _element(b: Buffer, subscripts: Sequence[Poly]) -> str:
+    return f"{b.name}[{', '.join(_PRINTER.poly(s) for s in subscripts)}]" if subscripts else b.name
+
+
+def _matrix(m: Matrix) -> str:
+    return _element(m.buffer, m.fixed) + (".T" if m.transposed else "")
+
+
+def _access(x: Load, printer: ScalarPrinter) -> str:
+    return _element(x.tensor, x.subscripts)
+
+
+def _call(name: str, dtype: str, arguments: list[str]) -> str:
+    return f"{name}({', '.join(arguments)})"
+
+
+def _literal(value: float, dtype: str) -> str:
+    return f"{value:g}"
+
+
+def _cast(text: str, dtype: str) -> str:
+    return f"{dtype}({text})"
+
+
+_PRINTER = ScalarPrinter(_call, _access, _literal, _cast)

@@ -1,0 +1,174 @@
+"""What a model starts from: sizes, indices, and the tensors that the caller provides.
+
+In: names, shapes and dtypes. Out: size polynomials, index letters and leaves; `compute` and `array` build on them.
+"""
+
+import itertools
+import keyword
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from numpy import dtype as numpy_dtype
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from gradgen.errors import DTypeError, GraphError
+from gradgen.graph.axes import as_shape
+from gradgen.graph.intern import intern
+from gradgen.graph.nodes import Leaf, Role, leaf
+from gradgen.graph.origin import here
+from gradgen.graph.scalar import Letter, Poly, atom_poly, size_symbol
+from gradgen.graph.tensor import Tensor, made
+
+DTYPES = ("float32", "float64", "int32", "int64", "bool")
+_letters = itertools.count()
+
+
+class Initialiser(Protocol):
+    """How a parameter gets its first value; `nn.init` has the usual ones."""
+
+    def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        """An array of this shape and dtype, from this generator."""
+        ...
+
+
+_initialisers: WeakKeyDictionary[Leaf, Initialiser] = WeakKeyDictionary()
+
+
+def size(name: str) -> Poly:
+    """A size that is known at call time, never negative; the same name is the same size.
+
+    >>> B = size("B")
+    >>> B is size("B")
+    True
+    """
+    return size_symbol(checked_name(name, "size"))
+
+
+def input(name: str, shape: Any, dtype: Any = "float32") -> Tensor:  # noqa: A001  # gg.input
+    """A tensor that the caller gives with every call; no gradient is taken unless asked for.
+
+    Args:
+        name: a Python identifier; the name of the argument.
+        shape: integers, sizes, and arithmetic on them.
+        dtype: float32, float64, int32, int64 or bool.
+
+    Raises:
+        GraphError: the name is no identifier.
+        ShapeError: the shape holds something that is no size.
+        DTypeError: a dtype that is not among these.
+    """
+    return _declare(name, shape, dtype, "input", None)
+
+
+def param(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | None = None) -> Tensor:
+    """A parameter: a tensor that is learned. Gradients are taken with respect to all parameters by default.
+
+    Args:
+        name: a Python identifier.
+        shape: integers, sizes, and arithmetic on them.
+        dtype: float32, float64, int32, int64 or bool.
+        init: how `net.init` draws the first value; by default PyTorch's for a layer's weight (uniform within
+            1 / sqrt(fan-in)) where there are two axes or more, and zeros otherwise.
+
+    Raises:
+        GraphError, ShapeError, DTypeError: as for `input`.
+    """
+    return _declare(name, shape, dtype, "param", init)
+
+
+def state(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | None = None) -> Tensor:
+    """A tensor that updates carry from step to step without a gradient, such as an optimiser's average.
+
+    `net.init` gives zeros unless `init` says otherwise; the rest is as for `param`.
+    """
+    return _declare(name, shape, dtype, "state", init)
+
+
+def index(name: str, size: Any = None) -> Poly:
+    """An index for formulas, with the range 0 .. size - 1, or the range that its accesses give it.
+
+    Raises:
+        GraphError: the name is no identifier.
+        ShapeError: the size is no size.
+    """
+    extent = None if size is None else as_shape(size)[0]
+    return _letter(checked_name(name, "index"), extent)
+
+
+def indices(names: str) -> tuple[Poly, ...]:
+    """Several indices: `n, i, j = gg.indices("n i j")`. Their ranges follow from their accesses.
+
+    Raises:
+        GraphError: a name is no identifier.
+    """
+    return tuple(_letter(checked_name(name, "index"), None) for name in names.replace(",", " ").split())
+
+
+def initialiser(of: Leaf) -> Initialiser | None:
+    """What `init` said for a leaf."""
+    return _initialisers.get(of)
+
+
+def letter_of(value: Any) -> Letter | None:
+    """The index that a value is, if it is exactly one."""
+    if isinstance(value, Poly) and len(value.atoms) == 1:
+        atom = value.atoms[0]
+        if isinstance(atom, Letter) and value is atom_poly(atom):
+            return atom
+    return None
+
+
+def fresh(like: Letter) -> Letter:
+    """Another index with the same name and range: what an index becomes inside a reducer."""
+    found = letter_of(_letter(like.name, like.size))
+    assert found is not None
+    return found
+
+
+def checked_name(name: Any, what: str) -> str:
+    """A name that can stand in Python text.
+
+    Raises:
+        GraphError: it is no identifier, or a keyword.
+    """
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        raise GraphError(f"{here()}{name!r} cannot name {_ARTICLE[what]} {what}: use a Python identifier, such as x1.")
+    if name in _SPOKEN_FOR:
+        raise GraphError(
+            f"{here()}{name!r} cannot name {_ARTICLE[what]} {what}: generated code calls it. Use {name}_, say."
+        )
+    return name
+
+
+_SPOKEN_FOR = frozenset({"np", "range", "abs", "min", "max"})  # what the text of a kernel calls by name
+
+
+_ARTICLE = {"size": "a", "tensor": "a", "index": "an", "layer": "a"}
+
+
+def checked_dtype(dtype: Any, name: str) -> str:
+    """The NumPy name of an element type that gradgen has.
+
+    Raises:
+        DTypeError: it has no such type.
+    """
+    try:
+        found = str(numpy_dtype(dtype).name)
+    except TypeError:
+        found = ""
+    if found not in DTYPES:
+        raise DTypeError(f"{here()}{name} has dtype {dtype!r}; use one of {', '.join(DTYPES)}.")
+    return found
+
+
+def _letter(name: str, extent: Poly | None) -> Poly:
+    serial = next(_letters)
+    return atom_poly(intern(Letter, name, serial, extent, f"letter {serial:012d}"))
+
+
+def _declare(name: str, shape: Any, dtype: Any, role: Role, init: Initialiser | None) -> Tensor:
+    made_leaf = leaf(checked_name(name, "tensor"), as_shape(shape), checked_dtype(dtype, name), role)
+    if init is not None:
+        _initialisers[made_leaf] = init
+    return made(made_leaf, (), name)

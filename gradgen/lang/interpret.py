@@ -1,0 +1,322 @@
+"""The reference interpreter: a graph evaluated by NumPy, node by node, straight from the formulas.
+
+In: output nodes, an array for each leaf, and the sizes that no leaf's shape tells. Out: an array for each output.
+It runs no pass and shares no scalar evaluation with the compiler: tests hold emitted programs against it.
+"""
+
+import math
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gradgen.errors import BindingError, DTypeError, GraphError, ShapeError
+from gradgen.graph.nodes import Carry, Compute, Leaf, Node, Project, Reshape, Scan, body_nodes, show_shape, toposort
+from gradgen.graph.scalar import FLOATS, Call, Const, FloorDiv, Load, Poly, Position, Scalar, SizeSymbol, Step
+from gradgen.lang.interpret_scalar import IMPLEMENTATIONS, WEAK, Array, operand_dtype, reduce_last
+
+__all__ = ["interpret"]
+
+Mask: TypeAlias = Any  # a bool array that broadcasts against the grid; NumPy's stubs tell arrays and np.bool apart
+Asks: TypeAlias = Generator[tuple[Scalar, Mask], Array, Array]
+
+_EVERYWHERE: Mask = np.True_
+
+
+def interpret(
+    outputs: Sequence[Node], values: Mapping[Leaf, Array], sizes: Mapping[str, int] | None = None
+) -> list[Array]:
+    """The values of `outputs`, where the leaves have `values`.
+
+    A symbolic size is bound by every leaf axis that consists of it alone; `sizes` gives the others. Arrays have
+    exactly the dtype that their node declares.
+
+    Raises:
+        BindingError: a leaf without a value, or a size that nothing binds.
+        DTypeError: a value of another dtype than its leaf.
+        ShapeError: a value of another shape than its leaf, sizes that disagree, a negative size.
+        IndexError: an access or a target out of range; one in a branch of `where` that is not taken is no access.
+        ValueError: argmax or argmin over nothing, an integer to a negative integer power.
+    """
+    order = toposort(outputs)
+    leaves = {n: _given(n, values) for n in dict.fromkeys([*values, *order]) if isinstance(n, Leaf)}
+    run = _Run(_bind_sizes(leaves, sizes or {}))
+    known: dict[Node, Array] = {}
+    with np.errstate(all="ignore"):
+        for given, array in leaves.items():
+            expected = run.sizes_of(given.shape, {}, {})
+            if array.shape != expected:
+                raise ShapeError(f"{given.name} has shape {expected}, an array of shape {array.shape} was given")
+            known[given] = array
+        run.evaluate(order, known, {})
+    return [known[n] for n in outputs]
+
+
+def _given(wanted: Leaf, values: Mapping[Leaf, Array]) -> Array:
+    if wanted not in values:
+        raise BindingError(f"no value for {wanted.name}: give an array of dtype {wanted.dtype}")
+    array = np.asarray(values[wanted])
+    if array.dtype.name != wanted.dtype:
+        raise DTypeError(f"{wanted.name} is {wanted.dtype}, an array of dtype {array.dtype.name} was given")
+    return array
+
+
+def _bind_sizes(leaves: Mapping[Leaf, Array], sizes: Mapping[str, int]) -> dict[str, int]:
+    bound = dict(sizes)
+    for given, array in leaves.items():
+        for axis, (size, extent) in enumerate(zip(given.shape, array.shape, strict=False)):
+            match size.terms:
+                case (((SizeSymbol(name=name),), 1),) if bound.setdefault(name, extent) != extent:
+                    raise ShapeError(
+                        f"size {name} is {bound[name]}, axis {axis} of {given.name} has {extent} elements: "
+                        "they must be equal"
+                    )
+    return bound
+
+
+# ---------------------------------------------------------------- one formula
+
+
+@dataclass(slots=True)
+class _Formula:
+    """The expressions of one node over its loop grid.
+
+    Every expression is evaluated under a mask, which is False where no taken branch of a `where` needs it; what it is
+    there is arbitrary. `and` and `or` need their second operand only where the first leaves the answer open.
+    """
+
+    sizes: Mapping[str, int]
+    steps: Mapping[int, int]
+    tensors: Mapping[Node, Array]
+    grid: list[Array] = field(default_factory=list)
+    done: dict[tuple[Scalar, int], tuple[Mask, Array]] = field(default_factory=dict)
+    masks: dict[tuple[int, int, bool], tuple[Mask, Array, Mask]] = field(default_factory=dict)
+
+    def value(self, x: Scalar, mask: Mask = _EVERYWHERE) -> Array:
+        """Evaluate without Python's recursion: `_rule` yields the parts that it needs, this loop answers."""
+        running: list[tuple[Scalar, Mask, Asks]] = [(x, mask, self._rule(x, mask))]
+        answer: Array | None = None
+        while True:
+            current, under, rule = running[-1]
+            try:
+                part, part_mask = next(rule) if answer is None else rule.send(answer)
+            except StopIteration as finished:
+                running.pop()
+                answer = np.asarray(finished.value)
+                self.done[current, id(under)] = (under, answer)  # holds the mask, so that its id stays its own
+                if not running:
+                    return answer
+                continue
+            known = self.done.get((part, id(part_mask)))
+            if known is None:
+                running.append((part, part_mask, self._rule(part, part_mask)))
+            answer = known[1] if known is not None else None
+
+    def narrowed(self, mask: Mask, condition: Array, taken: bool) -> Mask:
+        """The part of a mask where a condition is `taken`; the same object for the same question."""
+        key = (id(mask), id(condition), taken)
+        if key not in self.masks:
+            self.masks[key] = (mask, condition, mask & (condition if taken else ~condition))
+        return self.masks[key][2]
+
+    def _rule(self, x: Scalar, mask: Mask) -> Asks:
+        match x:
+            case Const(dtype=dtype):
+                return np.asarray(x.value, WEAK.get(dtype, dtype))
+            case Poly():
+                return (yield from self._polynomial(x, mask))
+            case Load():
+                return (yield from self._access(x, mask))
+            case Call():
+                return (yield from self._call(x, mask))
+        raise GraphError(f"a {type(x).__name__} has no value: bind letters, reducers and slots before interpreting")
+
+    def _polynomial(self, p: Poly, mask: Mask) -> Asks:
+        total: Any = np.int64(0)
+        for monomial, factor in p.terms:
+            term: Any = np.int64(factor)
+            for atom in monomial:
+                match atom:
+                    case FloorDiv(numerator=numerator, denominator=denominator):
+                        above = yield (numerator, mask)
+                        below = yield (denominator, mask)
+                        term = term * (above // below)
+                    case Scalar():
+                        term = term * (yield (atom, mask)).astype(np.int64)
+                    case _:
+                        term = term * self._variable(atom)
+            total = total + term
+        return np.asarray(total)
+
+    def _variable(self, atom: object) -> Array | int:
+        match atom:
+            case Position(position=at):
+                return self.grid[at]
+            case Step(depth=depth):
+                return self.steps[depth]
+            case SizeSymbol(name=name):
+                if name not in self.sizes:
+                    raise BindingError(f"size {name} is unknown: give sizes={{{name!r}: ...}}")
+                return self.sizes[name]
+        raise GraphError(f"a {type(atom).__name__} has no value: bind letters before interpreting")
+
+    def _access(self, x: Load, mask: Mask) -> Asks:
+        tensor = self.tensors[x.tensor]
+        subscripts = []
+        for axis, subscript in enumerate(x.subscripts):
+            at = yield (subscript, mask)
+            subscripts.append(in_range(at, mask, tensor.shape[axis], f"axis {axis} of {_name(x.tensor)}"))
+        if tensor.size == 0:  # nothing can be read, and in_range has seen that nothing has to
+            return np.zeros(np.broadcast_shapes(*[s.shape for s in subscripts]), tensor.dtype)
+        return np.asarray(tensor[tuple(subscripts)])
+
+    def _call(self, x: Call, mask: Mask) -> Asks:
+        name = x.function.name
+        dtype = operand_dtype(x.function, x.dtype, [a.dtype for a in x.arguments])
+        if name in ("where", "and", "or"):
+            first, *others = x.arguments
+            condition = (yield (first, mask)).astype(np.bool_, copy=False)
+            narrow = {"where": (True, False), "and": (True,), "or": (False,)}[name]
+            operands = [condition]
+            for other, taken in zip(others, narrow, strict=True):
+                operands.append((yield (other, self.narrowed(mask, condition, taken))).astype(dtype, copy=False))
+        else:
+            operands = []
+            for argument in x.arguments:
+                operands.append((yield (argument, mask)).astype(dtype, copy=False))
+            if name == "pow" and dtype.startswith("int"):
+                operands[1] = np.where(mask, operands[1], 1)  # a negative exponent counts only where it is taken
+        result = np.asarray(IMPLEMENTATIONS[name](*operands))
+        wanted = np.dtype(WEAK.get(x.dtype, x.dtype))
+        if result.dtype != wanted:
+            raise AssertionError(f"{name} gave {result.dtype} for {wanted}")
+        return result
+
+
+def in_range(subscript: Array, mask: Mask, size: int, where: str) -> Array:
+    """The subscript with 0 where the mask is False; no wraparound where it is True."""
+    bad = mask & ((subscript < 0) | (subscript >= size))
+    if np.any(bad):
+        at = tuple(int(k) for k in np.argwhere(bad)[0])
+        wrong = np.broadcast_to(subscript, bad.shape)[at]
+        raise IndexError(
+            f"subscript {wrong} is outside {where}, which has {size} elements (at loop indices {at}): "
+            "shorten the range of the index, or take the access in a branch of `where` only"
+        )
+    return subscript if mask is _EVERYWHERE else np.where(mask, subscript, 0)
+
+
+# ---------------------------------------------------------------- nodes
+
+
+@dataclass(slots=True)
+class _Run:
+    """One evaluation of a graph under fixed sizes."""
+
+    sizes: Mapping[str, int]
+
+    def evaluate(self, order: Sequence[Node], known: dict[Node, Array], steps: Mapping[int, int]) -> dict[Node, Array]:
+        """Add the values of `order`, producers first, to the known ones."""
+        scans: dict[Scan, tuple[list[Array], list[Array]]] = {}
+        for node in order:
+            if node in known:
+                continue
+            match node:
+                case Compute():
+                    result = self._compute(node, known, steps)
+                case Reshape(source=source, shape=shape):
+                    result = known[source].reshape(self.sizes_of(shape, known, steps))
+                case Project(scan=scan, kind=kind, number=number):
+                    if scan not in scans:
+                        scans[scan] = self._scan(scan, known, steps)
+                    states, stacks = scans[scan]
+                    result = (states if kind == "states" else stacks)[number]
+                case Carry():
+                    raise GraphError("the carry of a scan has no value outside its body")
+                case _:
+                    raise BindingError(f"no value for {_name(node)}")
+            expected = self.sizes_of(node.shape, known, steps)
+            if result.shape != expected or result.dtype.name != node.dtype:
+                raise AssertionError(f"{result.dtype}{result.shape} for a node that declares {node.dtype}{expected}")
+            known[node] = result
+        return known
+
+    def sizes_of(self, shape: Sequence[Poly], known: Mapping[Node, Array], steps: Mapping[int, int]) -> tuple[int, ...]:
+        at = _Formula(self.sizes, steps, known)
+        extents = tuple(int(at.value(size)) for size in shape)
+        if any(extent < 0 for extent in extents):
+            raise ShapeError(f"the sizes {extents} are not all positive or zero")
+        return extents
+
+    def _compute(self, node: Compute, known: Mapping[Node, Array], steps: Mapping[int, int]) -> Array:
+        shape = self.sizes_of(node.shape, known, steps)
+        extents = self.sizes_of(node.extents, known, steps)
+        empty = 0 in extents
+        grid = list(np.ogrid[tuple(slice(extent) for extent in extents)])
+        at = _Formula(self.sizes, steps, known, grid)
+        if node.gathers and extents[: len(shape)] == shape:
+            body = np.zeros((), WEAK.get(node.body.dtype, node.body.dtype)) if empty else at.value(node.body)
+            rows = np.broadcast_to(body, extents).reshape(*shape, math.prod(extents[len(shape) :]))
+            return reduce_last(node.reducer, rows, node.dtype)
+        result = np.zeros(shape, node.dtype)
+        if not empty:
+            _accumulate(result, node, at, extents)
+        return result
+
+    def _scan(
+        self, scan: Scan, known: Mapping[Node, Array], steps: Mapping[int, int]
+    ) -> tuple[list[Array], list[Array]]:
+        """All states of every carry, and all stacks: a Python loop."""
+        (length,) = self.sizes_of((scan.length,), known, steps)
+        order = body_nodes(scan)
+        states = []
+        for carry, init in zip(scan.carries, scan.inits, strict=True):
+            states.append(np.zeros((length + 1, *known[init].shape), carry.dtype))
+            states[-1][length if scan.reverse else 0] = known[init]
+        stacks = [np.zeros((length, *self.sizes_of(n.shape, known, steps)), n.dtype) for n in scan.outputs]
+        for t in reversed(range(length)) if scan.reverse else range(length):
+            read, written = (t + 1, t) if scan.reverse else (t, t + 1)
+            inside = {n: known[n] for n in scan.captured}
+            inside |= {carry: state[read] for carry, state in zip(scan.carries, states, strict=True)}
+            self.evaluate(order, inside, {**steps, scan.depth: t})
+            for state, following in zip(states, scan.nexts, strict=True):
+                state[written] = inside[following]
+            for stack, output in zip(stacks, scan.outputs, strict=True):
+                stack[t] = inside[output]
+        return states, stacks
+
+
+def _accumulate(result: Array, node: Compute, at: _Formula, extents: tuple[int, ...]) -> None:
+    """result[target] += body in increasing order of the loop indices.
+
+    `where(c, x, 0)` as the whole body adds nothing where c is False, and its target may lie outside there: this is
+    what the adjoint of a padded access looks like.
+    """
+    body, mask = node.body, _EVERYWHERE
+    while isinstance(body, Call) and body.function.name == "where":
+        condition, taken, other = body.arguments
+        if not (_is_zero(taken) or _is_zero(other)):
+            break
+        truth = at.value(condition, mask).astype(np.bool_, copy=False)
+        body = taken if _is_zero(other) else other
+        mask = at.narrowed(mask, truth, taken=_is_zero(other))
+    if _is_zero(body):  # what is left of a branch that is never taken
+        return
+    added = np.broadcast_to(np.asarray(at.value(body, mask), node.dtype), extents)
+    chosen = np.broadcast_to(mask, extents)
+    subscripts = []
+    for axis, (target, size) in enumerate(zip(node.target, result.shape, strict=True)):
+        subscript = in_range(at.value(target, mask), mask, size, f"axis {axis} of the result")
+        subscripts.append(np.broadcast_to(subscript, extents)[chosen])
+    np.add.at(result, tuple(subscripts), added[chosen])
+
+
+def _is_zero(x: Scalar) -> bool:
+    while isinstance(x, Call) and x.function.name in FLOATS:  # the 0 of a dtype
+        x = x.arguments[0]
+    return (isinstance(x, Const) and x.dtype != "bool" and x.value == 0) or (isinstance(x, Poly) and x.constant == 0)
+
+
+def _name(node: Node) -> str:
+    return node.name if isinstance(node, Leaf) else f"a {type(node).__name__} of shape {show_shape(node.shape)}"

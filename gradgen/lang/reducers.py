@@ -1,0 +1,88 @@
+"""Reducers: over indices inside a formula, over axes of a whole tensor. One function each.
+
+In: a formula with `over=`, or a tensor with `axis=`. Out: a formula that `compute` turns into nodes, or a tensor.
+"""
+
+from typing import Any
+
+from gradgen.errors import GraphError, ShapeError
+from gradgen.graph import axes
+from gradgen.graph.origin import here
+from gradgen.graph.scalar import FLOATS, Letter, Scalar, call, reduce_over
+from gradgen.graph.tensor import Tensor, as_formula, made, reduce_tensor
+from gradgen.lang.declare import letter_of
+
+
+def sum(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A001  # gg.sum
+    """The sum over indices of a formula, or over axes of a tensor; 0 over nothing.
+
+    Args:
+        x: a formula (then give `over`) or a tensor (then `axis`: one, several, or None for all).
+        over: the index or indices to reduce over.
+        axis: the axis or axes; negative ones count from the back.
+        keepdims: keep reduced axes with size 1.
+
+    Raises:
+        GraphError: a formula without `over`, a tensor with it, or an index given twice.
+        ShapeError: an axis that the tensor does not have.
+    """
+    return _reduce("sum", x, over, axis, keepdims)
+
+
+def mean(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean, in float32 for integers; nan over nothing. Arguments as for `sum`."""
+    if isinstance(x, Tensor) and over is None:
+        return made(axes.mean_axes(x.node, axis, keepdims))
+    body = as_formula(x)
+    return _reduce("mean", body if body.dtype in (*FLOATS, "pyfloat") else call("float32", body), over, axis, keepdims)
+
+
+def max(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A001  # gg.max
+    """The maximum; the first nan if there is one, -inf over nothing. Arguments as for `sum`."""
+    return _reduce("max", x, over, axis, keepdims)
+
+
+def min(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A001  # gg.min
+    """The minimum; the first nan if there is one, inf over nothing. Arguments as for `sum`."""
+    return _reduce("min", x, over, axis, keepdims)
+
+
+def logsumexp(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))), without overflow; -inf over nothing. Arguments as for `sum`."""
+    if not isinstance(x, Tensor) or over is not None:
+        body = as_formula(x)
+        x = body if body.dtype in (*FLOATS, "pyfloat") else call("float32", body)
+    return _reduce("logsumexp", x, over, axis, keepdims)
+
+
+def argmax(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The place of the first nan, else of the first maximum, along one index or axis; int64, refused over nothing."""
+    return _reduce("argmax", x, over, axis, keepdims)
+
+
+def argmin(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The place of the first nan, else of the first minimum, along one index or axis; int64, refused over nothing."""
+    return _reduce("argmin", x, over, axis, keepdims)
+
+
+def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
+    if over is None:
+        if isinstance(x, Tensor):
+            return reduce_tensor(reducer, x, axis, keepdims)
+        raise GraphError(f"{here()}gg.{reducer} of a formula reduces over indices: write gg.{reducer}(..., over=j).")
+    if axis is not None or keepdims:
+        raise GraphError(f"{here()}gg.{reducer} takes over= for a formula, or axis= and keepdims= for a tensor.")
+    letters: list[Letter] = []
+    for value in over if isinstance(over, (tuple, list)) else (over,):
+        letter = letter_of(value)
+        if letter is None:
+            raise GraphError(
+                f'{here()}over= takes indices, as gg.indices("i j") makes them; {axes.shown(value)} is not one.'
+            )
+        letters.append(letter)
+    if len(set(letters)) != len(letters) or not letters:
+        raise GraphError(f"{here()}over= takes at least one index, each of them once.")
+    if reducer in ("argmax", "argmin") and len(letters) != 1:
+        raise ShapeError(f"{here()}gg.{reducer} reduces over one index, {len(letters)} are given.")
+    body: Scalar = as_formula(x)
+    return reduce_over(reducer, body, tuple(letters))

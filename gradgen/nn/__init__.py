@@ -1,0 +1,30 @@
+"""Networks: layers and losses with PyTorch's names and layouts, initialisers, optimisers. Every one is a formula."""
+
+from gradgen.nn import functional, init
+from gradgen.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    flatten,
+    gelu,
+    l1_loss,
+    layer_norm,
+    log_softmax,
+    logsigmoid,
+    mse_loss,
+    nll_loss,
+    one_hot,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from gradgen.nn.layers import Linear, Sequential, from_state_dict, named_parameters, state_dict_names
+
+__all__ = [
+    "Linear", "Sequential", "binary_cross_entropy_with_logits", "cross_entropy", "flatten", "from_state_dict",
+    "functional", "gelu", "init", "l1_loss", "layer_norm", "log_softmax", "logsigmoid", "mse_loss",
+    "named_parameters", "nll_loss", "one_hot", "relu", "sigmoid", "silu", "softmax", "softplus", "state_dict_names",
+    "tanh",
+]  # fmt: skip

@@ -1,0 +1,141 @@
+"""First values of parameters, with PyTorch's names and defaults.
+
+In: a generator, a shape, a dtype. Out: an array; `gg.param(..., init=...)` keeps the record, `net.init` draws.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from gradgen.errors import ShapeError
+from gradgen.graph.nodes import Leaf
+from gradgen.lang.declare import Initialiser, initialiser
+
+GAINS = {
+    "linear": 1.0,
+    "sigmoid": 1.0,
+    "tanh": 5.0 / 3.0,
+    "relu": math.sqrt(2.0),
+    "selu": 0.75,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """The same number everywhere."""
+
+    value: float
+
+    def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        return np.full(shape, self.value, dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """Independent and uniform in [low, high)."""
+
+    low: float
+    high: float
+
+    def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        return rng.uniform(self.low, self.high, shape).astype(dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Normal:
+    """Independent and Gaussian."""
+
+    mean: float
+    std: float
+
+    def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        return rng.normal(self.mean, self.std, shape).astype(dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """Variance gain**2 / fan: of the inputs (Kaiming), or the mean of inputs and outputs (Xavier)."""
+
+    fan: Literal["in", "out", "mean"]
+    gain: float
+    distribution: Literal["uniform", "normal"]
+
+    def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        fan_in, fan_out = fans(shape)
+        fan = {"in": fan_in, "out": fan_out, "mean": (fan_in + fan_out) / 2}[self.fan]
+        std = self.gain / math.sqrt(max(fan, 1))
+        if self.distribution == "normal":
+            return Normal(0.0, std).draw(rng, shape, dtype)
+        return Uniform(-math.sqrt(3.0) * std, math.sqrt(3.0) * std).draw(rng, shape, dtype)
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Inputs and outputs of one unit, for a weight of shape (out, in, *kernel).
+
+    Raises:
+        ShapeError: fewer than two axes.
+    """
+    if len(shape) < 2:
+        raise ShapeError(f"the fan of a tensor of shape {shape} is not defined: two axes are needed.")
+    kernel = math.prod(shape[2:])
+    return shape[1] * kernel, shape[0] * kernel
+
+
+def zeros() -> Constant:
+    """0 everywhere."""
+    return Constant(0.0)
+
+
+def ones() -> Constant:
+    """1 everywhere."""
+    return Constant(1.0)
+
+
+def constant(value: float) -> Constant:
+    """The same number everywhere."""
+    return Constant(value)
+
+
+def uniform(low: float = 0.0, high: float = 1.0) -> Uniform:
+    """Uniform in [low, high)."""
+    return Uniform(low, high)
+
+
+def normal(mean: float = 0.0, std: float = 1.0) -> Normal:
+    """Gaussian."""
+    return Normal(mean, std)
+
+
+def kaiming_uniform(a: float = 0.0, fan: Literal["in", "out"] = "in") -> Scaled:
+    """Uniform with variance 2 / ((1 + a**2) * fan) (He et al. 2015); a is the slope of a leaky ReLU below zero.
+
+    PyTorch's layers use a = sqrt(5), which is uniform in +- 1 / sqrt(fan_in).
+    """
+    return Scaled(fan, math.sqrt(2.0 / (1.0 + a * a)), "uniform")
+
+
+def kaiming_normal(a: float = 0.0, fan: Literal["in", "out"] = "in") -> Scaled:
+    """Gaussian with variance 2 / ((1 + a**2) * fan) (He et al. 2015)."""
+    return Scaled(fan, math.sqrt(2.0 / (1.0 + a * a)), "normal")
+
+
+def xavier_uniform(gain: float = 1.0) -> Scaled:
+    """Uniform with variance 2 * gain**2 / (fan_in + fan_out) (Glorot and Bengio 2010)."""
+    return Scaled("mean", gain, "uniform")
+
+
+def xavier_normal(gain: float = 1.0) -> Scaled:
+    """Gaussian with variance 2 * gain**2 / (fan_in + fan_out) (Glorot and Bengio 2010)."""
+    return Scaled("mean", gain, "normal")
+
+
+def initialiser_of(leaf: Leaf) -> Initialiser:
+    """How a first value is drawn; where the declaration says nothing, weights as PyTorch's layers do, the rest 0."""
+    given = initialiser(leaf)
+    if given is not None:
+        return given
+    return kaiming_uniform(math.sqrt(5.0)) if leaf.role == "param" and len(leaf.shape) > 1 else zeros()

@@ -1,0 +1,85 @@
+"""Algebra that is true for floats: nan, infinity and -0.0 included, so `x*0`, `x/x` and `x-x` stay.
+
+In: a body. Out: an equal body with fewer operations; `simplify` calls this for every formula.
+"""
+
+import math
+
+from gradgen.graph.scalar import FLOATS, Call, Const, Scalar, call, number, promote, rewrite
+
+__all__ = ["simplify_algebra"]
+
+
+def simplify_algebra(body: Scalar) -> Scalar:
+    return rewrite(body, _rule, lambda atom: None)
+
+
+def _rule(x: Scalar) -> Scalar | None:
+    if not isinstance(x, Call):
+        return None
+    new = _simpler(x)
+    return new if new is not None and new.dtype == x.dtype else None
+
+
+def _simpler(x: Call) -> Scalar | None:
+    match x.function.name, x.arguments:
+        case "sub", (a, b) if (y := _negative(b)) is not None:  # a - -y = a + y
+            return call("add", a, y)
+        case "add", (a, b) if (y := _negative(b)) is not None:  # a + -y = a - y
+            return call("sub", a, y)
+        case "add", (a, b) if (y := _negative(a)) is not None:  # -y + b = b - y
+            return call("sub", b, y)
+        case (("mul" | "div"), (a, b)) if x.dtype in FLOATS:
+            new = _signless(x.function.name, a, b)
+            return _by_constant(x, a, b) if new is None else new
+        case (("float32" | "float64"), (Call(function=f, arguments=(a,)),)) if (
+            f.name in FLOATS and a.dtype == x.dtype and f.name == "float64"
+        ):  # to double and back
+            return a
+        case (("maximum" | "minimum"), (a, b)) if a is b:
+            return a
+        case "not", (Call(function=f, arguments=(a,)),) if f.name == "not":
+            return a
+    return None
+
+
+def _negative(x: Scalar) -> Scalar | None:
+    """y of -y, for floats."""
+    match x:
+        case Call(function=f, arguments=(y,)) if f.name == "neg" and x.dtype in FLOATS:
+            return y
+    return None
+
+
+def _signless(function: str, a: Scalar, b: Scalar) -> Scalar | None:
+    """-x * y = x * -y = -(x * y), and so for quotients."""
+    x, y = _negative(a), _negative(b)
+    if x is not None and y is not None:
+        return call(function, x, y)
+    if x is not None:
+        return call("neg", call(function, x, b))
+    if y is not None:
+        return call("neg", call(function, a, y))
+    return None
+
+
+def _by_constant(x: Call, a: Scalar, b: Scalar) -> Scalar | None:
+    """x * 1 = x / 1 = x, x * -1 = x / -1 = -x, x / 2**k = x * 2**-k."""
+    divisor = _value(b)
+    if divisor is not None and abs(divisor) == 1 and promote((a.dtype, b.dtype)) == a.dtype:
+        return a if divisor == 1 else call("neg", a)
+    factor = _value(a) if x.function.name == "mul" else None
+    if factor is not None and abs(factor) == 1 and promote((a.dtype, b.dtype)) == b.dtype:
+        return b if factor == 1 else call("neg", b)
+    if x.function.name == "div" and divisor and isinstance(b, Const) and math.isfinite(divisor):
+        mantissa, exponent = math.frexp(divisor)
+        if abs(mantissa) == 0.5 and abs(exponent) <= 100:
+            return call("mul", a, number(1 / divisor))
+    return None
+
+
+def _value(x: Scalar) -> float | None:
+    """The number that a constant is, under casts between floats too."""
+    while isinstance(x, Call) and x.function.name in FLOATS:
+        x = x.arguments[0]
+    return float(x.value) if isinstance(x, Const) and x.dtype != "bool" else None

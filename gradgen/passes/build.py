@@ -1,0 +1,230 @@
+"""From graphs to a program: one schedule per entry point, one set of buffers and kernels for all of them.
+
+In: the roots of every entry and what is in memory when it starts. Out: a `Program` for `emit`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gradgen.graph.intern import intern
+from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, all_inputs, toposort
+from gradgen.graph.scalar import Call, walk
+from gradgen.passes.kernels import Piece, cut, make_kernel
+from gradgen.passes.lower import Lowering
+from gradgen.passes.motion import move_code
+from gradgen.passes.naming import name_nodes
+from gradgen.passes.schedule import CHEAP, Item, Loop, ScanLoop, Schedule, Tree, schedule, unsafe_overwrites
+from gradgen.passes.storage import Buffers, Storage, assign_storage, source_of
+from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Program, Role, reads, size_names, writes
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A result of an entry: its public name, its node, and what it is."""
+
+    name: str
+    node: Node
+    role: Role
+    overwrites: Leaf | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One entry point to build."""
+
+    name: str
+    roots: tuple[Root, ...]
+    saved: tuple[Node, ...] = ()  # forward values that this entry leaves in the workspace
+    given: tuple[Node, ...] = ()  # forward values that it finds there
+
+
+@dataclass(slots=True)
+class Builder:
+    """What the entries of one module share: names, buffers, kernels."""
+
+    name: str
+    describe: Callable[[Node, Mapping[Node, str]], str]
+    names: dict[Node, str] = field(default_factory=dict)
+    kernels: list[Kernel] = field(default_factory=list)
+    kernel_names: set[str] = field(default_factory=set)
+    entries: list[Entry] = field(default_factory=list)
+    buffers: dict[Buffer, None] = field(default_factory=dict)
+    arrays: Buffers = field(default_factory=Buffers)
+
+    def add(self, request: Request) -> None:
+        """Schedule, lower and cut one entry."""
+        order = toposort([root.node for root in request.roots], all_inputs)
+        fixed = {n: self.names[n] for n in order if n in self.names}
+        fixed |= {r.node: r.name for r in request.roots if r.node not in fixed and not isinstance(r.node, Leaf)}
+        sizes = {name for n in order for name in _size_names(n)}
+        names = name_nodes(order, fixed, sizes)
+        for node in (*request.saved, *request.given):
+            self.names[node] = names[node]
+
+        given: dict[Node, Buffer] = {n: self.leaf_buffer(n) for n in order if isinstance(n, Leaf)}
+        given |= {n: self.buffer(names[n], n, "saved") for n in request.given}
+        kept = {*request.saved, *[source_of(r.node) for r in request.roots]}
+        overwrites = {r.node: r.overwrites for r in request.roots if r.overwrites is not None and r.node not in given}
+        plan = schedule([r.node for r in request.roots], set(given), names, kept, sizes, overwrites)
+        results, copies = self.result_buffers(request, names, given, unsafe_overwrites(plan.trees))
+        placed = {**results, **{n: self.buffer(names[n], n, "saved") for n in request.saved if n not in results}}
+        places = assign_storage(plan, given, placed, names, self.arrays)
+        self.place_reshapes(order, places, names)
+        lowering = Lowering(places, names, self.arrays, frozenset({*names.values(), *sizes, *self.arrays.by_name}))
+        pieces = [self.piece(tree, lowering, names, plan) for tree in plan.trees]
+        early, late = self.copies(copies, lowering, names)
+        pieces = [*early, *pieces, *late]
+        returns = tuple(self.returned(request, results, copies))
+        calls = self.cut(pieces, set(returns))
+        parameters = dict.fromkeys(b for b in given.values() if b.role in ("input", "cotangent"))
+        used = {b for call in calls for b in call.buffers} | {b.alias_of for call in calls for b in call.buffers}
+        entry_parameters = tuple(b for b in parameters if b in used)
+        self.entries.append(Entry(request.name, entry_parameters, tuple(calls), returns, tuple(plan.decisions)))
+        for call in calls:
+            for b in call.buffers:
+                self.buffers.setdefault(b if b.alias_of is None else b.alias_of)
+
+    # ------------------------------------------------------------ buffers
+
+    def leaf_buffer(self, leaf: Leaf) -> Buffer:
+        if not leaf.shape and leaf.role in ("input", "cotangent"):
+            return intern(Buffer, leaf.name, (), leaf.dtype, leaf.role, None)
+        return self.arrays.make(leaf.name, leaf.shape, leaf.dtype, leaf.role)
+
+    def buffer(self, name: str, node: Node, role: Role, alias_of: Buffer | None = None) -> Buffer:
+        if alias_of is not None:
+            return intern(Buffer, name, node.shape, node.dtype, role, alias_of)
+        return self.arrays.make(name, node.shape, node.dtype, role)
+
+    def result_buffers(
+        self, request: Request, names: Mapping[Node, str], given: Mapping[Node, Buffer], unsafe: set[Node]
+    ) -> tuple[dict[Node, Buffer], list[tuple[Node, Buffer]]]:
+        """A buffer for every root; roots that are in memory already, or asked for twice, are copied at the end."""
+        results: dict[Node, Buffer] = {}
+        copies: list[tuple[Node, Buffer]] = []
+        for root in request.roots:
+            if root.role == "saved":
+                continue
+            node, role = root.node, root.role
+            saved = node in request.saved
+            if root.overwrites is not None:
+                buffer = self.leaf_buffer(root.overwrites)
+                if node in given or node in results or node in unsafe or isinstance(node, (Reshape, Project)):
+                    copies.append((node, buffer))
+                else:
+                    results[node] = buffer
+                continue
+            scalar_result = not node.shape and role == "output"
+            buffer = self.arrays.make(root.name, node.shape, node.dtype, "local" if scalar_result else role)
+            if node in given or node in results or saved:
+                copies.append((node, buffer))
+            elif isinstance(node, Reshape):
+                source: Node = node
+                while isinstance(source, Reshape):
+                    source = source.source
+                if source in given or source in results or source in request.saved or isinstance(source, Project):
+                    copies.append((node, buffer))
+                else:
+                    results[node] = buffer
+                    results[source] = self.buffer(names[source], source, role, buffer)
+            else:
+                results[node] = buffer
+        return results, copies
+
+    def copies(
+        self, wanted: Sequence[tuple[Node, Buffer]], lowering: Lowering, names: Mapping[Node, str]
+    ) -> tuple[list[Piece], list[Piece]]:
+        """Copies to where results belong: behind everything; what would read a leaf already overwritten, before."""
+        targets = {buffer for _, buffer in wanted}
+        early: list[Piece] = []
+        late: list[Piece] = []
+        for node, buffer in wanted:
+            body = lowering.copy(node, whole(buffer))
+            place = lowering.places[node]
+            if place.buffer in targets:
+                aside = self.arrays.make(f"{buffer.name}_next", buffer.shape, buffer.dtype, "work")
+                early.append(Piece(f"{buffer.name}_aside", (), tuple(lowering.copy(node, whole(aside)))))
+                body = lowering.copy_buffer(aside, whole(buffer))
+            late.append(Piece(f"{buffer.name}_copy", (), tuple(body)))
+        return early, late
+
+    def returned(
+        self, request: Request, results: Mapping[Node, Buffer], copies: Sequence[tuple[Node, Buffer]]
+    ) -> list[Buffer]:
+        everything = [*results.values(), *[b for _, b in copies]]
+        return [b for r in request.roots for b in everything if b.name == r.name and b.by_value and r.role == "output"]
+
+    def place_reshapes(self, order: Sequence[Node], places: dict[Node, Storage], names: Mapping[Node, str]) -> None:
+        """Another shape of a buffer is a view that the entry makes."""
+        for node in order:
+            if isinstance(node, Reshape) and node not in places and node.source in places:
+                source = places[node.source].buffer
+                base = source.alias_of or source
+                name = names[node] if names[node] not in self.arrays.by_name else f"{names[node]}_view"
+                view = self.buffer(name, node, base.role, base)
+                places[node] = Storage(view, (), tuple(range(len(node.shape))))
+
+    # ------------------------------------------------------------ pieces and kernels
+
+    def piece(self, tree: Tree, lowering: Lowering, names: Mapping[Node, str], plan: Schedule) -> Piece:
+        items = list(_items(tree))
+        body = tuple(move_code(lowering.trees([tree]), {*names.values(), *self.arrays.by_name}))
+        last = names[items[-1].node] if items else "scan"
+        if isinstance(tree, ScanLoop):
+            last = next((names[n] for n in names if isinstance(n, Project) and n.scan is tree.scan), last)
+        notes = tuple(self.describe(item.node, names) for item in items)
+        return Piece(last, notes, body)
+
+    def cut(self, pieces: Sequence[Piece], returned: set[Buffer]) -> list[KernelCall]:
+        groups = cut(pieces)
+        needed = [set(returned)]  # behind each group, from the last one to the first
+        for group in reversed(groups):
+            needed.append(needed[-1] | {b for piece in group for s in piece.body for b in reads(s) | writes(s)})
+        calls: list[KernelCall] = []
+        for group, later in zip(groups, reversed(needed[:-1]), strict=True):
+            kernel, call = make_kernel(group, later, self.kernel_names)
+            self.kernels.append(kernel)
+            calls.append(call)
+        return calls
+
+    def program(self, formulas: Sequence[str]) -> Program:
+        return Program(self.name, tuple(self.buffers), tuple(self.kernels), tuple(self.entries), tuple(formulas))
+
+
+def whole(buffer: Buffer) -> Storage:
+    return Storage(buffer, (), tuple(range(len(buffer.shape))))
+
+
+def _items(tree: Tree) -> list[Item]:
+    if isinstance(tree, Item):
+        return [tree]
+    found: list[Item] = []
+    if isinstance(tree, (Loop, ScanLoop)):
+        for member in tree.members:
+            found += _items(member)
+    return list(dict.fromkeys(found))
+
+
+def _size_names(node: Node) -> list[str]:
+    return [name for extent in node.shape for name in size_names(extent)]
+
+
+def choose_saved(outputs: Sequence[Node], gradients: Sequence[Node]) -> list[Node]:
+    """The forward values that the backward pass finds in the workspace: those dearer than a few additions."""
+    forward = set(toposort(outputs, all_inputs))
+    saved: dict[Node, None] = {}
+
+    def reads_of(node: Node) -> tuple[Node, ...]:
+        if node in forward and not node.steps and not isinstance(node, (Leaf, Reshape)) and not _is_cheap(node):
+            saved[node] = None
+            return ()
+        return all_inputs(node)
+
+    toposort(gradients, reads_of)
+    return [n for n in toposort(outputs, all_inputs) if n in saved]
+
+
+def _is_cheap(node: Node) -> bool:
+    if not isinstance(node, Compute) or node.reducer != "none":
+        return False
+    return sum(x.function.cost for x in walk(node.body) if isinstance(x, Call)) <= CHEAP

@@ -1,0 +1,134 @@
+"""Functions of bounded size: the statements of a program cut into kernels, equal kernels emitted once.
+
+In: the statements of every top-level tree with the buffers they use. Out: kernels and the calls of them, for `emit`.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradgen.graph.scalar import Load, Poly, walk
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    For,
+    Kernel,
+    KernelCall,
+    Note,
+    Statement,
+    expressions,
+    reads,
+    size_names,
+    statements,
+    writes,
+)
+
+LARGEST = 60  # statements in one function
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The statements of one top-level tree, the notes that explain them, and a name for what they compute."""
+
+    name: str
+    notes: tuple[str, ...]
+    body: tuple[Statement, ...]
+
+
+def cut(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Consecutive pieces that belong into one function: products then loops, or loops then products."""
+    groups: list[list[Piece]] = []
+    for piece in pieces:
+        if groups and _fits(groups[-1], piece):
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    return groups
+
+
+def _fits(group: Sequence[Piece], piece: Piece) -> bool:
+    size = sum(1 for p in (*group, piece) for _ in statements(p.body))
+    if size > LARGEST or any(_is_scan(p) for p in (*group, piece)):
+        return False
+    kinds = [_is_product(p) for p in (*group, piece)]
+    changes = sum(a is not b for a, b in itertools.pairwise(kinds))
+    if changes > 1 or sum(kinds) > 2:
+        return False
+    if all(_is_straight(p) for p in (*group, piece)):
+        return True
+    available = {b for p in group for s in p.body for b in writes(s)}
+    needed = {b for s in piece.body for b in reads(s)}
+    return bool(available & needed)
+
+
+def _is_product(piece: Piece) -> bool:
+    return any(isinstance(s, Dot) for s in piece.body)
+
+
+def _is_scan(piece: Piece) -> bool:
+    return any(isinstance(s, For) and s.kind == "serial" for s in piece.body)
+
+
+def _is_straight(piece: Piece) -> bool:
+    return all(isinstance(s, Assign) for s in piece.body)
+
+
+def make_kernel(group: Sequence[Piece], later: set[Buffer], used_names: set[str]) -> tuple[Kernel, KernelCall]:
+    """One function: its parameters are what it reads and writes, the scalars needed later are its results."""
+    body: list[Statement] = []
+    for piece in group:
+        body += [Note(text) for text in piece.notes]
+        body += piece.body
+    touched = ordered_buffers(body)
+    written = {b for s in body for b in writes(s)}
+    assigned_first = _defined_locals(body)
+    parameters = [b for b in touched if not (b.by_value and b in assigned_first)]
+    returns = tuple(b for b in touched if b.by_value and b in written and b in later)
+    sizes = tuple(_free_sizes(body, parameters))
+    name = f"compute_{group[-1].name}"
+    number = 2
+    while name in used_names:
+        name = f"compute_{group[-1].name}_{number}"
+        number += 1
+    used_names.add(name)
+    kernel = Kernel(name, tuple(parameters), sizes, tuple(body), returns)
+    return kernel, KernelCall(name, tuple(parameters), sizes, returns)
+
+
+def _defined_locals(body: Sequence[Statement]) -> set[Buffer]:
+    return {
+        s.buffer for s in statements(body) if isinstance(s, Assign) and not s.buffer.shape and s.buffer.role == "local"
+    }
+
+
+def ordered_buffers(body: Sequence[Statement]) -> list[Buffer]:
+    """Every buffer, what is read before what is written, in the order of the text."""
+    read: dict[Buffer, None] = {}
+    written: dict[Buffer, None] = {}
+    for statement in statements(body):
+        for x in expressions(statement):
+            read.update({part.tensor: None for part in walk(x) if isinstance(part, Load)})
+        match statement:
+            case Assign() | Accumulate():
+                written[statement.buffer] = None
+            case Dot():
+                read.update({statement.left.buffer: None, statement.right.buffer: None})
+                written[statement.out.buffer] = None
+                if statement.scratch is not None:
+                    written[statement.scratch] = None
+    return [b for b in read if b not in written] + list(written)
+
+
+def _free_sizes(body: Sequence[Statement], parameters: Sequence[Buffer]) -> list[str]:
+    """The sizes that the statements mention."""
+    found: dict[str, None] = {}
+    for statement in statements(body):
+        polys = [p for x in expressions(statement) for p in walk(x) if isinstance(p, Poly)]
+        if isinstance(statement, Dot):
+            for m in (statement.left, statement.right, statement.out):
+                polys += [m.rows, m.columns]
+        for p in polys:
+            found.update(dict.fromkeys(size_names(p)))
+    return sorted(found)

@@ -1,0 +1,398 @@
+"""The logarithm of an expression without computing the expression, looking through nodes and gathers.
+
+In: an expression. Out: its logarithm as a sum of terms, with what is left of the product; `stabilize` decides where it
+is used. Signs are respected: log(exp(u) * r) = u + log(r) for every r, but log(r * s) is never taken apart.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from gradgen.graph.nodes import Compute, Node, Reshape, compute
+from gradgen.graph.scalar import (
+    FLOATS,
+    Call,
+    Const,
+    Load,
+    Poly,
+    Scalar,
+    call,
+    is_zero,
+    load,
+    mentions,
+    number,
+    position,
+    promote,
+)
+from gradgen.passes.inline import at, pointwise_body, reshaped_access
+
+__all__ = ["LogDomain", "LogForm", "cancelled", "combined", "is_one", "quotient"]
+
+MINUS_INFINITY = number(float("-inf"))
+_DEPTH = 32  # producers further away than this are not looked through
+Terms = tuple[tuple[int, Scalar], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogForm:
+    """log x = where(masks, terms, -inf) + shifts + log(above / below), terms and shifts being sums of signed terms.
+
+    `gains`: something disappears in it that log(x) would compute; `exps`: an exp does; `sums`: a sum of exps became a
+    logsumexp; `over`: such a sum is divided by.
+    """
+
+    terms: Terms = ()
+    shifts: Terms = ()
+    masks: tuple[Scalar, ...] = ()
+    above: tuple[Scalar, ...] = ()
+    below: tuple[Scalar, ...] = ()
+    gains: bool = False
+    exps: bool = False
+    sums: bool = False
+    over: bool = False
+    rules: tuple[str, ...] = ()
+
+    def unmasked(self) -> "LogForm":
+        """The same with the mask inside the terms."""
+        if not self.masks:
+            return self
+        condition = self.masks[0]
+        for mask in self.masks[1:]:
+            condition = call("and", condition, mask)
+        inner = combined(self.terms)
+        masked = call("where", condition, number(0) if inner is None else inner, MINUS_INFINITY)
+        return replace(self, terms=((1, masked),), masks=())
+
+    def times(self, other: "LogForm") -> "LogForm":
+        return LogForm(
+            (*self.terms, *other.terms),
+            (*self.shifts, *other.shifts),
+            (*self.masks, *other.masks),
+            (*self.above, *other.above),
+            (*self.below, *other.below),
+            self.gains or other.gains,
+            self.exps or other.exps,
+            self.sums or other.sums,
+            self.over or other.over,
+            tuple(dict.fromkeys((*self.rules, *other.rules))),
+        )
+
+    def inverse(self) -> "LogForm":
+        form = self.unmasked()
+        return LogForm(
+            _negated(form.terms), _negated(form.shifts), (), form.below, form.above,
+            form.gains, form.exps and not form.sums, False, form.sums, form.rules,
+        )  # fmt: skip
+
+    def total(self) -> Scalar:
+        """log x as an expression."""
+        form = self.unmasked()
+        terms = [*form.terms, *cancelled(form.shifts)]
+        if form.above or form.below:
+            sign, rest = (1, quotient(form.above, form.below)) if form.above else (-1, quotient(form.below, ()))
+            dtype = promote([term.dtype for _, term in terms]) if terms else rest.dtype
+            rest = (
+                rest if rest.dtype in FLOATS or dtype not in FLOATS else call(dtype, rest)
+            )  # an integer, such as a size
+            terms.append((sign, call("log", rest)))
+        total = combined(tuple(terms))
+        return number(0) if total is None else total
+
+
+def combined(terms: Terms) -> Scalar | None:
+    """The sum of signed terms, the positive ones first; None of no terms."""
+    total: Scalar | None = None
+    for sign, term in sorted(terms, key=lambda t: -t[0]):
+        if total is None:
+            total = term if sign > 0 else call("neg", term)
+        else:
+            total = call("add" if sign > 0 else "sub", total, term)
+    return total
+
+
+def cancelled(terms: Terms) -> Terms:
+    """The terms without those that stand against an equal one."""
+    kept: list[tuple[int, Scalar]] = []
+    for sign, term in terms:
+        opposite = next((k for k, (s, t) in enumerate(kept) if t is term and s == -sign), None)
+        if opposite is None:
+            kept.append((sign, term))
+        else:
+            kept.pop(opposite)
+    return tuple(kept)
+
+
+def quotient(above: tuple[Scalar, ...], below: tuple[Scalar, ...]) -> Scalar:
+    """The product of some factors over the product of others."""
+    result: Scalar | None = None
+    for factor in above:
+        result = factor if result is None else call("mul", result, factor)
+    result = number(1) if result is None else result
+    for factor in below:
+        result = call("div", result, factor)
+    return result
+
+
+def _negated(terms: Terms) -> Terms:
+    return tuple((-sign, term) for sign, term in terms)
+
+
+@dataclass(slots=True)
+class LogDomain:
+    """What has been found out about expressions; `skip` are rules not to use, `keep` nodes not to look through."""
+
+    skip: frozenset[str] = frozenset()
+    keep: frozenset[Node] = frozenset()
+    forms: dict[Scalar, LogForm] = field(default_factory=dict)
+    parts: dict[Scalar, tuple[Scalar | None, Terms]] = field(default_factory=dict)
+    shift_nodes: dict[Node, bool] = field(default_factory=dict)
+
+    # ------------------------------------------------------------ looking through nodes
+
+    def through(self, x: Scalar) -> Scalar | None:
+        """What an access of a pointwise node or of a reshape reads; None for anything else."""
+        if not isinstance(x, Load) or x.tensor in self.keep:
+            return None
+        return reshaped_access(x) if isinstance(x.tensor, Reshape) else pointwise_body(x)
+
+    def as_call(self, x: Scalar, *names: str) -> Call | None:
+        """The call of one of these functions that an expression is, seen through nodes."""
+        for _ in range(_DEPTH):
+            if isinstance(x, Call) and x.function.name in names:
+                return x
+            inner = self.through(x)
+            if inner is None:
+                return None
+            x = inner
+        return None
+
+    def one_plus_exp(self, x: Scalar) -> Scalar | None:
+        """a of 1 + exp(a)."""
+        total = self.as_call(x, "add")
+        if total is None:
+            return None
+        first, second = total.arguments
+        other = second if is_one(first) else first if is_one(second) else None
+        power = None if other is None else self.as_call(other, "exp")
+        return None if power is None else power.arguments[0]
+
+    # ------------------------------------------------------------ logarithms
+
+    def form(self, x: Scalar, depth: int = 0) -> LogForm:
+        """log x, or just log(x) where nothing is gained."""
+        if x not in self.forms:
+            found = self._form(x, depth) if depth < _DEPTH else None
+            self.forms[x] = LogForm(above=(x,)) if found is None else found
+        return self.forms[x]
+
+    def _form(self, x: Scalar, depth: int) -> LogForm | None:
+        match x:
+            case Load():
+                inner = self.through(x)
+                found = self._sum_form(x, depth) if inner is None else self.form(inner, depth + 1)
+                return found if found is not None and (found.gains or found.terms) else None
+            case Call(function=f, arguments=arguments):
+                return self._call_form(f.name, x, arguments, depth)
+        return None
+
+    def _call_form(self, name: str, x: Call, arguments: tuple[Scalar, ...], depth: int) -> LogForm | None:
+        match name, arguments:
+            case "exp", (a,):
+                return self._exp_form(a)
+            case "sigmoid", (a,) if "logsigmoid" not in self.skip:
+                return LogForm(((1, call("logsigmoid", a)),), gains=True, rules=("logsigmoid",))
+            case (("mul" | "div"), (a, b)):
+                left, right = self.form(a, depth + 1), self.form(b, depth + 1)
+                found = left.times(right) if name == "mul" else left.unmasked().times(right.inverse())
+                return found if found.gains or found.terms else None
+            case "neg", (a,):
+                found = self.form(a, depth + 1)
+                return found.times(LogForm(above=(number(-1),))) if found.gains else None
+            case "reciprocal", (a,):
+                found = self.form(a, depth + 1)
+                return found.inverse() if found.gains else None
+            case "square", (a,):
+                found = self.form(a, depth + 1)
+                return found.times(found) if found.gains else None
+            case "sqrt", (a,):
+                return self._power(a, number(0.5), depth)
+            case "add", _ if (power := self.one_plus_exp(x)) is not None and "softplus" not in self.skip:
+                return LogForm(((1, call("softplus", power)),), gains=True, rules=("softplus",))
+            case "sub", (one, b) if is_one(one) and (p := self.as_call(b, "sigmoid")) is not None:
+                return self._call_form("sigmoid", x, (call("neg", p.arguments[0]),), depth)
+            case "where", (condition, yes, no) if "mask" not in self.skip and (is_zero(yes) or is_zero(no)):
+                mask = condition if is_zero(no) else call("not", condition)
+                found = self.form(yes if is_zero(no) else no, depth + 1)
+                if found.gains and not found.above and not found.below:
+                    return replace(found, masks=(mask, *found.masks), rules=(*found.rules, "mask"))
+            case (("float32" | "float64"), (a,)) if a.dtype == "bool" and "mask" not in self.skip:
+                chosen = call("where", a, number(0.0), MINUS_INFINITY)
+                return LogForm(((1, chosen),), rules=("mask",))
+            case (("float32" | "float64" | "stop_gradient"), (a,)):
+                found = self.form(a, depth + 1)
+                if found.gains and not found.above and not found.below:
+                    return replace(found, terms=((1, call(name, found.total())),), shifts=(), masks=())
+        return None
+
+    def _exp_form(self, a: Scalar) -> LogForm:
+        if "max_shift" not in self.skip:
+            rest, shifts = self.without_shifts(a)
+            if rest is not None:
+                return LogForm(((1, rest),), shifts, gains=True, exps=True, rules=("log_exp",))
+        return LogForm(((1, a),), gains=True, exps=True, rules=("log_exp",))
+
+    def _power(self, a: Scalar, exponent: Scalar, depth: int) -> LogForm | None:
+        found = self.form(a, depth + 1)
+        if not found.gains or found.above or found.below:
+            return None
+        total = call("mul", exponent, found.total())
+        return replace(found, terms=((1, total),), shifts=(), masks=(), gains=True, exps=False)
+
+    def _sum_form(self, access: Load, depth: int) -> LogForm | None:
+        """log sum_j exp(u_j) r_j = logsumexp_j(u_j + log r_j), for r >= 0; what does not depend on j comes out."""
+        node = access.tensor
+        if not isinstance(node, Compute) or node.reducer != "sum" or not node.gathers or node in self.keep:
+            return None
+        body = self.form(node.body, depth + 1)
+        if not body.exps or "logsumexp" in self.skip or node.dtype not in FLOATS:
+            return None
+        outside = [s for s in body.shifts if not _varies(s[1], node)]
+        inside = [s for s in body.shifts if _varies(s[1], node)]
+        above = [a for a in body.above if _varies(a, node)]
+        below = [b for b in body.below if _varies(b, node)]
+        if not all(self.is_nonnegative(r) for r in (*above, *below)):
+            return None
+        varying = replace(body, shifts=tuple(inside), above=tuple(above), below=tuple(below))
+        inner = varying.total()
+        if inner.dtype != node.dtype:
+            inner = call(node.dtype, inner)
+        result = load(compute(node.shape, node.extents, node.target, "logsumexp", inner), access.subscripts)
+        rules = dict.fromkeys((*body.rules, "logsumexp", *(["max_shift"] if outside else [])))
+        return LogForm(
+            ((1, result),),
+            tuple((sign, at(s, access.subscripts)) for sign, s in outside),
+            (),
+            tuple(at(a, access.subscripts) for a in body.above if not _varies(a, node)),
+            tuple(at(b, access.subscripts) for b in body.below if not _varies(b, node)),
+            gains=True,
+            exps=True,
+            sums=True,
+            rules=tuple(rules),
+        )
+
+    # ------------------------------------------------------------ shifts
+
+    def without_shifts(self, x: Scalar, depth: int = 0) -> tuple[Scalar | None, Terms]:
+        """An expression as rest + shifts: x itself where there is no shift, None where there is nothing else."""
+        if x not in self.parts:
+            self.parts[x] = self._without_shifts(x, depth)
+        return self.parts[x]
+
+    def _without_shifts(self, x: Scalar, depth: int) -> tuple[Scalar | None, Terms]:
+        if self.is_shift(x):
+            return None, ((1, x),)
+        if depth >= _DEPTH:
+            return x, ()
+        inner = self.through(x)
+        if inner is not None:
+            rest, shifts = self.without_shifts(inner, depth + 1)
+            return (rest, shifts) if shifts else (x, ())
+        match x:
+            case Call(function=f, arguments=(a, b)) if f.name in ("add", "sub"):
+                (rest_a, shifts_a), (rest_b, shifts_b) = (self.without_shifts(y, depth + 1) for y in (a, b))
+                if not shifts_a and not shifts_b:
+                    return x, ()
+                sign = 1 if f.name == "add" else -1
+                parts: list[tuple[int, Scalar]] = [] if rest_a is None else [(1, rest_a)]
+                parts += [] if rest_b is None else [(sign, rest_b)]
+                return combined(tuple(parts)), (*shifts_a, *(shifts_b if sign > 0 else _negated(shifts_b)))
+            case Call(function=f, arguments=(a,)) if f.name == "neg":
+                rest, shifts = self.without_shifts(a, depth + 1)
+                return (None if rest is None else call("neg", rest), _negated(shifts)) if shifts else (x, ())
+            case Call(function=f, arguments=(a, b)) if f.name in ("mul", "div") and _is_number(b):
+                rest, shifts = self.without_shifts(a, depth + 1)
+                if shifts:
+                    scaled = tuple((sign, call(f.name, s, b)) for sign, s in shifts)
+                    return None if rest is None else call(f.name, rest, b), scaled
+            case Call(function=f, arguments=(a, b)) if f.name == "mul" and _is_number(a):
+                rest, shifts = self.without_shifts(b, depth + 1)
+                if shifts:
+                    scaled = tuple((sign, call("mul", a, s)) for sign, s in shifts)
+                    return None if rest is None else call("mul", a, rest), scaled
+        return x, ()
+
+    def is_shift(self, x: Scalar) -> bool:
+        """Whether an expression is made of maxima and minima of tensors, or stands under stop_gradient."""
+        found = False
+        stack = [x]
+        while stack:
+            match stack.pop():
+                case Call(function=f) if f.name == "stop_gradient":
+                    found = True
+                case Call(arguments=arguments):
+                    stack.extend(arguments)
+                case Load(tensor=node):
+                    if not self._is_shift_node(node):
+                        return False
+                    found = True
+        return found
+
+    def _is_shift_node(self, node: Node) -> bool:
+        if node not in self.shift_nodes:
+            self.shift_nodes[node] = False
+            match node:
+                case Compute(reducer="max" | "min"):
+                    self.shift_nodes[node] = True
+                case Compute(reducer="none"):
+                    self.shift_nodes[node] = node not in self.keep and self.is_shift(node.body)
+                case Reshape(source=source):
+                    self.shift_nodes[node] = self._is_shift_node(source)
+        return self.shift_nodes[node]
+
+    # ------------------------------------------------------------ signs
+
+    def is_nonnegative(self, x: Scalar, depth: int = 0) -> bool:
+        """Whether an expression is never below zero (it may be nan)."""
+        if depth > _DEPTH:
+            return False
+        inner = self.through(x)
+        if inner is not None:
+            return self.is_nonnegative(inner, depth + 1)
+        match x:
+            case Const():
+                return x.dtype == "bool" or x.value >= 0
+            case Call(function=f) if f.name in ("exp", "sigmoid", "square", "abs", "relu", "softplus", "sqrt"):
+                return True
+            case Call(function=f, arguments=(a, b)) if f.name in ("mul", "div", "add", "maximum"):
+                both = self.is_nonnegative(a, depth + 1) and self.is_nonnegative(b, depth + 1)
+                return both or (f.name == "mul" and a is b)
+            case Call(function=f, arguments=(a,)) if f.name in ("float32", "float64"):
+                return a.dtype == "bool" or self.is_nonnegative(a, depth + 1)
+            case Call(function=f, arguments=(_, a, b)) if f.name == "where":
+                return self.is_nonnegative(a, depth + 1) and self.is_nonnegative(b, depth + 1)
+        return False
+
+
+def _varies(x: Scalar, node: Compute) -> bool:
+    """Whether an expression depends on what a node reduces over."""
+    return any(mentions(x, position(k).atoms[0]) for k in node.reduced)
+
+
+def _is_number(x: Scalar) -> bool:
+    stack = [x]
+    while stack:
+        match stack.pop():
+            case Call(arguments=arguments):
+                stack.extend(arguments)
+            case Const():
+                continue
+            case Poly() as p if p.constant is not None:
+                continue
+            case _:
+                return False
+    return True
+
+
+def is_one(x: Scalar) -> bool:
+    """Whether an expression is the number 1, under casts too."""
+    while isinstance(x, Call) and x.function.name in FLOATS:
+        x = x.arguments[0]
+    return isinstance(x, Const) and x.dtype != "bool" and x.value == 1

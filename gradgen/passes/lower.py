@@ -1,0 +1,366 @@
+"""From trees of loops to statements: the same order, with initial values, updates and stores written out.
+
+In: a `Schedule` and the storage of its nodes. Out: statements, which `motion` improves and `emit` prints.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gradgen.graph.intern import intern
+from gradgen.graph.nodes import Node, Project, Shape, product, project
+from gradgen.graph.scalar import (
+    FLOATS,
+    Load,
+    Poly,
+    Position,
+    Scalar,
+    Step,
+    call,
+    integer,
+    load,
+    number,
+    position,
+    rewrite,
+)
+from gradgen.passes.contract import first_row
+from gradgen.passes.schedule import Item, Loop, ScanLoop, Tree
+from gradgen.passes.storage import Buffers, Storage
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    For,
+    If,
+    LoopKind,
+    Matrix,
+    Statement,
+    letter,
+)
+
+INTEGER_LIMIT = 2**63 - 1
+
+
+@dataclass(slots=True)
+class Lowering:
+    """The state of one program's lowering: places of nodes, and the loops now open."""
+
+    places: Mapping[Node, Storage]
+    names: Mapping[Node, str]
+    buffers: Buffers
+    taken: frozenset[str]  # names of tensors and sizes, which no loop variable may have
+    open: list[Loop | ScanLoop] = field(default_factory=list)
+
+    # ------------------------------------------------------------ trees
+
+    def trees(self, trees: Iterable[Tree]) -> list[Statement]:
+        found: list[Statement] = []
+        for tree in trees:
+            match tree:
+                case Loop():
+                    found += self.loop(tree)
+                case ScanLoop():
+                    found += self.scan(tree)
+                case Item():
+                    found += self.item(tree)
+        return found
+
+    def loop(self, tree: Loop) -> list[Statement]:
+        before: list[Statement] = []
+        after: list[Statement] = []
+        owned = True
+        for item, axis in tree.axis.items():
+            reduces = not item.gathers or axis >= item.rank
+            owned = owned and not reduces
+            if reduces and not self._reduced_outside(item):
+                before += self.start(item)
+                after += self.finish(item)
+        self.open.append(tree)
+        body = self.trees(tree.members)
+        self.open.pop()
+        kind: LoopKind = "parallel" if owned else "reduce"
+        return [*before, For(tree.letter, integer(0), tree.extent, kind, tuple(body)), *after]
+
+    def _reduced_outside(self, item: Item) -> bool:
+        return any(
+            isinstance(loop, Loop) and item in loop.axis and (not item.gathers or loop.axis[item] >= item.rank)
+            for loop in self.open
+        )
+
+    def scan(self, tree: ScanLoop) -> list[Statement]:
+        scan = tree.scan
+        found: list[Statement] = []
+        first = scan.length if scan.reverse else integer(0)
+        for k, init in enumerate(scan.inits):
+            states = self.places[project(scan, "states", k)]
+            found += self.copy(init, Storage(states.buffer, (*states.prefix, first), tuple(range(len(init.shape)))))
+        self.open.append(tree)
+        body = self.trees(tree.members)
+        t = letter(tree.letter)
+        after = t if scan.reverse else t + 1
+        for kind, nodes, at in (("states", scan.nexts, after), ("stack", scan.outputs, t)):
+            for k, node in enumerate(nodes):
+                whole = project(scan, "states" if kind == "states" else "stack", k)
+                if isinstance(whole, Project):
+                    row = self.places[whole]
+                    wanted = Storage(row.buffer, (*row.prefix, _poly(at)), tuple(range(len(node.shape))))
+                    place = self.places[node]
+                    if place.buffer is not wanted.buffer or place.prefix != wanted.prefix:
+                        body += self.copy(node, wanted)
+        self.open.pop()
+        start, stop, stride = (scan.length - 1, integer(-1), -1) if scan.reverse else (integer(0), scan.length, 1)
+        found.append(For(tree.letter, start, stop, "serial", tuple(body), stride))
+        return found
+
+    def copy(self, node: Node, into: Storage) -> list[Statement]:
+        """Store a value that is somewhere else already."""
+        letters, loops = self.copy_loops(node.shape)
+        positions = [position(k) for k in range(len(node.shape))]
+        value = self.read(load(node, positions), dict(enumerate(letters)))
+        return loops(Assign(into.buffer, into.subscripts(letters), value))
+
+    def copy_buffer(self, source: Buffer, into: Storage) -> list[Statement]:
+        letters, loops = self.copy_loops(source.shape)
+        return loops(Assign(into.buffer, into.subscripts(letters), load(source, letters)))
+
+    def copy_loops(self, shape: Shape) -> tuple[tuple[Poly, ...], Callable[[Statement], list[Statement]]]:
+        """Loop variables for every axis, and the nest of loops over them around a statement."""
+        names = self.free_letters(len(shape))
+
+        def loops(inner: Statement) -> list[Statement]:
+            for name, extent in zip(reversed(names), reversed(shape), strict=True):
+                inner = For(name, integer(0), extent, "parallel", (inner,))
+            return [inner]
+
+        return tuple(letter(name) for name in names), loops
+
+    # ------------------------------------------------------------ items
+
+    def item(self, item: Item) -> list[Statement]:
+        if item.contraction is not None:
+            return self.dot(item)
+        value = self.value(item, item.body)
+        place = self.places[item.node]
+        if item.gathers and len(item.extents) == item.rank:
+            if item.node.dtype != value.dtype and value.dtype in FLOATS:
+                value = call(item.node.dtype, value)
+            return self.store(item, value)
+        reducer = item.node.reducer
+        if reducer in ("argmax", "argmin"):
+            return self.choose(item, value, reducer)
+        accumulator = self.accumulator(item)
+        if accumulator is not None:
+            return [Accumulate(accumulator, (), _operation(reducer), value)]
+        if item.gathers:
+            return [Accumulate(place.buffer, self.own_subscripts(item), _operation(reducer), value)]
+        target = tuple(_poly(self.value(item, t)) for t in item.target)
+        return [Accumulate(place.buffer, place.subscripts(target), "sum", value)]
+
+    def store(self, item: Item, value: Scalar) -> list[Statement]:
+        """The finished value of an item, into its register and its memory."""
+        place = self.places[item.node]
+        found: list[Statement] = []
+        if place.register is not None and place.register is not place.buffer:
+            found.append(Assign(place.register, (), value))
+            value = load(place.register, ())
+        found.append(Assign(place.buffer, self.own_subscripts(item), value))
+        return found
+
+    def own_subscripts(self, item: Item) -> tuple[Poly, ...]:
+        place = self.places[item.node]
+        letters = self.letters(item)
+        return place.subscripts(tuple(letters.get(k, integer(0)) for k in range(item.rank)))
+
+    def start(self, item: Item) -> list[Statement]:
+        """The value before the first term."""
+        initial = _initial(item)
+        if item.contraction is None:
+            accumulator = self.accumulator(item)
+            reducer = item.node.reducer
+            if reducer in ("argmax", "argmin"):
+                assert accumulator is not None
+                best = self.best(item)
+                return [Assign(best, (), initial), Assign(accumulator, (), integer(0))]
+            if accumulator is not None:
+                return [Assign(accumulator, (), initial)]
+        return self.fill(item, initial)
+
+    def fill(self, item: Item, value: Scalar) -> list[Statement]:
+        """Set every element that the open loops do not fix."""
+        place = self.places[item.node]
+        fixed = self.open_letters(item)
+        axes = [k for k in place.axes if k not in fixed]
+        names = dict(zip(axes, self.free_letters(len(axes)), strict=True))
+        subscripts = tuple(letter(names[k]) if k in names else fixed.get(k, integer(0)) for k in range(item.rank))
+        body: tuple[Statement, ...] = (Assign(place.buffer, place.subscripts(subscripts), value),)
+        for k in reversed(axes):
+            body = (For(names[k], integer(0), item.node.shape[k], "parallel", body),)
+        return list(body)
+
+    def finish(self, item: Item) -> list[Statement]:
+        """What follows the last term: the accumulator goes where the value lives."""
+        if item.contraction is not None:
+            return []
+        accumulator = self.accumulator(item)
+        if accumulator is None or accumulator is self.places[item.node].buffer:
+            return []
+        value: Scalar = load(accumulator, ())
+        if accumulator.dtype != item.node.dtype:
+            value = call(item.node.dtype, value)
+        return self.store(item, value)
+
+    def accumulator(self, item: Item) -> Buffer | None:
+        """The scalar variable that a reduction runs in; None where it runs in memory."""
+        if not item.gathers:
+            return None
+        order = [(k, name) for k, name in item.bound.items()]
+        seen_reduced = False
+        for k, _ in order:
+            if k >= item.rank:
+                seen_reduced = True
+            elif seen_reduced:
+                return None
+        place = self.places[item.node]
+        whole = item.rank == 0 and item.node.dtype == "float32" and len(item.extents) > 0
+        dtype = "float64" if whole and item.node.reducer == "sum" else item.node.dtype
+        if not place.buffer.shape and place.buffer.role == "local" and dtype == item.node.dtype:
+            return place.buffer
+        return _accumulator(self.names[item.node], dtype)
+
+    def best(self, item: Item) -> Buffer:
+        return _accumulator(f"{self.names[item.node]}_best", item.body.dtype)
+
+    def choose(self, item: Item, value: Scalar, reducer: str) -> list[Statement]:
+        """Keep the first nan, else the first largest (or smallest) value, with its flat index."""
+        best, index = self.best(item), self.accumulator(item)
+        assert index is not None
+        flat: Poly = integer(0)
+        letters = self.letters(item)
+        for k in range(item.rank, len(item.extents)):
+            flat = _poly(flat * item.extents[k] + letters[k])
+        candidate = _accumulator(f"{self.names[item.node]}_candidate", value.dtype)
+        x, top = load(candidate, ()), load(best, ())
+        better = call("gt" if reducer == "argmax" else "lt", x, top)
+        if value.dtype in FLOATS:
+            first_nan = call("and", call("ne", x, x), call("eq", top, top))
+            better = call("or", call("and", better, call("eq", top, top)), first_nan)
+        return [
+            Assign(candidate, (), value),
+            If(better, (Assign(best, (), x), Assign(index, (), flat))),
+        ]
+
+    # ------------------------------------------------------------ products
+
+    def dot(self, item: Item) -> list[Statement]:
+        found = item.contraction
+        assert found is not None
+        rows, columns, summed = (
+            product([item.extents[k] for k in g]) for g in (found.rows, found.columns, found.summed)
+        )
+        left = self.matrix(item, found.left, rows, summed, found.left_transposed)
+        right = self.matrix(item, found.right, summed, columns, found.right_transposed)
+        letters = self.letters(item)
+        place = self.places[item.node]
+        fixed = (*place.prefix, *[letters[k] for k in place.axes if k in letters])
+        out = Matrix(place.buffer, fixed, rows, columns)
+        scratch = None
+        if found.summed_loops:
+            scratch = self.buffers.make(f"{self.names[item.node]}_term", (rows, columns), item.node.dtype, "work")
+        return [Dot(left, right, out, scratch)]
+
+    def matrix(self, item: Item, access: Load, rows: Poly, columns: Poly, transposed: bool) -> Matrix:
+        place = self.places[access.tensor]
+        fixed = [*place.prefix]
+        around = len(access.subscripts)
+        for axis, s in enumerate(access.subscripts):
+            atom = next(a for a in s.atoms if isinstance(a, Position))
+            if atom.position not in item.bound:
+                around = axis
+                break
+            if axis in place.axes:
+                fixed.append(_poly(self.value(item, s)))
+        start = first_row(access, item.node, around)
+        window = None
+        if start is not None:
+            first = next(a for a in access.subscripts[around].atoms if isinstance(a, Position))
+            window = start, item.extents[first.position]
+        return Matrix(place.buffer, tuple(fixed), rows, columns, transposed, window)
+
+    # ------------------------------------------------------------ expressions
+
+    def free_letters(self, count: int) -> list[str]:
+        """Loop variables that are neither open now nor the name of a tensor or a size."""
+        taken = {loop.letter for loop in self.open} | self.taken
+        return [c for c in (*"ijklmnpqrsuvw", *[f"i{k}" for k in range(count)]) if c not in taken][:count]
+
+    def letters(self, item: Item) -> dict[int, Poly]:
+        return {k: letter(name) for k, name in item.bound.items()}
+
+    def open_letters(self, item: Item) -> dict[int, Poly]:
+        """The axes of the result that the open loops fix."""
+        if not item.gathers:
+            return {}
+        return {
+            loop.axis[item]: letter(loop.letter) for loop in self.open if isinstance(loop, Loop) and item in loop.axis
+        }
+
+    def value(self, item: Item, x: Scalar) -> Scalar:
+        return self.read(x, self.letters(item))
+
+    def read(self, x: Scalar, letters: Mapping[int, Poly]) -> Scalar:
+        """An expression over tensors and positions as one over buffers and loop variables."""
+        steps = {loop.scan.depth: letter(loop.letter) for loop in self.open if isinstance(loop, ScanLoop)}
+
+        def atom(a: object) -> Poly | None:
+            if isinstance(a, Position):
+                return letters[a.position]
+            return steps[a.depth] if isinstance(a, Step) else None
+
+        def change(part: Scalar) -> Scalar | None:
+            if not isinstance(part, Load) or isinstance(part.tensor, Buffer):
+                return None
+            assert part.tensor in self.places, f"{self.names.get(part.tensor)} has no place"
+            place = self.places[part.tensor]
+            if place.register is not None and self._is_here(part):
+                return load(place.register, ())
+            return load(place.buffer, place.subscripts(part.subscripts))
+
+        return rewrite(x, change, atom)
+
+    def _is_here(self, access: Load) -> bool:
+        """Whether the access means the element that the innermost open loops have just computed."""
+        mine = [
+            (loop, item)
+            for loop in self.open
+            if isinstance(loop, Loop)
+            for item in loop.axis
+            if item.node is access.tensor
+        ]
+        return len(mine) == len(access.subscripts) and all(
+            access.subscripts[loop.axis[item]] is letter(loop.letter) for loop, item in mine
+        )
+
+
+def _accumulator(name: str, dtype: str) -> Buffer:
+    return intern(Buffer, f"{name}_acc", (), dtype, "local", None)
+
+
+def _operation(reducer: str) -> Literal["sum", "max", "min"]:
+    return "max" if reducer == "max" else "min" if reducer == "min" else "sum"
+
+
+def _initial(item: Item) -> Scalar:
+    reducer = item.node.reducer
+    dtype = item.body.dtype
+    if reducer in ("max", "argmax"):
+        return number(-math.inf) if dtype in FLOATS or dtype == "pyfloat" else number(-INTEGER_LIMIT - 1)
+    if reducer in ("min", "argmin"):
+        return number(math.inf) if dtype in FLOATS or dtype == "pyfloat" else number(INTEGER_LIMIT)
+    return number(0)
+
+
+def _poly(x: Scalar) -> Poly:
+    assert isinstance(x, Poly)
+    return x

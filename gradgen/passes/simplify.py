@@ -1,0 +1,52 @@
+"""Simplify: copies composed away, conditions decided, masks outermost, factors out of sums, equal scans merged.
+
+In: nodes after `differentiate`. Out: nodes with the same values (nan, infinity and -0.0 included; a value under a
+condition on indices that fails is no value); `contract` and `gather` come next. Value numbering is interning.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from gradgen.graph.nodes import Compute, Node, compute, pointwise
+from gradgen.graph.scalar import FLOATS, Poly, call, is_zero, require_poly
+from gradgen.passes.algebra import simplify_algebra
+from gradgen.passes.conditions import fold_conditions, normal_where
+from gradgen.passes.copies import compose_copies
+from gradgen.passes.factors import pull_out_factors
+from gradgen.passes.formulas import map_formulas, ranges_of
+from gradgen.passes.merge import merge_scans
+
+__all__ = ["simplify"]
+
+_ROUNDS = 8
+
+
+def simplify(roots: Sequence[Node]) -> list[Node]:
+    """Rewrite until nothing changes."""
+    current = list(roots)
+    for _ in range(_ROUNDS):
+        new = merge_scans(map_formulas(current, _simplified))
+        if all(a is b for a, b in zip(new, current, strict=True)):
+            break
+        current = new
+    return current
+
+
+def _simplified(node: Compute, lengths: Mapping[int, Poly]) -> Node:
+    body = compose_copies(node.body)
+    ranges = ranges_of(node.extents, lengths)
+    for _ in range(_ROUNDS):
+        new = fold_conditions(normal_where(simplify_algebra(body)), ranges)
+        if new is body:
+            break
+        body = new
+    if node.dtype in FLOATS and body.dtype != node.body.dtype:
+        body = call(node.dtype, body)  # a weak 0, say, is all that is left
+    if is_zero(body) and not node.gathers:
+        return pointwise(node.shape, body)
+    target = [require_poly(compose_copies(t)) for t in node.target]
+    new_node = compute(node.shape, node.extents, target, node.reducer, body)
+    if isinstance(new_node, Compute):
+        pulled = pull_out_factors(new_node)
+        if pulled is not None:
+            return pulled
+    return new_node

@@ -1,0 +1,178 @@
+"""Where every value of a program lives: a whole buffer, a part that one iteration owns, or a scalar variable.
+
+In: the trees of `schedule`. Out: a `Storage` for each node, read by `lower`. A value that is produced and consumed
+inside the same loops keeps only the axes that run inside them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from gradgen.graph.intern import intern
+from gradgen.graph.nodes import Node, Project, Reshape, project, same_shape
+from gradgen.graph.scalar import Poly, integer, loads
+from gradgen.passes.schedule import Item, Loop, ScanLoop, Schedule, Tree
+from gradgen.program.loops import Buffer, Role, letter
+
+Path = tuple[Loop | ScanLoop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """buffer[prefix + subscripts of the kept axes]; `register` holds the value inside the innermost loop."""
+
+    buffer: Buffer
+    prefix: tuple[Poly, ...]
+    axes: tuple[int, ...]
+    register: Buffer | None = None
+
+    def subscripts(self, of_all_axes: tuple[Poly, ...]) -> tuple[Poly, ...]:
+        return (*self.prefix, *[of_all_axes[k] for k in self.axes])
+
+
+@dataclass(slots=True)
+class Buffers:
+    """The arrays of a module, one for each name; entries that need the same array share it."""
+
+    by_name: dict[str, Buffer] = field(default_factory=dict)
+
+    def make(self, name: str, shape: tuple[Poly, ...], dtype: str, role: Role) -> Buffer:
+        """The array of this name, or one with a number behind it where the name means another array."""
+        if not shape and role == "local":
+            return intern(Buffer, name, shape, dtype, role, None)
+        wanted, number = name, 2
+        while (found := self.by_name.get(wanted)) is not None and not _is_alike(found, shape, dtype, role):
+            wanted, number = f"{name}_{number}", number + 1
+        return self.by_name.setdefault(wanted, intern(Buffer, wanted, shape, dtype, role, None))
+
+
+def _is_alike(found: Buffer, shape: tuple[Poly, ...], dtype: str, role: Role) -> bool:
+    workspace = ("saved", "work")
+    same_kind = found.role == role or (found.role in workspace and role in workspace)
+    return same_kind and same_shape(found.shape, shape) and found.dtype == dtype
+
+
+def paths(trees: Iterable[Tree], path: Path = ()) -> Iterator[tuple[Item, Path]]:
+    """Every item with the loops around it, outermost first."""
+    for tree in trees:
+        if isinstance(tree, Item):
+            yield tree, path
+        else:
+            yield from paths(tree.members, (*path, tree))
+
+
+def scan_loops(trees: Iterable[Tree], path: Path = ()) -> Iterator[tuple[ScanLoop, Path]]:
+    for tree in trees:
+        if isinstance(tree, ScanLoop):
+            yield tree, path
+        if not isinstance(tree, Item):
+            yield from scan_loops(tree.members, (*path, tree))
+
+
+def assign_storage(
+    plan: Schedule,
+    given: Mapping[Node, Buffer],
+    roots: Mapping[Node, Buffer],
+    names: Mapping[Node, str],
+    buffers: Buffers,
+) -> dict[Node, Storage]:
+    """A place for every node that the trees compute; `given` and `roots` have theirs."""
+    places = {node: Storage(buffer, (), tuple(range(len(node.shape)))) for node, buffer in given.items()}
+    where = dict(paths(plan.trees))
+    loops = dict(scan_loops(plan.trees))
+    _assign_scans(loops, places, roots, names, buffers)
+    readers = _readers(where, loops)
+    for item, path in where.items():
+        node = item.node
+        local_axes = _axes_kept(item, path, readers.get(node, []))
+        register = _register(item, path, readers.get(node, []), names)
+        if node in places:
+            places[node] = Storage(places[node].buffer, places[node].prefix, places[node].axes, register)
+        elif node in roots:
+            places[node] = Storage(roots[node], (), tuple(range(item.rank)), register)
+        else:
+            shape = tuple(node.shape[k] for k in local_axes)
+            role: Role = "work" if shape else "local"
+            name = names[node] if not shape or len(shape) == item.rank else f"{names[node]}_row"
+            buffer = buffers.make(name, shape, node.dtype, role)
+            places[node] = Storage(buffer, (), local_axes, register if shape else None)
+    return places
+
+
+def _assign_scans(
+    loops: Mapping[ScanLoop, Path],
+    places: dict[Node, Storage],
+    roots: Mapping[Node, Buffer],
+    names: Mapping[Node, str],
+    buffers: Buffers,
+) -> None:
+    """States and stacks are whole buffers; carries and what follows them are rows of these."""
+    for loop in loops:
+        scan, t = loop.scan, letter(loop.letter)
+        before, after = (t + 1, t) if scan.reverse else (t, t + 1)
+        for kind, sources, at in (("states", scan.nexts, after), ("stack", scan.outputs, t)):
+            for k, node in enumerate(sources):
+                whole = project(scan, "states" if kind == "states" else "stack", k)
+                if not isinstance(whole, Project):
+                    continue  # a stack of states is read from the states
+                if whole not in places:
+                    name = names.get(whole) or f"{names.get(node, 'scan')}_{whole.kind}"
+                    buffer = roots.get(whole) or buffers.make(name, whole.shape, whole.dtype, "work")
+                    places[whole] = Storage(buffer, (), tuple(range(len(whole.shape))))
+                rows, axes = places[whole], tuple(range(len(node.shape)))
+                if kind == "states":
+                    places[scan.carries[k]] = Storage(rows.buffer, (*rows.prefix, _poly(before)), axes)
+                if node not in places and scan.depth in node.steps:
+                    places[node] = Storage(rows.buffer, (*rows.prefix, _poly(at)), axes)
+
+
+def _readers(where: Mapping[Item, Path], loops: Mapping[ScanLoop, Path]) -> dict[Node, list[tuple[Item | None, Path]]]:
+    """Who reads each node, and inside which loops; reads of a whole (by a reshape or a scan) have no item."""
+    found: dict[Node, list[tuple[Item | None, Path]]] = {}
+    for item, path in where.items():
+        for access in loads(item.body, *item.target):
+            found.setdefault(access.tensor, []).append((item, path))
+            source = access.tensor
+            while isinstance(source, Reshape):
+                source = source.source
+                found.setdefault(source, []).append((None, ()))
+    for loop, path in loops.items():
+        for node in loop.scan.inits:
+            found.setdefault(node, []).append((None, path))
+    return found
+
+
+def _axes_kept(item: Item, path: Path, readers: Iterable[tuple[Item | None, Path]]) -> tuple[int, ...]:
+    """The axes of the result that do not run over loops shared with every reader."""
+    shared = len(path)
+    for _, other in readers:
+        common = 0
+        while common < min(len(path), len(other)) and path[common] is other[common]:
+            common += 1
+        shared = min(shared, common)
+    dropped = {loop.axis[item] for loop in path[:shared] if isinstance(loop, Loop) and item in loop.axis}
+    return tuple(k for k in range(item.rank) if k not in dropped or not item.gathers)
+
+
+def _register(
+    item: Item, path: Path, readers: Iterable[tuple[Item | None, Path]], names: Mapping[Node, str]
+) -> Buffer | None:
+    """A scalar variable for a stored value that is read again inside its own innermost loop."""
+    owned = item.gathers and all(k < item.rank for k in item.bound) and item.contraction is None
+    if owned and any(reader is not None and other[: len(path)] == path for reader, other in readers):
+        return intern(Buffer, f"{names[item.node]}_here", (), item.node.dtype, "local", None)
+    return None
+
+
+def _poly(x: object) -> Poly:
+    assert isinstance(x, Poly)
+    return x
+
+
+def source_of(node: Node) -> Node:
+    """The tensor whose memory a node is, another shape of it or itself."""
+    while isinstance(node, Reshape):
+        node = node.source
+    return node
+
+
+ZERO = integer(0)

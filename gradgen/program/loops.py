@@ -1,0 +1,302 @@
+"""The second representation: buffers and a handful of statements. Both targets print the same ones.
+
+In: what `passes.lower` writes. Out: what `program.verify` checks and `emit` prints. Expressions are scalar bodies
+whose accesses go to buffers and whose indices are named loop variables.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from gradgen.graph.intern import digest_of, intern
+from gradgen.graph.nodes import Shape
+from gradgen.graph.scalar import Letter, Load, Poly, Scalar, SizeSymbol, atom_poly, walk
+
+Role = Literal["input", "param", "state", "output", "saved", "work", "cotangent", "gradient", "local"]
+LoopKind = Literal["parallel", "serial", "reduce"]
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
+class Buffer:
+    """Memory with a name; of rank 0 and role `local` a scalar variable. `alias_of` marks another shape of a buffer."""
+
+    name: str
+    shape: Shape
+    dtype: str
+    role: Role
+    alias_of: "Buffer | None" = None
+
+    @property
+    def digest(self) -> str:
+        return digest_of("buffer", self.name, self.dtype)
+
+    @property
+    def by_value(self) -> bool:
+        """Whether the emitted code passes a scalar instead of an array."""
+        return not self.shape and self.role in ("local", "input", "cotangent")
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """for letter in range(start, stop, stride): body"""
+
+    letter: str
+    start: Scalar
+    stop: Scalar
+    kind: LoopKind
+    body: tuple["Statement", ...]
+    stride: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """buffer[subscripts] = value; a local of rank 0 is defined by its first assignment."""
+
+    buffer: Buffer
+    subscripts: tuple[Poly, ...]
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate:
+    """buffer[subscripts] = buffer[subscripts] + value, or the larger or smaller of the two (the first nan wins)."""
+
+    buffer: Buffer
+    subscripts: tuple[Poly, ...]
+    operation: Literal["sum", "max", "min"]
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    condition: Scalar
+    then: tuple["Statement", ...]
+    otherwise: tuple["Statement", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A matrix in a buffer: `fixed` subscripts of its leading axes, the rest folded into rows x columns.
+
+    `window` is the part (start, count) of the first axis that is not fixed, None for all of it. `transposed` says that
+    the buffer holds columns x rows.
+    """
+
+    buffer: Buffer
+    fixed: tuple[Poly, ...]
+    rows: Poly
+    columns: Poly
+    transposed: bool = False
+    window: tuple[Poly, Poly] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """out = left @ right, or out += left @ right through `scratch`."""
+
+    left: Matrix
+    right: Matrix
+    out: Matrix
+    scratch: Buffer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A comment line."""
+
+    text: str
+
+
+Statement = For | Assign | Accumulate | If | Dot | Note
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One emitted function: parameters in order, statements, and the scalars it returns."""
+
+    name: str
+    parameters: tuple[Buffer, ...]
+    sizes: tuple[str, ...]
+    body: tuple[Statement, ...]
+    returns: tuple[Buffer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """An array whose rows are the buffers of a run of equal calls, in order."""
+
+    buffer: Buffer
+    members: tuple[Buffer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """stack[start + stride * letter], an argument of a repeated call; `letter` runs from 0 to `count`."""
+
+    stack: Stack
+    start: int
+    stride: int
+    count: int
+    letter: str
+
+    @property
+    def name(self) -> str:
+        return self.stack.buffer.name
+
+    @property
+    def shape(self) -> Shape:
+        return self.stack.members[0].shape
+
+    @property
+    def members(self) -> tuple[Buffer, ...]:
+        """The buffers that it stands for, in the order of the repetitions."""
+        return tuple(self.stack.members[self.start + self.stride * k] for k in range(self.count))
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCall:
+    """A call of a kernel by name with buffers for its parameters, or rows of stacks inside a `Repeat`."""
+
+    kernel: str
+    arguments: tuple[Buffer | Row, ...]
+    sizes: tuple[str, ...]
+    results: tuple[Buffer, ...]
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """The buffers that it touches, in every repetition."""
+        return tuple(b for x in self.arguments for b in (x.members if isinstance(x, Row) else (x,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """for letter in range(count): calls"""
+
+    letter: str
+    count: int
+    calls: tuple[KernelCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry point (forward, backward, value_and_grad, step): its kernels' calls in order."""
+
+    name: str
+    parameters: tuple[Buffer, ...]
+    calls: tuple[KernelCall | Repeat, ...]
+    returns: tuple[Buffer, ...]
+    decisions: tuple[str, ...] = ()
+
+    @property
+    def kernel_calls(self) -> tuple[KernelCall, ...]:
+        """Every call once, those of loops too."""
+        return tuple(c for x in self.calls for c in (x.calls if isinstance(x, Repeat) else (x,)))
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Everything a module holds, target-independent."""
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    kernels: tuple[Kernel, ...]
+    entries: tuple[Entry, ...]
+    formulas: tuple[str, ...] = field(default=())
+    stacks: tuple[Stack, ...] = field(default=())
+
+
+HOLDERS: dict[str, tuple[str, ...]] = {
+    "p": ("param",), "s": ("state",), "w": ("saved", "work"), "out": ("output",), "g": ("gradient",),
+}  # fmt: skip
+
+
+def held(program: Program, key: str) -> list[Buffer]:
+    """The arrays that a holder (`p`, `s`, `w`, `out`, `g`) carries, in the order of its fields."""
+    stacked = {b: stack.buffer for stack in program.stacks for b in stack.members}
+    found = [b for b in program.buffers if b.role in HOLDERS[key] and not b.by_value and b.alias_of is None]
+    return list(dict.fromkeys(stacked.get(b, b) for b in found))
+
+
+def entry_holders(program: Program, entry: Entry) -> list[str]:
+    """The holders that an entry takes, in the order of its parameters."""
+    used = {b for call in entry.kernel_calls for b in call.buffers}
+    used |= {b.alias_of for b in used if b.alias_of is not None}
+    used |= {stack.buffer for stack in program.stacks if not used.isdisjoint(stack.members)}
+    return [key for key in HOLDERS if any(b in used for b in held(program, key))]
+
+
+def workspace_sizes(program: Program) -> list[str]:
+    """The size symbols that the workspace depends on."""
+    return sorted({s for b in held(program, "w") for extent in b.shape for s in size_names(extent)})
+
+
+def letter(name: str) -> Poly:
+    """A named loop variable as an integer expression."""
+    return atom_poly(intern(Letter, name, 0, None, f"letter {name}"))
+
+
+def expressions(statement: Statement) -> tuple[Scalar, ...]:
+    """The expressions that a statement evaluates itself (not those of its body)."""
+    match statement:
+        case For():
+            return (statement.start, statement.stop)
+        case Assign() | Accumulate():
+            return (*statement.subscripts, statement.value)
+        case If():
+            return (statement.condition,)
+        case Dot():
+            return tuple(
+                p for m in (statement.left, statement.right, statement.out) for p in (*m.fixed, *(m.window or ()))
+            )
+    return ()
+
+
+def bodies(statement: Statement) -> tuple["Statement", ...]:
+    match statement:
+        case For():
+            return statement.body
+        case If():
+            return (*statement.then, *statement.otherwise)
+    return ()
+
+
+def statements(roots: Iterable[Statement]) -> Iterator[Statement]:
+    """Every statement, outer ones first."""
+    for statement in roots:
+        yield statement
+        yield from statements(bodies(statement))
+
+
+def reads(statement: Statement) -> set[Buffer]:
+    """The buffers that a statement or its body reads; what it updates counts too."""
+    found: set[Buffer] = set()
+    for inner in statements([statement]):
+        for expression in expressions(inner):
+            found |= {x.tensor for x in walk(expression) if isinstance(x, Load)}
+        if isinstance(inner, Accumulate):
+            found.add(inner.buffer)
+        if isinstance(inner, Dot):
+            found |= {inner.left.buffer, inner.right.buffer}
+            found |= {inner.out.buffer} if inner.scratch is not None else set()
+    return found
+
+
+def size_names(p: Poly) -> list[str]:
+    """The size symbols of an extent, those inside floor divisions included."""
+    return [a.name for x in walk(p) if isinstance(x, Poly) for a in x.atoms if isinstance(a, SizeSymbol)]
+
+
+def writes(statement: Statement) -> set[Buffer]:
+    """The buffers that a statement or its body writes."""
+    found: set[Buffer] = set()
+    for inner in statements([statement]):
+        if isinstance(inner, (Assign, Accumulate)):
+            found.add(inner.buffer)
+        elif isinstance(inner, Dot):
+            found.add(inner.out.buffer)
+            found |= {inner.scratch} if inner.scratch is not None else set()
+    return found
+
+
+def with_body(loop: For, body: tuple[Statement, ...]) -> For:
+    return replace(loop, body=body)

@@ -1,0 +1,45 @@
+"""Names for the scalar variables that passes on statements add.
+
+In: the statements of a piece and the names that the rest of its function may use. Out: fresh variables for `bounds`
+and `motion`, each a buffer of its own even where two functions use the same name.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from gradgen.graph.scalar import Load, Poly, walk
+from gradgen.program.loops import Accumulate, Assign, Buffer, Dot, For, Statement, expressions, size_names, statements
+
+
+class Registers:
+    """Hands out scalar variables whose names nothing else has."""
+
+    def __init__(self, body: Sequence[Statement], taken: Iterable[str] = ()) -> None:
+        self.taken = set(taken) | names_in(body)
+
+    def make(self, name: str, dtype: str) -> Buffer:
+        wanted, number = name, 2
+        while wanted in self.taken:
+            wanted, number = f"{name}_{number}", number + 1
+        self.taken.add(wanted)
+        return Buffer(wanted, (), dtype, "local", None)
+
+
+def names_in(body: Sequence[Statement]) -> set[str]:
+    """Every name that the text of these statements will use."""
+    found: set[str] = set()
+    for statement in statements(body):
+        match statement:
+            case For():
+                found.add(statement.letter)
+            case Assign() | Accumulate():
+                found.add(statement.buffer.name)
+            case Dot():
+                found |= {m.buffer.name for m in (statement.left, statement.right, statement.out)}
+                if statement.scratch is not None:
+                    found |= {statement.scratch.name, f"{statement.out.buffer.name}_matrix", "row", "column"}
+        for x in walk(*expressions(statement)):
+            if isinstance(x, Load):
+                found.add(x.tensor.name)
+            elif isinstance(x, Poly):
+                found.update(size_names(x))
+    return found

@@ -1,0 +1,307 @@
+"""What a legal program is: parallel loops own what they write, values exist before they are read.
+
+In: a `Program` from `passes.build`. Out: the violations in words; a legal program has none. Every target relies on it:
+what one iteration owns may run on any thread.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from gradgen.errors import GradgenError
+from gradgen.graph.scalar import Atom, Load, Poly, Scalar, atom_poly, integer, mentions, require_poly, walk
+from gradgen.graph.sizes import index_atoms, nonnegative
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    Entry,
+    For,
+    If,
+    Kernel,
+    Program,
+    Statement,
+    expressions,
+    letter,
+    reads,
+    statements,
+    writes,
+)
+
+Subscripts = tuple[Poly, ...]
+Place = tuple[int, Poly, Poly]  # an axis, the step from one iteration to the next along it, and where iteration 0 is
+
+
+def verify_program(program: Program) -> None:
+    """Refuse a program that could race or read what was never written.
+
+    Raises:
+        GradgenError: a bug of gradgen, with everything that is wrong.
+    """
+    found = violations(program)
+    if found:
+        listed = "\n".join(f"  {text}" for text in found)
+        raise GradgenError(f"the program of {program.name} is not legal:\n{listed}\nPlease report this with the model.")
+
+
+def violations(program: Program) -> list[str]:
+    """Everything that is wrong with a program, in the order of its text."""
+    found: list[str] = []
+    for kernel in program.kernels:
+        for statement in statements(kernel.body):
+            if isinstance(statement, For) and statement.kind == "parallel":
+                found += [f"{kernel.name}: {text}" for text in unowned(statement)]
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    for entry in program.entries:
+        found += [f"{entry.name}: {text}" for text in _undefined(program, entry, kernels)]
+    return list(dict.fromkeys(found))
+
+
+# ---------------------------------------------------------------- ownership
+
+
+def unowned(loop: For) -> list[str]:
+    """What the iterations of a loop write and other iterations reach too; nothing if they may run in any order."""
+    mine = private(loop)
+    inner = _inner_loops(loop)
+    found = []
+    for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
+        if buffer in mine:
+            continue
+        touched = list(dict.fromkeys(accesses(loop.body, buffer)))
+        written = dict.fromkeys(_written(loop.body, buffer))
+        places = {subscripts: _places(subscripts, loop.letter, inner) for subscripts in touched}
+        varying = {atom_of(loop.letter), *inner}
+        if not all(places[a] & places[b] or _apart(a, b, varying) for a in written for b in touched):
+            at = ", ".join(_shown(s) for s in touched)
+            found.append(f"the parallel loop over {loop.letter} does not own what it writes of {buffer.name}: {at}")
+    return found
+
+
+def private(loop: For) -> list[Buffer]:
+    """What every iteration writes before it reads it, all of it anew: each could have a copy of its own.
+
+    Only a workspace, or a scalar variable, and only where no subscript depends on the iteration.
+    """
+    own = atom_of(loop.letter)
+    found = []
+    for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
+        if buffer.role not in ("work", "local") or buffer.alias_of is not None:
+            continue
+        depends = any(mentions(s, own) for subscripts in accesses(loop.body, buffer) for s in subscripts)
+        if not depends and _written_first(loop.body, buffer):
+            found.append(buffer)
+    return found
+
+
+def accesses(body: Iterable[Statement], buffer: Buffer) -> Iterable[Subscripts]:
+    """The subscripts of every read and write of a buffer; a product fixes only the leading ones."""
+    for statement in statements(body):
+        for x in walk(*expressions(statement)):
+            if isinstance(x, Load) and x.tensor is buffer:
+                yield x.subscripts
+        match statement:
+            case Assign() | Accumulate() if statement.buffer is buffer:
+                yield statement.subscripts
+            case Dot():
+                for m in (statement.left, statement.right, statement.out):
+                    if m.buffer is buffer:
+                        yield m.fixed
+                if statement.scratch is buffer:
+                    yield ()
+
+
+def _written(body: Iterable[Statement], buffer: Buffer) -> Iterable[Subscripts]:
+    for statement in statements(body):
+        match statement:
+            case Assign() | Accumulate() if statement.buffer is buffer:
+                yield statement.subscripts
+            case Dot():
+                if statement.out.buffer is buffer:
+                    yield statement.out.fixed
+                if statement.scratch is buffer:
+                    yield ()
+
+
+def _apart(a: Subscripts, b: Subscripts, varying: set[Atom]) -> bool:
+    """Whether two accesses never meet, whatever the iterations: another step of a recurrence."""
+    return any(
+        require_poly(x - y).constant not in (None, 0) and not any(mentions(x, atom) for atom in varying)
+        for x, y in zip(a, b, strict=False)
+    )
+
+
+def atom_of(name: str) -> Atom:
+    """The loop variable itself, as it stands in subscripts."""
+    return letter(name).atoms[0]
+
+
+def _places(subscripts: Subscripts, name: str, inner: dict[Atom, For]) -> set[Place]:
+    """For each axis along which iterations are apart: how far, and from where on."""
+    own = atom_of(name)
+    found: set[Place] = set()
+    for axis, subscript in enumerate(subscripts):
+        step = subscript.coefficient(own)
+        if step is None or index_atoms(step) or step.constant == 0:
+            continue
+        rest = require_poly(subscript - step * atom_poly(own))
+        spread, least = _spread(rest, inner)
+        if least is None or any(isinstance(x, Load) for x in walk(rest)):
+            continue
+        if nonnegative(require_poly(step - spread - 1)) or nonnegative(require_poly(-step - spread - 1)):
+            found.add((axis, step, least))
+    return found
+
+
+def _spread(rest: Poly, inner: dict[Atom, For]) -> tuple[Poly, Poly | None]:
+    """How many places the loops inside reach beyond the first one, and that one; None where that is not known."""
+    spread, least = integer(0), rest
+    for atom, loop in inner.items():
+        factor = rest.coefficient(atom)
+        if factor is None:
+            return spread, None
+        if factor.constant == 0:
+            continue
+        start, stop = loop.start, loop.stop
+        if not isinstance(start, Poly) or not isinstance(stop, Poly) or loop.stride < 1 or index_atoms(factor):
+            return spread, None
+        if factor.constant is None or factor.constant < 0 or start.constant is None or index_atoms(stop):
+            return spread, None
+        spread = require_poly(spread + factor * (stop - 1 - start))
+        least = require_poly(least - factor * (atom_poly(atom) - start))
+    return spread, least
+
+
+def _inner_loops(loop: For) -> dict[Atom, For]:
+    return {atom_of(s.letter): s for s in statements(loop.body) if isinstance(s, For)}
+
+
+def _written_first(body: Sequence[Statement], buffer: Buffer) -> bool:
+    """Whether no read of a buffer comes before a statement that assigns it, loops counted as entered."""
+    for statement in body:
+        if isinstance(statement, (For, If)):
+            if any(_reads(x, buffer) for x in expressions(statement)):
+                return False
+            for branch in (statement.body,) if isinstance(statement, For) else (statement.then, statement.otherwise):
+                if buffer in {b for s in branch for b in reads(s) | writes(s)} and not _written_first(branch, buffer):
+                    return False
+        elif buffer in reads(statement):
+            return isinstance(statement, Dot) and statement.scratch is buffer
+        if buffer in writes(statement):
+            return True
+    return False
+
+
+def _reads(x: Scalar, buffer: Buffer) -> bool:
+    return any(isinstance(part, Load) and part.tensor is buffer for part in walk(x))
+
+
+def _shown(subscripts: Subscripts) -> str:
+    return f"[{', '.join(str(s) for s in subscripts)}]"
+
+
+# ---------------------------------------------------------------- written before read
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Walks one kernel in the order of its text; `defined` is what holds a value."""
+
+    kernel: str
+    defined: set[Buffer]
+    found: list[str] = field(default_factory=list)
+
+    def run(self, body: Sequence[Statement]) -> None:
+        for statement in body:
+            match statement:
+                case For():
+                    self.read(statement)
+                    self.loop(statement)
+                case If():
+                    self.read(statement)
+                    self.branches(statement)
+                case Assign():
+                    self.read(statement)
+                    self.defined.add(_memory(statement.buffer))
+                case Accumulate():
+                    self.read(statement)
+                    self.need(statement.buffer)
+                case Dot():
+                    self.product(statement)
+
+    def loop(self, loop: For) -> None:
+        outside = {b for b in self.defined if _is_scalar(b)}
+        hidden = set(private(loop)) if loop.kind == "parallel" else set()
+        if loop.kind == "parallel":
+            changed = sorted({b.name for s in loop.body for b in writes(s) if b in outside and b not in hidden})
+            self.found += [f"the parallel loop over {loop.letter} of {self.kernel} changes {name}" for name in changed]
+        self.run(loop.body)
+        self.defined = {b for b in self.defined if (not _is_scalar(b) or b in outside) and b not in hidden}
+
+    def branches(self, choice: If) -> None:
+        before = set(self.defined)
+        self.run(choice.then)
+        after = self.defined
+        self.defined = before
+        self.run(choice.otherwise)
+        both = after & self.defined
+        self.defined = both | {b for b in after | self.defined if not _is_scalar(b)}
+
+    def product(self, dot: Dot) -> None:
+        self.read(dot)
+        self.need(dot.left.buffer)
+        self.need(dot.right.buffer)
+        if dot.scratch is not None:
+            self.need(dot.out.buffer)
+        self.defined.add(_memory(dot.out.buffer))
+
+    def read(self, statement: Statement) -> None:
+        for x in walk(*expressions(statement)):
+            if isinstance(x, Load):
+                self.need(x.tensor)
+
+    def need(self, buffer: Buffer) -> None:
+        if _memory(buffer) not in self.defined:
+            self.found.append(f"{self.kernel} reads {buffer.name} before anything is written there")
+
+
+def _undefined(program: Program, entry: Entry, kernels: dict[str, Kernel]) -> list[str]:
+    """Reads of what neither the caller nor an earlier statement has written."""
+    given = ("input", "param", "state", "cotangent")
+    arguments = {b for call in entry.kernel_calls for b in call.buffers}
+    defined = {_memory(b) for b in (*entry.parameters, *arguments, *program.buffers) if _memory(b).role in given}
+    defined |= _left_by(program, entry)
+    found: list[str] = []
+    for call in entry.kernel_calls:
+        reader = _Reader(call.kernel, {b for b in defined if not _is_scalar(b)} | (defined & set(call.buffers)))
+        reader.run(kernels[call.kernel].body)
+        for b in call.results:
+            reader.need(b)
+        found += reader.found
+        defined |= {b for b in reader.defined if not _is_scalar(b)} | set(call.results)
+        defined = {b for b in defined if _is_scalar(b) or b in reader.defined}
+    found += [f"{b.name} is returned and never computed" for b in entry.returns if _memory(b) not in defined]
+    return found
+
+
+def _left_by(program: Program, entry: Entry) -> set[Buffer]:
+    """The saved values that an earlier entry leaves in the workspace."""
+    if entry.name != "backward":
+        return set()
+    return {_memory(b) for k in _kernels_of(program, "forward") for s in k.body for b in writes(s) if b.role == "saved"}
+
+
+def _kernels_of(program: Program, entry_name: str) -> list[Kernel]:
+    called = {call.kernel for entry in program.entries if entry.name == entry_name for call in entry.kernel_calls}
+    return [kernel for kernel in program.kernels if kernel.name in called]
+
+
+def _memory(buffer: Buffer) -> Buffer:
+    return buffer.alias_of if buffer.alias_of is not None else buffer
+
+
+def _is_scalar(buffer: Buffer) -> bool:
+    return buffer.role == "local" and not buffer.shape
+
+
+__all__ = ["accesses", "private", "unowned", "verify_program", "violations"]

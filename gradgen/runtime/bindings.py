@@ -1,0 +1,180 @@
+"""Between a caller's arrays and the emitted functions: sizes, dtypes, layouts, and what must hold at call time.
+
+In: arguments by name and an `Interface`. Out: arrays that the njit layer may trust, or an error that says what to do.
+`calls` runs these checks when a call differs from the one before.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradgen.errors import BindingError, DTypeError, LayoutWarning, ShapeError
+from gradgen.graph.scalar import FloorDiv, Poly, SizeSymbol
+from gradgen.runtime.interface import Argument, evaluate_size
+from gradgen.runtime.requirements import Label, Requirement
+
+__all__ = [
+    "Array", "bind_sizes", "check_label", "check_names", "check_requirements", "checked", "evaluate", "label_bounds",
+    "one_array", "refuse_overlaps",
+]  # fmt: skip
+
+Array = NDArray[Any]
+_STACK = 6  # from a warning in `checked` to the user's call of the network
+
+
+def evaluate(p: Poly, sizes: Mapping[str, int]) -> int:
+    """A size polynomial at known sizes."""
+    total = 0
+    for monomial, factor in p.terms:
+        value = factor
+        for atom in monomial:
+            match atom:
+                case SizeSymbol():
+                    value *= sizes[atom.name]
+                case FloorDiv():
+                    value *= evaluate(atom.numerator, sizes) // evaluate(atom.denominator, sizes)
+                case _:
+                    raise AssertionError("a size depends on sizes only")
+        total += value
+    return total
+
+
+def check_names(given: Iterable[str], needed: Sequence[str], what: str) -> None:
+    """Every needed name once, and no other."""
+    missing = [n for n in needed if n not in set(given)]
+    if missing:
+        raise BindingError(f"{what}: {', '.join(missing)} missing. Needed are {', '.join(needed)}.")
+    unknown = [n for n in given if n not in set(needed)]
+    if unknown:
+        raise BindingError(f"{what}: {', '.join(unknown)} unknown. Needed are {', '.join(needed)}.")
+
+
+def bind_sizes(arguments: Iterable[Argument], arrays: Mapping[str, Any], known: Mapping[str, int]) -> dict[str, int]:
+    """The value of every size symbol, read off the axes that are one, and checked against all others."""
+    sizes = dict(known)
+    owners: dict[str, str] = {}
+    for x in arguments:
+        given = np.shape(arrays[x.name])
+        if len(given) != len(x.shape):
+            raise ShapeError(
+                f"{x.name} has {len(given)} axes, shape {given}; the model declares {x.shown}. Reshape the argument."
+            )
+        for axis, (name, value) in enumerate(zip(x.shape, given, strict=True)):
+            if not name.isidentifier():
+                continue
+            if name in sizes and sizes[name] != value:
+                raise ShapeError(
+                    f"{x.name}'s axis {axis} is {value}, but the size {name} is {sizes[name]}"
+                    f"{f' ({owners[name]})' if name in owners else ''}. Give arrays that agree."
+                )
+            sizes.setdefault(name, value)
+            owners.setdefault(name, f"{x.name}'s axis {axis}")
+    return sizes
+
+
+def checked(x: Argument, value: Any, sizes: Mapping[str, int], writable: bool = False) -> Array:
+    """The argument as a C-contiguous array of exactly the declared dtype and shape.
+
+    Raises DTypeError, ShapeError; a layout that has to be copied warns (LayoutWarning), or raises where the array is to
+    be updated.
+    """
+    array = value if isinstance(value, np.ndarray) else _converted(x, value)
+    if array.dtype != np.dtype(x.dtype):
+        if not array.dtype.isnative and array.dtype.newbyteorder("=") == np.dtype(x.dtype):
+            raise DTypeError(f"{x.name} has foreign byte order. Convert it with .astype('{x.dtype}').")
+        raise DTypeError(
+            f"{x.name} is {array.dtype}; the model declares {x.dtype}. Convert it with .astype('{x.dtype}')."
+        )
+    expected = tuple(evaluate_size(extent, sizes) for extent in x.shape)
+    if array.shape != expected:
+        raise ShapeError(f"{x.name} has shape {array.shape}; the model declares {x.shown}, here {expected}.")
+    if writable and not isinstance(value, np.ndarray):
+        raise BindingError(f"{x.name} is no array, and the step updates it in place. Give a NumPy array.")
+    if array.flags.c_contiguous and array.flags.aligned:
+        if writable and not array.flags.writeable:
+            raise BindingError(f"{x.name} is read-only, and the step updates it in place. Give a writable array.")
+        return array
+    if writable:
+        raise BindingError(f"{x.name} is not C-contiguous. Give np.ascontiguousarray({x.name}).")
+    warnings.warn(f"{x.name} is not C-contiguous and is copied for every call.", LayoutWarning, stacklevel=_STACK)
+    return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
+
+
+def _converted(x: Argument, value: Any) -> Array:
+    """A Python number or list: taken in the declared dtype where NumPy calls that safe for Python numbers."""
+    array = np.asarray(value)
+    if array.dtype.kind == "O":
+        raise DTypeError(f"{x.name} is no array of numbers. Give a NumPy array of {x.dtype}.")
+    wanted = np.dtype(x.dtype)
+    if (array.dtype.kind == "f" and wanted.kind in "iub") or (array.dtype.kind == "i" and wanted.kind == "b"):
+        raise DTypeError(f"{x.name} is {array.dtype}; the model declares {x.dtype}. Round or cast it yourself.")
+    return array.astype(wanted)
+
+
+# ---------------------------------------------------------------- what only a call can check
+
+
+def check_requirements(wanted: Iterable[Requirement], sizes: Mapping[str, int]) -> None:
+    """Sizes that are not negative, and subscripts that stay inside, at the sizes of a call."""
+    for r in wanted:
+        if any(evaluate_size(extent, sizes) == 0 for extent in r.extents):
+            continue
+        if all(evaluate_size(end, sizes) < 0 for end in r.either):
+            numbers = ", ".join(f"{name} = {value}" for name, value in sizes.items())
+            value = evaluate_size(r.shown, sizes)
+            raise ShapeError(f"{r.message}: {r.shown} is {value} for {numbers}. Give larger arrays.")
+
+
+def label_bounds(label: Label, sizes: Mapping[str, int]) -> tuple[int, int]:
+    """The least and the greatest value that may select."""
+    low = evaluate_size(label.low, sizes)
+    room = evaluate_size(label.extent, sizes) - 1 - evaluate_size(label.high, sizes)
+    if label.factor > 0:
+        return -(low // label.factor), room // label.factor
+    return -(room // -label.factor), low // -label.factor
+
+
+def check_label(label: Label, array: Array, low: int, high: int) -> None:
+    """Integer data used as a subscript must be inside the axis it selects from."""
+    smallest, largest = int(array.min()), int(array.max())
+    if smallest < low or largest > high:
+        bad = smallest if smallest < low else largest
+        raise BindingError(
+            f"{label.leaf} holds {bad}, outside {low}..{high} ({label.axis}). An index out of range is not read."
+        )
+
+
+def refuse_overlaps(arrays: Mapping[str, Array], written: Iterable[str]) -> None:
+    """No array that a step writes may share memory with another argument."""
+    updated = set(written)
+    spans = sorted(
+        (x.__array_interface__["data"][0], x.__array_interface__["data"][0] + x.nbytes, name)
+        for name, x in arrays.items()
+        if x.nbytes
+    )
+    end, before = -1, ""
+    for start, stop, name in spans:
+        if start < end and (name in updated or before in updated):
+            raise BindingError(f"{before} and {name} share memory, and the step updates in place. Give a copy of one.")
+        if stop > end:
+            end, before = stop, name
+
+
+def one_array(rows: Sequence[Array]) -> Array | None:
+    """The array whose rows these are, without a copy; None where they are not consecutive rows of one array."""
+    first = rows[0]
+    base = first.base
+    if not isinstance(base, np.ndarray) or base.dtype != first.dtype or not base.flags.c_contiguous:
+        return None
+    origin = first.__array_interface__["data"][0]
+    for k, x in enumerate(rows):
+        if x.base is not base or x.__array_interface__["data"][0] != origin + k * first.nbytes:
+            return None
+    start, rest = divmod(origin - base.__array_interface__["data"][0], first.itemsize)
+    if rest:
+        return None
+    whole: Array = base.reshape(-1)[start : start + len(rows) * first.size].reshape((len(rows), *first.shape))
+    return whole

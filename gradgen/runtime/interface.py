@@ -1,0 +1,193 @@
+"""What a caller has to know of a compiled module: names, dtypes, shapes and checks, without the graph or the program.
+
+In: a program and its leaves. Out: an `Interface`, kept as JSON beside the module's text, so that a later process calls
+the module without running a single pass. `calls` binds arguments by it. Sizes are text, evaluated at call time.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from types import CodeType
+from typing import Any
+
+from gradgen.errors import ShapeError
+from gradgen.graph.nodes import Leaf, Node, show_size
+from gradgen.program.loops import HOLDERS, Buffer, Entry, Program, entry_holders, held, workspace_sizes
+from gradgen.runtime.requirements import Label, Requirement, labels, requirements
+
+__all__ = ["Argument", "EntryPoint", "Interface", "Stacked", "evaluate_size", "interface_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One array, or one number where `by_value`, that goes into an entry point or comes out of it."""
+
+    name: str
+    dtype: str
+    shape: tuple[str, ...]
+    role: str
+
+    @property
+    def by_value(self) -> bool:
+        """Whether the emitted code takes a number instead of an array."""
+        return not self.shape and self.role in ("input", "cotangent")
+
+    @property
+    def shown(self) -> str:
+        """The shape as the model declares it: `(B, 64)`."""
+        return f"({', '.join(self.shape)})"
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPoint:
+    """One emitted function: its own parameters in order, then holders; what it touches; the numbers it returns."""
+
+    name: str
+    parameters: tuple[str, ...]
+    holders: tuple[str, ...]
+    uses: tuple[str, ...]
+    returns: tuple[str, ...]
+    decisions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """`count` consecutive fields of a holder, from position `at`, that the module keeps in one array."""
+
+    holder: str
+    at: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A module as its callers see it."""
+
+    name: str
+    leaves: tuple[Argument, ...]
+    cotangents: tuple[Argument, ...]
+    outputs: tuple[Argument, ...]
+    fields: Mapping[str, tuple[Argument, ...]]  # of the holders p, s, out and g; stacks row by row
+    workspace: tuple[str, ...]  # the sizes it is made for
+    entries: tuple[EntryPoint, ...]
+    updated: tuple[str, ...]
+    sizes: Mapping[str, int]  # those known when the model was compiled
+    labels: tuple[Label, ...]
+    requirements: tuple[Requirement, ...]
+    stacks: tuple[Stacked, ...] = ()
+
+    def stacked(self, key: str) -> list[Stacked]:
+        """The stacks of a holder, in the order of its fields."""
+        return [x for x in self.stacks if x.holder == key]
+
+    def entry(self, name: str) -> EntryPoint:
+        """An entry point by name."""
+        return next(e for e in self.entries if e.name == name)
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "Interface":
+        data = json.loads(text)
+        return Interface(
+            data["name"],
+            _arguments(data["leaves"]),
+            _arguments(data["cotangents"]),
+            _arguments(data["outputs"]),
+            {key: _arguments(value) for key, value in data["fields"].items()},
+            tuple(data["workspace"]),
+            tuple(EntryPoint(**_with_tuples(entry)) for entry in data["entries"]),
+            tuple(data["updated"]),
+            data["sizes"],
+            tuple(Label(**label) for label in data["labels"]),
+            tuple(Requirement(**_with_tuples(requirement)) for requirement in data["requirements"]),
+            tuple(Stacked(**stack) for stack in data["stacks"]),
+        )
+
+
+def _arguments(data: Sequence[Mapping[str, Any]]) -> tuple[Argument, ...]:
+    return tuple(Argument(**_with_tuples(item)) for item in data)
+
+
+def _with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
+def interface_of(
+    program: Program,
+    leaves: Sequence[Leaf],
+    outputs: Mapping[str, Node],
+    updated: Mapping[Leaf, Node],
+    sizes: Mapping[str, int],
+) -> Interface:
+    """The interface of a program; `leaves`, `outputs` and `updated` have its dtype and its sizes."""
+    cotangents = {b: None for entry in program.entries for b in entry.parameters if b.role == "cotangent"}
+    roots = [*outputs.values(), *updated.values()]
+    return Interface(
+        program.name,
+        tuple(Argument(x.name, x.dtype, _shape(x), x.role) for x in leaves),
+        tuple(Argument(b.name, b.dtype, _shape(b), b.role) for b in cotangents),
+        tuple(Argument(name, node.dtype, _shape(node), "output") for name, node in outputs.items()),
+        {
+            key: tuple(Argument(b.name, b.dtype, _shape(b), b.role) for b in _fields(program, key))
+            for key in HOLDERS
+            if key != "w"
+        },
+        tuple(workspace_sizes(program)),
+        tuple(_entry_point(program, entry) for entry in program.entries),
+        tuple(x.name for x in updated),
+        dict(sizes),
+        labels(roots),
+        requirements(roots),
+        tuple(
+            Stacked(key, _fields(program, key).index(stack.members[0]), len(stack.members))
+            for key in HOLDERS
+            if key != "w"
+            for b in held(program, key)
+            for stack in program.stacks
+            if stack.buffer is b
+        ),
+    )
+
+
+def _fields(program: Program, key: str) -> list[Buffer]:
+    """The arrays of a holder by the names that callers know, the rows of a stack one after the other."""
+    members = {stack.buffer: stack.members for stack in program.stacks}
+    return [b for field in held(program, key) for b in members.get(field, (field,))]
+
+
+def _entry_point(program: Program, entry: Entry) -> EntryPoint:
+    used = {b if b.alias_of is None else b.alias_of: None for call in entry.kernel_calls for b in call.buffers}
+    return EntryPoint(
+        entry.name,
+        tuple(b.name for b in entry.parameters),
+        tuple(entry_holders(program, entry)),
+        tuple(b.name for b in used if b.role in ("param", "state", "gradient")),
+        tuple(b.name for b in entry.returns),
+        entry.decisions,
+    )
+
+
+def _shape(x: Node | Buffer) -> tuple[str, ...]:
+    return tuple(show_size(extent) for extent in x.shape)
+
+
+def evaluate_size(text: str, sizes: Mapping[str, int]) -> int:
+    """A size at known sizes, from its text.
+
+    Raises:
+        ShapeError: a size that no argument has for an axis.
+    """
+    try:
+        return int(eval(_code(text), {"__builtins__": {}}, sizes))
+    except NameError as error:
+        raise ShapeError(
+            f"the size {error.name} is no axis of an argument. Give it with gg.compile(..., sizes=...)."
+        ) from None
+
+
+@cache
+def _code(text: str) -> CodeType:
+    return compile(text, "<size>", "eval")

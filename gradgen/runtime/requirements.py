@@ -1,0 +1,118 @@
+"""What only a call can check: data that is used as a subscript, subscripts and sizes that depend on the sizes given.
+
+In: the roots of a model as declared. Out: labels and requirements as text, for `interface`; whatever is proved from
+the declaration alone is left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradgen.graph.accesses import Access, unproved
+from gradgen.graph.nodes import Compute, Leaf, Node, Project, all_inputs, body_nodes, show_size, toposort
+from gradgen.graph.origin import display_name, origin
+from gradgen.graph.scalar import Atom, Load, Poly, integer, position, require_poly, step
+from gradgen.graph.sizes import bounds, is_size, nonnegative
+
+__all__ = ["Label", "Requirement", "labels", "requirements"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Integer data that selects from an axis: 0 <= factor * value + low and factor * value + high < extent."""
+
+    leaf: str
+    factor: int
+    low: str
+    high: str
+    extent: str
+    axis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One of `either` is not negative, unless one of `extents` is zero (then nothing is read)."""
+
+    either: tuple[str, ...]
+    extents: tuple[str, ...]
+    message: str
+    shown: str
+
+
+def labels(roots: Sequence[Node]) -> tuple[Label, ...]:
+    """Every integer leaf whose values are subscripts, where they are not proved to stay inside."""
+    found: dict[Label, None] = {}
+    for node, ranges, lengths in _formulas(roots):
+        for access in unproved(node, lengths):
+            data = [a for a in access.subscript.atoms if isinstance(a, Load) and isinstance(a.tensor, Leaf)]
+            factor = access.subscript.coefficient(data[0]) if len(data) == 1 else None
+            if factor is None or not factor.constant:
+                continue
+            rest = bounds(require_poly(access.subscript - factor * require_poly(data[0])), ranges)
+            if rest is None or not all(is_size(p) for p in rest):
+                continue
+            what = "the result" if access.tensor is None else display_name(access.tensor)
+            where = f"it selects from axis {access.axis} of {what}"
+            low, high = (show_size(p) for p in rest)
+            found[Label(data[0].tensor.name, factor.constant, low, high, show_size(access.size), where)] = None
+    return tuple(found)
+
+
+def requirements(roots: Sequence[Node]) -> tuple[Requirement, ...]:
+    """What the sizes of a call must satisfy: extents that are not negative, subscripts that stay inside."""
+    found: dict[Requirement, None] = {}
+    for node in toposort(roots, all_inputs):
+        for axis, extent in enumerate(node.shape):
+            if not nonnegative(extent):
+                size = show_size(extent)
+                what = f"{_place(node)}axis {axis} of {display_name(node)}"
+                message = f"{what} has the size {size}, which is negative here"
+                found[Requirement((size,), (), message, size)] = None
+    for node, ranges, lengths in _formulas(roots):
+        for access in unproved(node, lengths):
+            found.update(dict.fromkeys(_stays_inside(node, access, ranges)))
+    return tuple(found)
+
+
+def _stays_inside(node: Compute, access: Access, ranges: dict[Atom, Poly]) -> list[Requirement]:
+    """The two ends of a subscript that depends on sizes and indices only, as far as they are not proved."""
+    found: list[Requirement] = []
+    p, size = access.subscript, access.size
+    for end in (p, require_poly(size - p - 1)):
+        if nonnegative(end, ranges, access.facts):
+            continue
+        ends = [bounds(require_poly(end - fact), ranges) for fact in (integer(0), *access.facts)]
+        lowest = [pair[0] for pair in ends if pair is not None and is_size(pair[0])]
+        if not lowest:
+            continue  # it depends on data: a label, or not for a call to know
+        what = "the result" if access.tensor is None else display_name(access.tensor)
+        message = (
+            f"{_place(node)}a subscript leaves axis {access.axis} of {what}, whose size is {show_size(size)}: "
+            f"{'it begins before 0' if end is p else 'it ends behind the last element'} here"
+        )
+        extents = tuple(show_size(e) for e in node.extents if e.constant is None)
+        found.append(Requirement(tuple(show_size(e) for e in lowest), extents, message, show_size(size)))
+    return found
+
+
+Ranges = dict[Atom, Poly]
+
+
+def _formulas(roots: Sequence[Node]) -> list[tuple[Compute, Ranges, dict[int, Poly]]]:
+    """Every formula with the ranges of its indices and the lengths of the scans that it stands in."""
+    found: list[tuple[Compute, Ranges, dict[int, Poly]]] = []
+    pending: list[tuple[list[Node], dict[int, Poly]]] = [(toposort(roots), {})]
+    while pending:
+        nodes, lengths = pending.pop()
+        for node in nodes:
+            if isinstance(node, Compute):
+                ranges = {position(k).atoms[0]: extent for k, extent in enumerate(node.extents)}
+                ranges |= {step(depth).atoms[0]: length for depth, length in lengths.items()}
+                found.append((node, ranges, lengths))
+        scans = dict.fromkeys(node.scan for node in nodes if isinstance(node, Project))
+        pending += [(body_nodes(s), {**lengths, s.depth: s.length}) for s in scans]
+    return found
+
+
+def _place(node: Node) -> str:
+    found = origin(node)
+    return f"{found.place}: " if found is not None else ""

@@ -1,0 +1,1 @@
+"""Training steps and kernels, timed against PyTorch, JAX and PyTensor: `python -m tests.benchmarks`."""

@@ -1,0 +1,335 @@
+"""How a compiled network behaves towards its caller: calls in any order and thread, and what it refuses."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+import gradgen as gg
+from gradgen.errors import BindingError, DTypeError, GradgenError, GraphError, LayoutWarning, ShapeError
+from gradgen.network import Network
+from tests.cpu.running import Case, case
+
+CASE = ("mlp_naive_ce", "float32")
+
+
+@pytest.fixture
+def mlp() -> Case:
+    return case(*CASE)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Network:
+    """A line fitted by gradient descent with momentum."""
+    x, t = gg.input("x", (gg.size("N"), 2)), gg.input("t", (gg.size("N"),))
+    w, bias = gg.param("w", (2,)), gg.param("bias", ())
+    loss = gg.mean((x @ w + bias - t) ** 2)
+    return gg.compile({"loss": loss}, updates=gg.optim.sgd(loss, lr=0.1, momentum=0.5), name="line")
+
+
+def equal(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    assert found.keys() == wanted.keys()
+    for key, value in wanted.items():
+        np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+# ---------------------------------------------------------------- calls
+
+
+def test_a_call_gives_the_outputs_by_name(mlp: Case) -> None:
+    outputs = mlp.net(**mlp.arrays)
+    assert list(outputs) == ["loss", "scores"]
+    assert type(outputs["loss"]) is np.float32
+    assert outputs["scores"].shape == (5, 4)
+    equal(outputs, mlp.net.forward(**mlp.arrays)[0])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_forwards_then_two_backwards(mlp: Case, order: tuple[int, int]) -> None:
+    inputs = [mlp.model.arrays(mlp.leaves, seed=seed) for seed in (1, 2)]
+    cotangents = [{"loss": 1.0}, mlp.cotangents]
+    wanted = []
+    for arrays, cotangent in zip(inputs, cotangents, strict=True):
+        wanted.append(mlp.net.backward(mlp.net.forward(**arrays)[1], **cotangent))
+    saved = [mlp.net.forward(**arrays)[1] for arrays in inputs]
+    found = {k: mlp.net.backward(saved[k], **cotangents[k]) for k in order}
+    for k in order:
+        equal(found[k], wanted[k])
+    for k in order:  # a saved value serves any number of times
+        equal(mlp.net.backward(saved[k], **cotangents[k]), wanted[k])
+
+
+def test_other_calls_between_forward_and_backward(mlp: Case) -> None:
+    other = mlp.model.arrays(mlp.leaves, seed=1, sizes={"B": 9})
+    wanted = mlp.net.backward(mlp.net.forward(**mlp.arrays)[1], **mlp.cotangents)
+    saved = mlp.net.forward(**mlp.arrays)[1]
+    mlp.net(**other)
+    mlp.net.value_and_grad(**mlp.model.arrays(mlp.leaves, seed=1))
+    equal(mlp.net.backward(saved, **mlp.cotangents), wanted)
+
+
+def test_four_threads_at_once(mlp: Case) -> None:
+    inputs = [mlp.model.arrays(mlp.leaves, seed=k, sizes={"B": 2 + k % 3}) for k in range(8)]
+
+    def work(k: int) -> dict[str, Any]:
+        outputs, saved = mlp.net.forward(**inputs[k])
+        gradients = mlp.net.backward(saved, loss=1.0)
+        return {**outputs, **gradients, "again": mlp.net.value_and_grad(**inputs[k])[1]["X1"]}
+
+    wanted = [work(k) for k in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        for k, found in enumerate(pool.map(work, [k % 8 for k in range(400)])):
+            equal(found, wanted[k % 8])
+
+
+def test_cotangents_that_are_not_given_are_zero(mlp: Case) -> None:
+    saved = mlp.net.forward(**mlp.arrays)[1]
+    assert all(not g.any() for g in mlp.net.backward(saved).values())
+    equal(mlp.net.backward(saved, loss=1.0), mlp.net.backward(saved, loss=1.0, scores=np.zeros((5, 4), "float32")))
+
+
+def test_outputs_and_gradients_are_fresh_arrays(mlp: Case) -> None:
+    first, gradients = mlp.net.value_and_grad(**mlp.arrays)
+    kept = {key: np.array(x) for key, x in {**first, **gradients}.items()}
+    second, others = mlp.net.value_and_grad(**mlp.model.arrays(mlp.leaves, seed=5))
+    assert not np.shares_memory(first["scores"], second["scores"])
+    assert not np.shares_memory(gradients["X1"], others["X1"])
+    equal({**first, **gradients}, kept)
+
+
+def test_read_only_arguments_are_taken_as_they_are(mlp: Case) -> None:
+    frozen = {name: x.copy() for name, x in mlp.arrays.items()}
+    for x in frozen.values():
+        x.flags.writeable = False
+    equal(mlp.net(**frozen), mlp.net(**mlp.arrays))
+
+
+@pytest.mark.parametrize("name", ["a", "X2"])
+def test_other_layouts_are_copied_with_a_warning_at_the_call(mlp: Case, name: str) -> None:
+    arrays = {**mlp.arrays, name: np.asfortranarray(mlp.arrays[name])}
+    with pytest.warns(LayoutWarning, match=f"^{name} is not C-contiguous and is copied for every call.$") as caught:
+        found = mlp.net(**arrays)
+    assert Path(caught[0].filename).name == "test_network.py"
+    equal(found, mlp.net(**mlp.arrays))
+    wide = np.zeros((5, 12), "float32")
+    wide[:, ::2] = mlp.arrays["a"]
+    with pytest.warns(LayoutWarning):
+        equal(mlp.net(**{**mlp.arrays, "a": wide[:, ::2]}), mlp.net(**mlp.arrays))
+
+
+def test_numbers_and_lists_stand_for_arrays(mlp: Case) -> None:
+    lists = {name: x.tolist() for name, x in mlp.arrays.items()}
+    equal(mlp.net(**lists), mlp.net(**mlp.arrays))
+
+
+# ---------------------------------------------------------------- what is refused, word for word
+
+A = np.zeros((5, 6), "float32")
+CONVERT = "Convert it with .astype('float32')."
+NEEDED = "Needed are a, b, X1, mu1, X2, mu2."
+REFUSED = [
+    ({"a": A.astype("float64")}, DTypeError, f"a is float64; the model declares float32. {CONVERT}"),
+    ({"a": A.astype("int64")}, DTypeError, f"a is int64; the model declares float32. {CONVERT}"),
+    ({"b": [0.5] * 5}, DTypeError, "b is float64; the model declares int64. Round or cast it yourself."),
+    ({"a": A.astype(">f4")}, DTypeError, "a has foreign byte order. Convert it with .astype('float32')."),
+    ({"a": [[object()] * 6] * 5}, DTypeError, "a is no array of numbers. Give a NumPy array of float32."),
+    ({"a": A[:, :5]}, ShapeError, "a has shape (5, 5); the model declares (B, 6), here (5, 6)."),
+    ({"a": A[0]}, ShapeError, "a has 1 axes, shape (6,); the model declares (B, 6). Reshape the argument."),
+    ({"a": A[:4]}, ShapeError, "b's axis 0 is 5, but the size B is 4 (a's axis 0). Give arrays that agree."),
+    ({"X1": np.zeros((6, 7), "float32")}, ShapeError, "X1 has shape (6, 7); the model declares (7, 6), here (7, 6)."),
+    ({"a": None}, BindingError, f"mlp_naive_ce.forward: a missing. {NEEDED}"),
+    ({"a": None, "mu2": None}, BindingError, f"mlp_naive_ce.forward: a, mu2 missing. {NEEDED}"),
+    ({"c": A}, BindingError, f"mlp_naive_ce.forward: c unknown. {NEEDED}"),
+    (
+        {"b": np.array([0, 1, 2, 3, 4])}, BindingError,
+        "b holds 4, outside 0..3 (it selects from axis 1 of u2). An index out of range is not read.",
+    ),
+    (
+        {"b": np.array([0, 1, -1, 3, 2])}, BindingError,
+        "b holds -1, outside 0..3 (it selects from axis 1 of u2). An index out of range is not read.",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "kind", "words"), REFUSED)
+@pytest.mark.parametrize("before", ["anew", "after a good call"])
+def test_bad_arguments_are_refused(
+    mlp: Case, changes: dict[str, Any], kind: type[GradgenError], words: str, before: str
+) -> None:
+    """Also when the call before it was right: what was checked then is not taken for granted."""
+    net = mlp.plain
+    if before == "after a good call":
+        with np.errstate(all="ignore"):
+            net(**mlp.arrays)
+    arguments = {name: x for name, x in {**mlp.arrays, **changes}.items() if x is not None}
+    with pytest.raises(kind) as caught:
+        net(**arguments)
+    assert str(caught.value) == words
+
+
+def test_bad_cotangents_are_refused(mlp: Case) -> None:
+    saved = mlp.plain.forward(**mlp.arrays)[1]
+    with pytest.raises(BindingError) as caught:
+        mlp.plain.backward(saved, losses=1.0)
+    assert str(caught.value) == "backward: no float output is called losses. Those are loss, scores."
+    with pytest.raises(ShapeError) as caught:
+        mlp.plain.backward(saved, scores=np.ones((4, 5), "float32"))
+    assert str(caught.value) == "the cotangent of scores has shape (4, 5), the output (5, 4)."
+
+
+def test_what_a_network_cannot_do() -> None:
+    x, w = gg.input("x", (3,)), gg.param("w", (3,))
+    net = gg.compile({"y": x * w}, name="product")
+    with pytest.raises(GraphError) as caught:
+        net.value_and_grad(x=np.ones(3, "float32"), w=np.ones(3, "float32"))
+    assert str(caught.value) == (
+        "value_and_grad needs exactly one float scalar output that depends on a parameter; "
+        'name it with gg.compile(..., loss="...")'
+    )
+    with pytest.raises(GraphError) as caught:
+        net.step({"w": np.ones(3, "float32")}, x=np.ones(3, "float32"))
+    assert str(caught.value) == "this network has no updates: gg.compile(..., updates=gg.optim.sgd(loss, lr=0.1))"
+    plain = gg.compile({"y": x * 2.0}, name="double")
+    outputs, saved = plain.forward(x=np.ones(3, "float32"))
+    np.testing.assert_array_equal(outputs["y"], 2)
+    with pytest.raises(GraphError) as caught:
+        plain.backward(saved)
+    assert str(caught.value) == "this network has no gradient: no output depends on a float parameter or on wrt"
+
+
+CLASH = "two tensors are called 'w': give every input, parameter and state its own name"
+
+
+def test_what_cannot_be_compiled() -> None:
+    x, w = gg.input("x", (3,)), gg.param("w", (3,))
+    y = gg.sum(x * w)
+    for outputs, options, words in (
+        ({}, {}, "there is nothing to compile: give at least one output"),
+        ({"a b": y}, {}, "'a b' is no identifier: names of outputs and modules become Python names"),
+        ({"y": y * gg.sum(gg.param("w", (2,)))}, {}, CLASH),
+        ({"y": x * w}, {"loss": "y"}, "loss='y' is not a float scalar output; those are none"),
+        ({"y": y}, {"wrt": [gg.param("v", ())]}, "no output depends on v: leave it out of wrt, or use it in an output"),
+        ({"y": y}, {"wrt": [x * w]}, "wrt and updates name declared tensors: gg.input, gg.param or gg.state"),
+    ):  # fmt: skip
+        with pytest.raises(GraphError) as caught:
+            gg.compile(outputs, **options)
+        assert str(caught.value).split(".py:")[-1].partition(": ")[2] == words or str(caught.value) == words
+
+
+# ---------------------------------------------------------------- steps
+
+
+def line_data() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 2)).astype("float32")
+    return {"x": x, "t": x @ np.array([2, -1], "float32") + np.float32(0.5)}
+
+
+def test_steps_update_the_state_in_place(trained: Network) -> None:
+    state, data = trained.init(seed=0), line_data()
+    weights = state["w"]
+    before = {name: x.copy() for name, x in data.items()}
+    first = trained.step(state, **data)["loss"]
+    for _ in range(100):
+        last = trained.step(state, **data)["loss"]
+    assert state["w"] is weights
+    assert last < 1e-4 < first
+    np.testing.assert_allclose(weights, [2, -1], atol=0.02)
+    equal(data, before)
+
+
+def test_a_step_reads_the_old_values(trained: Network) -> None:
+    state, data = trained.init(seed=0), line_data()
+    old = {name: x.copy() for name, x in state.items()}
+    parameters = {name: old[name] for name in ("w", "bias")}
+    outputs, gradients = trained.value_and_grad(**parameters, **data)
+    assert trained.step(state, **data)["loss"] == outputs["loss"]
+    for name, g in gradients.items():
+        np.testing.assert_allclose(state[f"{name}_velocity"], g, rtol=1e-5)
+        np.testing.assert_allclose(state[name], old[name] - np.float32(0.1) * g, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda x: x.setflags(write=False), "w is read-only, and the step updates it in place. Give a writable array."),
+    ],
+)
+def test_a_state_that_cannot_be_updated_is_refused(trained: Network, spoil: Any, words: str) -> None:
+    state = trained.init(seed=0)
+    spoil(state["w"])
+    with pytest.raises(BindingError) as caught:
+        trained.step(state, **line_data())
+    assert str(caught.value) == words
+
+
+# ---------------------------------------------------------------- other callers
+
+
+def test_functions_are_callable_from_njit_code(mlp: Case) -> None:
+    """A user's own loop, compiled, around the module's function and with its holders."""
+    module, arrays = mlp.net.module, mlp.arrays
+    outputs, gradients = mlp.net.value_and_grad(**arrays)
+    value_and_grad = module.value_and_grad
+
+    @njit
+    def descend(a: Any, b: Any, p: Any, w: Any, out: Any, g: Any, steps: int) -> Any:
+        first = value_and_grad(b=b, a=a, p=p, w=w, out=out, g=g)
+        last = first
+        for _ in range(steps):
+            p.mu2[:] -= np.float32(0.1) * g.d_mu2
+            last = value_and_grad(b=b, a=a, p=p, w=w, out=out, g=g)
+        return first, last
+
+    p = module.Params(*[arrays[name].copy() for name in module.Params._fields])
+    g = module.Gradients(*[np.empty_like(arrays[name.removeprefix("d_")]) for name in module.Gradients._fields])
+    out = module.Outputs(np.empty((5, 4), "float32"))
+    first, last = descend(arrays["a"], arrays["b"], p, module.workspace(5), out, g, 20)
+    assert first == outputs["loss"]
+    assert last < first
+    descend(arrays["a"], arrays["b"], p._replace(mu2=arrays["mu2"].copy()), module.workspace(5), out, g, 0)
+    np.testing.assert_array_equal(g.d_X1, gradients["X1"])
+
+
+WITHOUT_GRADGEN = """
+import sys
+sys.modules["gradgen"] = None  # an import of it fails
+import numpy as np
+import mlp_saved as m
+arrays = dict(np.load("arrays.npz"))
+p = m.Params(*[arrays[name] for name in m.Params._fields])
+out = m.Outputs(np.empty((5, 4), np.float32))
+loss = m.forward(b=arrays["b"], a=arrays["a"], p=p, w=m.workspace(5), out=out)
+np.savez("found.npz", loss=loss, scores=out.scores)
+print(*[name for name in sys.modules if name.split(".")[0] in ("gradgen", "sympy", "jinja2")])
+"""
+
+
+def test_a_saved_module_needs_no_gradgen(mlp: Case, tmp_path: Path) -> None:
+    path = mlp.net.save(tmp_path / "mlp_saved.py")
+    assert path.read_text(encoding="utf-8") == mlp.net.source
+    np.savez(tmp_path / "arrays.npz", **mlp.arrays)
+    command = [sys.executable, "-c", WITHOUT_GRADGEN]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["gradgen"]), done.stderr
+    with np.load(tmp_path / "found.npz") as found:
+        equal(dict(found), mlp.net(**mlp.arrays))
+
+
+def test_initial_values_come_from_the_seed(trained: Network) -> None:
+    first, second, other = trained.init(seed=0), trained.init(seed=0), trained.init(seed=1)
+    assert list(first) == ["w", "bias", "w_velocity", "bias_velocity"]
+    equal(first, second)
+    assert all(not first[name].any() for name in ("w_velocity", "bias_velocity"))
+    assert first.keys() == other.keys()
+
+
+def test_explain_names_every_entry(trained: Network) -> None:
+    lines = trained.explain().splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [f"{name}:" for name in trained._entries]
+    assert len(lines) > len(trained._entries)

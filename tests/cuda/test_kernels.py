@@ -1,0 +1,147 @@
+"""Layer norm followed by softmax as CUDA kernels: under the simulator, and compiled without a GPU.
+
+No GPU runs here: the simulator sees neither races nor types, the assembler sees no numbers.
+"""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from gradgen import nn
+from gradgen.emit.cuda import CudaKernel, cuda_kernels, render_cuda_module
+from gradgen.errors import GraphError, OptionError
+from gradgen.network import Network
+from gradgen.runtime.bindings import evaluate
+
+ROWS = 11
+WORKER = Path(__file__).with_name("worker.py")
+needs_numba_cuda = pytest.mark.skipif(
+    importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is missing: install the extra `cuda`"
+)
+
+
+@cache
+def network(columns: int = 24, wide: bool = False) -> Network:
+    B, D = gg.size("B"), gg.size("D") if wide else columns
+    x, weight, bias = gg.input("x", (B, D)), gg.param("weight", (D,)), gg.param("bias", (D,))
+    centred = x - gg.mean(x, axis=1, keepdims=True)
+    variance = gg.mean(centred * centred, axis=1, keepdims=True)
+    y = centred / gg.sqrt(variance + 1e-5) * weight + bias
+    return gg.compile({"y": nn.functional.softmax(y, axis=-1)}, name="layernorm_softmax")
+
+
+def forward_kernels(net: Network) -> list[str]:
+    entry = next(e for e in net.compiled.program.entries if e.name == "forward")
+    return [call.kernel for call in entry.calls]
+
+
+def text_of(net: Network) -> str:
+    return render_cuda_module(net.compiled.program, forward_kernels(net))
+
+
+def launches(net: Network) -> list[CudaKernel]:
+    return cuda_kernels(net.compiled.program, forward_kernels(net))
+
+
+def arguments(columns: int = 24) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = {"x": (ROWS, columns), "weight": (columns,), "bias": (columns,)}
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def run(action: str, net: Network, columns: int, folder: Path) -> tuple[dict[str, np.ndarray], str]:
+    """What the worker leaves in the arrays, and what it prints."""
+    sizes = {"B": ROWS, "D": columns}
+    arrays = arguments(columns)
+    for kernel in launches(net):
+        for b in kernel.parameters:
+            shape = tuple(evaluate(extent, sizes) for extent in b.shape)
+            arrays.setdefault(b.name, np.full(shape, np.nan, b.dtype))
+    calls = []
+    for kernel in launches(net):
+        assert all(any(str(extent) == s for b in kernel.parameters for extent in b.shape) for s in kernel.sizes)
+        calls.append([kernel.name, [b.name for b in kernel.parameters]])
+    module, stored, listed = folder / "kernels.py", folder / "arrays.npz", folder / "calls.json"
+    module.write_text(text_of(net), encoding="utf-8")
+    listed.write_text(json.dumps(calls), encoding="utf-8")
+    np.savez(stored, **arrays)
+    command = [sys.executable, str(WORKER), action, str(module), str(stored), str(listed)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    with np.load(stored) as found:
+        return dict(found), done.stdout
+
+
+@needs_numba_cuda
+@pytest.mark.parametrize(
+    ("columns", "wide"), [(24, False), (300, False), (24, True)], ids=["small", "long", "symbolic"]
+)
+def test_the_simulated_kernels_compute_what_the_cpu_does(columns: int, wide: bool, tmp_path: Path) -> None:
+    net = network(columns, wide)
+    found, _ = run("simulate", net, columns, tmp_path)
+    np.testing.assert_allclose(found["y"], net(**arguments(columns))["y"], rtol=4e-5, atol=1e-6)
+    assert found["y"].dtype == np.float32
+    np.testing.assert_array_equal(found["x"], arguments(columns)["x"])
+
+
+@needs_numba_cuda
+@pytest.mark.parametrize("columns", [24, 300])
+def test_the_kernels_compile_for_a_gpu_that_is_not_there(columns: int, tmp_path: Path) -> None:
+    _, printed = run("compile", network(columns), columns, tmp_path)
+    for name, kernel in json.loads(printed).items():
+        assert ".visible .entry" in kernel["ptx"]
+        assert ".f64" not in kernel["ptx"], name
+        if "cubin" in kernel:
+            assert kernel["cubin"] > 0
+            assert "0 bytes spill stores, 0 bytes spill loads" in kernel["log"], kernel["log"]
+
+
+def test_a_short_row_is_the_thread_s_own_and_a_long_one_a_row_of_the_workspace() -> None:
+    short, long = launches(network(24))[0], launches(network(300))[0]
+    assert [b.shape[0].constant for b in short.own] == [24, 24]
+    assert long.own == ()
+    rows = [b for b in long.parameters if b.role == "work"]
+    assert [[str(extent) for extent in b.shape] for b in rows if b.name.endswith("_row")] == [["B", "300"]] * 2
+
+
+def test_the_text(tmp_path: Path) -> None:
+    text = text_of(network())
+    assert text == text_of(network())
+    assert "import math" in text
+    assert "for n in range(cuda.grid(1), B, cuda.gridsize(1)):" in text
+    assert "np.exp" not in text
+    assert "njit" not in text
+    assert str(Path.cwd()) not in text
+    assert str(Path(__file__).parent) not in text
+    path = tmp_path / "kernels.py"
+    path.write_text(text, encoding="utf-8")
+    for command in (["check"], ["format", "--check"]):
+        line = [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", str(path)]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_sums_that_all_rows_share_are_refused() -> None:
+    program = network().compiled.program
+    entry = next(e for e in program.entries if e.name == "backward")
+    with pytest.raises(GraphError, match=r"sums into d_bias, d_weight, which its iterations share"):
+        render_cuda_module(program, [call.kernel for call in entry.calls])
+
+
+def test_an_unknown_kernel_is_refused() -> None:
+    with pytest.raises(GraphError, match="layernorm_softmax has no kernel compute_z; it has compute_"):
+        render_cuda_module(network().compiled.program, ["compute_z"])
+
+
+def test_whole_networks_are_not_offered_yet() -> None:
+    x: Any = gg.input("x", (3,))
+    with pytest.raises(OptionError, match="not available for whole networks"):
+        gg.compile({"y": x + x}, target="cuda")

@@ -1,0 +1,56 @@
+"""The emitted files of a few small models, to be read: a change of the compiler shows what it changes in them.
+
+`pytest tests/golden --update-golden` writes them anew; the difference belongs into the commit.
+"""
+
+import ast
+import difflib
+import re
+from pathlib import Path
+
+import pytest
+
+import gradgen as gg
+from tests.cpu.models import BY_NAME
+
+FILES = Path(__file__).with_name("emitted")
+NAMES = (
+    "lecture_scalar",
+    "mlp_naive_ce",
+    "conv_plain",
+    "embedding_tanh",
+    "layernorm_softmax",
+    "causal_attention",
+    "recurrence",
+    "concatenation",
+)
+
+
+def without_lines(text: str) -> str:
+    """The text without the lines of the model file in its header: they move whenever a model above is edited."""
+    return re.sub(r"^# +\d+  ", "#  ", text, flags=re.MULTILINE)
+
+
+def golden_path(request: pytest.FixtureRequest) -> Path:
+    """`emitted/<parameter of the test>.py`."""
+    return FILES / f"{request.node.callspec.id}.py"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_emitted_file(name: str, request: pytest.FixtureRequest) -> None:
+    model, path = BY_NAME[name], golden_path(request)
+    text = gg.compile(model.build(), name=name, loss=model.loss).source
+    ast.parse(text)
+    if request.config.getoption("--update-golden"):
+        FILES.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    known = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if without_lines(text) != without_lines(known):
+        lines = difflib.unified_diff(
+            known.splitlines(), text.splitlines(), f"{path.name} (golden)", "emitted", lineterm=""
+        )
+        pytest.fail("\n".join([*lines, "", "--update-golden accepts this."]), pytrace=False)
+
+
+def test_no_file_is_left_over() -> None:
+    assert sorted(path.stem for path in FILES.glob("*.py")) == sorted(NAMES)

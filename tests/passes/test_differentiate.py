@@ -1,0 +1,94 @@
+"""Adjoints of adjoints: numbers of carries, masks that differ, scans inside scans; each against differences."""
+
+import numpy as np
+import pytest
+
+from gradgen.graph.nodes import Leaf, Node, carry, leaf, pointwise, project, scan
+from gradgen.graph.scalar import call, integer, load, number, position, step
+from gradgen.lang.interpret import interpret
+from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
+from gradgen.passes.simplify import simplify
+
+H = 1e-5
+k = position(0)
+
+
+def tensor(name: str, *extents: int) -> Leaf:
+    return leaf(name, [integer(e) for e in extents], "float64", "input")
+
+
+def recurrence(x: Node, given: Node, depth: int, length: int) -> Node:
+    """The states of s = tanh(s * x + given), from s = x."""
+    state = carry(0, [], "float64", depth)
+    body = call("tanh", call("add", call("mul", load(state, []), load(x, [])), load(given, [])))
+    return project(scan(integer(length), depth, [state], [x], [pointwise([], body)], []), "states", 0)
+
+
+def nested(x: Node, y: Node) -> Node:
+    """A scan whose step runs a scan from its own carry, over y."""
+    state = carry(0, [], "float64", 0)
+    inner = recurrence(pointwise([], load(state, [])), pointwise([], load(y, [step(0)])), 1, 2)
+    following = pointwise([], call("mul", load(inner, [2]), load(y, [step(0)])))
+    return project(scan(integer(3), 0, [state], [x], [following], [inner]), "stack", 0)
+
+
+def guarded(x: Node) -> Node:
+    """One access under two conditions: (x[k-1] where k >= 1) + (x[k-1] where k >= 1 and x[0] > 0) * x[0]."""
+    inside = call("ge", k - 1, integer(0))
+    both = call("and", inside, call("gt", load(x, [0]), number(0.0)))
+    first = call("where", inside, load(x, [k - 1]), number(0.0))
+    second = call("where", both, load(x, [k - 1]), number(0.0))
+    return pointwise([integer(3)], call("mul", first, call("add", call("mul", second, load(x, [0])), first)))
+
+
+def cases() -> dict[str, tuple[Node, list[Leaf]]]:
+    x, y, z = tensor("x"), tensor("y", 3), tensor("z", 3)
+    return {
+        "scan": (recurrence(x, pointwise([], load(y, [0])), 0, 4), [x, y]),
+        "scan in a scan": (nested(x, y), [x, y]),
+        "two masks": (guarded(z), [z]),
+    }
+
+
+@pytest.mark.parametrize("case", cases())
+def test_first_and_second_derivatives(case: str) -> None:
+    y, xs = cases()[case]
+    rng = np.random.default_rng(0)
+    w = leaf("w", y.shape, y.dtype, "input")
+    values = {x: rng.uniform(0.2, 1.2, [int(e.constant or 0) for e in x.shape]) for x in xs}
+    values[w] = rng.normal(size=interpret([y], values)[0].shape)
+    seeds = {leaf(f"c_{x.name}", x.shape, x.dtype, "input"): rng.normal(size=values[x].shape) for x in xs}
+    gradients = vjp_nodes([y], [w], xs)
+    second = vjp_nodes(gradients, list(seeds), [*xs, w])
+    found = interpret([*gradients, *second], {**values, **seeds})
+    for n, x in enumerate(xs):
+        for at in np.ndindex(values[x].shape):
+            ends = []
+            for h in (H, -H):
+                moved = values[x].copy()
+                moved[at] += h
+                y_moved, *g_moved = interpret([y, *gradients], {**values, x: moved})
+                paired = sum(np.sum(g * c) for g, c in zip(g_moved, seeds.values(), strict=True))
+                ends.append((np.sum(y_moved * values[w]), paired))
+            first, again = (np.subtract(*ends) / (2 * H)).tolist()
+            assert found[n][at] == pytest.approx(first, rel=1e-7, abs=1e-8)
+            assert found[len(xs) + n][at] == pytest.approx(again, rel=1e-7, abs=1e-8)
+    (tangent,) = interpret(jvp_nodes([y], xs, list(seeds)), {**values, **seeds})
+    np.testing.assert_allclose(found[-1], tangent, rtol=1e-12)
+
+
+def test_the_adjoint_of_an_access_that_is_never_taken_is_a_zero_of_its_dtype() -> None:
+    x = tensor("x", 4)
+    never = call("where", call("ge", -k - 1, integer(0)), load(x, [-k - 1]), number(0.0))
+    y, w = pointwise([integer(4)], call("add", call("square", never), load(x, [k]))), tensor("w", 4)
+    gradients = simplify(vjp_nodes([y], [w], [x]))
+    assert [n.dtype for n in (*gradients, *simplify([y]))] == ["float64", "float64"]
+    values = {x: np.arange(4.0), w: np.ones(4)}
+    np.testing.assert_array_equal(interpret(gradients, values)[0], np.ones(4))
+
+
+def test_a_decided_where_keeps_its_dtype() -> None:
+    x = tensor("x", 2)
+    assert call("where", number(True), number(1), load(x, [k])).dtype == "float64"
+    third = call("div", call("where", number(True), number(1), load(x, [k])), number(3))
+    assert interpret([pointwise([], third)], {})[0] == 1 / 3

@@ -1,0 +1,40 @@
+"""Scans with one recurrence become one loop, but only where they stand in the same loops."""
+
+import numpy as np
+
+from gradgen.graph.nodes import Node, Project, carry, leaf, pointwise, project, scan, toposort
+from gradgen.graph.scalar import call, integer, load, number, step
+from gradgen.lang.interpret import interpret
+from gradgen.passes.merge import merge_scans
+
+X = leaf("x", [], "float64", "input")
+
+
+def doubling(depth: int, *outputs: Node) -> Project:
+    """A scan s = 2 * s from x with further outputs; its last result."""
+    state = carry(0, [], "float64", depth)
+    following = pointwise([], call("mul", load(state, []), number(2.0)))
+    loop = scan(integer(3), depth, [state], [X], [following], outputs)
+    return project(loop, "stack", 0) if outputs else project(loop, "states", 0)
+
+
+def output(depth: int, added: object) -> Node:
+    return pointwise([], call("add", load(carry(0, [], "float64", depth), []), call("float64", added)))
+
+
+def test_one_loop_for_one_recurrence() -> None:
+    roots = [doubling(0), doubling(0, output(0, integer(1))), doubling(0, output(0, integer(2)))]
+    merged = merge_scans(roots)
+    assert len({n.scan for n in toposort(merged) if isinstance(n, Project)}) == 1
+    for before, after in zip(interpret(roots, {X: 1.5}), interpret(merged, {X: 1.5}), strict=True):
+        np.testing.assert_array_equal(after, before)
+
+
+def test_a_loop_outside_does_not_take_what_mentions_the_step_of_a_loop_around_its_twin() -> None:
+    outside, inside = doubling(1), doubling(1, output(1, step(0)))
+    total = carry(0, [], "float64", 0)
+    following = pointwise([], call("add", load(total, []), load(inside, [2])))
+    around = project(scan(integer(2), 0, [total], [X], [following], []), "states", 0)
+    merged = merge_scans([outside, around])
+    np.testing.assert_array_equal(interpret(merged, {X: 1.0})[0], [1.0, 2.0, 4.0, 8.0])
+    np.testing.assert_array_equal(interpret(merged, {X: 1.0})[1], [1.0, 5.0, 10.0])

@@ -1,0 +1,114 @@
+"""Every scalar function as the random formulas use it: arguments inside the domain, values moderate.
+
+In: scalar expressions of moderate value. Out: an expression that calls the function; `formulas` draws from the tables.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gradgen.graph.functions import FUNCTIONS
+from gradgen.graph.scalar import Scalar, call, number
+
+
+@dataclass(frozen=True)
+class Form:
+    """`smooth`: almost everywhere, the derivative of the value is the gradient that the language promises."""
+
+    arguments: int
+    build: Callable[..., Scalar]
+    smooth: bool = True
+
+
+def _positive(x: Scalar) -> Scalar:
+    return call("add", call("square", x), number(0.5))
+
+
+def _small(x: Scalar) -> Scalar:
+    return call("sin", x)
+
+
+def _number(condition: Scalar, x: Scalar) -> Scalar:
+    """A condition as a number of x's dtype."""
+    return call("mul", call(x.dtype, condition), number(0.75))
+
+
+def _unary(name: str, domain: Callable[[Scalar], Scalar] = lambda x: x) -> Form:
+    return Form(1, lambda x: call(name, domain(x)))
+
+
+def _binary(name: str, domain: Callable[[Scalar], Scalar] = lambda y: y) -> Form:
+    return Form(2, lambda x, y: call(name, x, domain(y)))
+
+
+def _comparison(name: str) -> Form:
+    return Form(2, lambda x, y: call("where", call(name, x, y), x, call("mul", y, number(0.5))))
+
+
+def _logic(name: str) -> Form:
+    def build(x: Scalar, y: Scalar) -> Scalar:
+        condition = call(name, call("gt", x, number(0.125)), call("lt", y, number(0.625)))
+        return call("add", _number(condition, x), x)
+
+    return Form(2, build)
+
+
+FORMS: dict[str, Form] = {
+    "add": _binary("add"),
+    "sub": _binary("sub"),
+    "mul": _binary("mul"),
+    "div": _binary("div", _positive),
+    "floordiv": _binary("floordiv", _positive),
+    "mod": _binary("mod", _positive),
+    "neg": _unary("neg"),
+    "pow": Form(2, lambda x, y: call("pow", _positive(_small(x)), _small(y))),
+    "square": _unary("square"),
+    "reciprocal": _unary("reciprocal", _positive),
+    "exp": _unary("exp", _small),
+    "expm1": _unary("expm1", _small),
+    "log": _unary("log", _positive),
+    "log1p": _unary("log1p", _positive),
+    "sqrt": _unary("sqrt", _positive),
+    "rsqrt": _unary("rsqrt", _positive),
+    "sin": _unary("sin"),
+    "cos": _unary("cos"),
+    "tanh": _unary("tanh"),
+    "erf": _unary("erf"),
+    "sigmoid": _unary("sigmoid"),
+    "softplus": _unary("softplus"),
+    "logsigmoid": _unary("logsigmoid"),
+    "relu": _unary("relu"),
+    "abs": _unary("abs"),
+    "sign": Form(2, lambda x, y: call("mul", call("sign", x), y)),
+    "floor": Form(2, lambda x, y: call("mul", call("floor", x), y)),
+    "ceil": Form(2, lambda x, y: call("mul", call("ceil", x), y)),
+    "maximum": _binary("maximum"),
+    "minimum": _binary("minimum"),
+    "where": Form(3, lambda x, y, z: call("where", call("le", x, number(0.25)), y, z)),
+    "stop_gradient": Form(2, lambda x, y: call("mul", call("stop_gradient", x), y), smooth=False),
+    "lt": _comparison("lt"),
+    "le": _comparison("le"),
+    "gt": _comparison("gt"),
+    "ge": _comparison("ge"),
+    "eq": _comparison("eq"),
+    "ne": _comparison("ne"),
+    "and": _logic("and"),
+    "or": _logic("or"),
+    "not": Form(2, lambda x, y: call("where", call("not", call("lt", x, y)), x, y)),
+    "isnan": Form(2, lambda x, y: call("where", call("isnan", x), y, x)),
+    "float32": Form(2, lambda x, y: call("mul", call("float32", x), y), smooth=False),
+    "float64": Form(2, lambda x, y: call(y.dtype, call("mul", call("float64", x), y))),
+    "int64": Form(2, lambda x, y: call("mul", call("int64", call("mul", x, number(2.0))), y)),
+}
+
+# Integral powers of both signs become multiplications, a constant base and a fractional exponent do not.
+POWERS: tuple[Callable[[Scalar], Scalar], ...] = (
+    lambda x: call("pow", x, number(2)),
+    lambda x: call("pow", x, number(3)),
+    lambda x: call("pow", _positive(x), number(-1)),
+    lambda x: call("pow", _positive(x), number(1.5)),
+    lambda x: call("pow", number(1.75), _small(x)),
+    lambda x: call("div", x, number(3)),
+    lambda x: call("mod", x, number(0.75)),
+)
+
+assert set(FORMS) == set(FUNCTIONS)

@@ -1,0 +1,56 @@
+"""docs/architecture.md names every module, so that a newcomer finds each one on one page."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "architecture.md"
+
+
+def modules() -> list[str]:
+    """Paths as the page writes them: `graph/nodes.py`. An __init__ of a folder without code of its own is no module."""
+    package = ROOT / "gradgen"
+    paths = sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py"))
+    return [path for path in paths if not path.startswith("templates/") and not path.endswith("/__init__.py")]
+
+
+def names(page: str, module: str) -> bool:
+    """Whether the page has the path, or under a heading or line for the folder the bare name, as a word of its own."""
+    folder, _, file = module.rpartition("/")
+    if re.search(rf"(?<![\w/])(gradgen/)?{re.escape(module)}(?!\w)", page):
+        return True
+    stem = re.escape(file.removesuffix(".py"))
+    inside = re.compile(rf"(?<![\w/])(gradgen/)?{re.escape(folder)}/(?!\w)") if folder else None
+    block = page if inside is None else "\n".join(_blocks_after(page, inside))
+    return re.search(rf"`{stem}(\.py)?`", block) is not None
+
+
+def _blocks_after(page: str, folder: re.Pattern[str]) -> list[str]:
+    """Paragraphs and tables in which the folder is named."""
+    return [block for block in re.split(r"\n(?=#)", page) if folder.search(block)]
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="docs/architecture.md is not written yet")
+def test_the_page_names_every_module() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert [module for module in modules() if not names(page, module)] == []
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="docs/architecture.md is not written yet")
+def test_the_page_names_no_module_that_is_gone() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    folders = "|".join(sorted({module.split("/")[0] for module in modules() if "/" in module}))
+    named = {match[0] for match in re.finditer(rf"(?<![\w/])(?:{folders})/[\w/]+\.py", page)}
+    assert sorted(named - set(modules())) == []
+
+
+def test_a_missing_module_is_noticed() -> None:
+    page = "# Map\n\n## graph/\n\n| `nodes.py` | nodes |\n\n## lang/\n\n`compute` and gradgen/lang/scan.py\n"
+    assert names(page, "graph/nodes.py")
+    assert names(page, "lang/compute.py")
+    assert names(page, "lang/scan.py")
+    assert not names(page, "graph/compute.py")
+    assert not names(page, "lang/nodes.py")
+    assert not names(page, "graph/sizes.py")

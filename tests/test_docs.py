@@ -1,0 +1,75 @@
+"""What the README and the docs say is what is there: commands, emitted code, files, variables, conventions."""
+
+import linecache
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from gradgen import env
+from gradgen.cli import PASSES
+from gradgen.graph.functions import FUNCTIONS
+from gradgen.passes.stabilize import RULES
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = (
+    "python3 -m venv .venv && .venv/bin/pip install -q -e '.[examples]' && .venv/bin/python examples/digits.py",
+    "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest -n 2 -q",
+)
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_readme_has_the_two_commands() -> None:
+    for command in COMMANDS:
+        assert command in README
+
+
+def test_the_emitted_code_in_the_readme_is_what_its_model_becomes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, emitted, *_ = blocks(README)
+    path = tmp_path / "readme.py"  # a file, because names and lines are read from it
+    path.write_text(model, encoding="utf-8")
+    linecache.checkcache()
+    module = ModuleType("readme")
+    sys.modules["readme"] = module
+    exec(compile(model, path, "exec"), vars(module))
+    assert emitted in capsys.readouterr().out, "show what `print(net.source)` of the first block prints now"
+
+
+def test_every_python_block_of_the_readme_is_python() -> None:
+    for block in blocks(README):
+        compile(block, "README.md", "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_in_a_page_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:docs|examples|tests|templates|gradgen)/[\w./-]*)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_page_on_debugging_names_every_variable() -> None:
+    page = (ROOT / "docs" / "debugging.md").read_text(encoding="utf-8")
+    assert [v.name for v in env.VARIABLES if f"| `{v.name}` | {v.values} |" not in page] == []
+
+
+def test_passes_shown_in_the_pages_exist() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert set(re.findall(r"--after ([a-z][\w-]*)", text)) <= set(PASSES)
+
+
+def test_the_page_on_semantics_names_every_kink_and_every_rule() -> None:
+    page = (ROOT / "docs" / "semantics.md").read_text(encoding="utf-8")
+    symbols = {"floordiv": "//", "int64": "casts to integers"}
+    kinks = [symbols.get(f.name, f.name) for f in FUNCTIONS.values() if f.kink]
+    assert [name for name in kinks if name not in page] == []
+    words = {"log_exp": "log(exp(x)", "max_shift": "maximum subtracted", "mask": "masks"}
+    assert [rule for rule in RULES if words.get(rule, rule) not in page] == []
