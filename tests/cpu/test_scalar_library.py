@@ -66,20 +66,24 @@ def library_text() -> str:
     return "\n\n".join([TOP + HEADER, *blocks(PAIRS)])
 
 
-@pytest.fixture(scope="module")
-def jitted(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The library as a generated file has it, and a loop over each function in that file's fastmath mode."""
-    path = tmp_path_factory.mktemp("scalar_library") / "scalar_functions.py"
-    loops = [LOOP.format(name=emitted_name(*pair)) for pair in PAIRS]
-    path.write_text("\n\n".join([library_text(), *loops]), encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("scalar_functions", path)
+def imported(path: Path, texts: list[str]) -> Any:
+    path.write_text("\n\n".join(texts), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # Numba's cache looks it up there
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def jitted(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The library as a generated file has it, and a loop over each function in that file's fastmath mode."""
+    path = tmp_path_factory.mktemp("scalar_library") / "scalar_functions.py"
+    module = imported(path, [library_text(), *(LOOP.format(name=emitted_name(*pair)) for pair in PAIRS)])
     yield module
-    del sys.modules[spec.name]
+    del sys.modules[module.__name__]
 
 
 @pytest.fixture(scope="module")
@@ -226,12 +230,12 @@ EXACT: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("dtype", SUFFIXES)
 @pytest.mark.parametrize("function", EXACT)
-def test_what_only_selects_is_exact(function: str, dtype: str) -> None:
+def test_what_only_selects_is_exact(function: str, dtype: str, tmp_path: Path) -> None:
     values = np.array([np.nan, -np.inf, -2.5, -0.0, 0.0, 1e-45, 3.0, np.inf], dtype)
     arguments = np.meshgrid(*[values] * (1 if function == "relu" else 2))
-    scope: dict[str, Any] = {}
-    exec(TOP + HEADER + "".join(blocks([(function, dtype)])), scope)  # noqa: S102  our own text
-    f = scope[emitted_name(function, dtype)]
+    f = getattr(
+        imported(tmp_path / "selecting.py", [TOP + HEADER, *blocks([(function, dtype)])]), emitted_name(function, dtype)
+    )
     for call in (f, f.py_func):
         found = [call(*xs) for xs in zip(*[a.ravel() for a in arguments], strict=True)]
         np.testing.assert_array_equal(np.array(found, dtype), EXACT[function](*arguments).ravel())

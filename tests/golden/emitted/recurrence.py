@@ -178,10 +178,9 @@ def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, scan_st
             sums_2_t_i = sums_2[t, i]
             d_sums_t_i = d_sums[t, i]
             for j in range(3):
-                d_h_product_here_factor_term = d_sums_t_i + (d_loss * sums_2_t_i + d_loss * sums_2_t_i)
-                d_h_product_here_factor = scan_states[t, i, j] + d_h_product_here_factor_term
-                d_h_product_here_factor_2 = np.float32(1.0) - h_states[t, i, j] * h_states[t, i, j]
-                d_h_product_here = d_h_product_here_factor * d_h_product_here_factor_2
+                d_h_product_here_term = d_sums_t_i + (d_loss * sums_2_t_i + d_loss * sums_2_t_i)
+                d_h_product_here_factor = np.float32(1.0) - h_states[t, i, j] * h_states[t, i, j]
+                d_h_product_here = (scan_states[t, i, j] + d_h_product_here_term) * d_h_product_here_factor
                 d_h_stack[t, i, j] = d_h_product_here
                 for k in range(3):
                     sum_3_row[k] += d_h_product_here * W[k, j]
