@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, all_inputs, toposort
 from gradgen.graph.scalar import Call, walk
+from gradgen.passes.inlining import CHEAP
 from gradgen.passes.kernels import Piece, cut, make_kernel
 from gradgen.passes.lower import Lowering
 from gradgen.passes.motion import move_code
 from gradgen.passes.naming import name_nodes
-from gradgen.passes.schedule import CHEAP, Item, Loop, ScanLoop, Schedule, Tree, schedule, unsafe_overwrites
+from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, source_of
+from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tree, unsafe_overwrites
 from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Program, Role, reads, size_names, writes
 
 

@@ -25,8 +25,8 @@ from gradgen.graph.scalar import (
     rewrite,
 )
 from gradgen.passes.contract import first_row
-from gradgen.passes.schedule import Item, Loop, ScanLoop, Tree
 from gradgen.passes.storage import Buffers, Storage
+from gradgen.passes.trees import Item, Loop, ScanLoop, Tree
 from gradgen.program.loops import (
     Accumulate,
     Assign,

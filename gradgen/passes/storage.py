@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Node, Project, Reshape, project, same_shape
 from gradgen.graph.scalar import Poly, integer, loads
-from gradgen.passes.schedule import Item, Loop, ScanLoop, Schedule, Tree
+from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tree
 from gradgen.program.loops import Buffer, Role, letter
 
 Path = tuple[Loop | ScanLoop, ...]

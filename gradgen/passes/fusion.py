@@ -1,0 +1,74 @@
+"""Whether a formula may run inside a loop that others run in, and along which of its axes; the order of its loops.
+
+In: items and loops of `schedule`. Out: an axis, or None.
+"""
+
+from gradgen.graph.nodes import Compute
+from gradgen.graph.scalar import Load, Poly, Position, Scalar, loads, position
+from gradgen.passes.trees import Item, Loop, bare_position
+
+INNERMOST_VOTES = 2  # weight of the result's last axis when the innermost loop is chosen
+
+
+def joining_axis(item: Item, group: Loop) -> int | None:
+    """The axis of the item that runs with the group's loop: dependences at distance 0, or a common operand."""
+    required: set[int | None] = set()
+    suggested: list[int] = []
+    for member, axis in group.axis.items() if item.overwrites is not None else ():
+        for access in loads(member.body, *member.target):
+            if access.tensor is item.overwrites:  # the old value must be read in the same iteration, before the new one
+                axes = [k for k, s in enumerate(access.subscripts) if bare_position(s) == axis]
+                required.add(axes[0] if len(axes) == 1 and member.contraction is None else None)
+    for access in loads(item.body, *item.target):
+        for member, axis in group.axis.items():
+            if member.node is access.tensor:
+                finished = member.gathers and axis < member.rank
+                required.add(bare_position(access.subscripts[axis]) if finished else None)
+            else:
+                suggested += _common_axes(access, member, axis)
+    candidates = list(required) if required else [k for k in suggested if k in item.free][:1]
+    chosen = candidates[0] if len(candidates) == 1 else None
+    if chosen is None or chosen not in item.free or item.extents[chosen] is not group.extent:
+        return None
+    if item.node.reducer in ("argmax", "argmin") and chosen >= item.rank and any(k < item.rank for k in item.free):
+        return None  # the best candidate so far is a scalar
+    if item.contraction is not None and chosen not in (*item.contraction.loops, *item.contraction.summed_loops):
+        return None
+    return chosen
+
+
+def _common_axes(access: Load, member: Item, axis: int) -> list[int]:
+    """Axes of the reader that run through a tensor as the member's loop does, possibly from another offset."""
+    found = []
+    for other in loads(member.body, *member.target):
+        if other.tensor is access.tensor:
+            for mine, theirs in zip(access.subscripts, other.subscripts, strict=True):
+                stride = theirs.coefficient(position(axis).atoms[0])
+                if stride is not None and stride.constant not in (0, None):
+                    found += [k for k in _single(mine) if mine.coefficient(position(k).atoms[0]) is stride]
+    return found
+
+
+def _single(p: Poly) -> list[int]:
+    """The one position that a subscript depends on."""
+    positions = [a.position for a in p.atoms if isinstance(a, Position)]
+    return positions if len(positions) == 1 else []
+
+
+def loop_order(node: Compute, body: Scalar) -> list[int]:
+    """The positions from the outermost loop to the innermost, the one that runs through memory last."""
+    order = list(range(len(node.extents)))
+    if not node.gathers or len(order) < 2 or node.reducer in ("argmax", "argmin"):
+        return order
+    votes = dict.fromkeys(order, 0)
+    for access in loads(body):
+        last = bare_position(access.subscripts[-1]) if access.subscripts else None
+        if last is not None:
+            votes[last] += 1
+    if node.shape:
+        votes[len(node.shape) - 1] += INNERMOST_VOTES - 1
+    innermost = max(order, key=lambda k: (votes[k], k))
+    if innermost < len(node.shape) and len(node.shape) < len(order):
+        outer = [k for k in order if k != innermost and k < len(node.shape)]
+        return [*outer, *node.reduced, innermost]
+    return order

@@ -1,0 +1,76 @@
+"""Which formulas are written into their readers because storing their values costs more.
+
+In: the nodes of one program. Out: the bodies so expanded, for `schedule`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from gradgen.graph.nodes import Compute, Node, Project, Reshape
+from gradgen.graph.scalar import Call, Load, Scalar, call, loads, position, rewrite, substitute, walk
+from gradgen.passes.contract import classify, volume
+
+CHEAP = 4.0  # additions' worth of work that is repeated rather than stored
+SELECTING = ("where", "and", "or", "ge", "eq")  # what may surround a value that is only moved
+
+
+def choose_inlined(
+    order: Sequence[Node], kept: set[Node], decisions: list[str], name: Mapping[Node, str]
+) -> dict[Node, Scalar]:
+    """The pointwise nodes that are written into their readers, with their bodies so expanded."""
+    readers: dict[Node, list[Node]] = {}
+    for node in order:
+        for n in direct_reads(node):
+            readers.setdefault(n, []).append(node)
+    inlined: dict[Node, Scalar] = {}
+    for node in order:
+        if not isinstance(node, Compute) or node.reducer != "none" or not node.gathers or node in kept:
+            continue
+        body = expand(node.body, inlined)
+        reason = _reason_to_inline(node, body, readers.get(node, []))
+        if reason is not None:
+            inlined[node] = body
+            decisions.append(f"{name.get(node, 'value')}: written into its readers, {reason}")
+    return inlined
+
+
+def direct_reads(node: Node) -> tuple[Node, ...]:
+    match node:
+        case Compute():
+            return tuple(dict.fromkeys(access.tensor for access in loads(node.body, *node.target)))
+        case Reshape():
+            return (node.source,)
+        case Project():
+            return (*node.scan.inits, *node.scan.nexts, *node.scan.outputs)
+    return ()
+
+
+def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node]) -> str | None:
+    """Why a pointwise node costs less inside its readers, or None."""
+    if not all(isinstance(reader, Compute) and classify(reader) is None for reader in readers):
+        return None  # a matrix product, a reshape or a scan reads memory
+    work = sum(x.function.cost for x in walk(body) if isinstance(x, Call))
+    if not node.shape and work > 1:
+        return None  # one evaluation, not one for every element of its readers
+    if not loads(body):
+        return "it reads nothing" if work <= CHEAP else None
+    moved = sum(1 for x in walk(body) if isinstance(x, Call) and x.function.name not in SELECTING)
+    if moved == 0 and len(loads(body)) == 1:
+        return "it only moves data"
+    size = volume(node.shape)
+    evaluations = sum(volume(r.extents) for r in readers if isinstance(r, Compute))
+    if len(readers) == 1 and work <= CHEAP and evaluations <= size:
+        return f"{work:g} additions cost less than a store and a load"
+    return None
+
+
+def expand(x: Scalar, inlined: Mapping[Node, Scalar]) -> Scalar:
+    """The expression with every inlined tensor replaced by its body at the subscripts of the access."""
+
+    def change(part: Scalar) -> Scalar | None:
+        if isinstance(part, Load) and part.tensor in inlined:
+            atoms = {position(k).atoms[0]: s for k, s in enumerate(part.subscripts)}
+            body = substitute(inlined[part.tensor], atoms)
+            return body if body.dtype == part.dtype else call(part.dtype, body)
+        return None
+
+    return rewrite(x, change, lambda atom: None)
