@@ -15,8 +15,8 @@ from gradgen.passes.lower import Lowering
 from gradgen.passes.motion import move_code
 from gradgen.passes.naming import name_nodes
 from gradgen.passes.schedule import schedule
-from gradgen.passes.storage import Buffers, Storage, assign_storage, source_of
-from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tree, unsafe_overwrites
+from gradgen.passes.storage import Buffers, Storage, assign_storage
+from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tree, memory, unsafe_overwrites
 from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Program, Role, reads, size_names, writes
 
 
@@ -65,12 +65,12 @@ class Builder:
 
         given: dict[Node, Buffer] = {n: self.leaf_buffer(n) for n in order if isinstance(n, Leaf)}
         given |= {n: self.buffer(names[n], n, "saved") for n in request.given}
-        kept = {*request.saved, *[source_of(r.node) for r in request.roots]}
+        kept = {*request.saved, *[n for r in request.roots for n in memory(r.node)]}
         overwrites = {r.node: r.overwrites for r in request.roots if r.overwrites is not None and r.node not in given}
         plan = schedule([r.node for r in request.roots], set(given), names, kept, sizes, overwrites)
         results, copies = self.result_buffers(request, names, given, unsafe_overwrites(plan.trees))
         placed = {**results, **{n: self.buffer(names[n], n, "saved") for n in request.saved if n not in results}}
-        places = assign_storage(plan, given, placed, names, self.arrays)
+        places = assign_storage(plan, given, placed, names, self.arrays, [node for node, _ in copies])
         self.place_reshapes(order, places, names)
         lowering = Lowering(places, names, self.arrays, frozenset({*names.values(), *sizes, *self.arrays.by_name}))
         pieces = [self.piece(tree, lowering, names, plan) for tree in plan.trees]

@@ -5,7 +5,7 @@ In: items and loops of `schedule`. Out: an axis, or None.
 
 from gradgen.graph.nodes import Compute
 from gradgen.graph.scalar import Load, Poly, Position, Scalar, loads, position
-from gradgen.passes.trees import Item, Loop, bare_position
+from gradgen.passes.trees import Item, Loop, bare_position, memory, needed
 
 INNERMOST_VOTES = 2  # weight of the result's last axis when the innermost loop is chosen
 
@@ -19,6 +19,8 @@ def joining_axis(item: Item, group: Loop) -> int | None:
             if access.tensor is item.overwrites:  # the old value must be read in the same iteration, before the new one
                 axes = [k for k, s in enumerate(access.subscripts) if bare_position(s) == axis]
                 required.add(axes[0] if len(axes) == 1 and member.contraction is None else None)
+            elif any(node is item.overwrites for node in memory(access.tensor)):
+                required.add(None)
     for access in loads(item.body, *item.target):
         for member, axis in group.axis.items():
             if member.node is access.tensor:
@@ -26,6 +28,9 @@ def joining_axis(item: Item, group: Loop) -> int | None:
                 required.add(bare_position(access.subscripts[axis]) if finished else None)
             else:
                 suggested += _common_axes(access, member, axis)
+    direct = {access.tensor for access in loads(item.body, *item.target)}
+    if any(member.node in needed(item) - direct for member in group.axis):
+        return None  # another shape of it is read, which is whole only behind the loop
     candidates = list(required) if required else [k for k in suggested if k in item.free][:1]
     chosen = candidates[0] if len(candidates) == 1 else None
     if chosen is None or chosen not in item.free or item.extents[chosen] is not group.extent:

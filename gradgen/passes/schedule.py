@@ -13,7 +13,7 @@ from gradgen.graph.scalar import Poly, Scalar, loads
 from gradgen.passes.contract import classify
 from gradgen.passes.fusion import joining_axis, loop_order
 from gradgen.passes.inlining import choose_inlined, direct_reads, expand
-from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tree, produced, reads_memory_of
+from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tree, needed, produced, reads_memory_of
 
 
 def schedule(
@@ -143,7 +143,7 @@ class _Builder:
 
     def find_group(self, item: Item, groups: Sequence[Tree]) -> tuple[Loop, int] | None:
         """The last group that the item may join, and the axis that joins it."""
-        needed = {access.tensor for access in loads(item.body, *item.target)}
+        reads = needed(item)
         for group in reversed(groups):
             if isinstance(group, Loop):
                 axis = joining_axis(item, group)
@@ -153,7 +153,7 @@ class _Builder:
                         f"{self.names.get(item.node, 'value')}: shares the loop {group.letter} of {names}"
                     )
                     return group, axis
-            if needed & produced(group) or reads_memory_of(group, item.overwrites):
+            if reads & produced(group) or reads_memory_of(group, item.overwrites):
                 return None
         return None
 

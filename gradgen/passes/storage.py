@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gradgen.graph.intern import intern
-from gradgen.graph.nodes import Node, Project, Reshape, project, same_shape
-from gradgen.graph.scalar import Poly, integer, loads
-from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tree
+from gradgen.graph.nodes import Node, Project, project, same_shape
+from gradgen.graph.scalar import Poly, loads
+from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tree, memory
 from gradgen.program.loops import Buffer, Role, letter
 
 Path = tuple[Loop | ScanLoop, ...]
@@ -74,13 +74,20 @@ def assign_storage(
     roots: Mapping[Node, Buffer],
     names: Mapping[Node, str],
     buffers: Buffers,
+    copied: Iterable[Node] = (),
 ) -> dict[Node, Storage]:
-    """A place for every node that the trees compute; `given` and `roots` have theirs."""
+    """A place for every node that the trees compute; `given` and `roots` have theirs.
+
+    What is copied when everything is done must be whole until then.
+    """
     places = {node: Storage(buffer, (), tuple(range(len(node.shape)))) for node, buffer in given.items()}
     where = dict(paths(plan.trees))
     loops = dict(scan_loops(plan.trees))
     _assign_scans(loops, places, roots, names, buffers)
     readers = _readers(where, loops)
+    for node in copied:
+        for source in memory(node):
+            readers.setdefault(source, []).append((None, ()))
     for item, path in where.items():
         node = item.node
         local_axes = _axes_kept(item, path, readers.get(node, []))
@@ -131,13 +138,14 @@ def _readers(where: Mapping[Item, Path], loops: Mapping[ScanLoop, Path]) -> dict
     for item, path in where.items():
         for access in loads(item.body, *item.target):
             found.setdefault(access.tensor, []).append((item, path))
-            source = access.tensor
-            while isinstance(source, Reshape):
-                source = source.source
-                found.setdefault(source, []).append((None, ()))
+            for source in memory(access.tensor):
+                if source is not access.tensor:
+                    found.setdefault(source, []).append((None, ()))
     for loop, path in loops.items():
-        for node in loop.scan.inits:
-            found.setdefault(node, []).append((None, path))
+        inside = [(node, (*path, loop)) for node in (*loop.scan.nexts, *loop.scan.outputs)]
+        for node, at in [*((node, path) for node in loop.scan.inits), *inside]:
+            for source in memory(node):
+                found.setdefault(source, []).append((None, at))
     return found
 
 
@@ -166,13 +174,3 @@ def _register(
 def _poly(x: object) -> Poly:
     assert isinstance(x, Poly)
     return x
-
-
-def source_of(node: Node) -> Node:
-    """The tensor whose memory a node is, another shape of it or itself."""
-    while isinstance(node, Reshape):
-        node = node.source
-    return node
-
-
-ZERO = integer(0)

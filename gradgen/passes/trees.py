@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from gradgen.graph.nodes import Compute, Leaf, Node, Scan, project
+from gradgen.graph.nodes import Compute, Leaf, Node, Reshape, Scan, project
 from gradgen.graph.scalar import Poly, Position, Scalar, loads, position
 from gradgen.passes.contract import Contraction
 
@@ -72,6 +72,19 @@ def flatten(trees: Sequence[Tree]) -> Iterator[Item]:
             yield from flatten(tree.members)
 
 
+def memory(node: Node) -> Iterator[Node]:
+    """A node and the nodes that it is another shape of."""
+    yield node
+    while isinstance(node, Reshape):
+        node = node.source
+        yield node
+
+
+def needed(item: Item) -> set[Node]:
+    """The tensors that an item reads, and those that these are another shape of."""
+    return {node for access in loads(item.body, *item.target) for node in memory(access.tensor)}
+
+
 def produced(tree: Tree) -> set[Node]:
     match tree:
         case Loop():
@@ -91,12 +104,9 @@ def reads_memory_of(tree: Tree, leaf: Leaf | None) -> bool:
     if leaf is None:
         return False
     if isinstance(tree, ScanLoop):
-        return leaf in tree.scan.inits or any(_item_reads(item, leaf) for item in tree.items)
-    return any(_item_reads(item, leaf) for item in (tree.axis if isinstance(tree, Loop) else [tree]))
-
-
-def _item_reads(item: Item, leaf: Leaf) -> bool:
-    return any(access.tensor is leaf for access in loads(item.body, *item.target))
+        captured = (*tree.scan.inits, *tree.scan.nexts, *tree.scan.outputs)
+        return any(leaf in memory(n) for n in captured) or any(leaf in needed(item) for item in tree.items)
+    return any(leaf in needed(item) for item in (tree.axis if isinstance(tree, Loop) else [tree]))
 
 
 def unsafe_overwrites(trees: Sequence[Tree]) -> set[Node]:
@@ -107,10 +117,13 @@ def unsafe_overwrites(trees: Sequence[Tree]) -> set[Node]:
         leaf = item.overwrites
         if leaf is None:
             continue
-        own = [access for access in loads(item.body, *item.target) if access.tensor is leaf]
-        aligned = all(all(bare_position(s) == k for k, s in enumerate(access.subscripts)) for access in own)
+        own = [access for access in loads(item.body, *item.target) if leaf in memory(access.tensor)]
+        aligned = all(
+            access.tensor is leaf and all(bare_position(s) == k for k, s in enumerate(access.subscripts))
+            for access in own
+        )
         pointwise = item.gathers and len(item.extents) == item.rank
-        if (own and not (aligned and pointwise)) or any(_item_reads(later, leaf) for later in order[k + 1 :]):
+        if (own and not (aligned and pointwise)) or any(leaf in needed(later) for later in order[k + 1 :]):
             found.add(item.node)
     return found
 

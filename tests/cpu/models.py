@@ -314,6 +314,17 @@ def reshapes() -> Outputs:
     return {"z": z, "t": x.T, "one": gg.expand_dims(w, 1), "loss": gg.sum(z * z)}
 
 
+def shapes_in_between() -> Outputs:
+    """Another shape of a value is whole only behind the loop that computes it."""
+    x = gg.param("x", (6, 6))
+    h = gg.tanh(x)
+    r = gg.reshape(gg.exp(gg.reshape(h, (36,))), (6, 6))
+    n, i = gg.indices("n i")
+    z = gg.compute((n, i), r[i, n] * x[n, i])
+    u = gg.compute((n, i), gg.reshape(gg.transpose(h), (6, 6))[n, i] + x[n, i])
+    return {"loss": gg.sum(z * u), "z": z, "h": h}
+
+
 def diagonals() -> Outputs:
     A, x = gg.param("A", (4, 4)), gg.param("x", (5,))
     i, j, k = gg.index("i"), gg.index("j", 4), gg.index("k", 3)
@@ -589,6 +600,7 @@ MODELS = (
     Model(strided_slices, {"N": 3}, loss="loss"),
     Model(concatenation, {"N": 3}, loss="loss"),
     Model(reshapes, {"N": 2}, loss="loss"),
+    Model(shapes_in_between, loss="loss"),
     Model(diagonals, loss="loss"),
     Model(masks_on_indices, {"N": 5}, loss="loss"),
     Model(masks_on_values, {"N": 5}, {"keep": coins}, loss="loss"),

@@ -333,3 +333,18 @@ def test_explain_names_every_entry(trained: Network) -> None:
     lines = trained.explain().splitlines()
     assert [line for line in lines if not line.startswith(" ")] == [f"{name}:" for name in trained._entries]
     assert len(lines) > len(trained._entries)
+
+
+def test_updates_read_the_values_at_entry_in_every_shape() -> None:
+    V, W = gg.param("V", (6, 4)), gg.param("W", (4, 6))
+    i, j = gg.indices("i j")
+    loss = gg.sum(gg.reshape(V, (24,)) ** 2)
+    turned = gg.compute((i, j), W[i, j] + gg.reshape(W, (6, 4))[j, i] + gg.reshape(V, (4, 6))[i, j])
+    updates = {V: V - 0.25 * gg.grad(loss, [V])[0], W: turned}
+    net = gg.compile({"loss": loss}, updates=updates, name="turned")
+    rng = np.random.default_rng(0)
+    state = {"V": rng.standard_normal((6, 4)).astype("f"), "W": rng.standard_normal((4, 6)).astype("f")}
+    v, w = state["V"].copy(), state["W"].copy()
+    net.step(state)
+    np.testing.assert_allclose(state["V"], 0.5 * v, rtol=1e-6)
+    np.testing.assert_allclose(state["W"], w + w.reshape(6, 4).T + v.reshape(4, 6), rtol=1e-6)
