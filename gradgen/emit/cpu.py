@@ -196,7 +196,9 @@ class CpuPrinter:
         if m.window is not None:
             start, count = m.window
             first = "" if start.constant == 0 else self.scalars.poly(start)
-            subscripts.append(f"{first}:{self.scalars.poly(require_poly(start + count))}")
+            last = self.scalars.poly(require_poly(start + count))
+            spaced = f"{first} : {last}".lstrip()  # as ruff spaces it
+            subscripts.append(f"{first}:{last}" if re.fullmatch(r"\w*", first + last) else spaced)
             rest = (count, *rest[1:])
         if subscripts:
             text += f"[{', '.join(subscripts)}]"

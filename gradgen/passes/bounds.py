@@ -260,13 +260,15 @@ def loop_atom(loop: For) -> Atom:
 
 def known_extent(loop: For) -> Poly | None:
     """A size that the letter stays below, if it starts at 0 or later."""
+    if loop.within is not None:
+        return loop.within
     first, last = as_poly(loop.start), as_poly(loop.stop)
     if first is None or last is None:
         return None
     if loop.stride == -1:
         first, last = require_poly(last + 1), require_poly(first + 1)
     is_size = all(isinstance(a, SizeSymbol) for a in last.atoms)
-    return last if is_size and first.constant is not None and first.constant >= 0 and loop.stride in (1, -1) else None
+    return last if is_size and first.constant is not None and first.constant >= 0 and loop.stride >= -1 else None
 
 
 # ---------------------------------------------------------------- conditions

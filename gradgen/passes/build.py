@@ -14,9 +14,10 @@ from gradgen.passes.kernels import Piece, cut, make_kernel
 from gradgen.passes.lower import Lowering
 from gradgen.passes.motion import move_code
 from gradgen.passes.naming import name_nodes
+from gradgen.passes.outsized import outsized
 from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage
-from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tree, memory, unsafe_overwrites
+from gradgen.passes.trees import ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
 from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Program, Role, reads, size_names, writes
 
 
@@ -169,7 +170,7 @@ class Builder:
     # ------------------------------------------------------------ pieces and kernels
 
     def piece(self, tree: Tree, lowering: Lowering, names: Mapping[Node, str], plan: Schedule) -> Piece:
-        items = list(_items(tree))
+        items = list(dict.fromkeys(flatten([tree])))
         body = tuple(move_code(lowering.trees([tree]), {*names.values(), *self.arrays.by_name}))
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
@@ -197,30 +198,25 @@ def whole(buffer: Buffer) -> Storage:
     return Storage(buffer, (), tuple(range(len(buffer.shape))))
 
 
-def _items(tree: Tree) -> list[Item]:
-    if isinstance(tree, Item):
-        return [tree]
-    found: list[Item] = []
-    if isinstance(tree, (Loop, ScanLoop)):
-        for member in tree.members:
-            found += _items(member)
-    return list(dict.fromkeys(found))
-
-
 def _size_names(node: Node) -> list[str]:
     return [name for extent in node.shape for name in size_names(extent)]
 
 
 def choose_saved(outputs: Sequence[Node], gradients: Sequence[Node]) -> list[Node]:
-    """The forward values that the backward pass finds in the workspace: those dearer than a few additions."""
+    """The forward values that the backward pass finds in the workspace: those dearer than a few additions.
+
+    What outgrows the arguments is computed again, from what does not.
+    """
     forward = set(toposort(outputs, all_inputs))
+    leaves = [n for n in forward if isinstance(n, Leaf)]
+    large = outsized(forward, [*leaves, *(n for y in (*outputs, *gradients) for n in memory(y))])
     saved: dict[Node, None] = {}
 
     def reads_of(node: Node) -> tuple[Node, ...]:
-        if node in forward and not node.steps and not isinstance(node, (Leaf, Reshape)) and not _is_cheap(node):
-            saved[node] = None
-            return ()
-        return all_inputs(node)
+        if node not in forward or node.steps or isinstance(node, (Leaf, Reshape)) or node in large or _is_cheap(node):
+            return all_inputs(node)
+        saved[node] = None
+        return ()
 
     toposort(gradients, reads_of)
     return [n for n in toposort(outputs, all_inputs) if n in saved]

@@ -3,14 +3,27 @@
 In: items and loops of `schedule`. Out: an axis, or None.
 """
 
+from collections.abc import Sequence
+
 from gradgen.graph.nodes import Compute
 from gradgen.graph.scalar import Load, Poly, Position, Scalar, loads, position
-from gradgen.passes.trees import Item, Loop, bare_position, memory, needed
+from gradgen.passes.trees import (
+    Item,
+    Loop,
+    Tile,
+    Tree,
+    bare_position,
+    flatten,
+    memory,
+    needed,
+    produced,
+    reads_memory_of,
+)
 
 INNERMOST_VOTES = 2  # weight of the result's last axis when the innermost loop is chosen
 
 
-def joining_axis(item: Item, group: Loop) -> int | None:
+def joining_axis(item: Item, group: Loop | Tile) -> int | None:
     """The axis of the item that runs with the group's loop: dependences at distance 0, or a common operand."""
     required: set[int | None] = set()
     suggested: list[int] = []
@@ -33,13 +46,46 @@ def joining_axis(item: Item, group: Loop) -> int | None:
         return None  # another shape of it is read, which is whole only behind the loop
     candidates = list(required) if required else [k for k in suggested if k in item.free][:1]
     chosen = candidates[0] if len(candidates) == 1 else None
-    if chosen is None or chosen not in item.free or item.extents[chosen] is not group.extent:
+    if chosen is None or item.extents[chosen] is not group.extent:
+        return None
+    if isinstance(group, Tile):
+        return chosen if chosen in part_axes(item) else None
+    if chosen not in item.free or any((chosen == item.tile) is not (axis == m.tile) for m, axis in group.axis.items()):
         return None
     if item.node.reducer in ("argmax", "argmin") and chosen >= item.rank and any(k < item.rank for k in item.free):
         return None  # the best candidate so far is a scalar
     if item.contraction is not None and chosen not in (*item.contraction.loops, *item.contraction.summed_loops):
         return None
     return chosen
+
+
+def mergeable(early: Loop, late: Loop, between: Sequence[Tree]) -> bool:
+    """Whether the members of an earlier loop may run in a later one, ahead of its members."""
+    made = produced(early)
+    for tree in between:
+        if needed(tree) & made or _overwrites_memory_of(tree, early):
+            return False
+    if early.extent is not late.extent or _overwrites_memory_of(late, early):
+        return False
+    tiled = {axis == item.tile for loop in (early, late) for item, axis in loop.axis.items()}
+    return len(tiled) == 1 and all(
+        joining_axis(item, early) == axis for item, axis in late.axis.items() if needed(item) & made
+    )
+
+
+def _overwrites_memory_of(tree: Tree, read: Loop) -> bool:
+    return any(reads_memory_of(read, item.overwrites) for item in flatten([tree]) if item.overwrites is not None)
+
+
+def part_axes(item: Item) -> list[int]:
+    """The positions of which an item can do a part; a matrix product needs the part in one piece of memory."""
+    c = item.contraction
+    if c is None:
+        return list(item.free)
+    if item.free:
+        return []  # its loops go around it first
+    rows = [] if c.left_transposed else [c.rows[0]]
+    return rows if not c.left_transposed or c.right_transposed else [c.summed[0]]
 
 
 def _common_axes(access: Load, member: Item, axis: int) -> list[int]:

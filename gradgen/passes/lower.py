@@ -22,11 +22,12 @@ from gradgen.graph.scalar import (
     load,
     number,
     position,
+    require_poly,
     rewrite,
 )
 from gradgen.passes.contract import first_row
 from gradgen.passes.storage import Buffers, Storage
-from gradgen.passes.trees import Item, Loop, ScanLoop, Tree
+from gradgen.passes.trees import Item, Loop, ScanLoop, Tile, Tree
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -51,7 +52,7 @@ class Lowering:
     names: Mapping[Node, str]
     buffers: Buffers
     taken: frozenset[str]  # names of tensors and sizes, which no loop variable may have
-    open: list[Loop | ScanLoop] = field(default_factory=list)
+    open: list[Loop | Tile | ScanLoop] = field(default_factory=list)
 
     # ------------------------------------------------------------ trees
 
@@ -61,6 +62,8 @@ class Lowering:
             match tree:
                 case Loop():
                     found += self.loop(tree)
+                case Tile():
+                    found += self.tile(tree)
                 case ScanLoop():
                     found += self.scan(tree)
                 case Item():
@@ -68,24 +71,43 @@ class Lowering:
         return found
 
     def loop(self, tree: Loop) -> list[Statement]:
-        before: list[Statement] = []
-        after: list[Statement] = []
-        owned = True
-        for item, axis in tree.axis.items():
-            reduces = not item.gathers or axis >= item.rank
-            owned = owned and not reduces
-            if reduces and not self._reduced_outside(item):
-                before += self.start(item)
-                after += self.finish(item)
+        before, body, after = self.around(tree)
+        owned = all(item.gathers and axis < item.rank for item, axis in tree.axis.items())
+        kind: LoopKind = "parallel" if owned else "reduce"
+        item, axis = next(iter(tree.axis.items()))
+        start, stop = self.span(item, axis)
+        within = tree.extent if axis == item.tile else None
+        return [*before, For(tree.letter, start, stop, kind, body, within=within), *after]
+
+    def tile(self, tree: Tile) -> list[Statement]:
+        before, body, after = self.around(tree)
+        start, end = letter(tree.letter), _end(tree)
+        stop = Assign(end, (), call("minimum", start + tree.rows, tree.extent))
+        return [*before, For(tree.letter, integer(0), tree.extent, "reduce", (stop, *body), tree.rows), *after]
+
+    def around(self, tree: Loop | Tile) -> tuple[list[Statement], tuple[Statement, ...], list[Statement]]:
+        """What stands before, in, and behind a loop; reductions over it begin before it, and end behind it."""
+        reduced = [item for item, axis in tree.axis.items() if _reduces(item, axis) and not self._reduced_outside(item)]
+        before = [s for item in reduced for s in self.start(item)]
+        after = [s for item in reduced for s in self.finish(item)]
         self.open.append(tree)
         body = self.trees(tree.members)
         self.open.pop()
-        kind: LoopKind = "parallel" if owned else "reduce"
-        return [*before, For(tree.letter, integer(0), tree.extent, kind, tuple(body)), *after]
+        return before, tuple(body), after
+
+    def span(self, item: Item, axis: int) -> tuple[Poly, Poly]:
+        """Where the loop over an axis of an item begins and ends: a part of it inside a tile."""
+        tile = self.tile_of(item)
+        if tile is None or axis != item.tile:
+            return integer(0), item.extents[axis]
+        return letter(tile.letter), require_poly(load(_end(tile), ()))
+
+    def tile_of(self, item: Item) -> Tile | None:
+        return next((tile for tile in self.open if isinstance(tile, Tile) and item in tile.axis), None)
 
     def _reduced_outside(self, item: Item) -> bool:
         return any(
-            isinstance(loop, Loop) and item in loop.axis and (not item.gathers or loop.axis[item] >= item.rank)
+            not isinstance(loop, ScanLoop) and item in loop.axis and _reduces(item, loop.axis[item])
             for loop in self.open
         )
 
@@ -105,7 +127,7 @@ class Lowering:
                 whole = project(scan, "states" if kind == "states" else "stack", k)
                 if isinstance(whole, Project):
                     row = self.places[whole]
-                    wanted = Storage(row.buffer, (*row.prefix, _poly(at)), tuple(range(len(node.shape))))
+                    wanted = Storage(row.buffer, (*row.prefix, require_poly(at)), tuple(range(len(node.shape))))
                     place = self.places[node]
                     if place.buffer is not wanted.buffer or place.prefix != wanted.prefix:
                         body += self.copy(node, wanted)
@@ -155,7 +177,7 @@ class Lowering:
             return [Accumulate(accumulator, (), _operation(reducer), value)]
         if item.gathers:
             return [Accumulate(place.buffer, self.own_subscripts(item), _operation(reducer), value)]
-        target = tuple(_poly(self.value(item, t)) for t in item.target)
+        target = tuple(require_poly(self.value(item, t)) for t in item.target)
         return [Accumulate(place.buffer, place.subscripts(target), "sum", value)]
 
     def store(self, item: Item, value: Scalar) -> list[Statement]:
@@ -196,7 +218,9 @@ class Lowering:
         subscripts = tuple(letter(names[k]) if k in names else fixed.get(k, integer(0)) for k in range(item.rank))
         body: tuple[Statement, ...] = (Assign(place.buffer, place.subscripts(subscripts), value),)
         for k in reversed(axes):
-            body = (For(names[k], integer(0), item.node.shape[k], "parallel", body),)
+            start, stop = self.span(item, k)
+            within = item.node.shape[k] if k == item.tile else None
+            body = (For(names[k], start, stop, "parallel", body, within=within),)
         return list(body)
 
     def finish(self, item: Item) -> list[Statement]:
@@ -239,7 +263,7 @@ class Lowering:
         flat: Poly = integer(0)
         letters = self.letters(item)
         for k in range(item.rank, len(item.extents)):
-            flat = _poly(flat * item.extents[k] + letters[k])
+            flat = require_poly(flat * item.extents[k] + letters[k])
         candidate = _accumulator(f"{self.names[item.node]}_candidate", value.dtype)
         x, top = load(candidate, ()), load(best, ())
         better = call("gt" if reducer == "argmax" else "lt", x, top)
@@ -257,20 +281,22 @@ class Lowering:
         found = item.contraction
         assert found is not None
         rows, columns, summed = (
-            product([item.extents[k] for k in g]) for g in (found.rows, found.columns, found.summed)
+            product([self.count(item, k) for k in g]) for g in (found.rows, found.columns, found.summed)
         )
         left = self.matrix(item, found.left, rows, summed, found.left_transposed)
         right = self.matrix(item, found.right, summed, columns, found.right_transposed)
-        letters = self.letters(item)
-        place = self.places[item.node]
-        fixed = (*place.prefix, *[letters[k] for k in place.axes if k in letters])
-        out = Matrix(place.buffer, fixed, rows, columns)
+        out = self.matrix(item, load(item.node, [position(k) for k in range(item.rank)]), rows, columns, False)
         scratch = None
-        if found.summed_loops:
+        if found.summed_loops or item.tile in found.summed:
             scratch = self.buffers.make(f"{self.names[item.node]}_term", (rows, columns), item.node.dtype, "work")
         return [Dot(left, right, out, scratch)]
 
+    def count(self, item: Item, axis: int) -> Poly:
+        start, stop = self.span(item, axis)
+        return require_poly(stop - start)
+
     def matrix(self, item: Item, access: Load, rows: Poly, columns: Poly, transposed: bool) -> Matrix:
+        """The matrix that an access means: leading subscripts fixed, the first axis behind them whole or a part."""
         place = self.places[access.tensor]
         fixed = [*place.prefix]
         around = len(access.subscripts)
@@ -280,12 +306,16 @@ class Lowering:
                 around = axis
                 break
             if axis in place.axes:
-                fixed.append(_poly(self.value(item, s)))
-        start = first_row(access, item.node, around)
+                fixed.append(require_poly(self.value(item, s)))
+        if around == len(access.subscripts):
+            return Matrix(place.buffer, tuple(fixed), rows, columns, transposed)
+        first = next(a.position for a in access.subscripts[around].atoms if isinstance(a, Position))
         window = None
-        if start is not None:
-            first = next(a for a in access.subscripts[around].atoms if isinstance(a, Position))
-            window = start, item.extents[first.position]
+        start = first_row(access, item.node, around) if access.tensor is not item.node else None
+        if start is not None or first == item.tile or around in place.origin:
+            begin = require_poly(self.span(item, first)[0] + (start if start is not None else 0))
+            begin = require_poly(begin - place.origin.get(around, integer(0)))
+            window = begin, self.count(item, first)
         return Matrix(place.buffer, tuple(fixed), rows, columns, transposed, window)
 
     # ------------------------------------------------------------ expressions
@@ -343,6 +373,15 @@ class Lowering:
         )
 
 
+def _end(tile: Tile) -> Buffer:
+    """The variable that says where a part ends."""
+    return intern(Buffer, tile.stop, (), "int64", "local", None)
+
+
+def _reduces(item: Item, axis: int) -> bool:
+    return not item.gathers or axis >= item.rank
+
+
 def _accumulator(name: str, dtype: str) -> Buffer:
     return intern(Buffer, f"{name}_acc", (), dtype, "local", None)
 
@@ -359,8 +398,3 @@ def _initial(item: Item) -> Scalar:
     if reducer in ("min", "argmin"):
         return number(math.inf) if dtype in FLOATS or dtype == "pyfloat" else number(INTEGER_LIMIT)
     return number(0)
-
-
-def _poly(x: Scalar) -> Poly:
-    assert isinstance(x, Poly)
-    return x

@@ -11,9 +11,11 @@ from gradgen.graph.letters import index_letters
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, Scan, body_nodes, toposort
 from gradgen.graph.scalar import Poly, Scalar, loads
 from gradgen.passes.contract import classify
-from gradgen.passes.fusion import joining_axis, loop_order
+from gradgen.passes.fusion import joining_axis, loop_order, mergeable
 from gradgen.passes.inlining import choose_inlined, direct_reads, expand
-from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tree, needed, produced, reads_memory_of
+from gradgen.passes.outsized import outsized
+from gradgen.passes.tiles import rows_of_part, with_tiles
+from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tile, Tree, memory, needed, produced, reads_memory_of
 
 
 def schedule(
@@ -41,7 +43,8 @@ def schedule(
             keep |= set(node.scan.inits) | set(node.scan.nexts) | set(node.scan.outputs)
     inlined = choose_inlined([n for n in everything if n not in given], keep, decisions, names)
     letters = _Letters({*names.values(), *sizes})
-    builder = _Builder(inlined, given, letters, names, decisions, late)
+    large = outsized(everything, [*given, *(n for r in roots for n in memory(r))])
+    builder = _Builder(inlined, given, letters, names, decisions, late, large)
     first = [r for r in roots if r not in late]
     first += [n for r in roots if r in late for n in builder.reads(r) if n not in late]
     outer = toposort([*first, *late], lambda n: () if n in given else builder.reads(n))
@@ -70,6 +73,7 @@ class _Builder:
     names: Mapping[Node, str]
     decisions: list[str]
     overwrites: Mapping[Node, Leaf]
+    large: set[Node]
     items: dict[Node, Item] = field(default_factory=dict)
 
     def reads(self, node: Node) -> tuple[Node, ...]:
@@ -120,26 +124,52 @@ class _Builder:
 
     def nest(self, entries: Sequence[Item | ScanLoop], path: tuple[str, ...]) -> list[Tree]:
         """Greedy loop fusion: an item joins the last group it may and that it shares data with."""
-        groups: list[Loop | Item | ScanLoop] = []
-        for entry in entries:
-            if isinstance(entry, ScanLoop) or not entry.free:
+        groups: list[Tree] = []
+        for entry in with_tiles(entries, self.large, lambda item, axis: self.tile(item, axis, path)):
+            if not isinstance(entry, Item) or not entry.free:
                 groups.append(entry)
                 continue
             joined = self.find_group(entry, groups)
             if joined is None:
                 axis = entry.free[0]
-                groups.append(
-                    Loop(self.letters.pick(path, index_letters(entry.node)[axis]), entry.extents[axis], {entry: axis})
-                )
+                wish = entry.tile_letter if axis == entry.tile else index_letters(entry.node)[axis]
+                groups.append(Loop(self.letters.pick(path, wish), entry.extents[axis], {entry: axis}))
             else:
                 joined[0].axis[entry] = joined[1]
+                self.merge(groups, entry, *joined)
         for group in groups:
             if isinstance(group, Loop):
                 for item, axis in group.axis.items():
                     item.bound[axis] = group.letter
                     item.free.remove(axis)
                 group.members = self.nest(list(group.axis), (*path, group.letter))
-        return list(groups)
+            elif isinstance(group, Tile):
+                for item, axis in group.axis.items():
+                    item.tile, item.tile_letter = axis, group.index
+                group.members = self.nest(list(group.axis), (*path, group.letter, group.stop))
+                kept = ", ".join(self.names.get(m.node, "value") for m in group.axis if m.node in self.large)
+                self.decisions.append(f"{kept}: too large to be whole, {group.rows} rows at a time")
+        return groups
+
+    def tile(self, item: Item, axis: int, path: tuple[str, ...]) -> Tile:
+        index = self.letters.pick(path, index_letters(item.node)[axis])
+        start = self.letters.pick(path, f"{index}0")
+        stop = self.letters.pick((*path, start), f"{index}1")
+        return Tile(index, start, stop, item.extents[axis], rows_of_part(item, axis))
+
+    def merge(self, groups: list[Tree], item: Item, loop: Loop, axis: int) -> None:
+        """Earlier loops that run over the same axis of what an item reads become one with the loop that it joined."""
+        end = groups.index(loop)
+        for k in range(end - 1, -1, -1):
+            early = groups[k]
+            if not isinstance(early, Loop) or not needed(item) & produced(early):
+                continue
+            if joining_axis(item, early) == axis and mergeable(early, loop, groups[k + 1 : end]):
+                loop.axis = {**early.axis, **loop.axis}
+                loop.letter = early.letter
+                del groups[k]
+                end -= 1
+                self.decisions.append(f"{self.names.get(item.node, 'value')}: joins two loops over {loop.letter}")
 
     def find_group(self, item: Item, groups: Sequence[Tree]) -> tuple[Loop, int] | None:
         """The last group that the item may join, and the axis that joins it."""

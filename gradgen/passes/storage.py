@@ -9,24 +9,29 @@ from dataclasses import dataclass, field
 
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Node, Project, project, same_shape
-from gradgen.graph.scalar import Poly, loads
-from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tree, memory
+from gradgen.graph.scalar import Poly, integer, loads
+from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tile, Tree, memory
 from gradgen.program.loops import Buffer, Role, letter
 
-Path = tuple[Loop | ScanLoop, ...]
+Path = tuple[Loop | Tile | ScanLoop, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """buffer[prefix + subscripts of the kept axes]; `register` holds the value inside the innermost loop."""
+    """buffer[prefix + subscripts of the kept axes]; `register` holds the value inside the innermost loop.
+
+    Of the axes in `origin` only a part is held, from there on.
+    """
 
     buffer: Buffer
     prefix: tuple[Poly, ...]
     axes: tuple[int, ...]
     register: Buffer | None = None
+    origin: Mapping[int, Poly] = field(default_factory=dict)
 
     def subscripts(self, of_all_axes: tuple[Poly, ...]) -> tuple[Poly, ...]:
-        return (*self.prefix, *[of_all_axes[k] for k in self.axes])
+        kept = [_poly(of_all_axes[k] - self.origin[k]) if k in self.origin else of_all_axes[k] for k in self.axes]
+        return (*self.prefix, *kept)
 
 
 @dataclass(slots=True)
@@ -90,18 +95,19 @@ def assign_storage(
             readers.setdefault(source, []).append((None, ()))
     for item, path in where.items():
         node = item.node
-        local_axes = _axes_kept(item, path, readers.get(node, []))
+        local_axes, parts = _axes_kept(item, path, readers.get(node, []))
         register = _register(item, path, readers.get(node, []), names)
         if node in places:
             places[node] = Storage(places[node].buffer, places[node].prefix, places[node].axes, register)
         elif node in roots:
             places[node] = Storage(roots[node], (), tuple(range(item.rank)), register)
         else:
-            shape = tuple(node.shape[k] for k in local_axes)
+            shape = tuple(integer(parts[k].rows) if k in parts else node.shape[k] for k in local_axes)
             role: Role = "work" if shape else "local"
-            name = names[node] if not shape or len(shape) == item.rank else f"{names[node]}_row"
-            buffer = buffers.make(name, shape, node.dtype, role)
-            places[node] = Storage(buffer, (), local_axes, register if shape else None)
+            suffix = "_part" if parts and shape else "_row" if shape and len(shape) < item.rank else ""
+            buffer = buffers.make(f"{names[node]}{suffix}", shape, node.dtype, role)
+            origin = {k: letter(tile.letter) for k, tile in parts.items()}
+            places[node] = Storage(buffer, (), local_axes, register if shape else None, origin)
     return places
 
 
@@ -149,16 +155,25 @@ def _readers(where: Mapping[Item, Path], loops: Mapping[ScanLoop, Path]) -> dict
     return found
 
 
-def _axes_kept(item: Item, path: Path, readers: Iterable[tuple[Item | None, Path]]) -> tuple[int, ...]:
-    """The axes of the result that do not run over loops shared with every reader."""
+def _axes_kept(
+    item: Item, path: Path, readers: Iterable[tuple[Item | None, Path]]
+) -> tuple[tuple[int, ...], dict[int, Tile]]:
+    """The axes of the result that do not run over loops shared with every reader, and those held in parts only."""
     shared = len(path)
     for _, other in readers:
         common = 0
         while common < min(len(path), len(other)) and path[common] is other[common]:
             common += 1
         shared = min(shared, common)
-    dropped = {loop.axis[item] for loop in path[:shared] if isinstance(loop, Loop) and item in loop.axis}
-    return tuple(k for k in range(item.rank) if k not in dropped or not item.gathers)
+    dropped: set[int] = set()
+    parts: dict[int, Tile] = {}
+    for loop in path[:shared]:
+        if item.gathers and isinstance(loop, Loop) and item in loop.axis:
+            dropped.add(loop.axis[item])
+        elif item.gathers and isinstance(loop, Tile) and item in loop.axis:
+            parts[loop.axis[item]] = loop
+    kept = tuple(k for k in range(item.rank) if k not in dropped)
+    return kept, {k: tile for k, tile in parts.items() if k in kept}
 
 
 def _register(

@@ -19,6 +19,8 @@ class Item:
     free: list[int]
     contraction: Contraction | None = None
     bound: dict[int, str] = field(default_factory=dict)
+    tile: int | None = None  # the position of which a `Tile` around it does a part
+    tile_letter: str = ""
     overwrites: Leaf | None = None  # the tensor whose memory the result takes over
 
     @property
@@ -41,6 +43,20 @@ class Loop:
 
 
 @dataclass(eq=False, slots=True)
+class Tile:
+    """A loop over parts of an axis, `rows` elements each, from `letter` up to `stop`: what its items pass to each other
+    is never whole. `axis` names the position of each that it runs over; inside, `index` is the letter of that axis."""
+
+    index: str
+    letter: str
+    stop: str
+    extent: Poly
+    rows: int
+    axis: dict[Item, int] = field(default_factory=dict)
+    members: "list[Tree]" = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
 class ScanLoop:
     """The loop of a scan with the trees of its body; `results` are the wanted projections."""
 
@@ -50,7 +66,7 @@ class ScanLoop:
     items: list[Item]
 
 
-Tree = Loop | Item | ScanLoop
+Tree = Loop | Tile | Item | ScanLoop
 
 
 @dataclass(eq=False, slots=True)
@@ -80,14 +96,21 @@ def memory(node: Node) -> Iterator[Node]:
         yield node
 
 
-def needed(item: Item) -> set[Node]:
-    """The tensors that an item reads, and those that these are another shape of."""
-    return {node for access in loads(item.body, *item.target) for node in memory(access.tensor)}
+def needed(tree: Tree) -> set[Node]:
+    """The tensors that an item, or what stands in loops, reads, and those that these are another shape of."""
+    match tree:
+        case Item():
+            return {node for access in loads(tree.body, *tree.target) for node in memory(access.tensor)}
+        case ScanLoop():
+            scan = tree.scan
+            direct = {n for x in (*scan.inits, *scan.nexts, *scan.outputs) for n in memory(x)}
+            return direct | {n for item in tree.items for n in needed(item)}
+    return {n for item in tree.axis for n in needed(item)}
 
 
 def produced(tree: Tree) -> set[Node]:
     match tree:
-        case Loop():
+        case Loop() | Tile():
             return {item.node for item in tree.axis}
         case ScanLoop():
             return set(_projections(tree))
@@ -101,12 +124,7 @@ def _projections(tree: ScanLoop) -> set[Node]:
 
 def reads_memory_of(tree: Tree, leaf: Leaf | None) -> bool:
     """Whether anything in the tree reads the leaf."""
-    if leaf is None:
-        return False
-    if isinstance(tree, ScanLoop):
-        captured = (*tree.scan.inits, *tree.scan.nexts, *tree.scan.outputs)
-        return any(leaf in memory(n) for n in captured) or any(leaf in needed(item) for item in tree.items)
-    return any(leaf in needed(item) for item in (tree.axis if isinstance(tree, Loop) else [tree]))
+    return leaf is not None and leaf in needed(tree)
 
 
 def unsafe_overwrites(trees: Sequence[Tree]) -> set[Node]:

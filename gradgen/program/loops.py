@@ -38,7 +38,7 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """for letter in range(start, stop, stride): body"""
+    """for letter in range(start, stop, stride): body. The letter stays below `within`, the axis it runs through."""
 
     letter: str
     start: Scalar
@@ -46,6 +46,7 @@ class For:
     kind: LoopKind
     body: tuple["Statement", ...]
     stride: int = 1
+    within: Poly | None = None
 
 
 @dataclass(frozen=True, slots=True)

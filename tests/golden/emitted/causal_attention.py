@@ -20,18 +20,18 @@ FAST_SCALAR = {"contract"}  # no reordering: the scalar functions rely on each r
 
 
 class Work(NamedTuple):
-    s_sum_row: np.ndarray  # float32 (T, T)
+    s_sum_part: np.ndarray  # float32 (128, T)
     total_row: np.ndarray  # float32 (1,)
-    p_exp_row: np.ndarray  # float32 (T, T)
+    p_exp_part: np.ndarray  # float32 (128, T)
     y_row: np.ndarray  # float32 (T, 4)
 
 
 def workspace(T):
     """Every intermediate value of a call; calls allocate nothing else."""
     return Work(
-        np.empty((T, T), np.float32),
+        np.empty((128, T), np.float32),
         np.empty((1,), np.float32),
-        np.empty((T, T), np.float32),
+        np.empty((128, T), np.float32),
         np.empty((T, 4), np.float32),
     )
 
@@ -91,7 +91,7 @@ def log_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(q, k, v, g, s_sum_row, total_row, p_exp_row, y_row):
+def compute_loss(q, k, v, g, s_sum_part, total_row, p_exp_part, y_row):
     B = q.shape[0]
     T = q.shape[2]
     # s_sum[b, h, i, j] = sum_c q[b, h, i, c] * k[b, h, j, c]
@@ -105,26 +105,28 @@ def compute_loss(q, k, v, g, s_sum_row, total_row, p_exp_row, y_row):
     loss_acc = np.float64(0.0)
     for b in range(B):
         for h in range(3):
-            np.dot(q[b, h], k[b, h].T, s_sum_row)
-            for j in range(T):
-                max_2 = np.float32(-np.inf)
-                for m in range(j + 1):
-                    max_2 = maximum_f32(max_2, s_sum_row[j, m] * np.float32(0.5))
-                masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
-                sum_2 = np.float32(0.0)
-                for m in range(j + 1):
-                    sum_2 += exp_f32(s_sum_row[j, m] * np.float32(0.5) - masked)
-                sum_2_factor = exp_f32(np.float32(-np.inf) - masked)
-                for _ in range(j + 1, T):
-                    sum_2 += sum_2_factor
-                total_row[0] = log_f32(sum_2) + masked
-                total_row_0 = total_row[0]
-                for l in range(j + 1):
-                    p_exp_row[j, l] = exp_f32(s_sum_row[j, l] * np.float32(0.5) - total_row_0)
-                p_exp_row_factor = exp_f32(np.float32(-np.inf) - total_row_0)
-                for l in range(j + 1, T):
-                    p_exp_row[j, l] = p_exp_row_factor
-            np.dot(p_exp_row, v[b, h], y_row)
+            for i0 in range(0, T, 128):
+                i1 = min(i0 + 128, T)
+                np.dot(q[b, h, i0:i1], k[b, h].T, s_sum_part[: i1 - i0])
+                for i in range(i0, i1):
+                    max_2 = np.float32(-np.inf)
+                    for m in range(i + 1):
+                        max_2 = maximum_f32(max_2, s_sum_part[i - i0, m] * np.float32(0.5))
+                    masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
+                    sum_2 = np.float32(0.0)
+                    for m in range(i + 1):
+                        sum_2 += exp_f32(s_sum_part[i - i0, m] * np.float32(0.5) - masked)
+                    sum_2_factor = exp_f32(np.float32(-np.inf) - masked)
+                    for _ in range(i + 1, T):
+                        sum_2 += sum_2_factor
+                    total_row[0] = log_f32(sum_2) + masked
+                    total_row_0 = total_row[0]
+                    for l in range(i + 1):
+                        p_exp_part[i - i0, l] = exp_f32(s_sum_part[i - i0, l] * np.float32(0.5) - total_row_0)
+                    p_exp_part_factor = exp_f32(np.float32(-np.inf) - total_row_0)
+                    for l in range(i + 1, T):
+                        p_exp_part[i - i0, l] = p_exp_part_factor
+                np.dot(p_exp_part[: i1 - i0], v[b, h], y_row[i0:i1])
             for i in range(T):
                 for l in range(4):
                     loss_acc += np.float64(y_row[i, l] * g[b, h, i, l])
@@ -135,5 +137,5 @@ def compute_loss(q, k, v, g, s_sum_row, total_row, p_exp_row, y_row):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(q, k, v, g, w):
     """q (B, 3, T, 4), k (B, 3, T, 4), v (B, 3, T, 4), g (B, 3, T, 4) -> loss"""
-    loss = compute_loss(q, k, v, g, w.s_sum_row, w.total_row, w.p_exp_row, w.y_row)
+    loss = compute_loss(q, k, v, g, w.s_sum_part, w.total_row, w.p_exp_part, w.y_row)
     return loss

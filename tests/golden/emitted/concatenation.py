@@ -31,11 +31,10 @@ class Params(NamedTuple):
 class Work(NamedTuple):
     wide_row: np.ndarray  # float32 (3,)
     text_tanh: np.ndarray  # float32 (N, 7)  saved for backward
-    d_wide: np.ndarray  # float32 (N, 7)
-    sum_2: np.ndarray  # float32 (N, 2)
     d_long_total: np.ndarray  # float32 (N + 2, 2)
-    d_long_2: np.ndarray  # float32 (N + 2, 2)
     d_wide_row: np.ndarray  # float32 (7,)
+    sum_2_row: np.ndarray  # float32 (2,)
+    d_long_2: np.ndarray  # float32 (N + 2, 2)
 
 
 class Outputs(NamedTuple):
@@ -54,11 +53,10 @@ def workspace(N):
     return Work(
         np.empty((3,), np.float32),
         np.empty((N, 7), np.float32),
-        np.empty((N, 7), np.float32),
-        np.empty((N, 2), np.float32),
-        np.empty((N + 2, 2), np.float32),
         np.empty((N + 2, 2), np.float32),
         np.empty((7,), np.float32),
+        np.empty((2,), np.float32),
+        np.empty((N + 2, 2), np.float32),
     )
 
 
@@ -181,35 +179,9 @@ def compute_loss(b, a, text_sum_2, wide_row, text_tanh):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_sum_2(b, d_loss, a, text_tanh, d_pile, wide_row, d_wide, sum_2):
-    N = b.shape[0]
-    # wide[i, j] = b[i, j] * b[i, j]
-    # d_text_product[i, j] = d_loss * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
-    # d_wide[i, j] = product[i, j] + product_2[i, j]
-    # sum_2[n, i] = sum_j d_pile[n, j, i] * exp(a[n, i]) if j >= 1 else 0
-    for i in range(N):
-        for j in range(3):
-            wide_row[j] = b[i, j] * b[i, j]
-        for j in range(2):
-            d_text_product = d_loss * a[i, j]
-            d_wide_factor = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
-            d_wide[i, j] = d_loss * text_tanh[i, j] + d_text_product * d_wide_factor
-        for j in range(2, 5):
-            d_text_product = d_loss * wide_row[j - 2]
-            d_wide_factor_2 = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
-            d_wide[i, j] = d_loss * text_tanh[i, j] + d_text_product * d_wide_factor_2
-        for j in range(5, 7):
-            d_text_product = d_loss * a[i, j - 5]
-            d_wide_factor_3 = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
-            d_wide[i, j] = d_loss * text_tanh[i, j] + d_text_product * d_wide_factor_3
-        for j in range(2):
-            sum_2[i, j] = np.float32(0.0)
-        for k in range(2):
-            sum_2[i, k] += d_pile[i, 1, k] * exp_f32(a[i, k])
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_c(d_long, d_loss, a, c, d_wide, sum_2, d_pile, b, d_long_total, d_a, d_b, d_c):
+def compute_d_c(
+    d_long, d_loss, a, c, b, text_tanh, d_pile, d_long_total, wide_row, d_wide_row, sum_2_row, d_a, d_b, d_c
+):
     N = a.shape[0]
     # d_long_total[i, j] = d_long[i, j] + total_4[i, j]
     for i in range(N):
@@ -218,13 +190,36 @@ def compute_d_c(d_long, d_loss, a, c, d_wide, sum_2, d_pile, b, d_long_total, d_
     for i in range(N, N + 2):
         for j in range(2):
             d_long_total[i, j] = d_long[i, j] + (d_loss * c[i - N, j] + d_loss * c[i - N, j])
+    # wide[i, j] = b[i, j] * b[i, j]
+    # d_text_product[i, j] = d_loss * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
+    # d_wide[i, j] = product[i, j] + product_2[i, j]
+    # sum_2[n, i] = sum_j d_pile[n, j, i] * exp(a[n, i]) if j >= 1 else 0
     # d_a[n, i] = total_3[n, i] + d_long_total[n, i]
     # d_b[n, i] = d_wide[n, i + 2] * b[n, i] + d_wide[n, i + 2] * b[n, i]
-    for n in range(N):
-        for i in range(2):
-            d_a[n, i] = d_wide[n, i] + d_wide[n, i + 5] + sum_2[n, i] + d_pile[n, 0, i] + d_long_total[n, i]
-        for i in range(3):
-            d_b[n, i] = d_wide[n, i + 2] * b[n, i] + d_wide[n, i + 2] * b[n, i]
+    for i in range(N):
+        for j in range(3):
+            wide_row[j] = b[i, j] * b[i, j]
+        for j in range(2):
+            d_text_product = d_loss * a[i, j]
+            d_wide_row_factor = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
+            d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_product * d_wide_row_factor
+        for j in range(2, 5):
+            d_text_product = d_loss * wide_row[j - 2]
+            d_wide_row_factor_2 = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
+            d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_product * d_wide_row_factor_2
+        for j in range(5, 7):
+            d_text_product = d_loss * a[i, j - 5]
+            d_wide_row_factor_3 = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
+            d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_product * d_wide_row_factor_3
+        for j in range(2):
+            sum_2_row[j] = np.float32(0.0)
+        for k in range(2):
+            sum_2_row[k] += d_pile[i, 1, k] * exp_f32(a[i, k])
+        for j in range(2):
+            d_a_term = d_wide_row[j] + d_wide_row[j + 5] + sum_2_row[j]
+            d_a[i, j] = d_a_term + d_pile[i, 0, j] + d_long_total[i, j]
+        for j in range(3):
+            d_b[i, j] = d_wide_row[j + 2] * b[i, j] + d_wide_row[j + 2] * b[i, j]
     # d_c[n, i] = d_long_total[N + n, i]
     for n in range(2):
         for i in range(2):
@@ -316,8 +311,22 @@ def forward(p, w, out):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(d_loss, d_pile, d_long, p, w, g):
     """d_loss, d_pile (N, 2, 2), d_long (N + 2, 2)"""
-    compute_sum_2(p.b, d_loss, p.a, w.text_tanh, d_pile, w.wide_row, w.d_wide, w.sum_2)
-    compute_d_c(d_long, d_loss, p.a, p.c, w.d_wide, w.sum_2, d_pile, p.b, w.d_long_total, g.d_a, g.d_b, g.d_c)
+    compute_d_c(
+        d_long,
+        d_loss,
+        p.a,
+        p.c,
+        p.b,
+        w.text_tanh,
+        d_pile,
+        w.d_long_total,
+        w.wide_row,
+        w.d_wide_row,
+        w.sum_2_row,
+        g.d_a,
+        g.d_b,
+        g.d_c,
+    )
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")

@@ -43,13 +43,12 @@ class Work(NamedTuple):
     y_row: np.ndarray  # float32 (7,)
     total: np.ndarray  # float32 (N, 1)  saved for backward
     text_exp: np.ndarray  # float32 (N, 7)  saved for backward
-    sum_5: np.ndarray  # float32 (N, 1)
-    d_text_product: np.ndarray  # float32 (N, 7)
+    sum_5_row: np.ndarray  # float32 (1,)
+    d_text_product_row: np.ndarray  # float32 (7,)
     sum_2_row: np.ndarray  # float32 (1,)
     y_rsqrt_row: np.ndarray  # float32 (1,)
     y_product_2_row: np.ndarray  # float32 (7,)
     total_row: np.ndarray  # float32 (1,)
-    sum_5_row: np.ndarray  # float32 (1,)
     text_product_row: np.ndarray  # float32 (7,)
     exp_row: np.ndarray  # float32 (1, 7)
     sum_6_row: np.ndarray  # float32 (7,)
@@ -73,12 +72,11 @@ def workspace(N):
         np.empty((7,), np.float32),
         np.empty((N, 1), np.float32),
         np.empty((N, 7), np.float32),
-        np.empty((N, 1), np.float32),
-        np.empty((N, 7), np.float32),
-        np.empty((1,), np.float32),
         np.empty((1,), np.float32),
         np.empty((7,), np.float32),
         np.empty((1,), np.float32),
+        np.empty((1,), np.float32),
+        np.empty((7,), np.float32),
         np.empty((1,), np.float32),
         np.empty((7,), np.float32),
         np.empty((1, 7), np.float32),
@@ -208,17 +206,24 @@ def compute_loss(
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_bias(
-    d_loss, w, text_exp, sum_2, y_rsqrt, total, x, weight, bias, sum_5, d_text_product, d_weight, d_bias, y_ratio_row
+    d_loss,
+    w,
+    text_exp,
+    sum_2,
+    y_rsqrt,
+    total,
+    x,
+    weight,
+    bias,
+    d_weight,
+    d_bias,
+    sum_5_row,
+    d_text_product_row,
+    y_ratio_row,
 ):
     N = w.shape[0]
     # d_text_product[i, j] = d_loss * w[i, j]
     # sum_5[n, i] = sum_j -(d_text_product[n, j] * text_exp[n, j])
-    for i in range(N):
-        sum_5[i, 0] = np.float32(0.0)
-        for j in range(7):
-            d_text_product_here = d_loss * w[i, j]
-            d_text_product[i, j] = d_text_product_here
-            sum_5[i, 0] -= d_text_product_here * text_exp[i, j]
     # y_ratio[i, j] = sum_2[i, 0] / 7
     # y_product_2[i, j] = y_difference[i, j] * y_rsqrt[i, 0]
     # exp[n, i, j] = exp(y[n, j] - total[n, i])
@@ -231,16 +236,21 @@ def compute_d_bias(
     for i in range(7):
         d_bias[i] = np.float32(0.0)
     for i in range(N):
+        sum_5_row[0] = np.float32(0.0)
+        for j in range(7):
+            d_text_product_here = d_loss * w[i, j]
+            d_text_product_row[j] = d_text_product_here
+            sum_5_row[0] -= d_text_product_here * text_exp[i, j]
         y_ratio_row[0] = sum_2[i, 0] / np.float32(7.0)
         y_rsqrt_i_0 = y_rsqrt[i, 0]
         y_ratio_row_0 = y_ratio_row[0]
         total_i_0 = total[i, 0]
-        sum_5_i_0 = sum_5[i, 0]
+        sum_5_row_0 = sum_5_row[0]
         for j in range(7):
             y_product_2 = (x[i, j] - y_ratio_row_0) * y_rsqrt_i_0
             exp = exp_f32(y_product_2 * weight[j] + bias[j] - total_i_0)
-            sum_6 = sum_5_i_0 * exp
-            d_y = d_text_product[i, j] * text_exp[i, j] + sum_6
+            sum_6 = sum_5_row_0 * exp
+            d_y = d_text_product_row[j] * text_exp[i, j] + sum_6
             d_weight[j] += d_y * y_product_2
             d_bias[j] += d_y
 
@@ -379,10 +389,10 @@ def backward(d_loss, w, x, p, w_, g):
         x,
         p.weight,
         p.bias,
-        w_.sum_5,
-        w_.d_text_product,
         g.d_weight,
         g.d_bias,
+        w_.sum_5_row,
+        w_.d_text_product_row,
         w_.y_ratio_row,
     )
 

@@ -34,12 +34,10 @@ class Work(NamedTuple):
     u2_sum: np.ndarray  # float32 (B, 4)  saved for backward
     u1_sum: np.ndarray  # float32 (B, 7)  saved for backward
     total: np.ndarray  # float32 (B,)  saved for backward
-    h1: np.ndarray  # float32 (B, 7)
-    d_loss_neg: np.ndarray  # float32 (B,)
-    neg: np.ndarray  # float32 (B,)
     d_h1_row: np.ndarray  # float32 (7,)
     d_u2_row: np.ndarray  # float32 (4,)
     u2_sum_row: np.ndarray  # float32 (4,)
+    h1: np.ndarray  # float32 (B, 7)
     exp: np.ndarray  # float32 (B, 4)
 
 
@@ -60,12 +58,10 @@ def workspace(B):
         np.empty((B, 4), np.float32),
         np.empty((B, 7), np.float32),
         np.empty((B,), np.float32),
-        np.empty((B, 7), np.float32),
-        np.empty((B,), np.float32),
-        np.empty((B,), np.float32),
         np.empty((7,), np.float32),
         np.empty((4,), np.float32),
         np.empty((4,), np.float32),
+        np.empty((B, 7), np.float32),
         np.empty((B, 4), np.float32),
     )
 
@@ -173,31 +169,19 @@ def compute_loss(X1, a, mu1, X2, mu2, b, u2_sum, u1_sum, scores, total):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_h1(u1_sum, mu1, h1):
-    B = u1_sum.shape[0]
-    # h1[i, j] = relu(u1[i, j])
-    for i in range(B):
-        for j in range(7):
-            h1[i, j] = relu_f32(u1_sum[i, j] + mu1[j])
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_X2(
-    d_loss, total, b, u2_sum, mu2, d_scores, X2, h1, a, d_loss_neg, neg, d_X1, d_mu1, d_X2, d_mu2, d_h1_row, d_u2_row
+    d_loss, total, b, u2_sum, mu2, d_scores, X2, u1_sum, mu1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row, d_u2_row
 ):
     B = total.shape[0]
     # product = d_loss * (1 / B)
     product = d_loss * (np.float32(1.0) / np.float32(B))
     # d_loss_neg[i] = -product
     # neg[n] = -d_loss_neg[n]
-    d_loss_neg_here = -product
-    for i in range(B):
-        d_loss_neg[i] = d_loss_neg_here
-        neg[i] = -d_loss_neg_here
     # exp[n, i] = exp(u2[n, i] - total[n])
     # d_u2[i, j] = total_2[i, j] + product_2[i, j]
     # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j]
     # d_mu2[n] = sum_i d_u2[i, n]
+    # h1[i, j] = relu(u1[i, j])
     # d_u1[n, i] = 0 if h1[n, i] <= 0 else d_h1[n, i]
     # d_X1[n, i] = sum_j d_u1[j, n] * a[j, i]
     # d_mu1[n] = sum_i d_u1[i, n]
@@ -212,27 +196,28 @@ def compute_d_X2(
             d_X2[i, j] = np.float32(0.0)
     for i in range(4):
         d_mu2[i] = np.float32(0.0)
-    for n in range(B):
-        for i in range(7):
-            d_h1_row[i] = np.float32(0.0)
-        total_n = total[n]
-        neg_n = neg[n]
-        b_n = b[n]
-        for i in range(4):
-            exp = exp_f32(u2_sum[n, i] + mu2[i] - total_n)
-            d_u2_here = d_scores[n, i] + (d_loss_neg[n] if i == b_n else np.float32(0.0)) + neg_n * exp
-            d_u2_row[i] = d_u2_here
-            for j in range(7):
-                d_h1_row[j] += d_u2_here * X2[i, j]
-            d_mu2[i] += d_u2_here
-        for i in range(7):
-            d_u1 = np.float32(0.0) if h1[n, i] <= np.float32(0.0) else d_h1_row[i]
-            for j in range(6):
-                d_X1[i, j] += d_u1 * a[n, j]
-            d_mu1[i] += d_u1
-            h1_n_i = h1[n, i]
-            for j in range(4):
-                d_X2[j, i] += d_u2_row[j] * h1_n_i
+    d_loss_neg = -product
+    neg = -d_loss_neg
+    for i in range(B):
+        for j in range(7):
+            d_h1_row[j] = np.float32(0.0)
+        total_i = total[i]
+        b_i = b[i]
+        for j in range(4):
+            exp = exp_f32(u2_sum[i, j] + mu2[j] - total_i)
+            d_u2_here = d_scores[i, j] + (d_loss_neg if j == b_i else np.float32(0.0)) + neg * exp
+            d_u2_row[j] = d_u2_here
+            for k in range(7):
+                d_h1_row[k] += d_u2_here * X2[j, k]
+            d_mu2[j] += d_u2_here
+        for j in range(7):
+            h1 = relu_f32(u1_sum[i, j] + mu1[j])
+            d_u1 = np.float32(0.0) if h1 <= np.float32(0.0) else d_h1_row[j]
+            for k in range(6):
+                d_X1[j, k] += d_u1 * a[i, k]
+            d_mu1[j] += d_u1
+            for n in range(4):
+                d_X2[n, j] += d_u2_row[n] * h1
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -335,7 +320,6 @@ def forward(b, a, p, w, out):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, d_scores, b, d_loss, p, w, g):
     """a (B, 6), d_scores (B, 4), b (B,), d_loss"""
-    compute_h1(w.u1_sum, p.mu1, w.h1)
     compute_d_X2(
         d_loss,
         w.total,
@@ -344,10 +328,9 @@ def backward(a, d_scores, b, d_loss, p, w, g):
         p.mu2,
         d_scores,
         p.X2,
-        w.h1,
+        w.u1_sum,
+        p.mu1,
         a,
-        w.d_loss_neg,
-        w.neg,
         g.d_X1,
         g.d_mu1,
         g.d_X2,

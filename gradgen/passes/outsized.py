@@ -1,0 +1,35 @@
+"""Which values are too large to be kept whole: they outgrow everything that the caller holds.
+
+In: the nodes of a program. Out: those that `tiles` computes part by part, and that the backward pass computes again
+rather than finds saved.
+"""
+
+from collections.abc import Iterable
+
+from gradgen.graph.nodes import Compute, Node, Shape, product
+from gradgen.graph.scalar import Step
+from gradgen.passes.contract import volume
+
+BUDGET = 2**24  # elements that a value may have, however few its arguments have
+EXCESS = 4.0  # how many times larger than the largest argument or result it must be
+
+
+def outsized(order: Iterable[Node], kept: Iterable[Node]) -> set[Node]:
+    """The formulas among `order` that outgrow the `kept` tensors, which the caller holds whole anyway.
+
+    With sizes that are known only at call time, a value outgrows them if it is a product of more of these sizes; else
+    it must be large and much larger than each of them.
+    """
+    held = list(kept)
+    degree = max((_degree(x.shape) for x in held), default=0)
+    largest = max((volume(x.shape) for x in held), default=0.0)
+
+    def is_large(shape: Shape) -> bool:
+        return _degree(shape) > max(degree, 1) or volume(shape) > max(BUDGET, EXCESS * largest)
+
+    return {n for n in order if isinstance(n, Compute) and n not in held and is_large(n.shape)}
+
+
+def _degree(shape: Shape) -> int:
+    """How many sizes of the call are multiplied in the number of elements."""
+    return max((sum(not isinstance(a, Step) for a in monomial) for monomial, _ in product(shape).terms), default=0)
