@@ -88,7 +88,7 @@ def compile_model(model: Model, options: Options) -> Compiled:
         _optimise_pair(builder, outputs, pulled, reached, stages)
     else:
         final = _run(AFTER_DIFFERENTIATING, list(outputs.values()))
-        builder.add(Request("forward", _roots(outputs, final)))
+        builder.add("forward", Request(_roots(outputs, final)))
 
     if reached and model.loss is not None:
         loss = outputs[model.loss]
@@ -96,14 +96,14 @@ def compile_model(model: Model, options: Options) -> Compiled:
         mine = [x for x in reached if x in below_loss]
         gradients = vjp_nodes([loss], [pointwise(loss.shape, call(loss.dtype, number(1)))], mine)
         final = _run(AFTER_DIFFERENTIATING, [*outputs.values(), *gradients])
-        builder.add(Request("value_and_grad", (*_roots(outputs, final), *_gradient_roots(mine, final[len(outputs) :]))))
+        _add_joint(builder, "value_and_grad", _roots(outputs, final), _gradient_roots(mine, final[len(outputs) :]))
     if updates:
         final = _run((*AFTER_DECLARING, *AFTER_DIFFERENTIATING), [*outputs.values(), *updates.values()])
-        new = [
+        new = tuple(
             Root(f"{x.name}_next", n, "state", overwrites=x)
             for x, n in zip(updates, final[len(outputs) :], strict=True)
-        ]
-        builder.add(Request("step", (*_roots(outputs, final), *new)))
+        )
+        _add_joint(builder, "step", _roots(outputs, final), new)
     program = builder.program(_formulas(declared))
     if env.check():
         verify_program(program)
@@ -118,6 +118,12 @@ def _run(passes: Sequence[tuple[str, Pass, str]], roots: Sequence[Node]) -> list
     return current
 
 
+def _add_joint(builder: Builder, name: str, ahead: tuple[Root, ...], back: tuple[Root, ...]) -> None:
+    """Outputs and what is derived from them as one program, or as two where one would keep too much."""
+    saved = tuple(choose_saved([r.node for r in ahead], [r.node for r in back]))
+    builder.add(name, Request((*ahead, *back)), [Request(ahead, saved=saved), Request(back, given=saved)])
+
+
 def _optimise_pair(
     builder: Builder,
     outputs: Mapping[str, Node],
@@ -130,8 +136,8 @@ def _optimise_pair(
     ahead, back = final[: len(outputs)], final[len(outputs) :]
     stages["adjoint"] = tuple(zip([f"d_{x.name}" for x in reached], back, strict=True))
     saved = tuple(choose_saved(ahead, back))
-    builder.add(Request("forward", _roots(outputs, ahead), saved=saved))
-    builder.add(Request("backward", _gradient_roots(reached, back), given=saved))
+    builder.add("forward", Request(_roots(outputs, ahead), saved=saved))
+    builder.add("backward", Request(_gradient_roots(reached, back), given=saved))
 
 
 def _roots(outputs: Mapping[str, Node], final: Sequence[Node]) -> tuple[Root, ...]:

@@ -10,15 +10,15 @@ from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, all_inputs, toposort
 from gradgen.graph.scalar import Call, walk
 from gradgen.passes.inlining import CHEAP
-from gradgen.passes.kernels import Piece, cut, make_kernel
+from gradgen.passes.kernels import Piece, cut, defined_locals, make_kernel
 from gradgen.passes.lower import Lowering
 from gradgen.passes.motion import move_code
 from gradgen.passes.naming import name_nodes
 from gradgen.passes.outsized import outsized
 from gradgen.passes.schedule import schedule
-from gradgen.passes.storage import Buffers, Storage, assign_storage
+from gradgen.passes.storage import Buffers, Storage, assign_storage, whole_values
 from gradgen.passes.trees import ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
-from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Program, Role, reads, size_names, writes
+from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Program, Role, reads, size_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,22 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One entry point to build."""
+    """Results to compute."""
 
-    name: str
     roots: tuple[Root, ...]
     saved: tuple[Node, ...] = ()  # forward values that this entry leaves in the workspace
     given: tuple[Node, ...] = ()  # forward values that it finds there
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A request as statements: what it returns, the leaves and saved values that it takes, and what was decided."""
+
+    pieces: list[Piece]
+    returns: tuple[Buffer, ...]
+    given: tuple[Buffer, ...]
+    decisions: tuple[str, ...]
+    whole: bool  # whether it keeps values that outgrow the arguments
 
 
 @dataclass(slots=True)
@@ -54,8 +64,30 @@ class Builder:
     buffers: dict[Buffer, None] = field(default_factory=dict)
     arrays: Buffers = field(default_factory=Buffers)
 
-    def add(self, request: Request) -> None:
-        """Schedule, lower and cut one entry."""
+    def add(self, name: str, request: Request, otherwise: Sequence[Request] = ()) -> None:
+        """One entry point; in several requests where a single one would keep values that outgrow the arguments."""
+        steps = [self.step(request)]
+        if steps[0].whole and otherwise:
+            steps = [self.step(part) for part in otherwise]
+        returned = {b for step in steps for b in step.returns}
+        calls = self.cut([piece for step in steps for piece in step.pieces], returned)
+        used = {b for call in calls for b in call.buffers} | {b.alias_of for call in calls for b in call.buffers}
+        parameters = dict.fromkeys(b for step in steps for b in step.given if b.role in ("input", "cotangent"))
+        self.entries.append(
+            Entry(
+                name,
+                tuple(b for b in parameters if b in used),
+                tuple(calls),
+                tuple(b for step in steps for b in step.returns),
+                tuple(decision for step in steps for decision in step.decisions),
+            )
+        )
+        for call in calls:
+            for b in call.buffers:
+                self.buffers.setdefault(b if b.alias_of is None else b.alias_of)
+
+    def step(self, request: Request) -> Step:
+        """Schedule and lower one request."""
         order = toposort([root.node for root in request.roots], all_inputs)
         fixed = {n: self.names[n] for n in order if n in self.names}
         fixed |= {r.node: r.name for r in request.roots if r.node not in fixed and not isinstance(r.node, Leaf)}
@@ -76,16 +108,10 @@ class Builder:
         lowering = Lowering(places, names, self.arrays, frozenset({*names.values(), *sizes, *self.arrays.by_name}))
         pieces = [self.piece(tree, lowering, names, plan) for tree in plan.trees]
         early, late = self.copies(copies, lowering, names)
-        pieces = [*early, *pieces, *late]
         returns = tuple(self.returned(request, results, copies))
-        calls = self.cut(pieces, set(returns))
-        parameters = dict.fromkeys(b for b in given.values() if b.role in ("input", "cotangent"))
-        used = {b for call in calls for b in call.buffers} | {b.alias_of for call in calls for b in call.buffers}
-        entry_parameters = tuple(b for b in parameters if b in used)
-        self.entries.append(Entry(request.name, entry_parameters, tuple(calls), returns, tuple(plan.decisions)))
-        for call in calls:
-            for b in call.buffers:
-                self.buffers.setdefault(b if b.alias_of is None else b.alias_of)
+        whole = whole_values(plan)
+        decisions = [*plan.decisions, *(f"{names[n]}: kept whole, no axis serves all its readers" for n in whole)]
+        return Step([*early, *pieces, *late], returns, tuple(given.values()), tuple(decisions), bool(whole))
 
     # ------------------------------------------------------------ buffers
 
@@ -182,7 +208,8 @@ class Builder:
         groups = cut(pieces)
         needed = [set(returned)]  # behind each group, from the last one to the first
         for group in reversed(groups):
-            needed.append(needed[-1] | {b for piece in group for s in piece.body for b in reads(s) | writes(s)})
+            body = [s for piece in group for s in piece.body]
+            needed.append((needed[-1] | {b for s in body for b in reads(s)}) - defined_locals(body))
         calls: list[KernelCall] = []
         for group, later in zip(groups, reversed(needed[:-1]), strict=True):
             kernel, call = make_kernel(group, later, self.kernel_names)

@@ -83,7 +83,7 @@ def make_kernel(group: Sequence[Piece], later: set[Buffer], used_names: set[str]
         body += piece.body
     touched = ordered_buffers(body)
     written = {b for s in body for b in writes(s)}
-    assigned_first = _defined_locals(body)
+    assigned_first = defined_locals(body)
     parameters = [b for b in touched if not (b.by_value and b in assigned_first)]
     returns = tuple(b for b in touched if b.by_value and b in written and b in later)
     sizes = tuple(_free_sizes(body, parameters))
@@ -97,7 +97,8 @@ def make_kernel(group: Sequence[Piece], later: set[Buffer], used_names: set[str]
     return kernel, KernelCall(name, tuple(parameters), sizes, returns)
 
 
-def _defined_locals(body: Sequence[Statement]) -> set[Buffer]:
+def defined_locals(body: Sequence[Statement]) -> set[Buffer]:
+    """The scalar variables that statements assign: they have no value before."""
     return {
         s.buffer for s in statements(body) if isinstance(s, Assign) and not s.buffer.shape and s.buffer.role == "local"
     }

@@ -218,9 +218,9 @@ class Lowering:
         subscripts = tuple(letter(names[k]) if k in names else fixed.get(k, integer(0)) for k in range(item.rank))
         body: tuple[Statement, ...] = (Assign(place.buffer, place.subscripts(subscripts), value),)
         for k in reversed(axes):
-            start, stop = self.span(item, k)
-            within = item.node.shape[k] if k == item.tile else None
-            body = (For(names[k], start, stop, "parallel", body, within=within),)
+            part = self.span(item, k) if item.gathers and k == item.tile else (integer(0), item.node.shape[k])
+            within = item.node.shape[k] if item.gathers and k == item.tile else None
+            body = (For(names[k], *part, "parallel", body, within=within),)
         return list(body)
 
     def finish(self, item: Item) -> list[Statement]:
@@ -326,7 +326,8 @@ class Lowering:
         return [c for c in (*"ijklmnpqrsuvw", *[f"i{k}" for k in range(count)]) if c not in taken][:count]
 
     def letters(self, item: Item) -> dict[int, Poly]:
-        return {k: letter(name) for k, name in item.bound.items()}
+        single = {k: integer(0) for k, extent in enumerate(item.extents) if extent.constant == 1}
+        return {**single, **{k: letter(name) for k, name in item.bound.items()}}
 
     def open_letters(self, item: Item) -> dict[int, Poly]:
         """The axes of the result that the open loops fix."""

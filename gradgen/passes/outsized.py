@@ -20,14 +20,15 @@ def outsized(order: Iterable[Node], kept: Iterable[Node]) -> set[Node]:
     With sizes that are known only at call time, a value outgrows them if it is a product of more of these sizes; else
     it must be large and much larger than each of them.
     """
-    held = list(kept)
+    held = set(kept)
     degree = max((_degree(x.shape) for x in held), default=0)
     largest = max((volume(x.shape) for x in held), default=0.0)
+    return {n for n in order if isinstance(n, Compute) and n not in held and is_large(n.shape, degree, largest)}
 
-    def is_large(shape: Shape) -> bool:
-        return _degree(shape) > max(degree, 1) or volume(shape) > max(BUDGET, EXCESS * largest)
 
-    return {n for n in order if isinstance(n, Compute) and n not in held and is_large(n.shape)}
+def is_large(shape: Shape, degree: int = 0, largest: float = 0.0) -> bool:
+    """Whether a shape outgrows tensors of at most this degree in the sizes of a call, and this many elements."""
+    return _degree(shape) > max(degree, 1) or volume(shape) > max(BUDGET, EXCESS * largest)
 
 
 def _degree(shape: Shape) -> int:

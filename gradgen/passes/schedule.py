@@ -49,7 +49,7 @@ def schedule(
     first += [n for r in roots if r in late for n in builder.reads(r) if n not in late]
     outer = toposort([*first, *late], lambda n: () if n in given else builder.reads(n))
     trees = builder.trees([n for n in outer if n not in given])
-    return Schedule(trees, builder.items, inlined, decisions)
+    return Schedule(trees, builder.items, inlined, large, decisions)
 
 
 class _Letters:
@@ -107,6 +107,7 @@ class _Builder:
         target = tuple(_poly(expand(t, self.inlined)) for t in node.target)
         found = classify(node)
         free = [*found.loops, *found.summed_loops] if found else loop_order(node, body)
+        free = [k for k in free if not (node.gathers and k < len(node.shape) and node.extents[k].constant == 1)]
         self.items[node] = Item(node, body, target, node.extents, free, found, overwrites=self.overwrites.get(node))
         return self.items[node]
 

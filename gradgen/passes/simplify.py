@@ -7,7 +7,7 @@ condition on indices that fails is no value); `contract` and `gather` come next.
 from collections.abc import Mapping, Sequence
 
 from gradgen.graph.nodes import Compute, Node, compute, pointwise
-from gradgen.graph.scalar import FLOATS, Poly, call, is_zero, require_poly
+from gradgen.graph.scalar import FLOATS, Poly, call, integer, is_zero, position, require_poly, substitute
 from gradgen.passes.algebra import simplify_algebra
 from gradgen.passes.conditions import fold_conditions, normal_where
 from gradgen.passes.copies import compose_copies
@@ -44,9 +44,24 @@ def _simplified(node: Compute, lengths: Mapping[int, Poly]) -> Node:
     if is_zero(body) and not node.gathers:
         return pointwise(node.shape, body)
     target = [require_poly(compose_copies(t)) for t in node.target]
-    new_node = compute(node.shape, node.extents, target, node.reducer, body)
+    new_node = without_single_terms(compute(node.shape, node.extents, target, node.reducer, body))
     if isinstance(new_node, Compute):
         pulled = pull_out_factors(new_node)
         if pulled is not None:
             return pulled
     return new_node
+
+
+def without_single_terms(node: Node) -> Node:
+    """reduce over i < 1 of x[i] -> x[0]"""
+    if not isinstance(node, Compute) or not node.gathers or node.dtype not in FLOATS:
+        return node
+    kept = [k for k, extent in enumerate(node.extents) if k < len(node.shape) or extent.constant != 1]
+    if len(kept) == len(node.extents):
+        return node
+    places = {position(k).atoms[0]: position(kept.index(k)) if k in kept else integer(0) for k in node.reduced}
+    body = substitute(node.body, places)
+    extents = [node.extents[k] for k in kept]
+    if len(extents) > len(node.shape):
+        return compute(node.shape, extents, node.target, node.reducer, body)
+    return pointwise(node.shape, body if body.dtype == node.dtype else call(node.dtype, body))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Node, Project, project, same_shape
 from gradgen.graph.scalar import Poly, integer, loads
+from gradgen.passes.outsized import is_large
 from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tile, Tree, memory
 from gradgen.program.loops import Buffer, Role, letter
 
@@ -111,6 +112,19 @@ def assign_storage(
     return places
 
 
+def whole_values(plan: Schedule) -> list[Node]:
+    """The large values that the trees keep whole although they should not."""
+    where = dict(paths(plan.trees))
+    readers = _readers(where, dict(scan_loops(plan.trees))) if plan.large else {}
+    found: list[Node] = []
+    for item, path in where.items() if plan.large else ():
+        if item.node in plan.large:
+            kept, parts = _axes_kept(item, path, readers.get(item.node, []))
+            if not parts and is_large(tuple(item.node.shape[k] for k in kept)):
+                found.append(item.node)
+    return found
+
+
 def _assign_scans(
     loops: Mapping[ScanLoop, Path],
     places: dict[Node, Storage],
@@ -165,7 +179,7 @@ def _axes_kept(
         while common < min(len(path), len(other)) and path[common] is other[common]:
             common += 1
         shared = min(shared, common)
-    dropped: set[int] = set()
+    dropped = {k for k, extent in enumerate(item.node.shape) if extent.constant == 1}
     parts: dict[int, Tile] = {}
     for loop in path[:shared]:
         if item.gathers and isinstance(loop, Loop) and item in loop.axis:

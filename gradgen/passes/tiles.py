@@ -4,12 +4,13 @@ In: the items of one level of loops, in order. Out: the same with a `Tile` in pl
 unchanged where no axis serves all readers. `schedule` nests loops inside it as anywhere else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gradgen.graph.nodes import Node
+from gradgen.graph.scalar import Poly, loads
 from gradgen.passes.contract import volume
 from gradgen.passes.fusion import joining_axis, part_axes
-from gradgen.passes.trees import Item, ScanLoop, Tile, needed, produced
+from gradgen.passes.trees import Item, ScanLoop, Tile, bare_position, memory, needed, produced
 
 ELEMENTS = 2**17  # of one value in one part: half of a cache of 1 MB
 FEWEST, MOST = 16, 128  # rows of a part
@@ -48,38 +49,55 @@ def _gather_readers(
     tile: Tile, seed: Item, axis: int, entries: Sequence[Entry], large: set[Node]
 ) -> tuple[list[Entry], list[Entry]] | None:
     """Fill a tile; what goes before and behind it, or None if a large value would be read outside."""
-    inside = tile.axis
+    inside = {seed: axis}
     before: list[Entry] = []
-    behind: list[Entry] = []
+    waiting: dict[Node, Item] = {}  # large values that may be wanted inside, and what is made of them alone
     outside: set[Node] = set()  # what is produced behind the tile
     for entry in entries:
         reads = needed(entry)
-        concerned = reads & {item.node for item in inside} or (isinstance(entry, Item) and entry.node in large)
+        concerned = bool(reads & {item.node for item in inside})
         if entry is seed:
-            inside[seed] = axis
-        elif not reads & outside and not concerned:
-            before.append(entry)
+            continue
+        if isinstance(entry, Item) and concerned and not reads & outside:
+            tile.axis = inside
+            joined = joining_axis(entry, tile)
+            wanted = None if joined is None else _with_sources(entry, joined, waiting, tile.extent)
+            if wanted is not None:
+                inside |= wanted
+                continue
+        if reads & outside or concerned or isinstance(entry, ScanLoop):
+            outside |= produced(entry)
+        elif entry.node in large or reads & set(waiting):
+            waiting[entry.node] = entry
         else:
-            joined = _joining(entry, tile) if isinstance(entry, Item) and not reads & outside else None
-            if isinstance(entry, Item) and joined is not None:
-                inside[entry] = joined
-            else:
-                behind.append(entry)
-                outside |= produced(entry)
-    for item in _loose_ends(inside, large):
+            before.append(entry)
+    for item in _loose_ends({e: inside[e] for e in entries if isinstance(e, Item) and e in inside}, large):
         del inside[item]
-        behind.append(item)
+    behind = [e for e in entries if not (isinstance(e, Item) and e in inside) and e not in before]
     local = large & {item.node for item in inside}
     if any(needed(entry) & local for entry in behind):
         return None
-    return before, [e for e in entries if e in behind]
+    tile.axis = {e: inside[e] for e in entries if isinstance(e, Item) and e in inside}
+    return before, behind
 
 
-def _joining(item: Item, tile: Tile) -> int | None:
-    """The axis along which an item runs through the parts, or None."""
-    if needed(item) & {member.node for member in tile.axis}:
-        return joining_axis(item, tile)
-    return next((k for k in part_axes(item) if k < item.rank and item.extents[k] is tile.extent), None)
+def _with_sources(item: Item, axis: int, waiting: Mapping[Node, Item], extent: Poly) -> dict[Item, int] | None:
+    """An item that runs through the parts along an axis, with the values that it reads of those that wait for that."""
+    if axis not in part_axes(item) or item.extents[axis] is not extent:
+        return None
+    found: dict[Item, int] = {item: axis}
+    for access in loads(item.body, *item.target):
+        source = next((waiting[n] for n in memory(access.tensor) if n in waiting), None)
+        if source is None:
+            continue
+        axes = [k for k, s in enumerate(access.subscripts) if bare_position(s) == axis]
+        if source.node is not access.tensor or len(axes) != 1:
+            return None
+        below = _with_sources(source, axes[0], waiting, extent)
+        if below is None or any(found.get(x, k) != k for x, k in below.items()):
+            return None
+        found |= below
+    return found
 
 
 def _loose_ends(inside: dict[Item, int], large: set[Node]) -> list[Item]:

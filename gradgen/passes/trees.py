@@ -76,6 +76,7 @@ class Schedule:
     trees: list[Tree]
     items: dict[Node, Item]
     inlined: dict[Node, Scalar]
+    large: set[Node]  # what should not be kept whole
     decisions: list[str]
 
 

@@ -21,7 +21,6 @@ FAST_SCALAR = {"contract"}  # no reordering: the scalar functions rely on each r
 
 class Work(NamedTuple):
     s_sum_part: np.ndarray  # float32 (128, T)
-    total_row: np.ndarray  # float32 (1,)
     p_exp_part: np.ndarray  # float32 (128, T)
     y_row: np.ndarray  # float32 (T, 4)
 
@@ -30,7 +29,6 @@ def workspace(T):
     """Every intermediate value of a call; calls allocate nothing else."""
     return Work(
         np.empty((128, T), np.float32),
-        np.empty((1,), np.float32),
         np.empty((128, T), np.float32),
         np.empty((T, 4), np.float32),
     )
@@ -91,7 +89,7 @@ def log_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(q, k, v, g, s_sum_part, total_row, p_exp_part, y_row):
+def compute_loss(q, k, v, g, s_sum_part, p_exp_part, y_row):
     B = q.shape[0]
     T = q.shape[2]
     # s_sum[b, h, i, j] = sum_c q[b, h, i, c] * k[b, h, j, c]
@@ -119,11 +117,10 @@ def compute_loss(q, k, v, g, s_sum_part, total_row, p_exp_part, y_row):
                     sum_2_factor = exp_f32(np.float32(-np.inf) - masked)
                     for _ in range(i + 1, T):
                         sum_2 += sum_2_factor
-                    total_row[0] = log_f32(sum_2) + masked
-                    total_row_0 = total_row[0]
+                    total = log_f32(sum_2) + masked
                     for l in range(i + 1):
-                        p_exp_part[i - i0, l] = exp_f32(s_sum_part[i - i0, l] * np.float32(0.5) - total_row_0)
-                    p_exp_part_factor = exp_f32(np.float32(-np.inf) - total_row_0)
+                        p_exp_part[i - i0, l] = exp_f32(s_sum_part[i - i0, l] * np.float32(0.5) - total)
+                    p_exp_part_factor = exp_f32(np.float32(-np.inf) - total)
                     for l in range(i + 1, T):
                         p_exp_part[i - i0, l] = p_exp_part_factor
                 np.dot(p_exp_part[: i1 - i0], v[b, h], y_row[i0:i1])
@@ -137,5 +134,5 @@ def compute_loss(q, k, v, g, s_sum_part, total_row, p_exp_part, y_row):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(q, k, v, g, w):
     """q (B, 3, T, 4), k (B, 3, T, 4), v (B, 3, T, 4), g (B, 3, T, 4) -> loss"""
-    loss = compute_loss(q, k, v, g, w.s_sum_part, w.total_row, w.p_exp_part, w.y_row)
+    loss = compute_loss(q, k, v, g, w.s_sum_part, w.p_exp_part, w.y_row)
     return loss

@@ -93,7 +93,7 @@ def compute_d_E(idx, d_v, d_loss, g, text_tanh, d_E):
     N = idx.shape[0]
     # d_v_total[n, f] = d_v[n, f] + product[n, f]
     # d_E[idx[n], i] += d_v_total[n, i]
-    for i in range(N):
+    for i in range(11):
         for j in range(5):
             d_E[i, j] = np.float32(0.0)
     for n in range(N):
@@ -111,7 +111,7 @@ def compute_d_E_2(idx, E, g, d_E, v):
     # loss = sum_{i, j} text_product[i, j]
     # d_E[idx[n], i] += d_v[n, i]
     loss_acc = np.float64(0.0)
-    for i in range(N):
+    for i in range(11):
         for j in range(5):
             d_E[i, j] = np.float32(0.0)
     for n in range(N):

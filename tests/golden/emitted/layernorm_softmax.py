@@ -34,24 +34,15 @@ class Params(NamedTuple):
 
 class Work(NamedTuple):
     sum_2: np.ndarray  # float32 (N, 1)  saved for backward
-    y_ratio_row: np.ndarray  # float32 (1,)
-    sum_3_row: np.ndarray  # float32 (1,)
     y_difference_row: np.ndarray  # float32 (7,)
-    y_total_row: np.ndarray  # float32 (1,)
     y_rsqrt: np.ndarray  # float32 (N, 1)  saved for backward
-    max_2_row: np.ndarray  # float32 (1,)
     y_row: np.ndarray  # float32 (7,)
     total: np.ndarray  # float32 (N, 1)  saved for backward
     text_exp: np.ndarray  # float32 (N, 7)  saved for backward
-    sum_5_row: np.ndarray  # float32 (1,)
     d_text_product_row: np.ndarray  # float32 (7,)
-    sum_2_row: np.ndarray  # float32 (1,)
-    y_rsqrt_row: np.ndarray  # float32 (1,)
     y_product_2_row: np.ndarray  # float32 (7,)
-    total_row: np.ndarray  # float32 (1,)
     text_product_row: np.ndarray  # float32 (7,)
-    exp_row: np.ndarray  # float32 (1, 7)
-    sum_6_row: np.ndarray  # float32 (7,)
+    exp_row: np.ndarray  # float32 (7,)
 
 
 class Gradients(NamedTuple):
@@ -63,23 +54,14 @@ def workspace(N):
     """Every intermediate value of a call; calls allocate nothing else."""
     return Work(
         np.empty((N, 1), np.float32),
-        np.empty((1,), np.float32),
-        np.empty((1,), np.float32),
         np.empty((7,), np.float32),
-        np.empty((1,), np.float32),
         np.empty((N, 1), np.float32),
-        np.empty((1,), np.float32),
         np.empty((7,), np.float32),
         np.empty((N, 1), np.float32),
         np.empty((N, 7), np.float32),
-        np.empty((1,), np.float32),
         np.empty((7,), np.float32),
-        np.empty((1,), np.float32),
-        np.empty((1,), np.float32),
         np.empty((7,), np.float32),
-        np.empty((1,), np.float32),
         np.empty((7,), np.float32),
-        np.empty((1, 7), np.float32),
         np.empty((7,), np.float32),
     )
 
@@ -139,22 +121,7 @@ def log_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(
-    x,
-    weight,
-    bias,
-    w,
-    sum_2,
-    y_ratio_row,
-    sum_3_row,
-    y_difference_row,
-    y_total_row,
-    y_rsqrt,
-    max_2_row,
-    y_row,
-    total,
-    text_exp,
-):
+def compute_loss(x, weight, bias, w, sum_2, y_difference_row, y_rsqrt, y_row, total, text_exp):
     N = x.shape[0]
     # sum_2[n, i] = sum_j x[n, j]
     # y_ratio[i, j] = sum_2[i, 0] / 7
@@ -175,26 +142,27 @@ def compute_loss(
         for j in range(7):
             sum_2_acc += x[n, j]
         sum_2[n, 0] = sum_2_acc
-        y_ratio_row[0] = sum_2[n, 0] / np.float32(7.0)
-        sum_3_row[0] = np.float32(0.0)
-        y_ratio_row_0 = y_ratio_row[0]
+        y_ratio = sum_2[n, 0] / np.float32(7.0)
+        sum_3 = np.float32(0.0)
         for j in range(7):
-            y_difference_here = x[n, j] - y_ratio_row_0
+            y_difference_here = x[n, j] - y_ratio
             y_difference_row[j] = y_difference_here
-            sum_3_row[0] += y_difference_here * y_difference_here
-        y_total_row[0] = sum_3_row[0] / np.float32(7.0) + np.float32(1e-05)
-        y_rsqrt[n, 0] = np.float32(1.0) / np.sqrt(y_total_row[0])
-        max_2_row[0] = np.float32(-np.inf)
+            sum_3 += y_difference_here * y_difference_here
+        y_total = sum_3 / np.float32(7.0) + np.float32(1e-05)
+        y_rsqrt_here = np.float32(1.0) / np.sqrt(y_total)
+        y_rsqrt[n, 0] = y_rsqrt_here
+        max_2 = np.float32(-np.inf)
         y_rsqrt_n_0 = y_rsqrt[n, 0]
         for j in range(7):
             y_here = y_difference_row[j] * y_rsqrt_n_0 * weight[j] + bias[j]
             y_row[j] = y_here
-            max_2_row[0] = maximum_f32(max_2_row[0], y_here)
-        masked = max_2_row[0] if abs(max_2_row[0]) < np.float32(np.inf) else np.float32(0.0)
+            max_2 = maximum_f32(max_2, y_here)
+        masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
         sum_4 = np.float32(0.0)
         for j in range(7):
             sum_4 += exp_f32(y_row[j] - masked)
-        total[n, 0] = log_f32(sum_4) + masked
+        total_here = log_f32(sum_4) + masked
+        total[n, 0] = total_here
         total_n_0 = total[n, 0]
         for j in range(7):
             text_exp_here = exp_f32(y_row[j] - total_n_0)
@@ -205,30 +173,14 @@ def compute_loss(
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_bias(
-    d_loss,
-    w,
-    text_exp,
-    sum_2,
-    y_rsqrt,
-    total,
-    x,
-    weight,
-    bias,
-    d_weight,
-    d_bias,
-    sum_5_row,
-    d_text_product_row,
-    y_ratio_row,
-):
+def compute_d_bias(d_loss, w, text_exp, sum_2, y_rsqrt, total, x, weight, bias, d_weight, d_bias, d_text_product_row):
     N = w.shape[0]
     # d_text_product[i, j] = d_loss * w[i, j]
     # sum_5[n, i] = sum_j -(d_text_product[n, j] * text_exp[n, j])
     # y_ratio[i, j] = sum_2[i, 0] / 7
     # y_product_2[i, j] = y_difference[i, j] * y_rsqrt[i, 0]
     # exp[n, i, j] = exp(y[n, j] - total[n, i])
-    # sum_6[n, i] = sum_j sum_5[n, j] * exp[n, j, i]
-    # d_y[i, j] = product[i, j] + sum_6[i, j]
+    # d_y[i, j] = product[i, j] + product_2[i, j]
     # d_weight[n] = sum_i d_y[i, n] * y_product_2[i, n]
     # d_bias[n] = sum_i d_y[i, n]
     for i in range(7):
@@ -236,47 +188,25 @@ def compute_d_bias(
     for i in range(7):
         d_bias[i] = np.float32(0.0)
     for i in range(N):
-        sum_5_row[0] = np.float32(0.0)
+        sum_5 = np.float32(0.0)
         for j in range(7):
             d_text_product_here = d_loss * w[i, j]
             d_text_product_row[j] = d_text_product_here
-            sum_5_row[0] -= d_text_product_here * text_exp[i, j]
-        y_ratio_row[0] = sum_2[i, 0] / np.float32(7.0)
+            sum_5 -= d_text_product_here * text_exp[i, j]
+        y_ratio = sum_2[i, 0] / np.float32(7.0)
         y_rsqrt_i_0 = y_rsqrt[i, 0]
-        y_ratio_row_0 = y_ratio_row[0]
         total_i_0 = total[i, 0]
-        sum_5_row_0 = sum_5_row[0]
         for j in range(7):
-            y_product_2 = (x[i, j] - y_ratio_row_0) * y_rsqrt_i_0
+            y_product_2 = (x[i, j] - y_ratio) * y_rsqrt_i_0
             exp = exp_f32(y_product_2 * weight[j] + bias[j] - total_i_0)
-            sum_6 = sum_5_row_0 * exp
-            d_y = d_text_product_row[j] * text_exp[i, j] + sum_6
+            d_y = d_text_product_row[j] * text_exp[i, j] + sum_5 * exp
             d_weight[j] += d_y * y_product_2
             d_bias[j] += d_y
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_bias_2(
-    x,
-    weight,
-    bias,
-    w,
-    d_weight,
-    d_bias,
-    sum_2_row,
-    y_ratio_row,
-    sum_3_row,
-    y_difference_row,
-    y_total_row,
-    y_rsqrt_row,
-    max_2_row,
-    y_product_2_row,
-    y_row,
-    total_row,
-    sum_5_row,
-    text_product_row,
-    exp_row,
-    sum_6_row,
+    x, weight, bias, w, d_weight, d_bias, y_difference_row, y_product_2_row, y_row, text_product_row, exp_row
 ):
     N = x.shape[0]
     # sum_2[n, i] = sum_j x[n, j]
@@ -296,8 +226,7 @@ def compute_d_bias_2(
     # loss = sum_{i, j} text_product[i, j]
     # sum_5[n, i] = sum_j -(w[n, j] * text_exp[n, j])
     # exp[n, i, j] = exp(y[n, j] - total[n, i])
-    # sum_6[n, i] = sum_j sum_5[n, j] * exp[n, j, i]
-    # d_y[i, j] = text_product[i, j] + sum_6[i, j]
+    # d_y[i, j] = text_product[i, j] + product[i, j]
     # d_weight[n] = sum_i d_y[i, n] * y_product_2[i, n]
     # d_bias[n] = sum_i d_y[i, n]
     loss_acc = np.float64(0.0)
@@ -306,48 +235,39 @@ def compute_d_bias_2(
     for i in range(7):
         d_bias[i] = np.float32(0.0)
     for n in range(N):
-        sum_2_acc = np.float32(0.0)
+        sum_2 = np.float32(0.0)
         for j in range(7):
-            sum_2_acc += x[n, j]
-        sum_2_row[0] = sum_2_acc
-        y_ratio_row[0] = sum_2_row[0] / np.float32(7.0)
-        sum_3_row[0] = np.float32(0.0)
-        y_ratio_row_0 = y_ratio_row[0]
+            sum_2 += x[n, j]
+        y_ratio = sum_2 / np.float32(7.0)
+        sum_3 = np.float32(0.0)
         for j in range(7):
-            y_difference_here = x[n, j] - y_ratio_row_0
+            y_difference_here = x[n, j] - y_ratio
             y_difference_row[j] = y_difference_here
-            sum_3_row[0] += y_difference_here * y_difference_here
-        y_total_row[0] = sum_3_row[0] / np.float32(7.0) + np.float32(1e-05)
-        y_rsqrt_row[0] = np.float32(1.0) / np.sqrt(y_total_row[0])
-        max_2_row[0] = np.float32(-np.inf)
-        y_rsqrt_row_0 = y_rsqrt_row[0]
+            sum_3 += y_difference_here * y_difference_here
+        y_total = sum_3 / np.float32(7.0) + np.float32(1e-05)
+        y_rsqrt = np.float32(1.0) / np.sqrt(y_total)
+        max_2 = np.float32(-np.inf)
         for j in range(7):
-            y_product_2_here = y_difference_row[j] * y_rsqrt_row_0
+            y_product_2_here = y_difference_row[j] * y_rsqrt
             y_product_2_row[j] = y_product_2_here
             y_here = y_product_2_here * weight[j] + bias[j]
             y_row[j] = y_here
-            max_2_row[0] = maximum_f32(max_2_row[0], y_here)
-        masked = max_2_row[0] if abs(max_2_row[0]) < np.float32(np.inf) else np.float32(0.0)
+            max_2 = maximum_f32(max_2, y_here)
+        masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
         sum_4 = np.float32(0.0)
         for j in range(7):
             sum_4 += exp_f32(y_row[j] - masked)
-        total_row[0] = log_f32(sum_4) + masked
-        sum_5_row[0] = np.float32(0.0)
-        total_row_0 = total_row[0]
+        total = log_f32(sum_4) + masked
+        sum_5 = np.float32(0.0)
         for j in range(7):
-            text_exp = exp_f32(y_row[j] - total_row_0)
+            text_exp = exp_f32(y_row[j] - total)
             text_product_here = w[n, j] * text_exp
             text_product_row[j] = text_product_here
             loss_acc += np.float64(text_product_here)
-            sum_5_row[0] -= w[n, j] * text_exp
-            exp_row[0, j] = exp_f32(y_row[j] - total_row_0)
-        for i in range(7):
-            sum_6_row[i] = np.float32(0.0)
-        sum_5_row_0 = sum_5_row[0]
-        for i in range(7):
-            sum_6_row[i] += sum_5_row_0 * exp_row[0, i]
+            sum_5 -= w[n, j] * text_exp
+            exp_row[j] = exp_f32(y_row[j] - total)
         for j in range(7):
-            d_y = text_product_row[j] + sum_6_row[j]
+            d_y = text_product_row[j] + sum_5 * exp_row[j]
             d_weight[j] += d_y * y_product_2_row[j]
             d_bias[j] += d_y
     loss = np.float32(loss_acc)
@@ -358,20 +278,7 @@ def compute_d_bias_2(
 def forward(w, x, p, w_):
     """w (N, 7), x (N, 7) -> loss"""
     loss = compute_loss(
-        x,
-        p.weight,
-        p.bias,
-        w,
-        w_.sum_2,
-        w_.y_ratio_row,
-        w_.sum_3_row,
-        w_.y_difference_row,
-        w_.y_total_row,
-        w_.y_rsqrt,
-        w_.max_2_row,
-        w_.y_row,
-        w_.total,
-        w_.text_exp,
+        x, p.weight, p.bias, w, w_.sum_2, w_.y_difference_row, w_.y_rsqrt, w_.y_row, w_.total, w_.text_exp
     )
     return loss
 
@@ -391,9 +298,7 @@ def backward(d_loss, w, x, p, w_, g):
         p.bias,
         g.d_weight,
         g.d_bias,
-        w_.sum_5_row,
         w_.d_text_product_row,
-        w_.y_ratio_row,
     )
 
 
@@ -407,19 +312,10 @@ def value_and_grad(w, x, p, w_, g):
         w,
         g.d_weight,
         g.d_bias,
-        w_.sum_2_row,
-        w_.y_ratio_row,
-        w_.sum_3_row,
         w_.y_difference_row,
-        w_.y_total_row,
-        w_.y_rsqrt_row,
-        w_.max_2_row,
         w_.y_product_2_row,
         w_.y_row,
-        w_.total_row,
-        w_.sum_5_row,
         w_.text_product_row,
         w_.exp_row,
-        w_.sum_6_row,
     )
     return loss
