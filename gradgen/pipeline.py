@@ -18,7 +18,7 @@ from gradgen.passes.differentiate import vjp_nodes
 from gradgen.passes.gather import gather
 from gradgen.passes.naming import name_nodes
 from gradgen.passes.orient import orient
-from gradgen.passes.prepare import prepare
+from gradgen.passes.prepare import prepare, settle
 from gradgen.passes.record import Rewrite
 from gradgen.passes.reducers import lower_reducers
 from gradgen.passes.retarget import retarget
@@ -43,6 +43,9 @@ Pass = Callable[[Sequence[Node]], list[Node] | tuple[list[Node], list[Rewrite]]]
 
 AFTER_DECLARING: tuple[tuple[str, Pass, str], ...] = (
     ("prepare", prepare, "stable, branches closed, transcendentals alone: their adjoints read what they computed"),
+)
+BEFORE_UPDATING: tuple[tuple[str, Pass, str], ...] = (
+    ("settle", settle, "as above, but gradients in updates are taken already: branches stay as they are"),
 )
 AFTER_DIFFERENTIATING: tuple[tuple[str, Pass, str], ...] = (
     ("simplify", simplify, "copies and decided conditions vanish before anything looks at subscripts"),
@@ -98,7 +101,8 @@ def compile_model(model: Model, options: Options) -> Compiled:
         final = _run(AFTER_DIFFERENTIATING, [*outputs.values(), *gradients])
         _add_joint(builder, "value_and_grad", _roots(outputs, final), _gradient_roots(mine, final[len(outputs) :]))
     if updates:
-        final = _run((*AFTER_DECLARING, *AFTER_DIFFERENTIATING), [*outputs.values(), *updates.values()])
+        settled = _run(BEFORE_UPDATING, list(updates.values()))
+        final = _run(AFTER_DIFFERENTIATING, [*outputs.values(), *settled])
         new = tuple(
             Root(f"{x.name}_next", n, "state", overwrites=x)
             for x, n in zip(updates, final[len(outputs) :], strict=True)

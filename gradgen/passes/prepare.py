@@ -14,3 +14,9 @@ from gradgen.passes.stabilize import stabilize
 def prepare(roots: Sequence[Node]) -> list[Node]:
     stable, _ = stabilize(roots)
     return split(inline_branches(stable))
+
+
+def settle(roots: Sequence[Node]) -> list[Node]:
+    """The same for what nobody differentiates again: a sum moved into the branch that reads it would cost its product."""
+    stable, _ = stabilize(roots)
+    return split(stable)

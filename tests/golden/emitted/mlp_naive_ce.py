@@ -185,7 +185,7 @@ def compute_d_X2(
     # d_u1[n, i] = 0 if h1[n, i] <= 0 else d_h1[n, i]
     # d_X1[n, i] = sum_j d_u1[j, n] * a[j, i]
     # d_mu1[n] = sum_i d_u1[i, n]
-    # d_X2[n, i] = sum_j d_u2[j, n] * h1[j, i]
+    # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
     for i in range(7):
         for j in range(6):
             d_X1[i, j] = np.float32(0.0)
@@ -277,7 +277,7 @@ def compute_d_X2_2(b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row, d_u2_r
     # d_u1[n, i] = 0 if h1[n, i] <= 0 else d_h1[n, i]
     # d_X1[n, i] = sum_j d_u1[j, n] * a[j, i]
     # d_mu1[n] = sum_i d_u1[i, n]
-    # d_X2[n, i] = sum_j d_u2[j, n] * h1[j, i]
+    # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
     for i in range(7):
         for j in range(6):
             d_X1[i, j] = np.float32(0.0)
