@@ -17,6 +17,6 @@ def prepare(roots: Sequence[Node]) -> list[Node]:
 
 
 def settle(roots: Sequence[Node]) -> list[Node]:
-    """The same for what nobody differentiates again: a sum moved into the branch that reads it would cost its product."""
+    """The same for what nobody differentiates again: a sum that moved into a branch would be no matrix product."""
     stable, _ = stabilize(roots)
     return split(stable)

@@ -216,8 +216,8 @@ def compute_d_X2(
             for k in range(6):
                 d_X1[j, k] += d_u1 * a[i, k]
             d_mu1[j] += d_u1
-            for n in range(4):
-                d_X2[n, j] += d_u2_row[n] * h1
+            for k in range(4):
+                d_X2[k, j] += d_u2_row[k] * h1
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
