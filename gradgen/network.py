@@ -25,7 +25,7 @@ from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
 from gradgen.pipeline import Compiled, Model, compile_model
 from gradgen.runtime.bindings import Array
-from gradgen.runtime.calls import Caller, Plan, WorkspacePool
+from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
 from gradgen.runtime.interface import Interface, evaluate_size, interface_of
 
 
@@ -118,14 +118,13 @@ def _leaves(roots: Sequence[Node]) -> list[Leaf]:
 class Saved:
     """What a forward pass keeps for its backward pass: private, good for any number of backward passes."""
 
-    def __init__(self, workspace: Any, plan: Plan, arguments: dict[str, Any]) -> None:
-        self.workspace = workspace
+    def __init__(self, room: Room, plan: Plan, arguments: dict[str, Any]) -> None:
+        self.room = room
         self.plan = plan
         self.arguments = arguments
 
     def __del__(self) -> None:
-        if self.workspace is not None:
-            self.plan.free.append(self.workspace)
+        self.plan.free.append(self.room)
 
 
 class Network:
@@ -157,7 +156,7 @@ class Network:
 
     def _attach(self, module: ModuleType) -> None:
         self.module = module
-        pool = WorkspacePool(getattr(module, "workspace", None))
+        pool = RoomPool(getattr(module, "workspace", None))
         self._entries = {e.name: Caller(self.interface, e, module, pool) for e in self.interface.entries}
 
     def with_module(self, module: ModuleType) -> "Network":
@@ -174,8 +173,8 @@ class Network:
 
     def forward(self, **arguments: Any) -> tuple[dict[str, Any], Saved]:
         """The outputs, and what `backward` needs."""
-        outputs, workspace, plan, given = self._entries["forward"].saving(arguments)
-        return outputs, Saved(workspace, plan, given)
+        outputs, room, plan, given = self._entries["forward"].saving(arguments)
+        return outputs, Saved(room, plan, given)
 
     def backward(self, saved: Saved, **cotangents: Any) -> dict[str, Any]:
         """Gradients by parameter name, for cotangents by output name; outputs without one count as zero."""
@@ -195,7 +194,7 @@ class Network:
             if array.shape != shape:
                 raise ShapeError(f"the cotangent of {name} has shape {array.shape}, the output {shape}.")
             given[x.name] = array
-        return caller.with_saved(given, saved.workspace)
+        return caller.with_saved(given, saved.room)
 
     def value_and_grad(self, **arguments: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Outputs by name, and the gradient of the scalar output by parameter name."""

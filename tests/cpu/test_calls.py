@@ -113,6 +113,153 @@ def test_a_shape_changed_in_place_is_noticed(net: Network) -> None:
         net(**given)
 
 
+@pytest.fixture
+def warm(net: Network, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Arguments with which every entry point was called twice: from now on none of them may be checked in full."""
+    given = arrays()
+    state = {"W": given["W"]}
+    data = {name: x for name, x in given.items() if name != "W"}
+    for _ in range(2):
+        check(net, given)
+        net(**given)
+        net.step(state, **data)
+
+    def prepare(*_: Any) -> Any:
+        raise AssertionError("checked in full")
+
+    monkeypatch.setattr(net._entries["forward"], "_prepare", prepare)
+    monkeypatch.setattr(net._entries["value_and_grad"], "_prepare", prepare)
+    monkeypatch.setattr(net._entries["step"], "_prepare", prepare)
+    return given
+
+
+def test_what_was_there_before_is_not_checked_in_full(net: Network, warm: dict[str, Any]) -> None:
+    for other in (warm, arrays(5, seed=1), {**warm, "rate": 0.5}, {**warm, "rate": np.float32(3)}):
+        check(net, other)
+        np.testing.assert_allclose(net(**other)["scores"], other["a"] @ other["W"].T, rtol=1e-5, atol=1e-6)
+    data = {**arrays(5, seed=2), "b": np.full(5, 2)}
+    del data["W"]
+    before, (value, gradient) = warm["W"].copy(), expected({**data, "W": warm["W"]})
+    out = net.step({"W": warm["W"]}, **data)
+    np.testing.assert_allclose(out["loss"], value, rtol=1e-5)
+    np.testing.assert_allclose(warm["W"], before - gradient, rtol=1e-5, atol=1e-6)
+
+
+def strided(x: Any) -> Any:
+    return np.repeat(x, 2, axis=-1)[..., ::2]
+
+
+def unaligned(x: Any) -> Any:
+    found = np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    found[...] = x
+    return found
+
+
+class Derived(np.ndarray):
+    """An array of a class of the user's."""
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "another dtype": lambda x: x.astype(np.float16),
+    "as many bytes": lambda x: x.view(f"i{x.itemsize}" if x.dtype.kind == "f" else f"f{x.itemsize}"),
+    "foreign bytes": lambda x: x.astype(x.dtype.newbyteorder()),
+    "one row less": lambda x: x[1:],
+    "one row more": lambda x: np.concatenate([x, x[:1]]),
+    "one axis less": lambda x: x.reshape(-1)[:1].reshape(()),
+    "one axis more": lambda x: x[None],
+    "strided": strided,
+    "unaligned": unaligned,
+    "a list": lambda x: x.tolist(),
+    "a class derived": lambda x: x.view(Derived),
+    "a number": lambda x: 1,
+    "nothing": lambda x: None,
+    "a string": lambda x: "array",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", ["a", "b", "W"])
+def test_whatever_is_new_is_checked_in_full(net: Network, warm: dict[str, Any], name: str, change: str) -> None:
+    new = {**warm, name: CHANGES[change](warm[name])}
+    state = {"W": new.pop("W")}
+    for call in (
+        lambda: net(**state, **new),
+        lambda: net.value_and_grad(**state, **new),
+        lambda: net.step(state, **new),
+    ):
+        with pytest.raises(AssertionError, match="checked in full"):
+            call()
+
+
+@pytest.mark.parametrize("rate", [np.float64(2), np.array(2, np.float32), np.array([2], np.float32), "2", None, True])
+def test_a_number_of_another_kind_is_checked_in_full(net: Network, warm: dict[str, Any], rate: Any) -> None:
+    with pytest.raises(AssertionError, match="checked in full"):
+        net(**{**warm, "rate": rate})
+
+
+def test_another_state_is_checked_in_full(net: Network, warm: dict[str, Any]) -> None:
+    data = {name: x for name, x in warm.items() if name != "W"}
+    frozen = warm["W"].view()
+    frozen.setflags(write=False)
+    for w in (warm["W"].copy(), frozen):
+        with pytest.raises(AssertionError, match="checked in full"):
+            net.step({"W": w}, **data)
+        check(net, {**warm, "W": w})  # what is only read may lie anywhere
+    net.step({"W": warm["W"].view()}, **data)  # the same memory under another name
+
+
+def test_two_states_in_turn(net: Network) -> None:
+    given = arrays()
+    states = [{"W": given.pop("W")}, {"W": np.ones((4, 3), np.float32)}]
+    for k in (0, 1, 0, 0, 1, 1, 0):
+        before = {"W": states[k]["W"].copy()}
+        net.step(states[k], **given)
+        after = before["W"] - expected({**given, **before})[1]
+        np.testing.assert_allclose(states[k]["W"], after, rtol=1e-5, atol=1e-6)
+
+
+def test_numbers_of_every_kind_go_in_and_come_back() -> None:
+    half, count = gg.input("half", (), dtype="float64"), gg.input("count", (), dtype="int64")
+    short, flag = gg.input("short", (), dtype="int32"), gg.input("flag", (), dtype="bool")
+    rows, table = gg.input("rows", (B,), dtype="int32"), gg.param("table", (4, 2))
+    n, i = gg.indices("n i")
+    net = gg.compile(
+        {
+            "scaled": half * 2.0,
+            "sum": count + short,
+            "chosen": gg.where(flag, half, -1.0),
+            "picked": gg.compute((n, i), table[rows[n], i]),
+            "total": gg.sum(table),
+        },
+        name="numbers",
+    )
+    given: dict[str, Any] = {
+        "half": 0.5, "count": 1 << 40, "short": -3, "flag": True,
+        "rows": np.array([3, 0], np.int32), "table": np.arange(8, dtype=np.float32).reshape(4, 2),
+    }  # fmt: skip
+    for _ in range(4):
+        out = net(**given)
+        found = [out[name] for name in ("scaled", "sum", "chosen", "total")]
+        assert found == [1.0, (1 << 40) - 3, 0.5, 28.0]
+        assert [x.dtype for x in found] == [np.float64, np.int64, np.float64, np.float32]
+        np.testing.assert_array_equal(out["picked"], [[6, 7], [0, 1]])
+    assert net(**{**given, "flag": False})["chosen"] == -1.0
+    given["rows"][1] = -1
+    with pytest.raises(BindingError, match=r"rows holds -1, outside 0\.\.3"):
+        net(**given)
+    assert net._entries["forward"]._direct is not None
+
+
+def test_where_arrays_lie_otherwise_in_memory_every_call_is_checked_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradgen.runtime.calls.headers_are_known", lambda: False)
+    x = gg.param("x", (3,))
+    net = gg.compile({"loss": gg.sum(x * x)}, updates=gg.optim.sgd(gg.sum(x * x), lr=0.25), name="halved")
+    state = {"x": np.array([1, 2, 4], np.float32)}
+    for k in range(4):
+        assert net.step(state)["loss"] == 21 * 0.25**k
+    assert net._entries["step"]._direct is None
+
+
 @pytest.mark.parametrize("count", [1, 5, 100])
 @pytest.mark.parametrize("bad", [-1, 4, 2**40, -(2**63)])
 def test_labels_are_checked_at_every_call(net: Network, count: int, bad: int) -> None:

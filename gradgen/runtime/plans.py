@@ -1,0 +1,250 @@
+"""What stays the same between calls of an entry point: names, sizes, memory to work in.
+
+In: an `Interface`. Out: a `Layout` is what follows from the names given, a `Plan` what follows from the sizes, `Frames`
+the same for `direct`; a `Room` is what one call at a time may write to. `calls` puts them together.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from gradgen.runtime.bindings import Array, label_bounds
+from gradgen.runtime.direct import ARGUMENTS, DATA, Words, array_words, row, table
+from gradgen.runtime.interface import Argument, EntryPoint, Interface, evaluate_size
+
+__all__ = ["KEPT", "Frames", "Layout", "Plan", "Room", "RoomPool"]
+
+KEPT = 8  # plans and rooms kept per caller, for callers whose sizes keep changing
+_PYTHON: dict[str, type] = {"f": float, "i": int, "b": bool}
+
+
+Frame = tuple[Words, list[tuple[str, Array]]]  # the arguments of an entry point in memory; the numbers it returns
+
+
+class Room:
+    """A workspace, and the frames of the plans that were used with it."""
+
+    def __init__(self, workspace: Any) -> None:
+        self.workspace = workspace
+        self.frames: dict[Frames, Frame] = {}
+
+
+class RoomPool:
+    """Rooms by sizes: one is taken for a call and given back after it, so that threads never share one.
+
+    `list.pop` and `list.append` are atomic, so there is no lock.
+    """
+
+    def __init__(self, workspace: Callable[..., Any] | None) -> None:
+        self._workspace = workspace
+        self._free: dict[tuple[int, ...], list[Room]] = {}
+
+    def free(self, sizes: tuple[int, ...]) -> list[Room]:
+        """The unused rooms for these sizes."""
+        found = self._free.get(sizes)
+        if found is None:
+            for old in list(self._free)[: max(0, len(self._free) - KEPT + 1)]:
+                self._free.pop(old, []).clear()
+            found = self._free.setdefault(sizes, [])
+        return found
+
+    def make(self, sizes: tuple[int, ...]) -> Room:
+        """A new room."""
+        return Room(None if self._workspace is None else self._workspace(*sizes))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What the module takes as one array: an argument, or `count` consecutive ones that are the rows of a stack."""
+
+    first: Argument
+    count: int
+    used: bool  # all of it where it is a gradient, any of it elsewhere
+    written: bool
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        row = tuple(evaluate_size(extent, sizes) for extent in self.first.shape)
+        return (self.count, *row) if self.count else row
+
+
+class Layout:
+    """What follows from the names given: the order of the arguments, and what each of them is to the entry point.
+
+    First the parameters of the entry point, then the fields of `p` and `s`, then what it does not read.
+    """
+
+    def __init__(self, interface: Interface, entry: EntryPoint, names: tuple[str, ...]) -> None:
+        known = {x.name: x for x in (*interface.leaves, *interface.cotangents)}
+        fields = {key: interface.fields[key] if key in entry.holders else () for key in ("p", "s", "out", "g")}
+        kept = [*fields["p"], *fields["s"]]
+        held = {*entry.parameters, *(x.name for x in kept)}
+        self.absent = {x.name: np.empty((0,) * len(x.shape), x.dtype) for x in kept if x.name not in names}
+        placed: dict[str, list[Argument]] = {
+            "own": [known[n] for n in entry.parameters],
+            "p": [x if x.name in names else replace(x, shape=("0",) * len(x.shape)) for x in fields["p"]],
+            "s": [x if x.name in names else replace(x, shape=("0",) * len(x.shape)) for x in fields["s"]],
+            "rest": [x for n, x in known.items() if n in names and n not in held],
+        }
+        self.arguments = [x for part in placed.values() for x in part]
+        self.first_kept = len(placed["own"])
+        self.first_state = self.first_kept + len(placed["p"])
+        self.first_rest = self.first_state + len(placed["s"])
+        self.pick = _picker([x.name for x in self.arguments])
+        order = {name: at for at, name in enumerate(known)}
+        self.declared = sorted(self.arguments, key=lambda x: order[x.name])
+        self.numbers = [(at, *_number_types(x.dtype)) for at, x in enumerate(self.arguments) if x.by_value]
+        updated = set(interface.updated) if entry.name == "step" else set()
+        self.updated = [x.name for x in self.arguments if x.name in updated]
+
+        def grouped(key: str, arguments: Sequence[Argument]) -> list[Group]:
+            counts = {x.at: x.count for x in interface.stacked(key)}
+            found: list[Group] = []
+            at = 0
+            while at < len(arguments):
+                count = counts.get(at, 0)
+                members = {x.name for x in arguments[at : at + (count or 1)]}
+                chosen = members.intersection(entry.uses)
+                used = chosen == members if key == "g" else bool(chosen)
+                found.append(Group(arguments[at], count, used, not updated.isdisjoint(members)))
+                at += len(members)
+            return found
+
+        every = {**placed, "out": fields["out"], "g": fields["g"]}
+        self.parts = {key: grouped(key, part) for key, part in every.items()}
+        self.holders = entry.holders
+        kinds = {x.name: x.dtype for x in interface.outputs}
+        self.returns = [(name, kinds[name]) for name in entry.returns]
+        self.plans: dict[tuple[int, ...], Plan] = {}
+        self.frames: Frames | None = None  # of the call before, where they can be tried with the next one
+
+    def with_numbers(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Python numbers in the dtype of the argument, which they are weaker than."""
+        found = list(values)
+        for at, python, dtype in self.numbers:
+            if type(found[at]) is python:
+                found[at] = dtype(found[at])
+        return tuple(found)
+
+
+class Plan:
+    """What follows from the sizes of a call: arrays to make, values that may select."""
+
+    def __init__(self, pool: RoomPool, interface: Interface, layout: Layout, sizes: Mapping[str, int]) -> None:
+        self.sizes = sizes
+        self._pool = pool
+        self._room_sizes = tuple(sizes[name] for name in interface.workspace)
+        self.free = pool.free(self._room_sizes)
+        self.out = [(x.shape(sizes), np.dtype(x.first.dtype)) for x in layout.parts["out"]]
+        self.g = [
+            (np.empty if x.used else np.zeros, x.shape(sizes), np.dtype(x.first.dtype), x.count)
+            for x in layout.parts["g"]
+        ]
+        places = {x.name: at for at, x in enumerate(layout.arguments)}
+        self.labels = [(places[x.leaf], *label_bounds(x, sizes), x) for x in interface.labels if x.leaf in places]
+        self.makes = bool(self.out or self.g)
+        self.used = False
+        self.frames: Frames | None = None
+
+    def make(self) -> list[Array]:
+        """The arrays of outputs and gradients."""
+        made = [np.empty(shape, dtype) for shape, dtype in self.out]
+        return made + [new(shape, dtype) for new, shape, dtype, _ in self.g] if self.g else made
+
+    def take(self) -> Room:
+        """A room of this call's own."""
+        try:
+            return self.free.pop()
+        except IndexError:
+            return self._pool.make(self._room_sizes)
+
+
+class Frames:
+    """A plan as `direct_call` takes it: a table of what to expect, and for every room a frame to fill in."""
+
+    def __init__(self, layout: Layout, plan: Plan, room: Room, entry: int) -> None:
+        self._layout = layout
+        self.plan = plan
+        self._entry = entry
+        self._shapes = {x: x.shape(plan.sizes) for part in layout.parts.values() for x in part}
+        self._places = {x.name: at for at, x in enumerate(layout.arguments)}
+        self._written = [x for x in self._shapes if x.written]
+        slots: dict[Group, int] = {}
+        self.width = len(self._words(room, slots))
+        rows = [expected for x in self._shapes for expected in self._rows(x, slots.get(x, -1))]
+        self.table, self._homes = table(rows, len(self._written))
+
+    def of(self, room: Room) -> Frame:
+        """The frame of a room."""
+        found = room.frames.get(self)
+        if found is None:
+            if len(room.frames) >= KEPT:
+                room.frames.clear()
+            found = room.frames[self] = self._frame(room)
+        return found
+
+    def settle(self, values: Sequence[Array]) -> None:
+        """Remember where the arrays to be updated are, after they were found to overlap with nothing."""
+        starts = [_address(values[self._places[x.first.name]]) for x in self._written]
+        ends = [(start, start + self._bytes(x)) for start, x in zip(starts, self._written, strict=True)]
+        self._homes[:] = [end for pair in ends for end in pair]
+
+    def _bytes(self, x: Group) -> int:
+        return math.prod(self._shapes[x]) * np.dtype(x.first.dtype).itemsize
+
+    def _rows(self, x: Group, slot: int) -> list[list[int]]:
+        """What is expected of the objects of a group: the whole, or one row after the other."""
+        given = x.count if x.first.role in ("param", "state") else 0
+        shape = self._shapes[x]
+        dtype, bounds = x.first.dtype, [(low, high) for _, low, high, y in self.plan.labels if y.leaf == x.first.name]
+        first = row(
+            dtype,
+            shape[1:] if given else shape,
+            by_value=x.first.by_value,
+            slot=slot,
+            written=x.written,
+            home=self._written.index(x) if x.written else -1,
+            apart=bool(self._written) and not x.written and x.first.name in self._places,
+            bounds=bounds,
+        )
+        following = row(dtype, shape[1:], written=x.written, follows=x.used)
+        return [first, *[following] * (given - 1)]
+
+    def _words(self, room: Room, slots: dict[Group, int]) -> list[int]:
+        """The arguments of the entry point in memory; `slots` gets the place of every group's address or value."""
+        words = [0] * ARGUMENTS
+        for key in ("own", *self._layout.holders):
+            if key == "w":
+                for array in room.workspace:
+                    words += array_words(_address(array), array.shape, array.itemsize)
+            for x in self._layout.parts.get(key, ()):
+                slots[x] = len(words) + (0 if x.first.by_value else DATA)
+                itemsize = np.dtype(x.first.dtype).itemsize
+                words += [0] if x.first.by_value else array_words(0, self._shapes[x], itemsize)
+        return words
+
+    def _frame(self, room: Room) -> Frame:
+        returned = np.zeros((), np.dtype(self._layout.returns, align=True))
+        words: Words = np.array(self._words(room, {}), np.int64)
+        words[:ARGUMENTS] = self._entry, 0, _address(returned), _address(words) + words.itemsize
+        return words, [(name, returned[name]) for name, _ in self._layout.returns]
+
+
+def _address(x: Array) -> int:
+    return int(x.__array_interface__["data"][0])
+
+
+def _number_types(dtype: str) -> tuple[type, type]:
+    """The Python numbers that turn into this dtype, and its scalars."""
+    found = np.dtype(dtype)
+    return _PYTHON[found.kind], found.type
+
+
+def _picker(names: list[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """The values of these names, as a tuple."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda given: tuple(given[n] for n in names)
