@@ -24,6 +24,7 @@ from gradgen.passes.reducers import lower_reducers
 from gradgen.passes.retarget import retarget
 from gradgen.passes.roll import roll
 from gradgen.passes.simplify import simplify
+from gradgen.passes.squeeze import squeeze
 from gradgen.program.loops import Program
 from gradgen.program.verify import verify_program
 
@@ -42,6 +43,7 @@ class Model:
 Pass = Callable[[Sequence[Node]], list[Node] | tuple[list[Node], list[Rewrite]]]
 
 AFTER_DECLARING: tuple[tuple[str, Pass, str], ...] = (
+    ("squeeze", squeeze, "axes of one element would hide that formulas are equal"),
     ("prepare", prepare, "stable, branches closed, transcendentals alone: their adjoints read what they computed"),
 )
 BEFORE_UPDATING: tuple[tuple[str, Pass, str], ...] = (

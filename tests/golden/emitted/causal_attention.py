@@ -93,11 +93,11 @@ def compute_loss(q, k, v, g, s_sum_part, p_exp_part, y_row):
     B = q.shape[0]
     T = q.shape[2]
     # s_sum[b, h, i, j] = sum_c q[b, h, i, c] * k[b, h, j, c]
-    # max_2[n, i, j, k] = max_m s_sum[n, i, j, m] * 0.5 if j >= m else -inf
-    # masked[n, i, j, k] = max_2[n, i, j, k] if abs(max_2[n, i, j, k]) < inf else 0
-    # sum_2[n, i, j, k] = sum_m exp((s_sum[n, i, j, m] * 0.5 if j >= m else -inf) - masked[n, i, j, k])
-    # total[n, i, j, k] = log(sum_2[n, i, j, k]) + masked[n, i, j, k]
-    # p_exp[i, j, k, l] = exp((s_sum[i, j, k, l] * 0.5 if k >= l else -inf) - total[i, j, k, 0])
+    # max_2[n, i, j] = max_k s_sum[n, i, j, k] * 0.5 if j >= k else -inf
+    # masked[n, i, j] = max_2[n, i, j] if abs(max_2[n, i, j]) < inf else 0
+    # sum_2[n, i, j] = sum_k exp((s_sum[n, i, j, k] * 0.5 if j >= k else -inf) - masked[n, i, j])
+    # total[n, i, j] = log(sum_2[n, i, j]) + masked[n, i, j]
+    # p_exp[i, j, k, l] = exp((s_sum[i, j, k, l] * 0.5 if k >= l else -inf) - total[i, j, k])
     # y[b, h, i, c] = sum_j p_exp[b, h, i, j] * v[b, h, j, c]
     # loss = sum_{i, j, k, l} text_product[i, j, k, l]
     loss_acc = np.float64(0.0)
@@ -108,12 +108,12 @@ def compute_loss(q, k, v, g, s_sum_part, p_exp_part, y_row):
                 np.dot(q[b, h, i0:i1], k[b, h].T, s_sum_part[: i1 - i0])
                 for i in range(i0, i1):
                     max_2 = np.float32(-np.inf)
-                    for m in range(i + 1):
-                        max_2 = maximum_f32(max_2, s_sum_part[i - i0, m] * np.float32(0.5))
+                    for j in range(i + 1):
+                        max_2 = maximum_f32(max_2, s_sum_part[i - i0, j] * np.float32(0.5))
                     masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
                     sum_2 = np.float32(0.0)
-                    for m in range(i + 1):
-                        sum_2 += exp_f32(s_sum_part[i - i0, m] * np.float32(0.5) - masked)
+                    for j in range(i + 1):
+                        sum_2 += exp_f32(s_sum_part[i - i0, j] * np.float32(0.5) - masked)
                     sum_2_factor = exp_f32(np.float32(-np.inf) - masked)
                     for _ in range(i + 1, T):
                         sum_2 += sum_2_factor

@@ -33,16 +33,15 @@ class Params(NamedTuple):
 
 
 class Work(NamedTuple):
-    sum_2: np.ndarray  # float32 (N, 1)  saved for backward
+    sum_2: np.ndarray  # float32 (N,)  saved for backward
     y_difference_row: np.ndarray  # float32 (7,)
-    y_rsqrt: np.ndarray  # float32 (N, 1)  saved for backward
+    y_rsqrt: np.ndarray  # float32 (N,)  saved for backward
     y_row: np.ndarray  # float32 (7,)
-    total: np.ndarray  # float32 (N, 1)  saved for backward
     text_exp: np.ndarray  # float32 (N, 7)  saved for backward
     d_text_product_row: np.ndarray  # float32 (7,)
     y_product_2_row: np.ndarray  # float32 (7,)
+    text_exp_row: np.ndarray  # float32 (7,)
     text_product_row: np.ndarray  # float32 (7,)
-    exp_row: np.ndarray  # float32 (7,)
 
 
 class Gradients(NamedTuple):
@@ -53,11 +52,10 @@ class Gradients(NamedTuple):
 def workspace(N):
     """Every intermediate value of a call; calls allocate nothing else."""
     return Work(
-        np.empty((N, 1), np.float32),
+        np.empty((N,), np.float32),
         np.empty((7,), np.float32),
-        np.empty((N, 1), np.float32),
+        np.empty((N,), np.float32),
         np.empty((7,), np.float32),
-        np.empty((N, 1), np.float32),
         np.empty((N, 7), np.float32),
         np.empty((7,), np.float32),
         np.empty((7,), np.float32),
@@ -121,28 +119,28 @@ def log_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(x, weight, bias, w, sum_2, y_difference_row, y_rsqrt, y_row, total, text_exp):
+def compute_loss(x, weight, bias, w, sum_2, y_difference_row, y_rsqrt, y_row, text_exp):
     N = x.shape[0]
-    # sum_2[n, i] = sum_j x[n, j]
-    # y_ratio[i, j] = sum_2[i, 0] / 7
-    # y_difference[i, j] = x[i, j] - y_ratio[i, 0]
-    # sum_3[n, i] = sum_j y_product[n, j]
-    # y_total[i, j] = y_ratio_2[i, 0] + 1e-05
-    # y_rsqrt[i, j] = 1 / sqrt(y_total[i, 0])
+    # sum_2[n] = sum_i x[n, i]
+    # y_ratio[i] = sum_2[i] / 7
+    # y_difference[i, j] = x[i, j] - y_ratio[i]
+    # sum_3[n] = sum_i y_product[n, i]
+    # y_total[i] = y_ratio_2[i] + 1e-05
+    # y_rsqrt[i] = 1 / sqrt(y_total[i])
     # y[i, j] = y_product_3[i, j] + bias[j]
-    # max_2[n, i] = max_j y[n, j]
-    # masked[n, i] = max_2[n, i] if abs(max_2[n, i]) < inf else 0
-    # sum_4[n, i] = sum_j exp(y[n, j] - masked[n, i])
-    # total[n, i] = log(sum_4[n, i]) + masked[n, i]
-    # text_exp[i, j] = exp(y[i, j] - total[i, 0])
+    # max_2[n] = max_i y[n, i]
+    # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
+    # sum_4[n] = sum_i exp(y[n, i] - masked[n])
+    # total[n] = log(sum_4[n]) + masked[n]
+    # text_exp[i, j] = exp(y[i, j] - total[i])
     # loss = sum_{i, j} text_product[i, j]
     loss_acc = np.float64(0.0)
     for n in range(N):
         sum_2_acc = np.float32(0.0)
-        for j in range(7):
-            sum_2_acc += x[n, j]
-        sum_2[n, 0] = sum_2_acc
-        y_ratio = sum_2[n, 0] / np.float32(7.0)
+        for i in range(7):
+            sum_2_acc += x[n, i]
+        sum_2[n] = sum_2_acc
+        y_ratio = sum_2[n] / np.float32(7.0)
         sum_3 = np.float32(0.0)
         for j in range(7):
             y_difference_here = x[n, j] - y_ratio
@@ -150,22 +148,19 @@ def compute_loss(x, weight, bias, w, sum_2, y_difference_row, y_rsqrt, y_row, to
             sum_3 += y_difference_here * y_difference_here
         y_total = sum_3 / np.float32(7.0) + np.float32(1e-05)
         y_rsqrt_here = np.float32(1.0) / np.sqrt(y_total)
-        y_rsqrt[n, 0] = y_rsqrt_here
+        y_rsqrt[n] = y_rsqrt_here
         max_2 = np.float32(-np.inf)
-        y_rsqrt_n_0 = y_rsqrt[n, 0]
         for j in range(7):
-            y_here = y_difference_row[j] * y_rsqrt_n_0 * weight[j] + bias[j]
+            y_here = y_difference_row[j] * y_rsqrt_here * weight[j] + bias[j]
             y_row[j] = y_here
             max_2 = maximum_f32(max_2, y_here)
         masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
         sum_4 = np.float32(0.0)
+        for i in range(7):
+            sum_4 += exp_f32(y_row[i] - masked)
+        total = log_f32(sum_4) + masked
         for j in range(7):
-            sum_4 += exp_f32(y_row[j] - masked)
-        total_here = log_f32(sum_4) + masked
-        total[n, 0] = total_here
-        total_n_0 = total[n, 0]
-        for j in range(7):
-            text_exp_here = exp_f32(y_row[j] - total_n_0)
+            text_exp_here = exp_f32(y_row[j] - total)
             text_exp[n, j] = text_exp_here
             loss_acc += np.float64(w[n, j] * text_exp_here)
     loss = np.float32(loss_acc)
@@ -173,13 +168,11 @@ def compute_loss(x, weight, bias, w, sum_2, y_difference_row, y_rsqrt, y_row, to
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_bias(d_loss, w, text_exp, sum_2, y_rsqrt, total, x, weight, bias, d_weight, d_bias, d_text_product_row):
+def compute_d_bias(d_loss, w, text_exp, sum_2, y_rsqrt, x, d_weight, d_bias, d_text_product_row):
     N = w.shape[0]
     # d_text_product[i, j] = d_loss * w[i, j]
-    # sum_5[n, i] = sum_j -(d_text_product[n, j] * text_exp[n, j])
-    # y_ratio[i, j] = sum_2[i, 0] / 7
-    # y_product_2[i, j] = y_difference[i, j] * y_rsqrt[i, 0]
-    # exp[n, i, j] = exp(y[n, j] - total[n, i])
+    # sum_5[n] = sum_i -(d_text_product[n, i] * text_exp[n, i])
+    # y_ratio[i] = sum_2[i] / 7
     # d_y[i, j] = product[i, j] + product_2[i, j]
     # d_weight[n] = sum_i d_y[i, n] * y_product_2[i, n]
     # d_bias[n] = sum_i d_y[i, n]
@@ -193,39 +186,35 @@ def compute_d_bias(d_loss, w, text_exp, sum_2, y_rsqrt, total, x, weight, bias, 
             d_text_product_here = d_loss * w[i, j]
             d_text_product_row[j] = d_text_product_here
             sum_5 -= d_text_product_here * text_exp[i, j]
-        y_ratio = sum_2[i, 0] / np.float32(7.0)
-        y_rsqrt_i_0 = y_rsqrt[i, 0]
-        total_i_0 = total[i, 0]
+        y_ratio = sum_2[i] / np.float32(7.0)
+        y_rsqrt_i = y_rsqrt[i]
         for j in range(7):
-            y_product_2 = (x[i, j] - y_ratio) * y_rsqrt_i_0
-            exp = exp_f32(y_product_2 * weight[j] + bias[j] - total_i_0)
-            d_y = d_text_product_row[j] * text_exp[i, j] + sum_5 * exp
-            d_weight[j] += d_y * y_product_2
+            d_y = d_text_product_row[j] * text_exp[i, j] + sum_5 * text_exp[i, j]
+            d_weight[j] += d_y * ((x[i, j] - y_ratio) * y_rsqrt_i)
             d_bias[j] += d_y
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_bias_2(
-    x, weight, bias, w, d_weight, d_bias, y_difference_row, y_product_2_row, y_row, text_product_row, exp_row
+    x, weight, bias, w, d_weight, d_bias, y_difference_row, y_product_2_row, y_row, text_exp_row, text_product_row
 ):
     N = x.shape[0]
-    # sum_2[n, i] = sum_j x[n, j]
-    # y_ratio[i, j] = sum_2[i, 0] / 7
-    # y_difference[i, j] = x[i, j] - y_ratio[i, 0]
-    # sum_3[n, i] = sum_j y_product[n, j]
-    # y_total[i, j] = y_ratio_2[i, 0] + 1e-05
-    # y_rsqrt[i, j] = 1 / sqrt(y_total[i, 0])
-    # y_product_2[i, j] = y_difference[i, j] * y_rsqrt[i, 0]
+    # sum_2[n] = sum_i x[n, i]
+    # y_ratio[i] = sum_2[i] / 7
+    # y_difference[i, j] = x[i, j] - y_ratio[i]
+    # sum_3[n] = sum_i y_product[n, i]
+    # y_total[i] = y_ratio_2[i] + 1e-05
+    # y_rsqrt[i] = 1 / sqrt(y_total[i])
+    # y_product_2[i, j] = y_difference[i, j] * y_rsqrt[i]
     # y[i, j] = y_product_3[i, j] + bias[j]
-    # max_2[n, i] = max_j y[n, j]
-    # masked[n, i] = max_2[n, i] if abs(max_2[n, i]) < inf else 0
-    # sum_4[n, i] = sum_j exp(y[n, j] - masked[n, i])
-    # total[n, i] = log(sum_4[n, i]) + masked[n, i]
-    # text_exp[i, j] = exp(y[i, j] - total[i, 0])
+    # max_2[n] = max_i y[n, i]
+    # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
+    # sum_4[n] = sum_i exp(y[n, i] - masked[n])
+    # total[n] = log(sum_4[n]) + masked[n]
+    # text_exp[i, j] = exp(y[i, j] - total[i])
     # text_product[i, j] = w[i, j] * text_exp[i, j]
     # loss = sum_{i, j} text_product[i, j]
-    # sum_5[n, i] = sum_j -(w[n, j] * text_exp[n, j])
-    # exp[n, i, j] = exp(y[n, j] - total[n, i])
+    # sum_5[n] = sum_i -(w[n, i] * text_exp[n, i])
     # d_y[i, j] = text_product[i, j] + product[i, j]
     # d_weight[n] = sum_i d_y[i, n] * y_product_2[i, n]
     # d_bias[n] = sum_i d_y[i, n]
@@ -236,8 +225,8 @@ def compute_d_bias_2(
         d_bias[i] = np.float32(0.0)
     for n in range(N):
         sum_2 = np.float32(0.0)
-        for j in range(7):
-            sum_2 += x[n, j]
+        for i in range(7):
+            sum_2 += x[n, i]
         y_ratio = sum_2 / np.float32(7.0)
         sum_3 = np.float32(0.0)
         for j in range(7):
@@ -255,19 +244,19 @@ def compute_d_bias_2(
             max_2 = maximum_f32(max_2, y_here)
         masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
         sum_4 = np.float32(0.0)
-        for j in range(7):
-            sum_4 += exp_f32(y_row[j] - masked)
+        for i in range(7):
+            sum_4 += exp_f32(y_row[i] - masked)
         total = log_f32(sum_4) + masked
         sum_5 = np.float32(0.0)
         for j in range(7):
-            text_exp = exp_f32(y_row[j] - total)
-            text_product_here = w[n, j] * text_exp
+            text_exp_here = exp_f32(y_row[j] - total)
+            text_exp_row[j] = text_exp_here
+            text_product_here = w[n, j] * text_exp_here
             text_product_row[j] = text_product_here
             loss_acc += np.float64(text_product_here)
-            sum_5 -= w[n, j] * text_exp
-            exp_row[j] = exp_f32(y_row[j] - total)
+            sum_5 -= w[n, j] * text_exp_here
         for j in range(7):
-            d_y = text_product_row[j] + sum_5 * exp_row[j]
+            d_y = text_product_row[j] + sum_5 * text_exp_row[j]
             d_weight[j] += d_y * y_product_2_row[j]
             d_bias[j] += d_y
     loss = np.float32(loss_acc)
@@ -277,29 +266,14 @@ def compute_d_bias_2(
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(w, x, p, w_):
     """w (N, 7), x (N, 7) -> loss"""
-    loss = compute_loss(
-        x, p.weight, p.bias, w, w_.sum_2, w_.y_difference_row, w_.y_rsqrt, w_.y_row, w_.total, w_.text_exp
-    )
+    loss = compute_loss(x, p.weight, p.bias, w, w_.sum_2, w_.y_difference_row, w_.y_rsqrt, w_.y_row, w_.text_exp)
     return loss
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, w, x, p, w_, g):
+def backward(d_loss, w, x, w_, g):
     """d_loss, w (N, 7), x (N, 7)"""
-    compute_d_bias(
-        d_loss,
-        w,
-        w_.text_exp,
-        w_.sum_2,
-        w_.y_rsqrt,
-        w_.total,
-        x,
-        p.weight,
-        p.bias,
-        g.d_weight,
-        g.d_bias,
-        w_.d_text_product_row,
-    )
+    compute_d_bias(d_loss, w, w_.text_exp, w_.sum_2, w_.y_rsqrt, x, g.d_weight, g.d_bias, w_.d_text_product_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -315,7 +289,7 @@ def value_and_grad(w, x, p, w_, g):
         w_.y_difference_row,
         w_.y_product_2_row,
         w_.y_row,
+        w_.text_exp_row,
         w_.text_product_row,
-        w_.exp_row,
     )
     return loss
