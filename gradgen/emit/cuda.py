@@ -168,7 +168,8 @@ def _require_owner(kernel: Kernel, loop: For) -> None:
         raise GraphError(f"{kernel.name}: the steps of {loop.letter} follow each other, threads do not")
     wrong = unowned(loop)
     if wrong or loop.kind != "parallel":
-        shared = sorted({s.buffer.name for s in statements(loop.body) if isinstance(s, Accumulate)})
+        sums = {s.buffer for s in statements(loop.body) if isinstance(s, Accumulate)}
+        shared = sorted(b.name for b in sums - set(private(loop)))
         raise GraphError(
             f"{kernel.name}: the loop over {loop.letter} sums into {', '.join(shared)}, which its iterations share; "
             "on a GPU they would overwrite each other. Only loops that own what they write become CUDA kernels yet."
