@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gradgen.emit.long_lines import fit_lines
+from gradgen.emit.maxima import ORDERS, with_integer_maxima
 from gradgen.emit.scalar_library import HEADER, blocks, emitted_name, in_library
 from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter, negation
 from gradgen.emit.templates import render
@@ -83,6 +84,8 @@ class CpuPrinter:
         return f"np.{dtype}({value!r})"
 
     def function(self, name: str, dtype: str, arguments: list[str]) -> str:
+        if name == "from_order":
+            dtype = next(f for f, order in ORDERS.items() if order == dtype)
         if dtype in FLOATS and in_library(name, dtype):
             self.used.add((name, dtype))
             return f"{emitted_name(name, dtype)}({', '.join(arguments)})"
@@ -212,7 +215,8 @@ class CpuPrinter:
     def kernel(self, kernel: Kernel) -> dict[str, object]:
         passed = [s for s in kernel.sizes if s not in size_sources(kernel.sizes, kernel.parameters)]
         taken = {b.name for b in kernel.parameters} | set(kernel.sizes)
-        lines = self.lines(fit_lines(kernel.body, self.width, taken, indent=1))
+        body = with_integer_maxima(kernel.body, taken)
+        lines = self.lines(fit_lines(body, self.width, taken, indent=1))
         if kernel.returns:
             lines.append(f"return {', '.join(b.name for b in kernel.returns)}")
         words = {word for line in lines if not line.lstrip().startswith("#") for word in _WORD.findall(line)}

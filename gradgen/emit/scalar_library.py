@@ -19,6 +19,8 @@ CALLS: dict[str, tuple[str, ...]] = {
     "relu": (),
     "maximum": (),
     "minimum": (),
+    "order": (),
+    "from_order": (),
     "exp": (),
     "expm1": (),
     "log": (),

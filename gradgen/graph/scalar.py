@@ -260,8 +260,10 @@ def rewrite(root: Scalar, change: Callable[[Scalar], Scalar | None], atom: Calla
                 new = x if same and all(atom(a) is None for a in x.atoms) else _rebuild_poly(x, built, atom)
             case _ if same:
                 new = x
-            case Call(function=function, arguments=arguments):
+            case Call(function=function, arguments=arguments) if function.name in FUNCTIONS:
                 new = call(function.name, *[built[a] for a in arguments])
+            case Call(function=function, arguments=arguments):
+                new = applied(function, tuple(built[a] for a in arguments), x.dtype)
             case Load(tensor=tensor, subscripts=subscripts):
                 new = load(tensor, [built[s] for s in subscripts])
             case Reduce(reducer=reducer, body=body, letters=letters):

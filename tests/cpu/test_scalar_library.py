@@ -213,7 +213,7 @@ def test_blocks_hold_callees_first_and_each_once() -> None:
 
 
 def test_a_function_outside_the_library_is_refused() -> None:
-    assert set(CALLS) == {*CASES, "relu", "maximum", "minimum"}  # exact: below
+    assert set(CALLS) == {*CASES, "relu", "maximum", "minimum", "order", "from_order"}  # exact: below
     assert in_library("tanh", "float32")
     assert not in_library("tanh", "int64")
     assert not in_library("gamma", "float32")
@@ -239,6 +239,22 @@ def test_what_only_selects_is_exact(function: str, dtype: str, tmp_path: Path) -
     for call in (f, f.py_func):
         found = [call(*xs) for xs in zip(*[a.ravel() for a in arguments], strict=True)]
         np.testing.assert_array_equal(np.array(found, dtype), EXACT[function](*arguments).ravel())
+
+
+@pytest.mark.parametrize("dtype", SUFFIXES)
+def test_integers_in_the_order_of_the_floats(dtype: str, tmp_path: Path) -> None:
+    """Every nan above infinity, both zeros in between, and back to the bit."""
+    module = imported(tmp_path / "order.py", [TOP + HEADER, *blocks([("order", dtype), ("from_order", dtype)])])
+    order, back = (getattr(module, emitted_name(name, dtype)) for name in ("order", "from_order"))
+    values = np.array([-np.inf, -2.5, -1e-45, -0.0, 0.0, 1e-45, 3.0, np.inf], dtype)
+    integer = {"float32": "int32", "float64": "int64"}[dtype]
+    for f, g in ((order, back), (order.py_func, back.py_func)):
+        found = [f(x) for x in values]
+        assert sorted(found) == found
+        assert found[-1] < min(f(values.dtype.type(np.nan)), f(values.dtype.type(-np.nan)))
+        assert len(set(found)) == len(values)
+        np.testing.assert_array_equal(np.array([g(np.dtype(integer).type(k)) for k in found]), values)
+        assert np.isnan(g(f(values.dtype.type(np.nan))))
 
 
 @pytest.mark.parametrize("command", [("check",), ("format", "--check")])

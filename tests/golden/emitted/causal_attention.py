@@ -35,9 +35,16 @@ def workspace(T):
 
 
 @njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
-def maximum_f32(x, y):
-    """The larger one, x on a tie; nan where either is."""
-    return x if x >= y or x != x else y
+def order_f32(x):
+    """The bits of x as an integer that grows with x and is largest for nan: maxima of integers run in vectors."""
+    bits = np.float32(x).view(np.int32)
+    return np.int32(0x7FC00000) if x != x else np.int32(bits ^ ((bits >> 31) & 0x7FFFFFFF))
+
+
+@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
+def from_order_f32(k):
+    """x for k = order_f32(x)."""
+    return np.int32(k ^ ((k >> 31) & 0x7FFFFFFF)).view(np.float32)
 
 
 @njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
@@ -107,9 +114,10 @@ def compute_loss(q, k, v, g, s_sum_part, p_exp_part, y_row):
                 i1 = min(i0 + 128, T)
                 np.dot(q[b, h, i0:i1], k[b, h].T, s_sum_part[: i1 - i0])
                 for i in range(i0, i1):
-                    max_2 = np.float32(-np.inf)
+                    max_2_order = order_f32(np.float32(-np.inf))
                     for j in range(i + 1):
-                        max_2 = maximum_f32(max_2, s_sum_part[i - i0, j] * np.float32(0.5))
+                        max_2_order = max(max_2_order, order_f32(s_sum_part[i - i0, j] * np.float32(0.5)))
+                    max_2 = from_order_f32(max_2_order)
                     masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
                     sum_2 = np.float32(0.0)
                     for j in range(i + 1):
