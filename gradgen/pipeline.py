@@ -47,7 +47,8 @@ AFTER_DECLARING: tuple[tuple[str, Pass, str], ...] = (
     ("prepare", prepare, "stable, branches closed, transcendentals alone: their adjoints read what they computed"),
 )
 BEFORE_UPDATING: tuple[tuple[str, Pass, str], ...] = (
-    ("settle", settle, "as above, but gradients in updates are taken already: branches stay as they are"),
+    ("squeeze", squeeze, "as above, so that updates and outputs share what they have in common"),
+    ("settle", settle, "gradients in updates are taken already: branches stay as they are"),
 )
 AFTER_DIFFERENTIATING: tuple[tuple[str, Pass, str], ...] = (
     ("simplify", simplify, "copies and decided conditions vanish before anything looks at subscripts"),

@@ -11,6 +11,7 @@ import pytest
 from numba import njit
 
 import gradgen as gg
+from gradgen.emit.cpu import CpuPrinter
 from gradgen.errors import BindingError, DTypeError, GradgenError, GraphError, LayoutWarning, ShapeError
 from gradgen.network import Network
 from tests.cpu.running import Case, case
@@ -39,6 +40,18 @@ def equal(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 
 # ---------------------------------------------------------------- calls
+
+
+def test_a_step_of_one_sample_computes_no_value_twice() -> None:
+    """The axis of one element must not hide from the updates what the loss has computed already."""
+    a, w = gg.input("a", (1, 3)), gg.param("W", (4, 3))
+    loss = gg.mean(gg.tanh(a @ w.T) ** 2)
+    net = gg.compile({"loss": loss}, updates=gg.optim.sgd(loss, lr=0.5), name="single")
+    program = net.compiled.program
+    entry = next(e for e in program.entries if e.name == "step")
+    called = {call.kernel for call in entry.kernel_calls}
+    kernels = [kernel for kernel in program.kernels if kernel.name in called]
+    assert sum(line.count("tanh_f32(") for kernel in kernels for line in CpuPrinter().lines(kernel.body)) == 1
 
 
 def test_a_call_gives_the_outputs_by_name(mlp: Case) -> None:
