@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,69 @@ def erf_far(degree: int, high: float) -> Fit:
     )
 
 
+def erfc_scaled(degree: int, centre: int, high: float) -> Fit:
+    """erfc(t) = exp(-t**2) p(s) / (1 + 2 t) for s = (t - centre) / (t + centre), 0 <= t <= high."""
+
+    def target(s: Real) -> Real:
+        t = centre * (1 + s) / (1 - s)
+        return (1 + 2 * t) * mp.exp(t * t) * mp.erfc(t)
+
+    return Fit("p", "s", degree, -1.0, (high - centre) / (high + centre), target, lambda s: 1 / target(s))
+
+
+def erfinv_central(degree: int, middle: float) -> Fit:
+    """erfinv(x) = x q(v) with v = w - middle, w = -log(1 - x**2) <= 2 middle."""
+
+    def target(v: Real) -> Real:
+        x = mp.sqrt(-mp.expm1(-(v + middle)))
+        return mp.erfinv(x) / x
+
+    return Fit("q", "v", degree, -middle, middle, target, lambda v: 1 / target(v))
+
+
+def erfinv_tail(name: str, degree: int, middle: float, low: float, high: float) -> Fit:
+    """erfinv(x) = x r(v) with v = sqrt(w) - middle, w = -log(1 - x**2), for low <= sqrt(w) <= high."""
+
+    def target(v: Real) -> Real:
+        x = mp.sqrt(-mp.expm1(-((v + middle) ** 2)))
+        return mp.erfinv(x) / x
+
+    return Fit(name, "v", degree, low - middle, high - middle, target, lambda v: 1 / target(v))
+
+
+def lgamma_near(degree: int) -> Fit:
+    """log gamma(2 + z) = z (z + 1) p(z) for |z| <= 1/2."""
+    return Fit(
+        "p",
+        "z",
+        degree,
+        low=-0.5,
+        high=0.5,
+        target=lambda z: mp.loggamma(2 + z) / (z * (1 + z)),
+        weight=lambda z: z * (1 + z) / mp.loggamma(2 + z),
+    )
+
+
+def lgamma_far(degree: int) -> Fit:
+    """log gamma(t) = (t - 1/2) log(t) - t + log(2 pi) / 2 + q(u) / t with u = 1 / t**2, for t >= 8."""
+
+    def target(u: Real) -> Real:
+        t = 1 / mp.sqrt(u)
+        return t * (mp.loggamma(t) - (t - 0.5) * mp.log(t) + t - mp.log(2 * mp.pi) / 2)
+
+    return Fit("q", "u", degree, 0.0, 1 / 64, target, lambda u: mp.sqrt(u) / mp.loggamma(1 / mp.sqrt(u)))
+
+
+def digamma_far(degree: int) -> Fit:
+    """psi(t) = log(t) - 1 / (2 t) - u q(u) with u = 1 / t**2, for t >= 8."""
+
+    def target(u: Real) -> Real:
+        t = 1 / mp.sqrt(u)
+        return (mp.log(t) - 1 / (2 * t) - mp.digamma(t)) / u
+
+    return Fit("q", "u", degree, 0.0, 1 / 64, target, lambda u: u / mp.digamma(1 / mp.sqrt(u)))
+
+
 def grid(fit: Fit) -> list[Real]:
     """Chebyshev's points of the interval, denser at its ends as the extrema of the error are; never 0 itself."""
     count = 32 * (fit.degree + 2)
@@ -144,6 +208,20 @@ ERF = {
     "float32": (erf_near(6), erf_far(6, high=4.0)),
     "float64": (erf_near(11), erf_far(18, high=6.0)),
 }
+ERFC = {"float32": erfc_scaled(9, 2, 11.0), "float64": erfc_scaled(22, 4, 28.0)}
+DIGAMMA = {"float32": digamma_far(2), "float64": digamma_far(7)}
+ERFINV = {
+    "float32": (erfinv_central(9, 2.5), erfinv_tail("r", 9, 3.0, 2.236, 4.08)),
+    "float64": (
+        erfinv_central(24, 3.125),
+        erfinv_tail("r", 20, 3.25, 2.5, 4.0),
+        erfinv_tail("p", 18, 5.0, 4.0, 6.01),
+    ),
+}
+LGAMMA = {
+    "float32": (lgamma_near(7), lgamma_far(1)),
+    "float64": (lgamma_near(19), lgamma_far(6)),
+}
 FITS: dict[tuple[str, str], tuple[Fit, ...]] = {
     (function, dtype): fits
     for dtype in ("float32", "float64")
@@ -153,6 +231,10 @@ FITS: dict[tuple[str, str], tuple[Fit, ...]] = {
         ("log", (LOG[dtype],)),
         ("log1p", (LOG[dtype],)),
         ("erf", ERF[dtype]),
+        ("erfc", (ERFC[dtype],)),
+        ("erfinv", ERFINV[dtype]),
+        ("lgamma", LGAMMA[dtype]),
+        ("digamma", (DIGAMMA[dtype],)),
     )
 }
 # log(2) = ln2_hi + ln2_lo, where ln2_hi has so few bits that its product with an exponent is exact
@@ -184,18 +266,19 @@ def rounded_error(fit: Fit, dtype: str) -> float:
 
 def derived_lines(function: str, dtype: str) -> dict[str, str]:
     """For each derived name of a snippet the lines that assign it: a literal, or a polynomial in Horner's form."""
-    lines = {name: f"    {name} = {value}\n" for name, value in constants(function, dtype).items()}
+    lines = {name: f"{name} = {value}\n" for name, value in constants(function, dtype).items()}
     for fit in FITS.get((function, dtype), ()):
         first, *others = (literal(c, dtype) for c in reversed(minimax(fit).coefficients))
-        lines[fit.name] = f"    {fit.name} = {first}\n"
-        lines[fit.name] += "".join(f"    {fit.name} = {fit.name} * {fit.variable} + {c}\n" for c in others)
+        lines[fit.name] = f"{fit.name} = {first}\n"
+        lines[fit.name] += "".join(f"{fit.name} = {fit.name} * {fit.variable} + {c}\n" for c in others)
     return lines
 
 
 def with_derived_lines(text: str, function: str, dtype: str) -> str:
     """The snippet with the assignments of its derived names replaced; equal to `text` when they are up to date."""
     for name, lines in derived_lines(function, dtype).items():
-        text, count = re.subn(rf"(?m)(^    {name} = .*\n)+", lines, text)  # the lines hold no backslash
+        margin = "".join(re.findall(rf"(?m)^( +){name} = ", text)[:1])
+        text, count = re.subn(rf"(?m)(?:^ +{name} = .*\n)+", indent(lines, margin), text)  # the lines hold no backslash
         if count != 1:
             raise ValueError(f"{function} {dtype} assigns {name} in {count} places; it must be one run of lines.")
     return text

@@ -36,7 +36,36 @@ from gradgen.version import __version__
 LOCAL_BYTES = 1024  # of a thread's own arrays; what is larger becomes a workspace with a row for every iteration
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1}
 MATH = {
-    **{name: f"math.{name}({{}})" for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "erf")},
+    **{
+        name: f"math.{name}({{}})"
+        for name in (
+            "exp",
+            "exp2",
+            "expm1",
+            "log",
+            "log2",
+            "log10",
+            "log1p",
+            "sqrt",
+            "sin",
+            "cos",
+            "tan",
+            "asin",
+            "acos",
+            "atan",
+            "sinh",
+            "cosh",
+            "tanh",
+            "asinh",
+            "acosh",
+            "atanh",
+            "erf",
+            "erfc",
+            "lgamma",
+        )
+    },
+    "atan2": "math.atan2({}, {})",
+    "hypot": "math.hypot({}, {})",
     "isnan": "math.isnan({})",
     "pow": "math.pow({}, {})",
     "abs": "abs({})",

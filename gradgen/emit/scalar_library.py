@@ -30,6 +30,14 @@ CALLS: dict[str, tuple[str, ...]] = {
     "erf": ("exp",),
     "softplus": ("exp", "log1p"),
     "logsigmoid": ("exp", "log1p"),
+    "logaddexp": ("exp", "log1p"),
+    "xlogy": ("log",),
+    "sinc": (),
+    "erfc": ("exp",),
+    "erfinv": ("log",),
+    "lgamma": ("log",),
+    "digamma": ("log",),
+    "polygamma": ("digamma",),
 }
 SUFFIXES = {"float32": "f32", "float64": "f64"}
 

@@ -3,7 +3,7 @@
 In: nodes and axis numbers. Out: nodes; `tensor` gives them operators. Errors name the user's line and the tensors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradgen.errors import DTypeError, ShapeError
@@ -85,8 +85,13 @@ def aligned(node: Node, rank: int, first: int = 0) -> Scalar:
 
 def elementwise(function: str, operands: Sequence[Operand]) -> Node:
     """A scalar function applied element by element, with broadcasting."""
+    return mapped(lambda *elements: call(function, *elements), operands)
+
+
+def mapped(body: Callable[..., Scalar], operands: Sequence[Operand]) -> Node:
+    """A scalar body, built from the elements of its operands, with broadcasting."""
     shape = broadcast_shape(operands)
-    return pointwise(shape, call(function, *[x if isinstance(x, Scalar) else aligned(x, len(shape)) for x in operands]))
+    return pointwise(shape, body(*[x if isinstance(x, Scalar) else aligned(x, len(shape)) for x in operands]))
 
 
 def broadcast_to(node: Node, shape: Sequence[Poly]) -> Node:

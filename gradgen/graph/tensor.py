@@ -3,7 +3,7 @@
 In: nodes. Out: `Tensor`, one wrapper per node (so `is` is identity); `lang` builds on `apply` and `as_formula`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -143,6 +143,14 @@ def made(
 def apply(function: str, *arguments: Any) -> Any:
     """A scalar function of tensors (a tensor), of formulas (a formula), or of numbers (a number).
 
+    Raises: as `apply_formula`.
+    """
+    return apply_formula(function, lambda *operands: call(function, *operands), *arguments)
+
+
+def apply_formula(name: str, body: Callable[..., Scalar], *arguments: Any) -> Any:
+    """A scalar body, built from its operands, of tensors (a tensor), formulas (a formula), or numbers (a number).
+
     Raises:
         DTypeError: an argument is neither tensor, formula nor number.
         ShapeError: tensors that do not broadcast, or a whole tensor inside a formula.
@@ -152,14 +160,14 @@ def apply(function: str, *arguments: Any) -> Any:
         part = _operand(argument)
         if part is None:
             raise DTypeError(
-                f"{here()}{function} takes tensors, formulas and numbers, not {type(argument).__name__}: "
+                f"{here()}{name} takes tensors, formulas and numbers, not {type(argument).__name__}: "
                 "declare arrays with gg.input or gg.param."
             )
         operands.append(part)
     open_ = any(isinstance(x, Scalar) and is_open(x) for x in operands)
     if open_ or not any(isinstance(x, Tensor) for x in operands):
-        return call(function, *[as_formula(x) for x in operands])
-    return made(axes.elementwise(function, [x.node if isinstance(x, Tensor) else x for x in operands]))
+        return body(*[as_formula(x) for x in operands])
+    return made(axes.mapped(body, [x.node if isinstance(x, Tensor) else x for x in operands]))
 
 
 def reduce_tensor(reducer: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:

@@ -32,6 +32,18 @@ def _keeping_integers(rounding: Callable[[Array], Array]) -> Callable[[Array], A
     return lambda x: x if x.dtype.kind in "iu" else rounding(x)
 
 
+def _sinc(x: Array) -> Array:
+    return np.asarray(np.sinc(x), x.dtype)
+
+
+def _polygamma(n: Array, x: Array) -> Array:
+    """SciPy's sum, which has no reflection: for n = 1 below 0 it is put in here."""
+    found = special.polygamma(n.astype(np.float64), x.astype(np.float64))
+    reflected = (np.pi / np.sin(np.pi * (x - np.rint(x)))) ** 2 - special.polygamma(1, 1.0 - x.astype(np.float64))
+    negative = (n == 1) & (x < -0.5) & (x != np.floor(x))
+    return np.asarray(np.where(negative, reflected, found), x.dtype)
+
+
 # What every function computes, on arrays of one dtype: the call's own, or for a bool result the operands' common one.
 IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "add": np.add,
@@ -45,15 +57,38 @@ IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "square": lambda x: x * x,
     "reciprocal": lambda x: x.dtype.type(1) / x,
     "exp": np.exp,
+    "exp2": np.exp2,
     "expm1": np.expm1,
     "log": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
     "log1p": np.log1p,
     "sqrt": np.sqrt,
     "rsqrt": lambda x: x.dtype.type(1) / np.sqrt(x),
+    "cbrt": np.cbrt,
+    "logaddexp": np.logaddexp,
+    "xlogy": special.xlogy,
     "sin": np.sin,
     "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "atan2": np.arctan2,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
     "tanh": np.tanh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "hypot": np.hypot,
+    "sinc": _sinc,
     "erf": special.erf,
+    "erfc": special.erfc,
+    "erfinv": special.erfinv,
+    "lgamma": special.gammaln,
+    "digamma": special.digamma,
+    "polygamma": _polygamma,
     "sigmoid": special.expit,
     "softplus": lambda x: np.logaddexp(x, x.dtype.type(0)),
     "logsigmoid": lambda x: -np.logaddexp(-x, x.dtype.type(0)),
@@ -62,6 +97,7 @@ IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "sign": np.sign,
     "floor": _keeping_integers(np.floor),
     "ceil": _keeping_integers(np.ceil),
+    "round": _keeping_integers(np.rint),
     "maximum": np.maximum,
     "minimum": np.minimum,
     "where": np.where,

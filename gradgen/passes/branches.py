@@ -25,10 +25,7 @@ from gradgen.passes.conditions import conjuncts
 from gradgen.passes.inline import at, is_pointwise, pointwise_body, positions_of, reshaped_access
 from gradgen.passes.substitute import map_nodes
 
-__all__ = ["SINGULAR", "inline_branches"]
-
-# Functions whose value or derivative is infinite or nan at some finite argument, overflow included.
-SINGULAR = frozenset(("div", "reciprocal", "pow", "log", "log1p", "sqrt", "rsqrt", "exp", "expm1", "mod", "floordiv"))
+__all__ = ["inline_branches"]
 
 
 def inline_branches(roots: Sequence[Node], keep: frozenset[Node] = frozenset()) -> list[Node]:
@@ -63,7 +60,7 @@ def _is_risky(node: Node, risky: dict[Node, bool]) -> bool:
     if not isinstance(node, Compute) or not (is_pointwise(node) or (node.reducer == "sum" and node.gathers)):
         return False
     return any(
-        (isinstance(x, Call) and x.function.name in SINGULAR) or (isinstance(x, Load) and risky.get(x.tensor, False))
+        (isinstance(x, Call) and x.function.singular) or (isinstance(x, Load) and risky.get(x.tensor, False))
         for x in walk(node.body)
     )
 

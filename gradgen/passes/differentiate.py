@@ -303,20 +303,25 @@ def _forward(outputs: Sequence[Node], known: dict[Node, Node]) -> None:
             case Reshape():
                 known[node] = reshape(known[node.source], node.shape)
             case Compute():
-                known[node] = _node_tangent(node, known)
-                _name_adjoint(node, known[node], "t_")
+                tangent = _node_tangent(node, known)
+                if tangent is not None:
+                    known[node] = tangent
+                    _name_adjoint(node, tangent, "t_")
             case Project():
                 known.update(scan_tangents(node.scan, known))
 
 
-def _node_tangent(node: Compute, known: dict[Node, Node]) -> Node:
-    """t_Y[target] = sum over the loop nest of weight * sum over accesses of derivative * t_T[f]."""
+def _node_tangent(node: Compute, known: dict[Node, Node]) -> Node | None:
+    """t_Y[target] = sum over the loop nest of weight * sum over accesses of derivative * t_T[f].
+
+    None where every derivative is declared zero: such a node counts as a constant, and not as 0 times what follows.
+    """
     terms = [
         times(derivative, load(known[access.tensor], access.subscripts), node.dtype)
         for access, derivative in node_derivatives(node, number(1), set(known))
     ]
     if not terms:
-        return zeros_like(node)
+        return None
     total = terms[0]
     for term in terms[1:]:
         total = plus(total, term)

@@ -27,6 +27,11 @@ def _small(x: Scalar) -> Scalar:
     return call("sin", x)
 
 
+def _inside(x: Scalar) -> Scalar:
+    """Within (-1, 1), away from the ends."""
+    return call("mul", call("sin", x), number(0.75))
+
+
 def _number(condition: Scalar, x: Scalar) -> Scalar:
     """A condition as a number of x's dtype."""
     return call("mul", call(x.dtype, condition), number(0.75))
@@ -64,15 +69,38 @@ FORMS: dict[str, Form] = {
     "square": _unary("square"),
     "reciprocal": _unary("reciprocal", _positive),
     "exp": _unary("exp", _small),
+    "exp2": _unary("exp2", _small),
     "expm1": _unary("expm1", _small),
     "log": _unary("log", _positive),
+    "log2": _unary("log2", _positive),
+    "log10": _unary("log10", _positive),
     "log1p": _unary("log1p", _positive),
     "sqrt": _unary("sqrt", _positive),
     "rsqrt": _unary("rsqrt", _positive),
+    "cbrt": _unary("cbrt", _positive),
+    "logaddexp": _binary("logaddexp"),
+    "xlogy": _binary("xlogy", _positive),
     "sin": _unary("sin"),
     "cos": _unary("cos"),
+    "tan": _unary("tan", _small),
+    "asin": _unary("asin", _inside),
+    "acos": _unary("acos", _inside),
+    "atan": _unary("atan"),
+    "atan2": _binary("atan2", _positive),
+    "sinh": _unary("sinh", _small),
+    "cosh": _unary("cosh", _small),
     "tanh": _unary("tanh"),
+    "asinh": _unary("asinh"),
+    "acosh": _unary("acosh", lambda x: call("add", _positive(x), number(1.0))),
+    "atanh": _unary("atanh", _inside),
+    "hypot": _binary("hypot", _positive),
+    "sinc": _unary("sinc"),
     "erf": _unary("erf"),
+    "erfc": _unary("erfc"),
+    "erfinv": _unary("erfinv", _inside),
+    "lgamma": _unary("lgamma", _positive),
+    "digamma": _unary("digamma", _positive),
+    "polygamma": Form(1, lambda x: call("polygamma", number(1), _positive(x))),
     "sigmoid": _unary("sigmoid"),
     "softplus": _unary("softplus"),
     "logsigmoid": _unary("logsigmoid"),
@@ -81,6 +109,7 @@ FORMS: dict[str, Form] = {
     "sign": Form(2, lambda x, y: call("mul", call("sign", x), y)),
     "floor": Form(2, lambda x, y: call("mul", call("floor", x), y)),
     "ceil": Form(2, lambda x, y: call("mul", call("ceil", x), y)),
+    "round": Form(2, lambda x, y: call("mul", call("round", x), y)),
     "maximum": _binary("maximum"),
     "minimum": _binary("minimum"),
     "where": Form(3, lambda x, y, z: call("where", call("le", x, number(0.25)), y, z)),
