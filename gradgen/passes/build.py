@@ -17,7 +17,7 @@ from gradgen.passes.naming import name_nodes
 from gradgen.passes.outsized import outsized
 from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, whole_values
-from gradgen.passes.trees import ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
+from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
 from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Program, Role, reads, size_names
 
 
@@ -197,12 +197,15 @@ class Builder:
 
     def piece(self, tree: Tree, lowering: Lowering, names: Mapping[Node, str], plan: Schedule) -> Piece:
         items = list(dict.fromkeys(flatten([tree])))
-        body = tuple(move_code(lowering.trees([tree]), {*names.values(), *self.arrays.by_name}))
+        body = lowering.trees([tree])
+        alone = isinstance(tree, Item) and tree.outer is not None
+        if not alone:  # outer products stand as they should run
+            body = move_code(body, {*names.values(), *self.arrays.by_name})
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
             last = next((names[n] for n in names if isinstance(n, Project) and n.scan is tree.scan), last)
         notes = tuple(self.describe(item.node, names) for item in items)
-        return Piece(last, notes, body)
+        return Piece(last, notes, tuple(body), alone)
 
     def cut(self, pieces: Sequence[Piece], returned: set[Buffer]) -> list[KernelCall]:
         groups = cut(pieces)

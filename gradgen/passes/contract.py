@@ -13,7 +13,6 @@ from gradgen.graph.nodes import Compute, Node, Shape, compute
 from gradgen.graph.scalar import (
     FLOATS,
     Call,
-    Const,
     FloorDiv,
     Load,
     Poly,
@@ -29,9 +28,10 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import index_atoms
+from gradgen.passes.microkernel import plan_outer_products
+from gradgen.passes.products import ASSUMED_SIZE, split_factors
 from gradgen.passes.substitute import map_nodes
 
-ASSUMED_SIZE = 64  # what a size that is known only at call time is taken for
 SMALLEST_PRODUCT = 16_384  # multiplications below which a loop nest beats a BLAS call
 SMALLEST_SIDE = 4
 
@@ -203,38 +203,13 @@ def pack_operands(node: Node) -> Node | None:
     """sum of a product of factors -> sum of left * right, each a matrix in memory or packed into one."""
     if not isinstance(node, Compute) or node.reducer != "sum" or not node.gathers or node.dtype not in FLOATS:
         return None
-    if classify(node) is not None:
+    if classify(node) is not None or plan_outer_products(node) is not None:
         return None
-    split = _split_factors(node.body)
+    split = split_factors(node.body)
     if split is None:
         return None
     best = _best_groups(node, *split)
     return None if best is None else _packed(node, *best)
-
-
-def _split_factors(body: Scalar) -> tuple[list[Scalar], list[Scalar]] | None:
-    """The factors of a product, and the conditions of `where(condition, product, 0)` around them."""
-    factors: list[Scalar] = []
-    conditions: list[Scalar] = []
-    pending = [body]
-    while pending:
-        x = pending.pop()
-        match x:
-            case Call(function=f, arguments=(a, b)) if f.name == "mul":
-                pending += [b, a]
-            case Call(function=f, arguments=(c, y, Const() as zero)) if f.name == "where" and zero.value == 0:
-                conditions += _conjuncts(c)
-                pending.append(y)
-            case _:
-                factors.append(x)
-    return (factors, conditions) if len(factors) >= 2 else None
-
-
-def _conjuncts(condition: Scalar) -> list[Scalar]:
-    match condition:
-        case Call(function=f, arguments=(a, b)) if f.name == "and":
-            return _conjuncts(a) + _conjuncts(b)
-    return [condition]
 
 
 def positions_of(*parts: Scalar) -> frozenset[int]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from gradgen.graph.nodes import Compute, Node, Project, Reshape
 from gradgen.graph.scalar import Call, Load, Scalar, call, loads, position, rewrite, substitute, walk
 from gradgen.passes.contract import classify, volume
+from gradgen.passes.microkernel import plan_outer_products
 
 CHEAP = 4.0  # additions' worth of work that is repeated rather than stored
 SELECTING = ("where", "and", "or", "ge", "eq")  # what may surround a value that is only moved
@@ -46,7 +47,7 @@ def direct_reads(node: Node) -> tuple[Node, ...]:
 
 def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node]) -> str | None:
     """Why a pointwise node costs less inside its readers, or None."""
-    if not all(isinstance(reader, Compute) and classify(reader) is None for reader in readers):
+    if not all(isinstance(reader, Compute) and not _reads_memory(reader) for reader in readers):
         return None  # a matrix product, a reshape or a scan reads memory
     work = sum(x.function.cost for x in walk(body) if isinstance(x, Call))
     if not node.shape and work > 1:
@@ -61,6 +62,10 @@ def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node]) -> s
     if len(readers) == 1 and work <= CHEAP and evaluations <= size:
         return f"{work:g} additions cost less than a store and a load"
     return None
+
+
+def _reads_memory(node: Compute) -> bool:
+    return classify(node) is not None or plan_outer_products(node) is not None
 
 
 def expand(x: Scalar, inlined: Mapping[Node, Scalar]) -> Scalar:

@@ -35,6 +35,7 @@ class Piece:
     name: str
     notes: tuple[str, ...]
     body: tuple[Statement, ...]
+    alone: bool = False  # a function of its own, whatever its size
 
 
 def cut(pieces: Sequence[Piece]) -> list[list[Piece]]:
@@ -50,6 +51,8 @@ def cut(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 def _fits(group: Sequence[Piece], piece: Piece) -> bool:
     size = sum(1 for p in (*group, piece) for _ in statements(p.body))
+    if group[-1].alone or piece.alone:
+        return False
     if size > LARGEST or any(_is_scan(p) for p in (*group, piece)):
         return False
     kinds = [_is_product(p) for p in (*group, piece)]

@@ -26,6 +26,7 @@ from gradgen.graph.scalar import (
     rewrite,
 )
 from gradgen.passes.contract import first_row
+from gradgen.passes.microloops import outer_products
 from gradgen.passes.storage import Buffers, Storage
 from gradgen.passes.trees import Item, Loop, ScanLoop, Tile, Tree
 from gradgen.program.loops import (
@@ -163,6 +164,9 @@ class Lowering:
     def item(self, item: Item) -> list[Statement]:
         if item.contraction is not None:
             return self.dot(item)
+        if item.outer is not None:
+            taken = {*self.taken, *(x.letter for x in self.open)}
+            return outer_products(item.node, item.outer, self.places, self.names, self.buffers, taken)
         value = self.value(item, item.body)
         place = self.places[item.node]
         if item.gathers and len(item.extents) == item.rank:

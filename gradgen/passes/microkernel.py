@@ -5,13 +5,14 @@ small family of schedules by one cost table, for `microloops`. A sum that is unu
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 from typing import Literal
 
 from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Position, Scalar, position
-from gradgen.passes.contract import ASSUMED_SIZE, _split_factors
+from gradgen.passes.products import ASSUMED_SIZE, split_factors
 from gradgen.program.boxes import LANES, Affine, Affinity, Box, Boxes, Operand, Plan, padded
 
 SMALLEST = 1_000_000  # multiplications below which the loops or BLAS do as well
@@ -19,8 +20,28 @@ LARGEST_BLOCK = 100  # multiplications in the text of the innermost loop
 L1, L2 = 28_000, 700_000  # bytes that may be counted on
 FROM_L2, FROM_L3 = 32, 12  # bytes a cycle
 REGISTERS = 31
+THREADS = 4  # among which the outermost loop is divided
 VISIT = 15  # cycles to enter the vector loop
 COPY, TRANSPOSE, CLEAR = 0.15, 1.2, 0.08  # cycles for one element of a box
+
+
+@dataclass(frozen=True, slots=True)
+class OuterProducts:
+    """A contraction as outer products: its boxes, and the accesses that they hold. Index `k` is position k."""
+
+    boxes: Boxes
+    left: Load
+    right: Load
+
+
+@lru_cache(maxsize=512)
+def plan_outer_products(node: Node) -> OuterProducts | None:
+    """The schedule of a node as outer products in registers, or None where that is not possible or does not pay."""
+    found = recognise(node, [str(k) for k in range(len(node.extents))]) if isinstance(node, Compute) else None
+    if found is None:
+        return None
+    best = choose(found[0])
+    return None if best is None else OuterProducts(best[1], found[1], found[2])
 
 
 # ---------------------------------------------------------------- recognition
@@ -33,7 +54,7 @@ def recognise(node: Node, letters: Sequence[str]) -> tuple[Affinity, Load, Load]
     """
     if not isinstance(node, Compute) or node.reducer != "sum" or not node.gathers or node.dtype not in FLOATS:
         return None
-    split = _split_factors(node.body)
+    split = split_factors(node.body)
     if split is None or len(split[0]) != 2 or len(node.extents) == len(node.shape):
         return None
     left, right = split[0]
@@ -95,6 +116,14 @@ def _stands_alone(letter: str, operands: Sequence[Operand | None]) -> bool:
 
 
 def cost(boxes: Boxes) -> float:
+    """Cycles where THREADS share the outermost loop as evenly as it can be cut."""
+    spec, plan = boxes.spec, boxes.plan
+    trips = [-(-spec.extents[i] // plan.block.get(i, 1)) for i in plan.loops]
+    outermost = next((t for t in trips if t > 1), 1)
+    return _cycles(boxes) * -(-outermost // THREADS) / outermost
+
+
+def _cycles(boxes: Boxes) -> float:
     """Cycles on one core: copies, then whichever of arithmetic and memory is slower."""
     spec, plan = boxes.spec, boxes.plan
     products = boxes.products

@@ -4,33 +4,87 @@ In: the boxes of `microkernel.choose` and the memory of the three tensors. Out: 
 test in the innermost one, for `kernels`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from gradgen.graph.intern import intern
+from gradgen.graph.letters import index_letters
+from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.scalar import Poly, Scalar, call, floor_div, integer, load, number, require_poly
+from gradgen.passes.microkernel import OuterProducts
+from gradgen.passes.storage import Buffers, Storage
 from gradgen.program.boxes import Affine, Box, Boxes, Operand, padded
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, LoopKind, Statement, letter
+from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, LoopKind, Note, Statement, letter
+
+WIDTH = 116  # of the text
+ROLES = {"out": "sums", "vector": "vectors", "scalar": "scalars"}  # what the box of a tensor is called
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Where a tensor lives: a buffer, and the subscripts that stand before those of its axes."""
+def outer_products(
+    node: Compute,
+    found: OuterProducts,
+    places: Mapping[Node, Storage],
+    names: Mapping[Node, str],
+    buffers: Buffers,
+    taken: Iterable[str],
+) -> list[Statement]:
+    """The statements of a node, with boxes among the buffers; `taken` names are no loop variables."""
+    boxes = found.boxes
+    accesses = {"left": found.left.tensor, "right": found.right.tensor}
+    tensors = {"out": node, **{role: accesses[box.operand.side] for role, box in _pairs(boxes)[1:]}}
+    flat = {
+        role: buffers.make(f"{names[tensors[role]]}_{ROLES[role]}", (integer(box.size),), node.dtype, "work")
+        for role, box in _pairs(boxes)
+    }
+    nest = MicroLoops(
+        boxes,
+        {role: places[tensor] for role, tensor in tensors.items()},
+        flat,
+        _element_names(tensors, names, {*taken, *names.values()}),
+        _name_indices(boxes.spec.extents, index_letters(node), taken),
+        {str(k): extent for k, extent in enumerate(node.extents) if extent.constant is None},
+    )
+    return nest.statements()
 
-    buffer: Buffer
-    prefix: tuple[Poly, ...] = ()
+
+def _element_names(tensors: Mapping[str, Node], names: Mapping[Node, str], taken: set[str]) -> dict[str, str]:
+    """`K` for the elements `K_0`, `K_1`, ... of K; longer where one of these is the name of something else."""
+    found = {role: names[tensor] for role, tensor in tensors.items()}
+    for role, name in found.items():
+        others = {n for r, n in found.items() if r != role}
+        if name in others or any(t.startswith(f"{name}_") and t[len(name) + 1 :].isdigit() for t in taken):
+            found[role] = f"{name}_{ROLES[role][:-1]}"
+    return found
+
+
+def _name_indices(indices: Iterable[str], letters: Sequence[str], taken: Iterable[str]) -> dict[str, str]:
+    """A loop variable for every index: `3` is the letter of position 3, `3_strip` counts strips of it."""
+    used = set(taken)
+    found: dict[str, str] = {}
+    for index in indices:
+        position, _, suffix = index.partition("_")
+        name = f"{letters[int(position)]}_{suffix}" if suffix else letters[int(position)]
+        while name in used:
+            name += "_"
+        used.add(name)
+        found[index] = name
+    return found
 
 
 @dataclass(slots=True)
 class MicroLoops:
-    """The statements of one contraction; `stops` holds the extents that only the call knows."""
+    """The statements of one contraction; `stops` holds the extents that only the call knows.
+
+    `places`, `flat` and `elements` are by the keys of `ROLES`: where a tensor lives, its box, and what the scalar
+    variables that hold elements of it are called.
+    """
 
     boxes: Boxes
-    out: Memory
-    vector: Memory
-    scalar: Memory
+    places: Mapping[str, Storage]
+    flat: Mapping[str, Buffer]
+    elements: Mapping[str, str]
     names: Mapping[str, str]  # index -> loop variable
-    flat: Mapping[str, Buffer]  # "out", "vector", "scalar" -> the buffer of the box
     stops: Mapping[str, Poly] = field(default_factory=dict)
 
     def statements(self) -> list[Statement]:
@@ -40,13 +94,15 @@ class MicroLoops:
         """Everything inside the first `depth` loops."""
         boxes, plan, spec = self.boxes, self.boxes.plan, self.boxes.spec
         found: list[Statement] = []
-        for key, box, memory in (("vector", boxes.vector, self.vector), ("scalar", boxes.scalar, self.scalar)):
+        for key, box in _pairs(boxes)[1:]:
             if box.level == depth:
-                found += self.copy(box, memory, self.flat[key], into_box=True)
+                found += [self.note(key, box), *self.copy(key, box, into_box=True)]
         if boxes.out.level == depth:
-            found.append(_cleared(self.flat["out"], boxes.out.size))
+            found += [self.note("out", boxes.out), _cleared(self.flat["out"], boxes.out.size)]
         if depth == len(plan.loops):
             found += self.products()
+        elif self.is_single(plan.loops[depth]):
+            found += self.nest(depth + 1)
         else:
             i = plan.loops[depth]
             stop = self.stops.get(i, integer(padded(i, spec, plan)))
@@ -54,39 +110,51 @@ class MicroLoops:
             body = tuple(self.nest(depth + 1))
             found.append(For(self.names[i], integer(0), stop, kind, body, plan.block.get(i, 1)))
         if boxes.out.level == depth:
-            found += self.copy(boxes.out, self.out, self.flat["out"], into_box=False)
+            found += self.copy("out", boxes.out, into_box=False)
         return found
 
     # ------------------------------------------------------------ the block
 
     def products(self) -> list[Statement]:
-        """Scalars once, then for every vector element: the vectors, and each accumulator with all its products."""
+        """Scalars once, then for every vector element: the vectors, and each sum with all its products."""
         boxes, plan = self.boxes, self.boxes.plan
-        dtype = self.out.buffer.dtype
-        pairs = [pair for found in boxes.products.values() for pair in found]
-        scalar_at, vector_at = sorted({s for s, _ in pairs}), sorted({v for _, v in pairs})
-        scalars = {at: _local(f"{self.flat['scalar'].name}_{k}", dtype) for k, at in enumerate(scalar_at)}
-        vectors = {at: _local(f"{self.flat['vector'].name}_{k}", dtype) for k, at in enumerate(vector_at)}
-        bases = {key: self.base(box) for key, box in self.pairs()}
-        found: list[Statement] = [
-            Assign(b, (), load(self.flat["scalar"], [bases["scalar"] + at])) for at, b in scalars.items()
-        ]
+        dtype = self.flat["out"].dtype
+        terms = [pair for found in boxes.products.values() for pair in found]
+        scalars = self.elements_at("scalar", {s for s, _ in terms})
+        vectors = self.elements_at("vector", {v for _, v in terms})
+        bases = {key: _local(f"{flat.name}_at", "int64") for key, flat in self.flat.items()}
+        found: list[Statement] = [Assign(bases[key], (), self.base(box)) for key, box in _pairs(boxes)]
+        at = {key: require_poly(load(b, ())) for key, b in bases.items()}
+        found += [Assign(b, (), load(self.flat["scalar"], [at["scalar"] + k])) for k, b in scalars.items()]
         v = letter(self.names[plan.vector])
         inner: list[Statement] = [
-            Assign(b, (), load(self.flat["vector"], [bases["vector"] + at + v])) for at, b in vectors.items()
+            Assign(b, (), load(self.flat["vector"], [at["vector"] + k + v])) for k, b in vectors.items()
         ]
-        for at, terms in boxes.products.items():
-            total: Scalar | None = None
-            for s, x in terms:
-                term = call("mul", load(scalars[s], ()), load(vectors[x], ()))
-                total = term if total is None else call("add", total, term)
-            assert total is not None
-            inner.append(Accumulate(self.flat["out"], (require_poly(bases["out"] + at + v),), "sum", total))
+        total = _local(f"{self.elements['out']}_sum", dtype)
+        count = self.terms_in_a_line(scalars.values(), vectors.values())
+        for k, pairs in boxes.products.items():
+            place = (require_poly(at["out"] + k + v),)
+            lines = list(_batched([(scalars[s], vectors[x]) for s, x in pairs], count))
+            if len(lines) == 1:
+                inner.append(Accumulate(self.flat["out"], place, "sum", _sum_of_products(lines[0])))
+                continue
+            inner.append(Assign(total, (), _sum_of_products(lines[0])))
+            inner += [Accumulate(total, (), "sum", _sum_of_products(line)) for line in lines[1:]]
+            inner.append(Accumulate(self.flat["out"], place, "sum", load(total, ())))
         stop = integer(padded(plan.vector, boxes.spec, plan))
-        return [*found, For(self.names[plan.vector], integer(0), stop, "parallel", tuple(inner))]
+        return [*found, For(self.names[plan.vector], integer(0), stop, "reduce", tuple(inner))]
 
-    def pairs(self) -> list[tuple[str, Box]]:
-        return [("out", self.boxes.out), ("vector", self.boxes.vector), ("scalar", self.boxes.scalar)]
+    def terms_in_a_line(self, scalars: Iterable[Buffer], vectors: Iterable[Buffer]) -> int:
+        """How many products fit behind what they are added to."""
+        indent = 4 * (2 + sum(not self.is_single(i) for i in self.boxes.plan.loops))
+        target = 2 * len(self.flat["out"].name) + len("[ + _at + 00000] += ") + len(self.names[self.boxes.plan.vector])
+        term = sum(max(len(b.name) for b in found) for found in (scalars, vectors)) + len(" *  + ")
+        return max(1, (WIDTH - indent - target) // term)
+
+    def elements_at(self, key: str, offsets: set[int]) -> dict[int, Buffer]:
+        """A scalar variable for the element at each offset of a box."""
+        dtype = self.flat[key].dtype
+        return {at: _local(f"{self.elements[key]}_{k}", dtype) for k, at in enumerate(sorted(offsets))}
 
     def base(self, box: Box) -> Poly:
         """The part of an address that the loops inside the box's level move."""
@@ -95,16 +163,40 @@ class MicroLoops:
     def poly(self, x: Affine) -> Poly:
         total = integer(x.const)
         for i, c in x.terms.items():
-            total = require_poly(total + letter(self.names[i]) * c)
+            if not self.is_single(i):
+                total = require_poly(total + letter(self.names[i]) * c)
         return total
+
+    def is_single(self, index: str) -> bool:
+        """Whether an index is 0 and nothing else; it gets no loop."""
+        return self.boxes.spec.extents[index] == 1 and index not in self.stops
 
     # ------------------------------------------------------------ copies
 
-    def copy(self, box: Box, memory: Memory, flat: Buffer, into_box: bool) -> list[Statement]:
+    def note(self, key: str, box: Box) -> Note:
+        """What a box holds: the axes in its order, sums of indices as the tensor's subscripts have them."""
+        axes = [(self.axis(d), size) for d, size in zip(box.dims, box.shape, strict=True) if size > 1]
+        shape = f"{' x '.join(str(size) for _, size in axes)}, by {', '.join(text for text, _ in axes)}"
+        what = {
+            "out": f"sums for {self.places[key].buffer.name}",
+            "vector": f"{self.places[key].buffer.name}, the vectors",
+            "scalar": f"{self.places[key].buffer.name}, the scalars that vectors are multiplied by",
+        }[key]
+        return Note(f"{self.flat[key].name}: {what}: {shape}")
+
+    def axis(self, dim: Affine) -> str:
+        """The sum of indices that a dimension of a box stands for."""
+        text = ""
+        for i, c in sorted(dim.terms.items(), key=lambda term: term[1] < 0):
+            sign = ("-" if c < 0 else "") if not text else (" - " if c < 0 else " + ")
+            text += sign + (self.names[i] if abs(c) == 1 else f"{abs(c)} {self.names[i]}")
+        return text
+
+    def copy(self, key: str, box: Box, into_box: bool) -> list[Statement]:
         """Fill a box, zero where the tensor ends, or write the result back, in the memory order of the tensor."""
-        operand, count = box.operand, len(box.dims)
+        operand, place, flat = box.operand, self.places[key], self.flat[key]
         axes = [box.coordinate(s) for s in operand.subscripts]
-        names = [f"{flat.name}_axis{k}" for k in range(count)]
+        names = ["_".join(self.names[i] for i in d.terms) for d in box.dims]
         address = integer(0)
         for name, stride in zip(names, box.stride, strict=True):
             address = require_poly(address + letter(name) * stride)
@@ -112,17 +204,17 @@ class MicroLoops:
             self.poly(at) if k is None else require_poly(letter(names[k]) * box.step[k] + self.poly(at))
             for k, at in axes
         ]
-        place = (*memory.prefix, *subscripts)
+        element = place.subscripts(tuple(subscripts))
         body: Statement = (
-            Assign(flat, (address,), load(memory.buffer, place))
+            Assign(flat, (address,), load(place.buffer, element))
             if into_box
-            else Assign(memory.buffer, place, load(flat, [address]))
+            else Assign(place.buffer, element, load(flat, [address]))
         )
         clipped = False
         for k in reversed(_copy_order(box, axes)):
             start, stop = self.bounds(box, operand, axes, k)
             clipped = clipped or start is not integer(0) or stop is not integer(box.shape[k])
-            body = For(names[k], start, stop, "parallel", (body,))
+            body = For(names[k], start, stop, "reduce", (body,))
         tests = self.tests(operand, axes)
         found: list[Statement] = [_cleared(flat, box.size)] if into_box and (clipped or tests) else []
         for test in reversed(tests):
@@ -164,6 +256,10 @@ class MicroLoops:
         return found
 
 
+def _pairs(boxes: Boxes) -> list[tuple[str, Box]]:
+    return [("out", boxes.out), ("vector", boxes.vector), ("scalar", boxes.scalar)]
+
+
 def _copy_order(box: Box, axes: Sequence[tuple[int | None, Affine]]) -> list[int]:
     """The memory order of the tensor, the box's innermost dimension next to last, so that its rows stay in cache."""
     order = list(dict.fromkeys(k for k, _ in axes if k is not None))
@@ -174,9 +270,24 @@ def _copy_order(box: Box, axes: Sequence[tuple[int | None, Affine]]) -> list[int
     return order
 
 
+def _batched(pairs: Iterable[tuple[Buffer, Buffer]], count: int) -> Iterator[list[tuple[Buffer, Buffer]]]:
+    """Lists of at most `count` pairs."""
+    rest = iter(pairs)
+    while part := list(islice(rest, count)):
+        yield part
+
+
+def _sum_of_products(pairs: Iterable[tuple[Buffer, Buffer]]) -> Scalar:
+    total: Scalar | None = None
+    for s, v in pairs:
+        term = call("mul", load(s, ()), load(v, ()))
+        total = term if total is None else call("add", total, term)
+    assert total is not None
+    return total
+
+
 def _cleared(flat: Buffer, size: int) -> Statement:
-    name = f"{flat.name}_at"
-    return For(name, integer(0), integer(size), "parallel", (Assign(flat, (letter(name),), number(0)),))
+    return For("at", integer(0), integer(size), "reduce", (Assign(flat, (letter("at"),), number(0)),))
 
 
 def _local(name: str, dtype: str) -> Buffer:

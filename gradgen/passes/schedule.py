@@ -13,6 +13,7 @@ from gradgen.graph.scalar import Poly, Scalar, loads
 from gradgen.passes.contract import classify
 from gradgen.passes.fusion import joining_axis, loop_order, mergeable
 from gradgen.passes.inlining import choose_inlined, direct_reads, expand
+from gradgen.passes.microkernel import plan_outer_products
 from gradgen.passes.outsized import outsized
 from gradgen.passes.tiles import rows_of_part, with_tiles
 from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tile, Tree, memory, needed, produced, reads_memory_of
@@ -105,10 +106,11 @@ class _Builder:
     def item(self, node: Compute) -> Item:
         body = expand(node.body, self.inlined)
         target = tuple(_poly(expand(t, self.inlined)) for t in node.target)
-        found = classify(node)
-        free = [*found.loops, *found.summed_loops] if found else loop_order(node, body)
+        found, outer = classify(node), plan_outer_products(node)
+        free = [*found.loops, *found.summed_loops] if found else [] if outer else loop_order(node, body)
         free = [k for k in free if not (node.gathers and k < len(node.shape) and node.extents[k].constant == 1)]
-        self.items[node] = Item(node, body, target, node.extents, free, found, overwrites=self.overwrites.get(node))
+        late = self.overwrites.get(node)
+        self.items[node] = Item(node, body, target, node.extents, free, found, outer, overwrites=late)
         return self.items[node]
 
     def scan_loop(self, scan: Scan, path: tuple[str, ...]) -> ScanLoop:

@@ -194,7 +194,8 @@ def _register(
     item: Item, path: Path, readers: Iterable[tuple[Item | None, Path]], names: Mapping[Node, str]
 ) -> Buffer | None:
     """A scalar variable for a stored value that is read again inside its own innermost loop."""
-    owned = item.gathers and all(k < item.rank for k in item.bound) and item.contraction is None
+    owned = item.gathers and all(k < item.rank for k in item.bound)
+    owned = owned and item.contraction is None and item.outer is None
     if owned and any(reader is not None and other[: len(path)] == path for reader, other in readers):
         return intern(Buffer, f"{names[item.node]}_here", (), item.node.dtype, "local", None)
     return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from gradgen.graph.nodes import Compute, Leaf, Node, Reshape, Scan, project
 from gradgen.graph.scalar import Poly, Position, Scalar, loads, position
 from gradgen.passes.contract import Contraction
+from gradgen.passes.microkernel import OuterProducts
 
 
 @dataclass(eq=False, slots=True)
@@ -18,6 +19,7 @@ class Item:
     extents: tuple[Poly, ...]
     free: list[int]
     contraction: Contraction | None = None
+    outer: OuterProducts | None = None  # a contraction that brings all its loops itself
     bound: dict[int, str] = field(default_factory=dict)
     tile: int | None = None  # the position of which a `Tile` around it does a part
     tile_letter: str = ""

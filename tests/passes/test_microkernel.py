@@ -13,7 +13,8 @@ from gradgen.graph.nodes import Compute
 from gradgen.graph.scalar import Load, Scalar, call, integer, load, number, position, require_poly, size_symbol
 from gradgen.passes import microkernel
 from gradgen.passes.microkernel import choose, recognise
-from gradgen.passes.microloops import Memory, MicroLoops
+from gradgen.passes.microloops import MicroLoops
+from gradgen.passes.storage import Storage
 from gradgen.program.boxes import Boxes
 from gradgen.program.loops import Buffer
 from tests.passes.building import tensor, total
@@ -93,18 +94,26 @@ def accesses(node: Compute) -> tuple[Any, Load, Load]:
     return found
 
 
+def whole(buffer: Buffer) -> Storage:
+    return Storage(buffer, (), tuple(range(len(buffer.shape))))
+
+
 def compiled(node: Compute, boxes: Boxes, left: Load, right: Load, jit: bool) -> tuple[Any, list[int]]:
     keys = {"out": boxes.out, "vector": boxes.vector, "scalar": boxes.scalar}
     flat = {k: Buffer(f"{k}_box", (integer(b.size),), node.dtype, "work", None) for k, b in keys.items()}
-    memory = {
-        "left": Memory(Buffer("left", left.tensor.shape, node.dtype, "input", None)),
-        "right": Memory(Buffer("right", right.tensor.shape, node.dtype, "input", None)),
-        "out": Memory(Buffer("out", node.shape, node.dtype, "output", None)),
+    places = {
+        "left": whole(Buffer("left", left.tensor.shape, node.dtype, "input", None)),
+        "right": whole(Buffer("right", right.tensor.shape, node.dtype, "input", None)),
+        "out": whole(Buffer("out", node.shape, node.dtype, "output", None)),
     }
+    by_role = {
+        "out": places["out"],
+        "vector": places[boxes.vector.operand.side],
+        "scalar": places[boxes.scalar.operand.side],
+    }
+    elements = {"out": "out", "vector": "x", "scalar": "y"}
     stops = {LETTERS[k]: e for k, e in enumerate(node.extents) if e.constant is None}
-    spec = boxes.spec
-    vector, scalar = memory[spec.vector.side], memory[spec.scalar.side]
-    nest = MicroLoops(boxes, memory["out"], vector, scalar, {i: i for i in spec.extents}, flat, stops)
+    nest = MicroLoops(boxes, by_role, flat, elements, {i: i for i in boxes.spec.extents}, stops)
     lines = CpuPrinter().lines(nest.statements(), 1)
     text = "\n".join(["def f(left, right, out, out_box, vector_box, scalar_box, B=0):", *lines])
     scope: dict[str, Any] = {"np": np}
