@@ -25,6 +25,7 @@ from gradgen.passes.retarget import retarget
 from gradgen.passes.roll import roll
 from gradgen.passes.simplify import simplify
 from gradgen.passes.squeeze import squeeze
+from gradgen.passes.unify import unify
 from gradgen.program.loops import Program
 from gradgen.program.verify import verify_program
 
@@ -114,7 +115,7 @@ def compile_model(model: Model, options: Options) -> Compiled:
     program = builder.program(_formulas(declared))
     if env.check():
         verify_program(program)
-    return Compiled(roll(program), leaves, declared, updates, stages)
+    return Compiled(roll(unify(program)), leaves, declared, updates, stages)
 
 
 def _run(passes: Sequence[tuple[str, Pass, str]], roots: Sequence[Node]) -> list[Node]:

@@ -264,7 +264,7 @@ class CpuPrinter:
             return f"{self.holder(x.stack.buffer)}[{x.start} - {step}]"
         return f"{self.holder(x.stack.buffer)}[{step}{f' + {x.start}' if x.start else ''}]"
 
-    def call(self, call: KernelCall, kernel: Kernel) -> list[str]:
+    def call(self, call: KernelCall) -> list[str]:
         passed = [s for s in call.sizes if s not in size_sources(call.sizes, call.arguments)]
         arguments = [*(self.argument(b) for b in call.arguments), *passed]
         results = ", ".join(b.name for b in call.results)
@@ -329,33 +329,7 @@ def wrap(text: str, width: int) -> list[str]:
     return [*lines, current]
 
 
-# ---------------------------------------------------------------- equal kernels
-
-
-def unify(printed: Sequence[tuple[Kernel, dict[str, object]]]) -> dict[str, str]:
-    """The name of the first kernel with the same text, for every kernel whose text is that of an earlier one."""
-    first: dict[str, str] = {}
-    same: dict[str, str] = {}
-    for kernel, text in printed:
-        key = canonical([*text["signature"], *text["lines"]], kernel.name)  # type: ignore[misc]  # lists of lines
-        same[kernel.name] = first.setdefault(key, kernel.name)
-    return same
-
-
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
-_KEPT = frozenset({"np", "for", "in", "range", "if", "else", "def", "return", "and", "or", "not", "abs", "min", "max"})
-
-
-def canonical(lines: Sequence[str], own_name: str) -> str:
-    """A function's text with its names numbered in the order of their appearance, comments left out."""
-    order: dict[str, str] = {own_name: "kernel"}
-
-    def number(match: re.Match[str]) -> str:
-        word = match.group()
-        return word if word in _KEPT or word.endswith(("_f32", "_f64")) else order.setdefault(word, f"v{len(order)}")
-
-    return "\n".join(_WORD.sub(number, line) for line in lines if not line.lstrip().startswith("#"))
-
 
 # ---------------------------------------------------------------- the module
 
@@ -364,10 +338,8 @@ def render_module(program: Program) -> str:
     """The text of the module that holds a program."""
     printer = CpuPrinter()
     printer.rows = {b: (stack.buffer, at) for stack in program.stacks for at, b in enumerate(stack.members)}
-    printed = [(kernel, printer.kernel(kernel)) for kernel in program.kernels]
-    same = unify(printed)
-    kernels = {kernel.name: kernel for kernel in program.kernels}
-    entries = [_entry(printer, program, entry, kernels, same) for entry in program.entries]
+    kernels = [printer.kernel(kernel) for kernel in program.kernels]
+    entries = [_entry(printer, program, entry) for entry in program.entries]
     classes = [_class(key, program, printer) for key in HOLDERS if held(program, key)]
     return render(
         "cpu/module.py.j2",
@@ -378,7 +350,7 @@ def render_module(program: Program) -> str:
         scalar_blocks=[block.rstrip("\n") for block in blocks(printer.used)],
         classes=classes,
         workspace=_workspace(program, printer),
-        kernels=[text for kernel, text in printed if same[kernel.name] == kernel.name],
+        kernels=kernels,
         entries=entries,
     )
 
@@ -407,9 +379,7 @@ def _workspace(program: Program, printer: CpuPrinter) -> dict[str, object]:
     return {"sizes": workspace_sizes(program), "allocations": allocations}
 
 
-def _entry(
-    printer: CpuPrinter, program: Program, entry: Entry, kernels: dict[str, Kernel], same: dict[str, str]
-) -> dict[str, object]:
+def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, object]:
     used = {b for call in entry.kernel_calls for b in call.buffers} | set(entry.returns)
     plain = [b for b in entry.parameters if b.role in ("input", "cotangent") and b.alias_of is None]
     parameters = [b.name for b in plain]
@@ -443,8 +413,7 @@ def _entry(
             lines.append(f"for {statement.letter} in range({statement.count}):")
         for call in inner:
             pad = "    " if isinstance(statement, Repeat) else ""
-            named = KernelCall(same[call.kernel], call.arguments, call.sizes, call.results)
-            lines += [pad + line for line in printer.call(named, kernels[call.kernel])]
+            lines += [pad + line for line in printer.call(call)]
     if entry.returns:
         lines.append(f"return {', '.join(b.name for b in entry.returns)}")
     return {

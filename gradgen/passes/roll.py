@@ -1,6 +1,6 @@
 """Runs of equal calls become loops over stacked arrays, so that the size of a module does not follow the depth.
 
-In: a `Program` from `build`. Out: one whose entries repeat, and the stacks that hold the arrays of the repetitions.
+In: a `Program` from `unify`. Out: one whose entries repeat, and the stacks that hold the arrays of the repetitions.
 Compiling a driver of hundreds of calls takes Numba a minute; a loop over rows of stacked arrays a fraction of a second.
 """
 
@@ -13,7 +13,6 @@ from math import gcd
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import integer
-from gradgen.passes.unify import unify
 from gradgen.program.loops import HOLDERS, Buffer, Entry, KernelCall, Program, Repeat, Row, Stack
 
 __all__ = ["LEAST", "roll"]
@@ -35,13 +34,8 @@ class Run:
 
 
 def roll(program: Program) -> Program:
-    """Equal kernels once, runs of calls as loops, the arrays of these loops as stacks."""
-    same = unify(program.kernels)
-    entries = [
-        replace(e, calls=tuple(replace(c, kernel=same[c.kernel]) for c in e.calls if isinstance(c, KernelCall)))
-        for e in program.entries
-    ]
-    kernels = tuple(k for k in program.kernels if same[k.name] == k.name)
+    """Runs of calls as loops, the arrays of these loops as stacks."""
+    entries = program.entries
     runs = [run for at, entry in enumerate(entries) for run in _runs(at, entry)]
     runs, families = _families(runs)
     if not runs:
@@ -49,9 +43,7 @@ def roll(program: Program) -> Program:
     stacks = _stacks(program, entries, families)
     rolled = tuple(_rolled(e, [r for r in runs if r.entry == at], stacks) for at, e in enumerate(entries))
     formulas = shortened(program.formulas) if stacks else program.formulas
-    return replace(
-        program, kernels=kernels, entries=rolled, stacks=tuple(dict.fromkeys(stacks.values())), formulas=formulas
-    )
+    return replace(program, entries=rolled, stacks=tuple(dict.fromkeys(stacks.values())), formulas=formulas)
 
 
 # ---------------------------------------------------------------- runs

@@ -1,7 +1,9 @@
 """Equal kernels: kernels that differ in names only are one kernel.
 
-In: a kernel. Out: a key, equal for kernels that compute the same from their parameters in order; `roll` compares them.
+In: a `Program` from `build`. Out: the same program with every kernel once; `roll` looks for runs of their calls.
 """
+
+from dataclasses import replace
 
 from gradgen.graph.scalar import Call, Const, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol
 from gradgen.program.loops import (
@@ -12,8 +14,10 @@ from gradgen.program.loops import (
     For,
     If,
     Kernel,
+    KernelCall,
     Matrix,
     Note,
+    Program,
     Statement,
 )
 
@@ -22,10 +26,15 @@ __all__ = ["Key", "kernel_key", "unify"]
 Key = tuple[object, ...]
 
 
-def unify(kernels: tuple[Kernel, ...]) -> dict[str, str]:
-    """The name of the first kernel with the same key, for every kernel."""
+def unify(program: Program) -> Program:
+    """The first of all kernels with the same key, called in place of every one of them."""
     first: dict[Key, str] = {}
-    return {kernel.name: first.setdefault(kernel_key(kernel), kernel.name) for kernel in kernels}
+    same = {kernel.name: first.setdefault(kernel_key(kernel), kernel.name) for kernel in program.kernels}
+    entries = tuple(
+        replace(e, calls=tuple(replace(c, kernel=same[c.kernel]) for c in e.calls if isinstance(c, KernelCall)))
+        for e in program.entries
+    )
+    return replace(program, kernels=tuple(k for k in program.kernels if same[k.name] == k.name), entries=entries)
 
 
 def kernel_key(kernel: Kernel) -> Key:
@@ -71,8 +80,8 @@ class _Numbers:
         return ()
 
     def matrix(self, m: Matrix) -> Key:
-        fixed = self.scalars(m.fixed)
-        return (self.buffer(m.buffer), fixed, self.scalar(m.rows), self.scalar(m.columns), m.transposed)
+        extents = (self.scalar(m.rows), self.scalar(m.columns))
+        return (self.buffer(m.buffer), self.scalars(m.fixed), *extents, m.transposed, self.scalars(m.window or ()))
 
     def scalars(self, xs: tuple[Scalar, ...]) -> Key:
         return tuple(self.scalar(x) for x in xs)

@@ -1,0 +1,40 @@
+"""Kernels are equal when they differ in names only."""
+
+from gradgen.graph.scalar import integer
+from gradgen.passes.unify import kernel_key
+from gradgen.program.loops import Dot, Kernel, Matrix, Statement
+from tests.passes.statements import array, assign, at, i, j, loop
+
+x, y, a, b = array("x", 9), array("y", 9), array("a", 9), array("b", 9)
+left, right, out = array("left", 9, 4), array("right", 4, 5), array("out", 3, 5)
+
+
+def kernel(*body: Statement) -> Kernel:
+    return Kernel("compute", (x, y), (), body, ())
+
+
+def test_names_of_arrays_and_loops_do_not_count() -> None:
+    first = kernel(loop(i, 9, assign(y, [i], at(x, i) + 1)))
+    second = Kernel("other", (a, b), (), (loop(j, 9, assign(b, [j], at(a, j) + 1)),), ())
+    assert kernel_key(first) == kernel_key(second)
+
+
+def test_bounds_and_operands_count() -> None:
+    bodies = [
+        loop(i, 9, assign(y, [i], at(x, i) + 1)),
+        loop(i, 8, assign(y, [i], at(x, i) + 1)),
+        loop(i, 9, assign(x, [i], at(y, i) + 1)),
+        loop(i, 9, assign(y, [i], at(y, i) + 1)),
+    ]
+    assert len({kernel_key(kernel(body)) for body in bodies}) == len(bodies)
+
+
+def product(start: int) -> Kernel:
+    rows = Matrix(left, (), integer(3), integer(4), window=(integer(start), integer(3)))
+    right_, out_ = Matrix(right, (), integer(4), integer(5)), Matrix(out, (), integer(3), integer(5))
+    return Kernel("compute", (left, right, out), (), (Dot(rows, right_, out_),), ())
+
+
+def test_the_part_of_an_operand_counts() -> None:
+    assert kernel_key(product(0)) == kernel_key(product(0))
+    assert kernel_key(product(0)) != kernel_key(product(3))
