@@ -19,7 +19,9 @@ from gradgen.program.loops import (
     For,
     If,
     Kernel,
+    KernelCall,
     Program,
+    Row,
     Statement,
     expressions,
     letter,
@@ -273,27 +275,38 @@ def _undefined(program: Program, entry: Entry, kernels: dict[str, Kernel]) -> li
     defined |= _left_by(program, entry)
     found: list[str] = []
     for call in entry.kernel_calls:
-        reader = _Reader(call.kernel, {b for b in defined if not _is_scalar(b)} | (defined & set(call.buffers)))
-        reader.run(kernels[call.kernel].body)
-        for b in call.results:
-            reader.need(b)
+        kernel = kernels[call.kernel]
+        reader = _Reader(call.kernel, {_memory(own) for own, b in _passed(kernel, call) if _memory(b) in defined})
+        reader.run(kernel.body)
+        for own in kernel.returns:
+            reader.need(own)
         found += reader.found
-        defined |= {b for b in reader.defined if not _is_scalar(b)} | set(call.results)
-        defined = {b for b in defined if _is_scalar(b) or b in reader.defined}
+        for own, b in _passed(kernel, call):
+            (defined.add if _memory(own) in reader.defined else defined.discard)(_memory(b))
+        defined |= {b for x in call.arguments if isinstance(x, Row) for b in x.members} | set(call.results)
     found += [f"{b.name} is returned and never computed" for b in entry.returns if _memory(b) not in defined]
     return found
+
+
+def _passed(kernel: Kernel, call: KernelCall) -> list[tuple[Buffer, Buffer]]:
+    """What the parameters of a kernel stand for in a call: of a row, its buffer in the first repetition."""
+    given = (x.members[0] if isinstance(x, Row) else x for x in call.arguments)
+    return list(zip(kernel.parameters, given, strict=True))
 
 
 def _left_by(program: Program, entry: Entry) -> set[Buffer]:
     """The saved values that an earlier entry leaves in the workspace."""
     if entry.name != "backward":
         return set()
-    return {_memory(b) for k in _kernels_of(program, "forward") for s in k.body for b in writes(s) if b.role == "saved"}
-
-
-def _kernels_of(program: Program, entry_name: str) -> list[Kernel]:
-    called = {call.kernel for entry in program.entries if entry.name == entry_name for call in entry.kernel_calls}
-    return [kernel for kernel in program.kernels if kernel.name in called]
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    calls = [call for e in program.entries if e.name == "forward" for call in e.kernel_calls]
+    found: set[Buffer] = set()
+    for call in calls:
+        kernel = kernels[call.kernel]
+        written = {_memory(b) for s in kernel.body for b in writes(s)}
+        for own, x in zip(kernel.parameters, call.arguments, strict=True):
+            found |= set(x.members if isinstance(x, Row) else (x,)) if _memory(own) in written else set()
+    return {_memory(b) for b in found if b.role == "saved"}
 
 
 def _memory(buffer: Buffer) -> Buffer:
