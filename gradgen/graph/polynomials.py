@@ -23,6 +23,7 @@ from gradgen.graph.records import (
     Reduce,
     Scalar,
     contains,
+    loads,
     polynomial,
 )
 
@@ -170,7 +171,7 @@ def applied(function: ScalarFunction, arguments: tuple[Scalar, ...], dtype: str)
 
     def build() -> Call:
         digest = digest_of("call", function.name, *[argument.digest for argument in arguments])
-        return Call(function, arguments, dtype, digest)
+        return Call(function, arguments, dtype, digest, loads(*arguments))
 
     return intern_built(Call, (function, arguments, dtype), build)
 

@@ -158,6 +158,7 @@ class Call(Scalar):
     arguments: tuple[Scalar, ...]
     dtype: str
     digest: str
+    accesses: "tuple[Load, ...]"  # of the arguments, each once
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
@@ -253,8 +254,19 @@ def walk(*roots: Scalar) -> Iterator[Scalar]:
 
 
 def loads(*roots: Scalar) -> tuple[Load, ...]:
-    """The distinct accesses of an expression, in the order of writing."""
-    return tuple(x for x in walk(*roots) if isinstance(x, Load))
+    """The distinct accesses of expressions, in the order of writing; every pass asks this of every body."""
+    found = [_accesses(x) for x in roots]
+    return found[0] if len(found) == 1 else tuple(dict.fromkeys(access for part in found for access in part))
+
+
+def _accesses(x: Scalar) -> tuple[Load, ...]:
+    match x:
+        case Call(accesses=accesses):
+            return accesses
+        case Load(subscripts=subscripts):
+            return (*loads(*subscripts), x)
+    parts = children(x)
+    return loads(*parts) if parts else ()
 
 
 def contains(atoms: Iterable[Atom], atom: Atom) -> bool:
