@@ -4,10 +4,13 @@ In: the statements of every top-level tree with the buffers they use. Out: kerne
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradgen.graph.scalar import Load, Poly, walk
+from gradgen.passes.repetition import MANY
+from gradgen.passes.unify import body_key
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -41,8 +44,13 @@ class Piece:
 def cut(pieces: Sequence[Piece]) -> list[list[Piece]]:
     """Consecutive pieces that belong into one function: products then loops, or loops then products."""
     groups: list[list[Piece]] = []
+    keys = {id(piece): body_key(piece.body) for piece in pieces}
+    counts = Counter(keys.values())
     for piece in pieces:
-        if groups and _fits(groups[-1], piece):
+        again = counts[keys[id(piece)]] >= MANY
+        if groups and again and any(keys[id(p)] == keys[id(piece)] for p in groups[-1]):
+            groups.append([piece])  # one function for all of a kind
+        elif groups and _fits(groups[-1], piece):
             groups[-1].append(piece)
         else:
             groups.append([piece])

@@ -15,6 +15,7 @@ from gradgen.passes.fusion import joining_axis, loop_order, mergeable
 from gradgen.passes.inlining import choose_inlined, direct_reads, expand
 from gradgen.passes.microkernel import plan_outer_products
 from gradgen.passes.outsized import outsized
+from gradgen.passes.repetition import Kinds, is_repeated, repeated
 from gradgen.passes.tiles import rows_of_part, with_tiles
 from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tile, Tree, memory, needed, produced, reads_memory_of
 
@@ -128,18 +129,19 @@ class _Builder:
     def nest(self, entries: Sequence[Item | ScanLoop], path: tuple[str, ...]) -> list[Tree]:
         """Greedy loop fusion: an item joins the last group it may and that it shares data with."""
         groups: list[Tree] = []
+        kinds = repeated(entry for entry in entries if isinstance(entry, Item))
         for entry in with_tiles(entries, self.large, lambda item, axis: self.tile(item, axis, path)):
             if not isinstance(entry, Item) or not entry.free:
                 groups.append(entry)
                 continue
-            joined = self.find_group(entry, groups)
+            joined = self.find_group(entry, groups, kinds)
             if joined is None:
                 axis = entry.free[0]
                 wish = entry.tile_letter if axis == entry.tile else index_letters(entry.node)[axis]
                 groups.append(Loop(self.letters.pick(path, wish), entry.extents[axis], {entry: axis}))
             else:
                 joined[0].axis[entry] = joined[1]
-                self.merge(groups, entry, *joined)
+                self.merge(groups, entry, *joined, kinds)
         for group in groups:
             if isinstance(group, Loop):
                 for item, axis in group.axis.items():
@@ -160,12 +162,14 @@ class _Builder:
         stop = self.letters.pick((*path, start), f"{index}1")
         return Tile(index, start, stop, item.extents[axis], rows_of_part(item, axis))
 
-    def merge(self, groups: list[Tree], item: Item, loop: Loop, axis: int) -> None:
+    def merge(self, groups: list[Tree], item: Item, loop: Loop, axis: int, kinds: Kinds) -> None:
         """Earlier loops that run over the same axis of what an item reads become one with the loop that it joined."""
         end = groups.index(loop)
         for k in range(end - 1, -1, -1):
             early = groups[k]
             if not isinstance(early, Loop) or not needed(item) & produced(early):
+                continue
+            if any(is_repeated(member, loop, kinds) for member in early.axis):
                 continue
             if joining_axis(item, early) == axis and mergeable(early, loop, groups[k + 1 : end]):
                 loop.axis = {**early.axis, **loop.axis}
@@ -174,12 +178,12 @@ class _Builder:
                 end -= 1
                 self.decisions.append(f"{self.names.get(item.node, 'value')}: joins two loops over {loop.letter}")
 
-    def find_group(self, item: Item, groups: Sequence[Tree]) -> tuple[Loop, int] | None:
+    def find_group(self, item: Item, groups: Sequence[Tree], kinds: Kinds) -> tuple[Loop, int] | None:
         """The last group that the item may join, and the axis that joins it."""
         reads = needed(item)
         for group in reversed(groups):
             if isinstance(group, Loop):
-                axis = joining_axis(item, group)
+                axis = None if is_repeated(item, group, kinds) else joining_axis(item, group)
                 if axis is not None:
                     names = ", ".join(self.names.get(m.node, "value") for m in group.axis)
                     self.decisions.append(

@@ -3,6 +3,7 @@
 In: a `Program` from `build`. Out: the same program with every kernel once; `roll` looks for runs of their calls.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gradgen.graph.scalar import Call, Const, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol
@@ -21,7 +22,7 @@ from gradgen.program.loops import (
     Statement,
 )
 
-__all__ = ["Key", "kernel_key", "unify"]
+__all__ = ["Key", "body_key", "kernel_key", "unify"]
 
 Key = tuple[object, ...]
 
@@ -44,6 +45,11 @@ def kernel_key(kernel: Kernel) -> Key:
     sizes = tuple(numbers.of(("size", name)) for name in kernel.sizes)
     body = numbers.body(kernel.body)
     return (parameters, sizes, body, tuple(numbers.buffer(b) for b in kernel.returns))
+
+
+def body_key(body: Sequence[Statement]) -> Key:
+    """What statements are, with everything that they name numbered in the same way."""
+    return _Numbers().body(tuple(body))
 
 
 class _Numbers:

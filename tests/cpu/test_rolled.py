@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import gradgen as gg
 from gradgen.errors import BindingError
 from tests.cpu.running import unjitted
 from tests.passes.test_roll import chain
@@ -25,3 +26,29 @@ def test_separate_arrays_give_the_same_and_steps_need_rows() -> None:
     net.step(together, x=x)
     for name, value in gradients.items():
         np.testing.assert_allclose(together[name], apart[name] - np.float32(0.01) * value, rtol=1e-5, atol=1e-6)
+
+
+def test_small_layers_are_rolled_before_they_fuse() -> None:
+    """Layers of width 8 are loops, no matrix products; fused, thirty would be one function of thousands of lines."""
+
+    def chain_of(count: int) -> gg.Network:
+        h: gg.Tensor = gg.input("x", (4, 8))
+        for k in range(count):
+            h = gg.tanh(h @ gg.param(f"W{k}", (8, 8)).T + gg.param(f"mu{k}", (8,)))
+        return gg.compile({"loss": gg.mean(gg.square(h))}, name="small_layers")
+
+    net, deeper = unjitted(chain_of(20)), chain_of(40)
+    assert abs(len(deeper.source.splitlines()) - len(net.source.splitlines())) < 10
+    assert "for l in range(" in net.source
+    given = {"x": np.linspace(-1, 1, 32, dtype="float32").reshape(4, 8), **net.init()}
+    wanted = given["x"].astype("float64")
+    for k in range(20):
+        wanted = np.tanh(wanted @ given[f"W{k}"].T.astype("float64") + given[f"mu{k}"])
+    out, gradients = net.value_and_grad(**given)
+    np.testing.assert_allclose(out["loss"], np.mean(wanted**2), rtol=1e-5)
+    step = 1e-2
+    for name in ("W0", "mu7", "W19"):
+        direction = gradients[name] / np.linalg.norm(gradients[name])
+        ends = [net(**{**given, name: given[name] + sign * step * direction})["loss"] for sign in (1, -1)]
+        slope = (float(ends[0]) - float(ends[1])) / (2 * step)
+        np.testing.assert_allclose(slope, np.sum(gradients[name] * direction), rtol=2e-2)
