@@ -193,7 +193,7 @@ class Network:
             array = np.zeros(shape, x.dtype) if value is None else np.asarray(value, dtype=x.dtype, order="C")
             if array.shape != shape:
                 raise ShapeError(f"the cotangent of {name} has shape {array.shape}, the output {shape}.")
-            given[x.name] = array
+            given[x.name] = array[()] if x.by_value else array
         return caller.with_saved(given, saved.room)
 
     def value_and_grad(self, **arguments: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -326,6 +326,17 @@ def test_forwards_and_backwards_in_any_order(net: Network) -> None:
         net.backward(saved_one, score=1.0)
 
 
+def test_a_backward_pass_is_not_checked_in_full_again(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = arrays(5)
+    _, saved = net.forward(**given)
+    for _ in range(2):
+        net.backward(saved, loss=1.0)
+    monkeypatch.delattr(type(net._entries["backward"]), "_prepare")
+    for cotangent in (2.0, np.float32(2), np.float64(2), np.array(2.0), 2):
+        found = net.backward(saved, loss=cotangent)["W"]
+        np.testing.assert_allclose(found, 2 * expected(given)[1], rtol=1e-5, atol=1e-6)
+
+
 def test_threads_share_a_network(net: Network) -> None:
     failures: list[BaseException] = []
 
