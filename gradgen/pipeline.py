@@ -12,7 +12,7 @@ from gradgen.graph.nodes import Compute, Leaf, Node, Project, all_inputs, leaf, 
 from gradgen.graph.origin import carry_origin, origin
 from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.options import Options
-from gradgen.passes.build import Builder, Request, Root, choose_saved
+from gradgen.passes.build import Builder, Request, Root
 from gradgen.passes.contract import contract
 from gradgen.passes.differentiate import vjp_nodes
 from gradgen.passes.gather import gather
@@ -23,6 +23,7 @@ from gradgen.passes.record import Rewrite
 from gradgen.passes.reducers import lower_reducers
 from gradgen.passes.retarget import retarget
 from gradgen.passes.roll import roll
+from gradgen.passes.saving import choose_saved
 from gradgen.passes.simplify import simplify
 from gradgen.passes.squeeze import squeeze
 from gradgen.passes.unify import unify

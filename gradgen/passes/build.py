@@ -7,14 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gradgen.graph.intern import intern
-from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, all_inputs, toposort
-from gradgen.graph.scalar import Call, walk
-from gradgen.passes.inlining import CHEAP
+from gradgen.graph.nodes import Leaf, Node, Project, Reshape, all_inputs, toposort
 from gradgen.passes.kernels import Piece, cut, defined_locals, make_kernel
 from gradgen.passes.lower import Lowering
 from gradgen.passes.motion import move_code
 from gradgen.passes.naming import name_nodes
-from gradgen.passes.outsized import outsized
 from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, whole_values
 from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
@@ -230,29 +227,3 @@ def whole(buffer: Buffer) -> Storage:
 
 def _size_names(node: Node) -> list[str]:
     return [name for extent in node.shape for name in size_names(extent)]
-
-
-def choose_saved(outputs: Sequence[Node], gradients: Sequence[Node]) -> list[Node]:
-    """The forward values that the backward pass finds in the workspace: those dearer than a few additions.
-
-    What outgrows the arguments is computed again, from what does not.
-    """
-    forward = set(toposort(outputs, all_inputs))
-    leaves = [n for n in forward if isinstance(n, Leaf)]
-    large = outsized(forward, [*leaves, *(n for y in (*outputs, *gradients) for n in memory(y))])
-    saved: dict[Node, None] = {}
-
-    def reads_of(node: Node) -> tuple[Node, ...]:
-        if node not in forward or node.steps or isinstance(node, (Leaf, Reshape)) or node in large or _is_cheap(node):
-            return all_inputs(node)
-        saved[node] = None
-        return ()
-
-    toposort(gradients, reads_of)
-    return [n for n in toposort(outputs, all_inputs) if n in saved]
-
-
-def _is_cheap(node: Node) -> bool:
-    if not isinstance(node, Compute) or node.reducer != "none":
-        return False
-    return sum(x.function.cost for x in walk(node.body) if isinstance(x, Call)) <= CHEAP

@@ -33,7 +33,7 @@ class Params(NamedTuple):
 
 
 class Work(NamedTuple):
-    sum_2: np.ndarray  # float32 (N,)  saved for backward
+    y_ratio: np.ndarray  # float32 (N,)  saved for backward
     y_difference_row: np.ndarray  # float32 (7,)
     y_rsqrt: np.ndarray  # float32 (N,)  saved for backward
     y_row: np.ndarray  # float32 (7,)
@@ -119,7 +119,7 @@ def log_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(x, weight, bias, w, sum_2, y_difference_row, y_rsqrt, y_row, text_exp):
+def compute_loss(x, weight, bias, w, y_ratio, y_difference_row, y_rsqrt, y_row, text_exp):
     N = x.shape[0]
     # sum_2[n] = sum_i x[n, i]
     # y_ratio[i] = sum_2[i] / 7
@@ -136,14 +136,14 @@ def compute_loss(x, weight, bias, w, sum_2, y_difference_row, y_rsqrt, y_row, te
     # loss = sum_{i, j} text_product[i, j]
     loss_acc = np.float64(0.0)
     for n in range(N):
-        sum_2_acc = np.float32(0.0)
+        sum_2 = np.float32(0.0)
         for i in range(7):
-            sum_2_acc += x[n, i]
-        sum_2[n] = sum_2_acc
-        y_ratio = sum_2[n] / np.float32(7.0)
+            sum_2 += x[n, i]
+        y_ratio_here = sum_2 / np.float32(7.0)
+        y_ratio[n] = y_ratio_here
         sum_3 = np.float32(0.0)
         for j in range(7):
-            y_difference_here = x[n, j] - y_ratio
+            y_difference_here = x[n, j] - y_ratio_here
             y_difference_row[j] = y_difference_here
             sum_3 += y_difference_here * y_difference_here
         y_total = sum_3 / np.float32(7.0) + np.float32(1e-05)
@@ -168,11 +168,10 @@ def compute_loss(x, weight, bias, w, sum_2, y_difference_row, y_rsqrt, y_row, te
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_bias(d_loss, w, text_exp, sum_2, y_rsqrt, x, d_weight, d_bias, d_text_product_row):
+def compute_d_bias(d_loss, w, text_exp, y_rsqrt, y_ratio, x, d_weight, d_bias, d_text_product_row):
     N = w.shape[0]
     # d_text_product[i, j] = d_loss * w[i, j]
     # sum_5[n] = sum_i -(d_text_product[n, i] * text_exp[n, i])
-    # y_ratio[i] = sum_2[i] / 7
     # d_y[i, j] = product[i, j] + product_2[i, j]
     # d_weight[n] = sum_i d_y[i, n] * y_product_2[i, n]
     # d_bias[n] = sum_i d_y[i, n]
@@ -186,11 +185,11 @@ def compute_d_bias(d_loss, w, text_exp, sum_2, y_rsqrt, x, d_weight, d_bias, d_t
             d_text_product_here = d_loss * w[i, j]
             d_text_product_row[j] = d_text_product_here
             sum_5 -= d_text_product_here * text_exp[i, j]
-        y_ratio = sum_2[i] / np.float32(7.0)
         y_rsqrt_i = y_rsqrt[i]
+        y_ratio_i = y_ratio[i]
         for j in range(7):
             d_y = d_text_product_row[j] * text_exp[i, j] + sum_5 * text_exp[i, j]
-            d_weight[j] += d_y * ((x[i, j] - y_ratio) * y_rsqrt_i)
+            d_weight[j] += d_y * ((x[i, j] - y_ratio_i) * y_rsqrt_i)
             d_bias[j] += d_y
 
 
@@ -266,14 +265,14 @@ def compute_d_bias_2(
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(w, x, p, w_):
     """w (N, 7), x (N, 7) -> loss"""
-    loss = compute_loss(x, p.weight, p.bias, w, w_.sum_2, w_.y_difference_row, w_.y_rsqrt, w_.y_row, w_.text_exp)
+    loss = compute_loss(x, p.weight, p.bias, w, w_.y_ratio, w_.y_difference_row, w_.y_rsqrt, w_.y_row, w_.text_exp)
     return loss
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(d_loss, w, x, w_, g):
     """d_loss, w (N, 7), x (N, 7)"""
-    compute_d_bias(d_loss, w, w_.text_exp, w_.sum_2, w_.y_rsqrt, x, g.d_weight, g.d_bias, w_.d_text_product_row)
+    compute_d_bias(d_loss, w, w_.text_exp, w_.y_rsqrt, w_.y_ratio, x, g.d_weight, g.d_bias, w_.d_text_product_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")

@@ -32,12 +32,11 @@ class Params(NamedTuple):
 
 class Work(NamedTuple):
     u2_sum: np.ndarray  # float32 (B, 4)  saved for backward
-    u1_sum: np.ndarray  # float32 (B, 7)  saved for backward
+    h1: np.ndarray  # float32 (B, 7)  saved for backward
     total: np.ndarray  # float32 (B,)  saved for backward
     d_h1_row: np.ndarray  # float32 (7,)
     d_u2_row: np.ndarray  # float32 (4,)
     u2_sum_row: np.ndarray  # float32 (4,)
-    h1: np.ndarray  # float32 (B, 7)
     exp: np.ndarray  # float32 (B, 4)
 
 
@@ -61,7 +60,6 @@ def workspace(B):
         np.empty((7,), np.float32),
         np.empty((4,), np.float32),
         np.empty((4,), np.float32),
-        np.empty((B, 7), np.float32),
         np.empty((B, 4), np.float32),
     )
 
@@ -127,7 +125,7 @@ def log_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(X1, a, mu1, X2, mu2, b, u2_sum, u1_sum, scores, total):
+def compute_loss(X1, a, mu1, X2, mu2, b, u2_sum, h1, scores, total):
     B = a.shape[0]
     # u1_sum[n, i] = sum_j X1[i, j] * a[n, j]
     # h1[i, j] = relu(u1[i, j])
@@ -143,13 +141,13 @@ def compute_loss(X1, a, mu1, X2, mu2, b, u2_sum, u1_sum, scores, total):
         for i in range(4):
             u2_sum[n, i] = np.float32(0.0)
         for i in range(7):
-            u1_sum_acc = np.float32(0.0)
+            u1_sum = np.float32(0.0)
             for j in range(6):
-                u1_sum_acc += X1[i, j] * a[n, j]
-            u1_sum[n, i] = u1_sum_acc
-            h1 = relu_f32(u1_sum[n, i] + mu1[i])
+                u1_sum += X1[i, j] * a[n, j]
+            h1_here = relu_f32(u1_sum + mu1[i])
+            h1[n, i] = h1_here
             for j in range(4):
-                u2_sum[n, j] += h1 * X2[j, i]
+                u2_sum[n, j] += h1_here * X2[j, i]
         max_2 = np.float32(-np.inf)
         for j in range(4):
             scores_here = u2_sum[n, j] + mu2[j]
@@ -169,9 +167,7 @@ def compute_loss(X1, a, mu1, X2, mu2, b, u2_sum, u1_sum, scores, total):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_X2(
-    d_loss, total, b, u2_sum, mu2, d_scores, X2, u1_sum, mu1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row, d_u2_row
-):
+def compute_d_X2(d_loss, total, b, u2_sum, mu2, d_scores, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row, d_u2_row):
     B = total.shape[0]
     # product = d_loss * (1 / B)
     product = d_loss * (np.float32(1.0) / np.float32(B))
@@ -181,7 +177,6 @@ def compute_d_X2(
     # d_u2[i, j] = total_2[i, j] + product_2[i, j]
     # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j]
     # d_mu2[n] = sum_i d_u2[i, n]
-    # h1[i, j] = relu(u1[i, j])
     # d_u1[n, i] = 0 if h1[n, i] <= 0 else d_h1[n, i]
     # d_X1[n, i] = sum_j d_u1[j, n] * a[j, i]
     # d_mu1[n] = sum_i d_u1[i, n]
@@ -211,13 +206,13 @@ def compute_d_X2(
                 d_h1_row[k] += d_u2_here * X2[j, k]
             d_mu2[j] += d_u2_here
         for j in range(7):
-            h1 = relu_f32(u1_sum[i, j] + mu1[j])
-            d_u1 = np.float32(0.0) if h1 <= np.float32(0.0) else d_h1_row[j]
+            d_u1 = np.float32(0.0) if h1[i, j] <= np.float32(0.0) else d_h1_row[j]
             for k in range(6):
                 d_X1[j, k] += d_u1 * a[i, k]
             d_mu1[j] += d_u1
+            h1_i_j = h1[i, j]
             for k in range(4):
-                d_X2[k, j] += d_u2_row[k] * h1
+                d_X2[k, j] += d_u2_row[k] * h1_i_j
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -313,7 +308,7 @@ def compute_d_X2_2(b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row, d_u2_r
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(b, a, p, w, out):
     """b (B,), a (B, 6) -> loss"""
-    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.u2_sum, w.u1_sum, out.scores, w.total)
+    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.u2_sum, w.h1, out.scores, w.total)
     return loss
 
 
@@ -328,8 +323,7 @@ def backward(a, d_scores, b, d_loss, p, w, g):
         p.mu2,
         d_scores,
         p.X2,
-        w.u1_sum,
-        p.mu1,
+        w.h1,
         a,
         g.d_X1,
         g.d_mu1,

@@ -1,0 +1,84 @@
+"""Which forward values the backward pass finds in the workspace, and which it computes again.
+
+In: outputs and gradients over one graph. Out: the values to save; `build` gives them buffers that outlive `forward`.
+"""
+
+from collections.abc import Iterable, Sequence, Set
+
+from gradgen.graph.nodes import Compute, Leaf, Node, Reshape, all_inputs, toposort
+from gradgen.graph.scalar import Call, walk
+from gradgen.passes.contract import volume
+from gradgen.passes.inlining import CHEAP
+from gradgen.passes.outsized import outsized
+from gradgen.passes.trees import memory
+
+__all__ = ["choose_saved"]
+
+
+def choose_saved(outputs: Sequence[Node], gradients: Sequence[Node]) -> list[Node]:
+    """The forward values that the backward pass finds in the workspace: those dearer than a few additions.
+
+    What outgrows the arguments is computed again, from what does not. A cheap value that is all that is read of saved
+    ones, and no larger, is saved in their place: relu(u) rather than u.
+    """
+    forward = set(toposort(outputs, all_inputs))
+    leaves = [n for n in forward if isinstance(n, Leaf)]
+    large = outsized(forward, [*leaves, *(n for y in (*outputs, *gradients) for n in memory(y))])
+    saved: dict[Node, None] = {}
+
+    def is_kept(node: Node) -> bool:
+        return node in forward and not node.steps and not isinstance(node, (Leaf, Reshape)) and node not in large
+
+    def reads_of(node: Node) -> tuple[Node, ...]:
+        if not is_kept(node) or _is_cheap(node):
+            return all_inputs(node)
+        saved[node] = None
+        return ()
+
+    needed = toposort(gradients, reads_of)
+    results = {*outputs, *gradients}  # these have arrays of their own, and would be copied
+    found = _with_last_values(needed, [n for n in needed if is_kept(n) and n not in results], set(saved))
+    return [n for n in toposort(outputs, all_inputs) if n in found]
+
+
+def _with_last_values(needed: Sequence[Node], candidates: Sequence[Node], saved: Set[Node]) -> set[Node]:
+    """The saved values, with cheap ones in place of those that are read only for them."""
+    readers: dict[Node, set[Node]] = {}
+    for node in needed:
+        for n in all_inputs(node) if node not in saved else ():
+            readers.setdefault(n, set()).add(node)
+    found = set(saved)
+    for node in reversed(candidates):
+        if node in found:
+            continue
+        inner, below = _cone(node, found)
+        alone = all(readers.get(n, set()) <= inner for n in (inner - {node}) | below)
+        if below and alone and _elements([node]) <= _elements(below):
+            found = (found - below) | {node}
+    return found
+
+
+def _cone(node: Node, saved: Set[Node]) -> tuple[set[Node], set[Node]]:
+    """What a value is computed from cheaply, and the saved values below; none of these where something else is."""
+    inner, below = {node}, set[Node]()
+    stack = [node]
+    while stack:
+        for n in all_inputs(stack.pop()):
+            if n in saved:
+                below.add(n)
+            elif isinstance(n, Reshape) or _is_cheap(n):
+                stack += [n] if n not in inner else []
+                inner.add(n)
+            elif not isinstance(n, Leaf):
+                return {node}, set()
+    return inner, below
+
+
+def _elements(nodes: Iterable[Node]) -> float:
+    return sum(volume(n.shape) for n in nodes)
+
+
+def _is_cheap(node: Node) -> bool:
+    if not isinstance(node, Compute) or node.reducer != "none":
+        return False
+    return sum(x.function.cost for x in walk(node.body) if isinstance(x, Call)) <= CHEAP
