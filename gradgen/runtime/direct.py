@@ -128,30 +128,40 @@ def direct_call() -> Callable[..., bool | None]:
         return _python_function("gradgen_direct_call", _Writer(cpu_target.target_context).written())
 
 
+_entries: dict[int, tuple[int, int]] = {}  # by the address of the compiled function
+
+
 def entry_address(compiled: Any) -> tuple[int, int]:
     """The address of `int f(frame)`, which calls a function that Numba compiled, and the number of its arguments."""
-    from llvmlite import ir
     from numba.core.compiler_lock import global_compiler_lock
+
+    with global_compiler_lock:
+        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+        if address not in _entries:
+            _entries[address] = _unpacking(compiled, address)
+        return _entries[address]
+
+
+def _unpacking(compiled: Any, address: int) -> tuple[int, int]:
+    from llvmlite import ir
 
     context = compiled.target_context
     name = f"direct_{compiled.fndesc.llvm_func_name}"
     kind = context.call_conv.get_function_type(compiled.signature.return_type, compiled.signature.args)
     word = ir.IntType(64)
-    with global_compiler_lock:
-        library = context.codegen().create_library(name)
-        module = library.create_ir_module(name)
-        code = ir.Function(module, ir.FunctionType(ir.IntType(32), [word.as_pointer()]), name)
-        b = ir.IRBuilder(code.append_basic_block())
-        given = []
-        for k, t in enumerate(kind.args):
-            place = b.gep(code.args[0], [word(k + 2)])
-            given.append(b.load(b.bitcast(place, t.as_pointer())))
-        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-        b.ret(b.call(b.inttoptr(word(address), kind.as_pointer()), given))
-        library.add_ir_module(module)
-        library.finalize()
-        _alive.append(library)
-        return library.get_pointer_to_function(name), len(given) - 2
+    library = context.codegen().create_library(name)
+    module = library.create_ir_module(name)
+    code = ir.Function(module, ir.FunctionType(ir.IntType(32), [word.as_pointer()]), name)
+    b = ir.IRBuilder(code.append_basic_block())
+    given = []
+    for k, t in enumerate(kind.args):
+        place = b.gep(code.args[0], [word(k + 2)])
+        given.append(b.load(b.bitcast(place, t.as_pointer())))
+    b.ret(b.call(b.inttoptr(word(address), kind.as_pointer()), given))
+    library.add_ir_module(module)
+    library.finalize()
+    _alive.append(library)
+    return library.get_pointer_to_function(name), len(given) - 2
 
 
 class _Writer:

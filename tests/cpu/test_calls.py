@@ -337,6 +337,16 @@ def test_a_backward_pass_is_not_checked_in_full_again(net: Network, monkeypatch:
         np.testing.assert_allclose(found, 2 * expected(given)[1], rtol=1e-5, atol=1e-6)
 
 
+def test_two_networks_of_one_model(net: Network) -> None:
+    again = Network(net.model, net.options, list(net._declared.values()))
+    assert again.module is net.module
+    for k in range(4):
+        check(net, arrays(seed=k))
+        check(again, arrays(seed=k))
+    entries = [n._entries["value_and_grad"] for n in (net, again)]
+    assert entries[0]._address == entries[1]._address != 0
+
+
 def test_threads_share_a_network(net: Network) -> None:
     failures: list[BaseException] = []
 
