@@ -24,6 +24,7 @@ from gradgen.passes.reducers import lower_reducers
 from gradgen.passes.retarget import retarget
 from gradgen.passes.roll import roll
 from gradgen.passes.saving import choose_saved
+from gradgen.passes.separate import separate
 from gradgen.passes.simplify import simplify
 from gradgen.passes.squeeze import squeeze
 from gradgen.passes.unify import unify
@@ -59,6 +60,7 @@ AFTER_DIFFERENTIATING: tuple[tuple[str, Pass, str], ...] = (
     ("simplify again", simplify, "solved subscripts bring new conditions and copies"),
     ("orient", orient, "a gradient that is only read transposed is computed transposed"),
     ("contract", contract, "large sums of products get operands that are matrices"),
+    ("separate", separate, "from here on it matters in which loop a value lives: scans have carries of their own"),
 )
 
 

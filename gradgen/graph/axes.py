@@ -33,7 +33,7 @@ from gradgen.graph.scalar import (
     position,
     require_poly,
 )
-from gradgen.graph.sizes import is_size
+from gradgen.graph.sizes import is_size, nonnegative
 
 Operand = Node | Scalar
 
@@ -159,6 +159,11 @@ def mean_axes(node: Node, axis: Any, keepdims: bool) -> Node:
     return elementwise("div", [total, weak(product(node.shape[k] for k in axes))])
 
 
+def product_of(node: Node, axes: Sequence[int]) -> Poly:
+    """The number of elements along some axes."""
+    return product(node.shape[k] for k in axes)
+
+
 def weak(p: Poly) -> Scalar:
     """A size as an operand: a plain number where it is known."""
     return p if p.constant is None else number(p.constant)
@@ -228,6 +233,34 @@ def as_shape(shape: Any) -> Shape:
             raise ShapeError(f"{here()}size {p.constant} in a shape: sizes are not negative.")
         sizes.append(p)
     return tuple(sizes)
+
+
+def as_bound(value: Any, what: str) -> Poly:
+    """An integer or a size, negative ones too.
+
+    Raises:
+        ShapeError: anything else.
+    """
+    p = None if isinstance(value, (float, bool)) else as_poly(value)
+    if p is None or not is_size(p):
+        raise ShapeError(f"{here()}{shown(value)} in {what}: give integers and sizes.")
+    return p
+
+
+def overlap(rows: Poly, columns: Poly, offset: int) -> Poly:
+    """The length of a diagonal: the smaller of what is left of both axes.
+
+    Raises:
+        ShapeError: it cannot be decided which is smaller.
+    """
+    left, right = require_poly(rows - max(-offset, 0)), require_poly(columns - max(offset, 0))
+    if nonnegative(require_poly(right - left)):
+        shorter = left
+    elif nonnegative(require_poly(left - right)):
+        shorter = right
+    else:
+        raise ShapeError(f"{here()}a diagonal of sizes {show_size(rows)} and {show_size(columns)} has no known length.")
+    return integer(0) if nonnegative(require_poly(-shorter)) else shorter
 
 
 def reshaped(node: Node, shape: Sequence[Any]) -> Node:

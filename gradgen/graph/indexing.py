@@ -9,7 +9,7 @@ from types import EllipsisType
 from typing import Any, get_args
 
 from gradgen.errors import DTypeError, ShapeError
-from gradgen.graph.axes import describe, shown
+from gradgen.graph.axes import aligned, broadcast_shape, describe, shown
 from gradgen.graph.nodes import Node, pointwise, show_size
 from gradgen.graph.origin import here
 from gradgen.graph.scalar import Load, Poly, Scalar, as_poly, floor_div, integer, load, position, require_poly
@@ -46,38 +46,41 @@ def formula_subscripts(node: Node, key: Sequence[Any], from_end: bool = True) ->
 
 
 def index(node: Node, key: Sequence[Any]) -> Node:
-    """NumPy's basic indexing, and one integer tensor that selects along an axis.
+    """NumPy's indexing: basic, and by integer tensors, which broadcast.
+
+    The axes that integer tensors give stand where these stand, or in front where something stands between them.
 
     Raises:
-        ShapeError: too many subscripts, or one outside its axis.
+        ShapeError: too many subscripts, one outside its axis, or integer tensors that do not broadcast.
         DTypeError: something that NumPy's basic indexing does not take.
     """
     items = _expand(node, key)
+    chosen = [k for k, item in enumerate(items) if isinstance(item, _NODES)]
+    if chosen:  # beside integer tensors, numbers are integer tensors without axes
+        chosen = [k for k, item in enumerate(items) if not (item is None or isinstance(item, slice))]
+    block = broadcast_shape([items[k] for k in chosen if isinstance(items[k], _NODES)])
+    adjacent = not chosen or chosen[-1] - chosen[0] + 1 == len(chosen)
     subscripts: list[Poly] = []
-    shape: list[Poly] = []
-    arrays = sum(isinstance(item, _NODES) for item in items)
-    if arrays > 1 or (arrays and any(isinstance(item, Load) or _is_number(item) for item in items)):
-        raise DTypeError(
-            f"{here()}{describe(node)}: an integer tensor beside other integer subscripts is ambiguous; "
-            "write the access as a formula with gg.compute."
-        )
-    for item in items:
+    shape: list[Poly] = [] if adjacent else list(block)
+    first = 0  # the place of the block in the result
+    for k, item in enumerate(items):
+        if chosen and adjacent and k == chosen[0]:
+            first = len(shape)
+            shape += block
         if item is None:
             shape.append(integer(1))
             continue
         axis = len(subscripts)
-        size = node.shape[axis]
         if isinstance(item, slice):
             start, step, count = _slice(node, axis, item)
             subscripts.append(require_poly(start + step * position(len(shape))))
             shape.append(count)
         elif isinstance(item, _NODES):  # an integer tensor
-            subscripts.append(require_poly(load(item, [position(len(shape) + k) for k in range(len(item.shape))])))
-            shape += item.shape
+            subscripts.append(require_poly(aligned(item, len(block), first)))
         elif isinstance(item, Load):  # an integer tensor without axes
             subscripts.append(require_poly(item))
         else:
-            subscripts.append(_number(node, axis, require_poly(item), size))
+            subscripts.append(_number(node, axis, require_poly(item), node.shape[axis]))
     return pointwise(shape, load(node, subscripts))
 
 

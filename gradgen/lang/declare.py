@@ -105,6 +105,13 @@ def indices(names: str) -> tuple[Poly, ...]:
     return tuple(_letter(checked_name(name, "index"), None) for name in names.replace(",", " ").split())
 
 
+def indices_over(shape: Any) -> tuple[Poly, ...]:
+    """One index for every axis of a shape: i, j, k, ..."""
+    sizes = as_shape(tuple(shape))
+    names = "ijklmnopq" if len(sizes) <= 9 else [f"i{k}" for k in range(len(sizes))]
+    return tuple(index(name, size) for name, size in zip(names, sizes, strict=False))
+
+
 def initialiser(of: Leaf) -> Initialiser | None:
     """What `init` said for a leaf."""
     return _initialisers.get(of)

@@ -15,7 +15,7 @@ from gradgen.graph.nodes import Node, same_shape, show_shape, show_size
 from gradgen.graph.origin import here, record
 from gradgen.graph.scalar import Poly, integer, load, position, step
 from gradgen.graph.tensor import Tensor, made, tensor
-from gradgen.lang.shapes import full
+from gradgen.lang.constants import full
 
 _depth: ContextVar[int] = ContextVar("gradgen_scan_depth", default=0)
 

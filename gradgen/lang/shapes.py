@@ -1,58 +1,45 @@
-"""Tensors of other shapes, joined, or made of numbers, each as a formula.
+"""Tensors of other shapes: axes in another order, joined, cut, repeated, padded.
 
 In: tensors and numbers. Out: tensors; what works element by element stands in `elementwise`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph import axes
 from gradgen.graph.nodes import pointwise
 from gradgen.graph.origin import here
-from gradgen.graph.scalar import DEFAULT_FLOAT, Const, Scalar, call, number, position
-from gradgen.graph.tensor import Tensor, as_formula, made, tensor
+from gradgen.graph.scalar import floor_div, integer, number, require_poly
+from gradgen.graph.tensor import Tensor, made, tensor
+from gradgen.lang.constants import full
 
 __all__ = [
-    "arange", "broadcast_to", "concatenate", "expand_dims", "full", "full_like", "matmul", "ones", "ones_like",
-    "outer", "reshape", "squeeze", "stack", "transpose", "zeros", "zeros_like",
+    "broadcast_to", "concatenate", "expand_dims", "flip", "moveaxis", "pad", "ravel", "repeat", "reshape", "roll",
+    "split", "squeeze", "stack", "swapaxes", "tile", "transpose",
 ]  # fmt: skip
-
-
-# ---------------------------------------------------------------- products and shapes
-
-
-def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """NumPy's `a @ b`: (k) or (..., n, k) with (k) or (..., k, m); the leading axes broadcast."""
-    return made(axes.matmul(_whole(a, "matmul").node, _whole(b, "matmul").node))
-
-
-def outer(a: Tensor, b: Tensor) -> Tensor:
-    """The products of all elements of two vectors: (n), (m) -> (n, m)."""
-    if _whole(a, "outer").ndim != 1 or _whole(b, "outer").ndim != 1:
-        raise ShapeError(f"{here()}outer takes two vectors, not {axes.describe(a.node)} and {axes.describe(b.node)}.")
-    return a[:, None] * b[None, :]  # type: ignore[no-any-return]  # slices give tensors
 
 
 def transpose(x: Tensor, order: Sequence[int] | None = None) -> Tensor:
     """The axes in another order; reversed without one."""
-    return made(axes.transpose(_whole(x, "transpose").node, order))
+    return made(axes.transpose(whole(x, "transpose").node, order))
 
 
 def reshape(x: Tensor, shape: Any) -> Tensor:
     """The same elements in row-major order under another shape; one size may be -1."""
-    return _whole(x, "reshape").reshape(shape)
+    return whole(x, "reshape").reshape(shape)
 
 
 def expand_dims(x: Tensor, axis: int) -> Tensor:
     """A new axis of size 1 at this place of the result."""
-    node = _whole(x, "expand_dims").node
+    node = whole(x, "expand_dims").node
     return made(axes.with_axis(node, axes.axis_number(axis, len(node.shape) + 1, "the result of expand_dims")))
 
 
 def squeeze(x: Tensor, axis: int) -> Tensor:
     """Without an axis, whose size must be 1."""
-    node = _whole(x, "squeeze").node
+    node = whole(x, "squeeze").node
     at = axes.axis_number(axis, len(node.shape), axes.describe(node))
     if not axes.is_one(node.shape[at]):
         raise ShapeError(f"{here()}axis {at} of {axes.describe(node)} cannot be squeezed: its size is not 1.")
@@ -61,70 +48,164 @@ def squeeze(x: Tensor, axis: int) -> Tensor:
 
 def broadcast_to(x: Tensor, shape: Any) -> Tensor:
     """The tensor repeated along new axes in front, and along axes of size 1."""
-    return made(axes.broadcast_to(_whole(x, "broadcast_to").node, axes.as_shape(shape)))
+    return made(axes.broadcast_to(whole(x, "broadcast_to").node, axes.as_shape(shape)))
 
 
 def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors one after another along an axis; their other sizes are equal."""
-    return made(axes.concatenate([_whole(x, "concatenate").node for x in _some(tensors, "concatenate")], axis))
+    return made(axes.concatenate([whole(x, "concatenate").node for x in _some(tensors, "concatenate")], axis))
 
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis."""
-    return made(axes.stack([_whole(x, "stack").node for x in _some(tensors, "stack")], axis))
+    return made(axes.stack([whole(x, "stack").node for x in _some(tensors, "stack")], axis))
 
 
-# ---------------------------------------------------------------- constants
+def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
+    """Axes at other places, the others in their order."""
+    rank = whole(x, "moveaxis").ndim
+    what = axes.describe(x.node)
+    sources, targets = (
+        [axes.axis_number(a, rank, what) for a in (given if isinstance(given, (tuple, list)) else (given,))]
+        for given in (source, destination)
+    )
+    if len(sources) != len(targets) or len(set(sources)) != len(sources) or len(set(targets)) != len(targets):
+        raise ShapeError(f"{here()}moveaxis of {what} from {source} to {destination}: give as many places as axes.")
+    order = [k for k in range(rank) if k not in sources]
+    for target, origin in sorted(zip(targets, sources, strict=True)):
+        order.insert(target, origin)
+    return x if order == list(range(rank)) else transpose(x, order)
 
 
-def full(shape: Any, value: Any, dtype: str = "float32") -> Tensor:
-    """A tensor with the same number, or tensor without axes, everywhere."""
-    return made(pointwise(axes.as_shape(shape), _constant(as_formula(value), dtype)))
+def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
+    """Two axes in each other's place."""
+    order = list(range(whole(x, "swapaxes").ndim))
+    first, second = (axes.axis_number(a, x.ndim, axes.describe(x.node)) for a in (axis1, axis2))
+    order[first], order[second] = second, first
+    return transpose(x, order)
 
 
-def zeros(shape: Any, dtype: str = "float32") -> Tensor:
-    """Zeros, of dtype float32, float64, int64 or bool."""
-    return full(shape, 0, dtype)
+def ravel(x: Tensor) -> Tensor:
+    """All elements in row-major order along one axis."""
+    return whole(x, "ravel").reshape(-1)
 
 
-def ones(shape: Any, dtype: str = "float32") -> Tensor:
-    """Ones, of dtype float32, float64, int64 or bool."""
-    return full(shape, 1, dtype)
+def flip(x: Tensor, axis: Any = None) -> Tensor:
+    """The elements in reverse order along an axis, several, or all."""
+    flipped = axes.axis_numbers(axis, whole(x, "flip").ndim, axes.describe(x.node))
+    return x[tuple(slice(None, None, -1) if k in flipped else slice(None) for k in range(x.ndim))]  # type: ignore[no-any-return]
 
 
-def full_like(x: Tensor, value: Any) -> Tensor:
-    """The same number everywhere, with the shape and dtype of a tensor."""
-    return full(x.shape, value, x.dtype)
+def roll(x: Tensor, shift: int, axis: int | None = None) -> Tensor:
+    """The elements moved on by `shift` places along an axis, those that leave it coming in at the other end.
+
+    Without an axis the elements are taken in row-major order. Along a symbolic size the shift is not larger than it.
+    """
+    if axis is None:
+        return roll(ravel(x), shift, 0).reshape(x.shape)
+    at = axes.axis_number(axis, whole(x, "roll").ndim, axes.describe(x.node))
+    extent = x.node.shape[at].constant
+    if extent is not None:
+        shift = shift % extent if extent else 0
+    if shift == 0:
+        return x
+    return concatenate([_sliced(x, at, slice(-shift, None)), _sliced(x, at, slice(None, -shift))], at)
 
 
-def zeros_like(x: Tensor) -> Tensor:
-    """Zeros with the shape and dtype of a tensor."""
-    return full(x.shape, 0, x.dtype)
+def tile(x: Tensor, repetitions: Any) -> Tensor:
+    """The tensor side by side with itself, as often as `repetitions` say along each axis."""
+    counts = axes.as_shape(repetitions)
+    rank = max(len(counts), whole(x, "tile").ndim)
+    x = x.reshape((*[1] * (rank - x.ndim), *x.shape))
+    counts = (*[integer(1)] * (rank - len(counts)), *counts)
+    between = x.reshape(tuple(part for extent in x.shape for part in (1, extent)))
+    wide = tuple(part for count, extent in zip(counts, x.shape, strict=True) for part in (count, extent))
+    return broadcast_to(between, wide).reshape(
+        tuple(require_poly(c * e) for c, e in zip(counts, x.node.shape, strict=True))
+    )
 
 
-def ones_like(x: Tensor) -> Tensor:
-    """Ones with the shape and dtype of a tensor."""
-    return full(x.shape, 1, x.dtype)
+def repeat(x: Tensor, repetitions: Any, axis: int | None = None) -> Tensor:
+    """Every element, or every slice along an axis, so many times in a row."""
+    if axis is None:
+        return repeat(ravel(x), repetitions, 0)
+    at = axes.axis_number(axis, whole(x, "repeat").ndim, axes.describe(x.node))
+    (count,) = axes.as_shape(repetitions)
+    wide = broadcast_to(expand_dims(x, at + 1), (*x.shape[: at + 1], count, *x.shape[at + 1 :]))
+    return wide.reshape((*x.shape[:at], require_poly(x.node.shape[at] * count), *x.shape[at + 1 :]))
 
 
-def arange(count: Any, dtype: str = "int64") -> Tensor:
-    """0, 1, ..., count - 1."""
-    body: Scalar = position(0) if dtype == "int64" else call(_castable(dtype), position(0))
-    return made(pointwise(axes.as_shape(count)[:1], body))
+def split(x: Tensor, parts: Any, axis: int = 0) -> list[Tensor]:
+    """The tensor cut along an axis: into so many equal parts, or before each of the given places.
+
+    Raises:
+        ShapeError: parts that are not equal.
+    """
+    at = axes.axis_number(axis, whole(x, "split").ndim, axes.describe(x.node))
+    if isinstance(parts, (tuple, list)):
+        places = [0, *parts, None]
+        return [_sliced(x, at, slice(a, b)) for a, b in pairwise(places)]
+    extent = x.node.shape[at]
+    length = floor_div(extent, integer(parts)) if parts > 0 else extent
+    if parts < 1 or length * parts is not extent:
+        raise ShapeError(f"{here()}axis {at} of {axes.describe(x.node)} cannot be split into {parts} equal parts.")
+    return [_sliced(x, at, slice(length * k, length * (k + 1))) for k in range(parts)]
 
 
-def _constant(value: Scalar, dtype: str) -> Scalar:
-    if dtype == "bool":
-        return value if value.dtype == "bool" else call("ne", value, number(0))
-    if dtype == DEFAULT_FLOAT and isinstance(value, Const):
-        return number(float(value.value))
-    return call(_castable(dtype), value)
+def pad(x: Tensor, width: Any, mode: str = "constant", value: float = 0) -> Tensor:
+    """The tensor with more elements before and after each axis.
+
+    Args:
+        width: a number for all sides of all axes, a pair (before, after) for all axes, or a pair for each axis.
+        mode: "constant" (`value`), "edge" (the outermost element; also "replicate"), "reflect" (mirrored, without
+            repeating the edge), "symmetric" (mirrored with it), or "wrap" (from the other end; also "circular").
+        value: what a constant padding consists of.
+
+    Raises:
+        ShapeError: an unknown mode, a width that does not fit, or one that is larger than what is repeated.
+    """
+    widths = _widths(whole(x, "pad"), width)
+    mode = {"replicate": "edge", "circular": "wrap"}.get(mode, mode)
+    if mode not in _PADDING and mode != "constant":
+        raise ShapeError(f"{here()}pad has no mode {mode!r}: constant, {', '.join(_PADDING)}.")
+    for at, (before, after) in enumerate(widths):
+        extent = x.node.shape[at]
+        if mode == "constant":
+            fill = [full((*x.shape[:at], n, *x.shape[at + 1 :]), value, x.dtype) for n in (before, after)]
+        else:
+            inside = extent.constant
+            if inside is not None and max(before, after) > {"edge": inside * 10**9, "reflect": inside - 1}.get(
+                mode, inside
+            ):
+                raise ShapeError(f"{here()}axis {at} of {axes.describe(x.node)} is too short to be padded by {mode}.")
+            low, high = _PADDING[mode](before, after, extent)
+            fill = [_sliced(x, at, low), _sliced(x, at, high)]
+            if mode == "edge":
+                fill = [repeat(f, n, at) for f, n in zip(fill, (before, after), strict=True)]
+        x = concatenate([part for part, n in ((fill[0], before), (x, 1), (fill[1], after)) if n], at)
+    return x
 
 
-def _castable(dtype: str) -> str:
-    if dtype not in ("float32", "float64", "int64"):
-        raise DTypeError(f"{here()}a constant has dtype float32, float64, int64 or bool, not {dtype!r}.")
-    return dtype
+# What stands before and after an axis: slices of it, for so many elements before and after.
+_PADDING: dict[str, Callable[[int, int, Any], tuple[slice, slice]]] = {
+    "edge": lambda a, b, n: (slice(0, 1), slice(n - 1, n)),
+    "reflect": lambda a, b, n: (slice(a, 0, -1), slice(n - 2, n - 2 - b if n.constant != b + 1 else None, -1)),
+    "symmetric": lambda a, b, n: (slice(a - 1, None, -1), slice(n - 1, n - 1 - b if n.constant != b else None, -1)),
+    "wrap": lambda a, b, n: (slice(n - a, n), slice(0, b)),
+}
+
+
+def _widths(x: Tensor, width: Any) -> list[tuple[int, int]]:
+    if isinstance(width, int):
+        width = (width, width)
+    pairs = [tuple(width)] * x.ndim if all(isinstance(n, int) for n in width) else [tuple(pair) for pair in width]
+    if len(pairs) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
+        raise ShapeError(f"{here()}the widths of pad for {axes.describe(x.node)} are pairs of numbers from 0 on.")
+    return pairs
+
+
+def _sliced(x: Tensor, axis: int, part: slice) -> Tensor:
+    return x[tuple(part if k == axis else slice(None) for k in range(x.ndim))]  # type: ignore[no-any-return]
 
 
 def _some(tensors: Sequence[Tensor], what: str) -> Sequence[Tensor]:
@@ -133,7 +214,12 @@ def _some(tensors: Sequence[Tensor], what: str) -> Sequence[Tensor]:
     return tensors
 
 
-def _whole(x: Any, what: str) -> Tensor:
+def whole(x: Any, what: str) -> Tensor:
+    """The tensor that an argument is; a number is one without axes.
+
+    Raises:
+        DTypeError: anything else.
+    """
     if isinstance(x, Tensor):
         return x
     if isinstance(x, (bool, int, float)):

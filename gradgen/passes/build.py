@@ -108,6 +108,8 @@ class Builder:
         returns = tuple(self.returned(request, results, copies))
         whole = whole_values(plan)
         decisions = [*plan.decisions, *(f"{names[n]}: kept whole, no axis serves all its readers" for n in whole)]
+        empty = [b for b in results.values() if b.role in ("output", "gradient") and _is_empty(b)]
+        self.buffers.update(dict.fromkeys(empty))  # no statement writes them, and yet they are asked for
         return Step([*early, *pieces, *late], returns, tuple(given.values()), tuple(decisions), bool(whole))
 
     # ------------------------------------------------------------ buffers
@@ -223,6 +225,10 @@ class Builder:
 
 def whole(buffer: Buffer) -> Storage:
     return Storage(buffer, (), tuple(range(len(buffer.shape))))
+
+
+def _is_empty(b: Buffer) -> bool:
+    return any(extent.constant == 0 for extent in b.shape)
 
 
 def _size_names(node: Node) -> list[str]:

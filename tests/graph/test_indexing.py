@@ -95,9 +95,9 @@ def test_refusals(message: Message) -> None:
     assert message(DTypeError, lambda: x["a"]) == (
         "x (4, 5): 'a' between the brackets; integers, sizes, slices, None, ... and integer tensors can stand there."
     )
-    assert message(DTypeError, lambda: x[b, b]) == (
-        "x (4, 5): an integer tensor beside other integer subscripts is ambiguous; "
-        "write the access as a formula with gg.compute."
+    assert message(ShapeError, lambda: x[b, gg.input("c", (2,), dtype="int64")]) == (
+        "b (3) and c (2) do not broadcast: axis -1 has sizes 3 and 2. Make the sizes equal; only a size that is "
+        "literally 1 is stretched."
     )
     assert message(DTypeError, lambda: x[i, :]) == (
         "subscript 1 of x (4, 5) is slice(None, None, None): inside a formula a subscript is made of integers, sizes, "

@@ -114,7 +114,7 @@ def test_constants(evaluate: Evaluate) -> None:
         (gg.full((N,), 2.5, "float64"), np.full(3, 2.5)),
         (gg.full((N,), True, "bool"), np.full(3, True)),
         (gg.arange(N), np.arange(3)),
-        (gg.arange(N, "float32"), np.arange(3, dtype="float32")),
+        (gg.arange(N, dtype="float32"), np.arange(3, dtype="float32")),
     ):
         got = evaluate(tensor, sizes={"N": 3})
         np.testing.assert_array_equal(got, expected)
