@@ -27,6 +27,9 @@ _LATER = {
     "vjp": "gradgen.lang.transforms",
     "jvp": "gradgen.lang.transforms",
     "hvp": "gradgen.lang.transforms",
+    "jacobian": "gradgen.lang.jacobians",
+    "hessian": "gradgen.lang.jacobians",
+    "check_grad": "gradgen.lang.checking",
     "compile": "gradgen.network",
     "Network": "gradgen.network",
 }

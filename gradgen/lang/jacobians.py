@@ -1,0 +1,116 @@
+"""Whole matrices of derivatives: Jacobians and Hessians, as tensors.
+
+In: tensors. Out: tensors with the axes of the output followed by those of the input. All rows (or columns) are products
+of `transforms` with the rows of an identity matrix, taken at once: the seed mentions a step for each of its axes, and
+`passes.lift` turns the steps into axes of the result.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gradgen.errors import GraphError, OptionError
+from gradgen.graph import axes
+from gradgen.graph.nodes import Node, Project, all_inputs, pointwise, product, toposort
+from gradgen.graph.origin import here
+from gradgen.graph.scalar import Scalar, call, number, position, require_poly, step
+from gradgen.graph.sizes import nonnegative
+from gradgen.graph.tensor import Tensor, made, tensor
+from gradgen.lang.constants import zeros
+from gradgen.lang.shapes import moveaxis, stack
+from gradgen.lang.transforms import grad, jvp, vjp
+from gradgen.passes.lift import lift
+
+__all__ = ["hessian", "jacobian"]
+
+_SEED = 1_000_000  # the depth of a seed's first step; no loop is nested so deep
+
+
+def jacobian(y: Tensor, xs: Sequence[Tensor] | Tensor, mode: str | None = None) -> Any:
+    """The derivatives of every element of `y` by every element of each x, with shape y.shape + x.shape.
+
+    Args:
+        y: a float tensor.
+        xs: a tensor, or several; the result is a tensor, or a list.
+        mode: "reverse" (a row for every element of y) or "forward" (a column for every element of x); by default
+            the one with fewer of them, and reverse where that is not known.
+
+    Raises:
+        GraphError: an x that y does not depend on, or a loop on the way along an axis of symbolic size.
+        DTypeError: an integer tensor.
+        OptionError: another mode.
+    """
+    if mode not in (None, "forward", "reverse"):
+        raise OptionError(f"{here()}jacobian has the modes forward and reverse, not {mode!r}.")
+    found = [_jacobian(y, x, mode) for x in ([xs] if isinstance(xs, Tensor) else xs)]
+    return found[0] if isinstance(xs, Tensor) else found
+
+
+def hessian(loss: Tensor, xs: Sequence[Tensor] | Tensor) -> Any:
+    """The second derivatives of a scalar: by x twice, with shape x.shape + x.shape; of several, a list of lists.
+
+    Raises: as `gg.grad` and `jacobian`.
+    """
+    several = [xs] if isinstance(xs, Tensor) else list(xs)
+    found = [[_block(g, x) for x in several] for g in grad(loss, several)]
+    return found[0][0] if isinstance(xs, Tensor) else found
+
+
+def _block(gradient: Tensor, x: Tensor) -> Tensor:
+    """The Jacobian of a gradient; zeros where it does not depend on x."""
+    if x.node not in toposort([gradient.node]):
+        return zeros((*gradient.shape, *x.shape), x.dtype)
+    return _jacobian(gradient, x, "forward")
+
+
+def _jacobian(y: Tensor, x: Tensor, mode: str | None) -> Tensor:
+    if mode is None:
+        more = require_poly(product(y.node.shape) - product(x.node.shape) - 1)
+        mode = "forward" if nonnegative(more) else "reverse"
+    seeded = y if mode == "reverse" else x
+    if _has_loop(y, x):
+        return _one_by_one(y, x, mode)
+    seed = tensor(_identity(seeded.node, [step(_SEED + k) for k in range(seeded.ndim)]))
+    node: Node = (vjp(y, x, seed) if mode == "reverse" else jvp(y, x, seed)).node
+    for k, extent in reversed(list(enumerate(seeded.node.shape))):
+        node = lift(node, extent, _SEED + k)
+    return _ordered(made(node), y, x, mode)
+
+
+def _identity(node: Node, at: Sequence[Any]) -> Node:
+    """1 at a place and 0 elsewhere, in the shape of a node."""
+    inside: Scalar = number(True)
+    for k, place in enumerate(at):
+        inside = call("and", inside, call("eq", position(k) - place, number(0)))
+    return pointwise(node.shape, call("where", inside, call(node.dtype, number(1)), call(node.dtype, number(0))))
+
+
+def _has_loop(y: Tensor, x: Tensor) -> bool:
+    """Whether a scan stands between x and y: its states cannot be lifted."""
+    above = set()
+    for node in toposort([y.node], all_inputs):
+        if node is x.node or any(n in above for n in all_inputs(node)):
+            above.add(node)
+    return any(isinstance(node, Project) for node in above)
+
+
+def _one_by_one(y: Tensor, x: Tensor, mode: str) -> Tensor:
+    """The same from one product per row or column, stacked."""
+    seeded = y if mode == "reverse" else x
+    places: list[tuple[int, ...]] = [()]
+    for extent in seeded.node.shape:
+        if extent.constant is None:
+            raise GraphError(
+                f"{here()}jacobian of {axes.describe(y.node)}: a loop stands in between, and the number of its "
+                "products depends on a symbolic size. Give the size, or use gg.vjp or gg.jvp."
+            )
+        places = [(*place, k) for place in places for k in range(extent.constant)]
+    seeds = [tensor(_identity(seeded.node, place)) for place in places]
+    rows = [vjp(y, x, seed) if mode == "reverse" else jvp(y, x, seed) for seed in seeds]
+    if not rows:
+        return zeros((*y.shape, *x.shape), x.dtype)
+    return _ordered(stack(rows).reshape((*seeded.shape, *rows[0].shape)), y, x, mode)
+
+
+def _ordered(found: Tensor, y: Tensor, x: Tensor, mode: str) -> Tensor:
+    """The axes of y in front."""
+    return found if mode == "reverse" else moveaxis(found, list(range(x.ndim)), list(range(y.ndim, y.ndim + x.ndim)))
