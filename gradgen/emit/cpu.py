@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from gradgen.emit.long_lines import fit_lines
 from gradgen.emit.maxima import ORDERS, with_integer_maxima
+from gradgen.emit.parts import parts_lines
 from gradgen.emit.scalar_library import HEADER, blocks, emitted_name, in_library
 from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter, negation
 from gradgen.emit.templates import render
@@ -16,6 +17,7 @@ from gradgen.errors import GraphError
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, SizeSymbol, require_poly
 from gradgen.program.loops import (
     HOLDERS,
+    PARTS,
     Accumulate,
     Assign,
     Buffer,
@@ -27,6 +29,7 @@ from gradgen.program.loops import (
     KernelCall,
     Matrix,
     Note,
+    Parts,
     Program,
     Repeat,
     Row,
@@ -39,6 +42,7 @@ from gradgen.program.loops import (
 from gradgen.version import __version__
 
 WIDTH = 116
+OPTIONS = 'cache=True, fastmath=FAST, error_model="numpy"'
 DIRECT = {
     "sqrt": "np.sqrt({})",
     "cbrt": "np.cbrt({})",
@@ -83,6 +87,7 @@ class CpuPrinter:
     scalars: ScalarPrinter = field(init=False)
     holders: dict[str, str] = field(default_factory=dict)
     rows: dict[Buffer, tuple[Buffer, int]] = field(default_factory=dict)
+    part: Kernel | None = None  # what a thread runs of the kernel that is being printed
 
     # ------------------------------------------------------------ expressions
 
@@ -155,6 +160,8 @@ class CpuPrinter:
                     found.append(pad + self.accumulate(statement))
                 case Dot():
                     found += [pad + line for line in self.dot(statement, len(pad))]
+                case Parts():
+                    found += [pad + line for line in self.parts(statement, len(pad))]
         return found
 
     @staticmethod
@@ -169,6 +176,8 @@ class CpuPrinter:
                 statement = replace(statement, body=())
             case If():
                 statement = If(statement.condition, ())
+            case Parts():
+                return 0  # a call, which `fill` breaks
         return max(len(line) for line in self.lines([statement], indent))
 
     def range(self, loop: For) -> str:
@@ -190,6 +199,12 @@ class CpuPrinter:
             return f"{target} += {value}"
         name = {"max": "maximum", "min": "minimum"}[statement.operation]
         return f"{target} = {self.function(name, statement.buffer.dtype, [target, value])}"
+
+    def parts(self, statement: Parts, indent: int) -> list[str]:
+        assert self.part is not None
+        sources = size_sources(self.part.sizes, self.part.parameters)
+        passed = [s for s in self.part.sizes if s not in sources]
+        return parts_lines(statement, self.part, passed, self.size, fill, indent)
 
     def dot(self, statement: Dot, indent: int) -> list[str]:
         left, right, out = (self.matrix(m) for m in (statement.left, statement.right, statement.out))
@@ -229,6 +244,7 @@ class CpuPrinter:
     # ------------------------------------------------------------ functions
 
     def kernel(self, kernel: Kernel) -> dict[str, object]:
+        self.part = kernel.part
         passed = [s for s in kernel.sizes if s not in size_sources(kernel.sizes, kernel.parameters)]
         taken = {b.name for b in kernel.parameters} | set(kernel.sizes)
         body = with_integer_maxima(kernel.body, taken)
@@ -242,6 +258,7 @@ class CpuPrinter:
             lines.append("pass")
         return {
             "name": kernel.name,
+            "options": f"{OPTIONS}, parallel=True" if kernel.part is not None else OPTIONS,
             "signature": signature(kernel.name, [*(b.name for b in kernel.parameters), *passed]),
             "lines": lines,
         }
@@ -338,7 +355,7 @@ def render_module(program: Program) -> str:
     """The text of the module that holds a program."""
     printer = CpuPrinter()
     printer.rows = {b: (stack.buffer, at) for stack in program.stacks for at, b in enumerate(stack.members)}
-    kernels = [printer.kernel(kernel) for kernel in program.kernels]
+    kernels = [printer.kernel(k) for whole in program.kernels for k in (whole.part, whole) if k is not None]
     entries = [_entry(printer, program, entry) for entry in program.entries]
     classes = [_class(key, program, printer) for key in HOLDERS if held(program, key)]
     return render(
@@ -351,8 +368,17 @@ def render_module(program: Program) -> str:
         classes=classes,
         workspace=_workspace(program, printer),
         kernels=kernels,
+        options=OPTIONS,
+        from_numba=_from_numba(program),
         entries=entries,
     )
+
+
+def _from_numba(program: Program) -> str:
+    """The names that the module imports from Numba."""
+    divided = [s for kernel in program.kernels for s in kernel.body if isinstance(s, Parts)]
+    counts = any(not s.own for s in divided) or any(PARTS is b.shape[0] for b in held(program, "w") if b.shape)
+    return ", ".join([*(["get_num_threads"] if counts else []), "njit", *(["prange"] if divided else [])])
 
 
 CLASS_NAMES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": "Gradients"}
@@ -376,7 +402,12 @@ def _workspace(program: Program, printer: CpuPrinter) -> dict[str, object]:
     for b in held(program, "w"):
         shape = ", ".join(printer.size(extent) for extent in b.shape) + ("," if len(b.shape) == 1 else "")
         allocations.append(f"np.empty(({shape}), np.{'bool_' if b.dtype == 'bool' else b.dtype}),")
-    return {"sizes": workspace_sizes(program), "allocations": allocations}
+    counts = any(PARTS is b.shape[0] for b in held(program, "w") if b.shape)
+    return {
+        "sizes": workspace_sizes(program),
+        "lines": [f"{printer.size(PARTS)} = get_num_threads()"] if counts else [],
+        "allocations": allocations,
+    }
 
 
 def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, object]:

@@ -22,6 +22,7 @@ from gradgen.program.loops import (
     KernelCall,
     Matrix,
     Note,
+    Parts,
     Program,
     Repeat,
     Row,
@@ -113,6 +114,9 @@ def _lines(body: Iterable[Statement], depth: int) -> list[str]:
                 update = "+" if statement.operation == "sum" else statement.operation
                 target = _element(statement.buffer, statement.subscripts)
                 lines.append(f"{pad}{target} {update}= {_PRINTER.text(statement.value)}")
+            case Parts():
+                lines.append(f"{pad}in parts of 0 .. {_PRINTER.text(statement.extent)}:")
+                lines += _lines(statement.body, depth + 1)
             case Dot():
                 sign = "=" if statement.scratch is None else "+="
                 left, right, out = (_matrix(m) for m in (statement.left, statement.right, statement.out))

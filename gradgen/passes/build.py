@@ -12,10 +12,11 @@ from gradgen.passes.kernels import Piece, cut, defined_locals, make_kernel
 from gradgen.passes.lower import Lowering
 from gradgen.passes.motion import move_code
 from gradgen.passes.naming import name_nodes
+from gradgen.passes.parallel import divide
 from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, whole_values
 from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
-from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Program, Role, reads, size_names
+from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Parts, Program, Role, reads, size_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +199,11 @@ class Builder:
         items = list(dict.fromkeys(flatten([tree])))
         body = lowering.trees([tree])
         alone = isinstance(tree, Item) and tree.outer is not None
+        taken = {*names.values(), *self.arrays.by_name}
         if not alone:  # outer products stand as they should run
-            body = move_code(body, {*names.values(), *self.arrays.by_name})
+            body = move_code(body, taken)
+        body = divide(body, self.arrays.make, {*taken, *lowering.taken})
+        alone = alone or any(isinstance(s, Parts) for s in body)
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
             last = next((names[n] for n in names if isinstance(n, Project) and n.scan is tree.scan), last)

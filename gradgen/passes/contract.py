@@ -29,8 +29,9 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.sizes import index_atoms
 from gradgen.passes.microkernel import plan_outer_products
-from gradgen.passes.products import ASSUMED_SIZE, split_factors
+from gradgen.passes.products import split_factors
 from gradgen.passes.substitute import map_nodes
+from gradgen.program.cost import ASSUMED_SIZE
 
 SMALLEST_PRODUCT = 16_384  # multiplications below which a loop nest beats a BLAS call
 SMALLEST_SIDE = 4

@@ -8,10 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gradgen.graph.intern import intern
 from gradgen.graph.scalar import Load, Poly, walk
 from gradgen.passes.repetition import MANY
 from gradgen.passes.unify import body_key
 from gradgen.program.loops import (
+    FIRST,
+    LAST,
+    PARTS,
     Accumulate,
     Assign,
     Buffer,
@@ -20,6 +24,7 @@ from gradgen.program.loops import (
     Kernel,
     KernelCall,
     Note,
+    Parts,
     Statement,
     expressions,
     reads,
@@ -104,8 +109,19 @@ def make_kernel(group: Sequence[Piece], later: set[Buffer], used_names: set[str]
         name = f"compute_{group[-1].name}_{number}"
         number += 1
     used_names.add(name)
-    kernel = Kernel(name, tuple(parameters), sizes, tuple(body), returns)
+    divided = next((s for s in body if isinstance(s, Parts)), None)
+    part = None if divided is None else _part_kernel(f"{name}_part", divided)
+    kernel = Kernel(name, tuple(parameters), sizes, tuple(body), returns, part)
     return kernel, KernelCall(name, tuple(parameters), sizes, returns)
+
+
+def _part_kernel(name: str, parts: Parts) -> Kernel:
+    """What one thread runs: its parameters are those of the part, then the range of its iterations."""
+    assigned_first = defined_locals(parts.body)
+    touched = ordered_buffers(parts.body)
+    arrays = [b for b in touched if not (b.by_value and b in assigned_first)]
+    bounds = [intern(Buffer, bound, (), "int64", "input", None) for bound in (FIRST, LAST)]
+    return Kernel(name, (*arrays, *bounds), tuple(_free_sizes(parts.body, arrays)), parts.body, ())
 
 
 def defined_locals(body: Sequence[Statement]) -> set[Buffer]:
@@ -130,13 +146,17 @@ def ordered_buffers(body: Sequence[Statement]) -> list[Buffer]:
                 written[statement.out.buffer] = None
                 if statement.scratch is not None:
                     written[statement.scratch] = None
-    return [b for b in read if b not in written] + list(written)
+    rows = {mine: behind for s in statements(body) if isinstance(s, Parts) for mine, behind in s.own}
+    found = [b for b in read if b not in written] + list(written)
+    return list(dict.fromkeys(rows.get(b, b) for b in found))
 
 
 def _free_sizes(body: Sequence[Statement], parameters: Sequence[Buffer]) -> list[str]:
     """The sizes that the statements mention."""
     found: dict[str, None] = {}
     for statement in statements(body):
+        if isinstance(statement, Parts) and statement.own:
+            found.update(dict.fromkeys(size_names(PARTS)))
         polys = [p for x in expressions(statement) for p in walk(x) if isinstance(p, Poly)]
         if isinstance(statement, Dot):
             for m in (statement.left, statement.right, statement.out):

@@ -12,8 +12,9 @@ from typing import Literal
 
 from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Position, Scalar, position
-from gradgen.passes.products import ASSUMED_SIZE, split_factors
+from gradgen.passes.products import split_factors
 from gradgen.program.boxes import LANES, Affine, Affinity, Box, Boxes, Operand, Plan, padded
+from gradgen.program.cost import ASSUMED_SIZE
 
 SMALLEST = 1_000_000  # multiplications below which the loops or BLAS do as well
 LARGEST_BLOCK = 100  # multiplications in the text of the innermost loop
@@ -22,7 +23,7 @@ FROM_L2, FROM_L3 = 32, 12  # bytes a cycle
 REGISTERS = 31
 THREADS = 4  # among which the outermost loop is divided
 VISIT = 15  # cycles to enter the vector loop
-COPY, TRANSPOSE, CLEAR = 0.15, 1.2, 0.08  # cycles for one element of a box
+COPY, TRANSPOSE, CLEAR, ADD = 0.15, 1.2, 0.08, 0.3  # cycles for one element of a box
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,38 +117,40 @@ def _stands_alone(letter: str, operands: Sequence[Operand | None]) -> bool:
 
 
 def cost(boxes: Boxes) -> float:
-    """Cycles where THREADS share the outermost loop as evenly as it can be cut."""
-    spec, plan = boxes.spec, boxes.plan
-    trips = [-(-spec.extents[i] // plan.block.get(i, 1)) for i in plan.loops]
+    """Cycles where THREADS share the outermost loop as evenly as it can be cut; what stands outside of it is serial."""
+    trips = [-(-boxes.spec.extents[i] // boxes.plan.block.get(i, 1)) for i in boxes.plan.loops]
     outermost = next((t for t in trips if t > 1), 1)
-    return _cycles(boxes) * -(-outermost // THREADS) / outermost
+    serial, shared = 0.0, _multiplying(boxes, trips)
+    for b in (boxes.vector, boxes.scalar, boxes.out):
+        contiguous = b.dims[-1] == b.operand.subscripts[-1].only(b.inner)
+        times = prod(trips[: b.level])
+        cycles = times * b.size * ((COPY if contiguous else TRANSPOSE) + (CLEAR if b is boxes.out else 0.0))
+        if times > 1:
+            shared += cycles
+        else:
+            serial += cycles + (b.size * THREADS * (CLEAR + ADD) if b is boxes.out else 0.0)  # sums of every part
+    return serial + shared * -(-outermost // THREADS) / outermost
 
 
-def _cycles(boxes: Boxes) -> float:
-    """Cycles on one core: copies, then whichever of arithmetic and memory is slower."""
+def _multiplying(boxes: Boxes, trips: Sequence[int]) -> float:
+    """Cycles on one core: whichever of arithmetic and memory is slower."""
     spec, plan = boxes.spec, boxes.plan
     products = boxes.products
     pairs = [pair for found in products.values() for pair in found]
     accumulators, vectors, scalars = len(products), len({v for _, v in pairs}), len({s for s, _ in pairs})
-    trips = [-(-spec.extents[i] // plan.block.get(i, 1)) for i in plan.loops]
     steps = padded(plan.vector, spec, plan) // LANES
     kept = vectors if len(pairs) > vectors and accumulators > 1 else min(accumulators, vectors)
     spilled = max(0, scalars + kept + 1 - REGISTERS)
     shifted = any(len(d.terms) > 1 and plan.vector in d.terms for d in boxes.vector.dims)
     moved = max(accumulators + vectors * (2 if shifted else 1) + spilled, 2 * accumulators)
     visit = steps * (max(len(pairs), moved) + spilled) + scalars + VISIT
-    copies = 0.0
-    for b in (boxes.vector, boxes.scalar, boxes.out):
-        contiguous = b.dims[-1] == b.operand.subscripts[-1].only(b.inner)
-        each = (COPY if contiguous else TRANSPOSE) + (CLEAR if b is boxes.out else 0.0)
-        copies += prod(trips[: b.level]) * b.size * each
     slowest = float(prod(trips) * visit)
     for room, rate in ((L1, FROM_L2), (L2, FROM_L3)):
         k = next((k for k in range(len(trips) + 1) if _window(boxes, k) <= room), len(trips))
         k = max(0, k - 1)  # the window that fits slides along the next loop
         traffic = 2 * _touched(boxes.out, boxes, k) + _touched(boxes.vector, boxes, k)
         slowest = max(slowest, prod(trips[:k]) * traffic / rate if k else 0.0)
-    return copies + slowest
+    return slowest
 
 
 def _window(boxes: Boxes, k: int) -> int:

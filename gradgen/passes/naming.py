@@ -18,6 +18,7 @@ RESERVED = frozenset(
         "np",
         "njit",
         "prange",
+        "get_num_threads",
         "NamedTuple",
         "FAST",
         "FAST_SCALAR",

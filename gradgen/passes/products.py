@@ -5,8 +5,6 @@ In: the body of a sum. Out: what `contract` groups into two operands, and `micro
 
 from gradgen.graph.scalar import Call, Const, Scalar
 
-ASSUMED_SIZE = 64  # what a size that is known only at call time is taken for
-
 
 def split_factors(body: Scalar) -> tuple[list[Scalar], list[Scalar]] | None:
     """The factors of a product, and the conditions of `where(condition, product, 0)` around them."""

@@ -25,10 +25,9 @@ from gradgen.graph.scalar import (
     substitute,
 )
 from gradgen.graph.sizes import Ranges, bounds, is_size, nonnegative
+from gradgen.program.cost import ASSUMED_SIZE
 
 __all__ = ["Solution", "solve_subscripts"]
-
-ASSUMED_SIZE = 64  # what a size that is known only at call time is taken for
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from gradgen.program.loops import (
     KernelCall,
     Matrix,
     Note,
+    Parts,
     Program,
     Statement,
 )
@@ -83,6 +84,9 @@ class _Numbers:
             case Dot():
                 scratch = None if s.scratch is None else self.buffer(s.scratch)
                 return ("dot", self.matrix(s.left), self.matrix(s.right), self.matrix(s.out), scratch)
+            case Parts():
+                own = tuple((self.buffer(mine), self.buffer(behind)) for mine, behind in s.own)
+                return ("parts", self.scalar(s.extent), own, self.body(s.body))
         return ()
 
     def matrix(self, m: Matrix) -> Key:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from gradgen.graph.intern import digest_of, intern
 from gradgen.graph.nodes import Shape
-from gradgen.graph.scalar import Letter, Load, Poly, Scalar, SizeSymbol, atom_poly, walk
+from gradgen.graph.scalar import Letter, Load, Poly, Scalar, SizeSymbol, atom_poly, size_symbol, walk
 
 Role = Literal["input", "param", "state", "output", "saved", "work", "cotangent", "gradient", "local"]
 LoopKind = Literal["parallel", "serial", "reduce"]
@@ -102,13 +102,34 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """The iterations 0 .. extent of one loop in parts, one for each thread: `body` is a part, from `first` to `last`.
+
+    Of each buffer in `own` a part has its own: row `part` of the array behind it, whose first axis is `PARTS` long.
+    """
+
+    extent: Poly
+    body: tuple["Statement", ...]
+    own: tuple[tuple[Buffer, Buffer], ...]
+
+    @property
+    def loop(self) -> For:
+        """The loop that is divided."""
+        return next(s for s in self.body if isinstance(s, For) and s.start is letter(FIRST))
+
+
+PARTS = size_symbol("parts")  # how many threads there were when the workspace was made
+FIRST, LAST = "first", "last"  # the iterations of a part
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A comment line."""
 
     text: str
 
 
-Statement = For | Assign | Accumulate | If | Dot | Note
+Statement = For | Assign | Accumulate | If | Dot | Parts | Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +141,7 @@ class Kernel:
     sizes: tuple[str, ...]
     body: tuple[Statement, ...]
     returns: tuple[Buffer, ...]
+    part: "Kernel | None" = None  # what every thread runs, if the body holds `Parts`
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +250,8 @@ def entry_holders(program: Program, entry: Entry) -> list[str]:
 
 def workspace_sizes(program: Program) -> list[str]:
     """The size symbols that the workspace depends on."""
-    return sorted({s for b in held(program, "w") for extent in b.shape for s in size_names(extent)})
+    found = {s for b in held(program, "w") for extent in b.shape for s in size_names(extent)}
+    return sorted(found - set(size_names(PARTS)))
 
 
 def letter(name: str) -> Poly:
@@ -241,6 +264,8 @@ def expressions(statement: Statement) -> tuple[Scalar, ...]:
     match statement:
         case For():
             return (statement.start, statement.stop)
+        case Parts():
+            return (statement.extent,)
         case Assign() | Accumulate():
             return (*statement.subscripts, statement.value)
         case If():
@@ -258,6 +283,8 @@ def bodies(statement: Statement) -> tuple["Statement", ...]:
             return statement.body
         case If():
             return (*statement.then, *statement.otherwise)
+        case Parts():
+            return statement.body
     return ()
 
 
@@ -279,7 +306,7 @@ def reads(statement: Statement) -> set[Buffer]:
         if isinstance(inner, Dot):
             found |= {inner.left.buffer, inner.right.buffer}
             found |= {inner.out.buffer} if inner.scratch is not None else set()
-    return found
+    return _behind(statement, found)
 
 
 def size_names(p: Poly) -> list[str]:
@@ -296,7 +323,12 @@ def writes(statement: Statement) -> set[Buffer]:
         elif isinstance(inner, Dot):
             found.add(inner.out.buffer)
             found |= {inner.scratch} if inner.scratch is not None else set()
-    return found
+    return _behind(statement, found)
+
+
+def _behind(statement: Statement, buffers: set[Buffer]) -> set[Buffer]:
+    """The buffers, with the arrays of all parts in place of what a part has for itself."""
+    return {dict(statement.own).get(b, b) for b in buffers} if isinstance(statement, Parts) else buffers
 
 
 def with_body(loop: For, body: tuple[Statement, ...]) -> For:

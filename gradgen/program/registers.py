@@ -7,7 +7,21 @@ and `motion`, each a buffer of its own even where two functions use the same nam
 from collections.abc import Iterable, Sequence
 
 from gradgen.graph.scalar import Load, Poly, walk
-from gradgen.program.loops import Accumulate, Assign, Buffer, Dot, For, Statement, expressions, size_names, statements
+from gradgen.program.loops import (
+    FIRST,
+    LAST,
+    PARTS,
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    For,
+    Parts,
+    Statement,
+    expressions,
+    size_names,
+    statements,
+)
 
 
 class Registers:
@@ -31,6 +45,8 @@ def names_in(body: Sequence[Statement]) -> set[str]:
         match statement:
             case For():
                 found.add(statement.letter)
+            case Parts():
+                found |= {FIRST, LAST, "part", *size_names(PARTS)}
             case Assign() | Accumulate():
                 found.add(statement.buffer.name)
             case Dot():

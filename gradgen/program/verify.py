@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gradgen.errors import GradgenError
+from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import Atom, Load, Poly, Scalar, atom_poly, integer, mentions, require_poly, walk
 from gradgen.graph.sizes import index_atoms, nonnegative
 from gradgen.program.loops import (
+    PARTS,
     Accumulate,
     Assign,
     Buffer,
@@ -20,6 +22,7 @@ from gradgen.program.loops import (
     If,
     Kernel,
     KernelCall,
+    Parts,
     Program,
     Row,
     Statement,
@@ -53,6 +56,8 @@ def violations(program: Program) -> list[str]:
         for statement in statements(kernel.body):
             if isinstance(statement, For) and statement.kind == "parallel":
                 found += [f"{kernel.name}: {text}" for text in unowned(statement)]
+            elif isinstance(statement, Parts):
+                found += [f"{kernel.name}: {text}" for text in shared_by_parts(statement)]
     kernels = {kernel.name: kernel for kernel in program.kernels}
     for entry in program.entries:
         found += [f"{entry.name}: {text}" for text in _undefined(program, entry, kernels)]
@@ -65,18 +70,37 @@ def violations(program: Program) -> list[str]:
 def unowned(loop: For) -> list[str]:
     """What the iterations of a loop write and other iterations reach too; nothing if they may run in any order."""
     mine = private(loop)
-    inner = _inner_loops(loop)
     found = []
     for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
-        if buffer in mine:
-            continue
-        touched = list(dict.fromkeys(accesses(loop.body, buffer)))
-        written = dict.fromkeys(_written(loop.body, buffer))
-        places = {subscripts: _places(subscripts, loop.letter, inner) for subscripts in touched}
-        varying = {atom_of(loop.letter), *inner}
-        if not all(places[a] & places[b] or _apart(a, b, varying) for a in written for b in touched):
-            at = ", ".join(_shown(s) for s in touched)
+        if buffer not in mine and not owns(loop, buffer):
+            at = ", ".join(_shown(s) for s in dict.fromkeys(accesses(loop.body, buffer)))
             found.append(f"the parallel loop over {loop.letter} does not own what it writes of {buffer.name}: {at}")
+    return found
+
+
+def owns(loop: For, buffer: Buffer) -> bool:
+    """Whether no iteration of a loop reaches what another one writes of a buffer."""
+    inner = _inner_loops(loop)
+    touched = list(dict.fromkeys(accesses(loop.body, buffer)))
+    written = dict.fromkeys(_written(loop.body, buffer))
+    places = {subscripts: _places(subscripts, loop.letter, inner) for subscripts in touched}
+    varying = {atom_of(loop.letter), *inner}
+    return all(places[a] & places[b] or _apart(a, b, varying) for a in written for b in touched)
+
+
+def shared_by_parts(parts: Parts) -> list[str]:
+    """What the parts of a loop write and other parts reach too: neither rows of their own, nor what iterations own."""
+    loop, own = parts.loop, dict(parts.own)
+    found = []
+    for mine, behind in own.items():
+        if not same_shape(behind.shape, (PARTS, *mine.shape)) or behind.dtype != mine.dtype:
+            found.append(f"{behind.name} does not hold one {mine.name} for each part")
+    for buffer in sorted({b for s in parts.body for b in writes(s)}, key=lambda b: b.name):
+        if buffer in own or _is_scalar(buffer):
+            continue
+        outside = any(buffer in writes(s) | reads(s) for s in parts.body if s is not loop)
+        if outside or not owns(loop, buffer):
+            found.append(f"the parts of the loop over {loop.letter} share what they write of {buffer.name}")
     return found
 
 
@@ -230,6 +254,17 @@ class _Reader:
                     self.need(statement.buffer)
                 case Dot():
                     self.product(statement)
+                case Parts():
+                    self.parts(statement)
+
+    def parts(self, parts: Parts) -> None:
+        """A part finds nothing in its own buffers, and leaves no scalar variable."""
+        self.read(parts)
+        outside = set(self.defined)
+        self.defined -= {mine for mine, _ in parts.own}
+        self.run(parts.body)
+        written = {_memory(behind) for _, behind in parts.own}
+        self.defined = {b for b in self.defined if not _is_scalar(b) or b in outside} | written
 
     def loop(self, loop: For) -> None:
         outside = {b for b in self.defined if _is_scalar(b)}
@@ -317,4 +352,4 @@ def _is_scalar(buffer: Buffer) -> bool:
     return buffer.role == "local" and not buffer.shape
 
 
-__all__ = ["accesses", "private", "unowned", "verify_program", "violations"]
+__all__ = ["accesses", "owns", "private", "unowned", "verify_program", "violations"]

@@ -1,0 +1,31 @@
+"""A loop divided among threads, as Numba's `prange` over calls of the function that does one part.
+
+In: a `Parts` and the function of a part. Out: lines for the function around it, which `cpu` prints.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from gradgen.graph.scalar import Scalar
+from gradgen.program.loops import FIRST, LAST, PARTS, Kernel, Parts, size_names
+
+COUNT = size_names(PARTS)[0]
+
+
+def parts_lines(
+    parts: Parts,
+    part: Kernel,
+    sizes: Sequence[str],
+    text: Callable[[Scalar], str],
+    fill: Callable[[str, Sequence[str], int], list[str]],
+    indent: int,
+) -> list[str]:
+    """`for part in prange(parts)` around a call of the function; `sizes` are those that it takes as arguments."""
+    extent = text(parts.extent)
+    whole = extent if re.fullmatch(r"\w+", extent) else f"({extent})"
+    rows = {mine: f"{behind.name}[part]" for mine, behind in parts.own}
+    bounds = {FIRST: f"part * {whole} // {COUNT}", LAST: f"(part + 1) * {whole} // {COUNT}"}
+    arguments = [bounds.get(b.name, rows.get(b, b.name)) for b in part.parameters]
+    count = [] if parts.own else [f"{COUNT} = get_num_threads()"]
+    call = fill(f"{part.name}(", [*arguments, *sizes], indent + 4)
+    return [*count, f"for part in prange({COUNT}):", *[f"    {line}" for line in call]]

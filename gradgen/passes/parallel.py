@@ -1,0 +1,142 @@
+"""One loop of a kernel divided among threads, where it is worth that.
+
+In: the statements of a piece. Out: the same, or with a `Parts` in place of the costliest loop: every thread runs a
+range of iterations. What an iteration has for itself gets a row per part, sums over the loop are added up per part and
+combined in the order of the parts, so that results depend on the number of threads alone.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from gradgen.graph.intern import intern
+from gradgen.graph.nodes import Shape, product
+from gradgen.graph.scalar import Poly, integer, load, number
+from gradgen.program.cost import WORTH_THREADS, estimate, operations
+from gradgen.program.loops import (
+    FIRST,
+    LAST,
+    PARTS,
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    For,
+    If,
+    Parts,
+    Role,
+    Statement,
+    letter,
+    reads,
+    size_names,
+    statements,
+    writes,
+)
+from gradgen.program.registers import names_in
+from gradgen.program.verify import accesses, owns, private
+
+SHARE = 8.0  # how much costlier than the clearing and adding of its sums a loop must be
+
+Make = Callable[[str, Shape, str, Role], Buffer]
+
+
+def divide(body: Sequence[Statement], make: Make, taken: Iterable[str]) -> list[Statement]:
+    """The costliest loop among the statements in parts, if it is worth it; `make` gives arrays of the workspace."""
+    costs = [operations([s]) if isinstance(s, For) else 0.0 for s in body]
+    best = max(range(len(body)), key=costs.__getitem__, default=None)
+    if best is None or costs[best] < WORTH_THREADS:
+        return list(body)
+    loop = body[best]
+    assert isinstance(loop, For)
+    used = {*names_in([loop]), *(set(taken) & set(size_names(PARTS)))}
+    if not used.isdisjoint({FIRST, LAST, "part", *size_names(PARTS)}) or not _is_plain(loop):
+        return list(body)
+    behind = {b for s in body[best + 1 :] for b in reads(s)}
+    found = _in_parts(loop, costs[best], make, behind)
+    return list(body) if found is None else [*body[:best], *found, *body[best + 1 :]]
+
+
+def _is_plain(loop: For) -> bool:
+    """Whether it may be cut anywhere: no product inside, which has threads of its own, and no recurrence."""
+    inside = list(statements(loop.body))
+    return (
+        loop.kind != "serial"
+        and loop.start is integer(0)
+        and loop.stride == 1
+        and loop.within is None
+        and isinstance(loop.stop, Poly)
+        and not any(isinstance(s, Dot) or (isinstance(s, For) and s.kind == "serial") for s in inside)
+    )
+
+
+def _in_parts(loop: For, cost: float, make: Make, behind: set[Buffer]) -> list[Statement] | None:
+    """The loop in parts, and what adds the sums of all parts up; None where iterations need each other otherwise."""
+    mine = [b for b in private(loop) if b not in behind]
+    own: dict[Buffer, Buffer] = {}
+    sums: dict[Buffer, Buffer] = {}
+    before: list[Statement] = []
+    after: list[Statement] = []
+    combined: list[Statement] = []
+    for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
+        name = f"{buffer.name}_parts"
+        if buffer in mine:
+            if buffer.shape:
+                own[buffer] = make(name, (PARTS, *buffer.shape), buffer.dtype, "work")
+        elif buffer.shape and owns(loop, buffer):
+            continue
+        elif not _is_only_summed(loop, buffer) or estimate(product(buffer.shape)) * SHARE > cost:
+            return None
+        elif not buffer.shape:
+            row = intern(Buffer, f"{buffer.name}_part", (integer(1),), buffer.dtype, "work", None)
+            own[row] = make(name, (PARTS, integer(1)), buffer.dtype, "work")
+            before.append(Assign(buffer, (), number(0)))
+            after.append(Assign(row, (integer(0),), load(buffer, ())))
+            value = load(own[row], (letter("part"), integer(0)))
+            combined.append(For("part", integer(0), PARTS, "reduce", (Accumulate(buffer, (), "sum", value),)))
+        else:
+            sums[buffer] = intern(Buffer, f"{buffer.name}_part", buffer.shape, buffer.dtype, "work", None)
+            own[sums[buffer]] = make(name, (PARTS, *buffer.shape), buffer.dtype, "work")
+            axes = tuple(letter(name) for name in _axis_names(buffer.shape))
+            zero = Assign(sums[buffer], axes, number(0))
+            term = Accumulate(buffer, axes, "sum", load(own[sums[buffer]], (letter("part"), *axes)))
+            before += _over(buffer.shape, zero)
+            combined.append(For("part", integer(0), PARTS, "reduce", tuple(_over(buffer.shape, term))))
+    part = replace(loop, start=letter(FIRST), stop=letter(LAST), body=_with_buffers(loop.body, sums))
+    assert isinstance(loop.stop, Poly)
+    return [Parts(loop.stop, (*before, part, *after), tuple(own.items())), *combined]
+
+
+def _is_only_summed(loop: For, buffer: Buffer) -> bool:
+    """Whether iterations do nothing with a buffer but add to it."""
+    inside = [s for s in statements(loop.body) if isinstance(s, (Assign, Accumulate)) and s.buffer is buffer]
+    reached = list(accesses(loop.body, buffer))
+    return (
+        buffer.alias_of is None
+        and all(isinstance(s, Accumulate) and s.operation == "sum" for s in inside)
+        and len(reached) == len(inside)
+    )
+
+
+def _axis_names(shape: Shape) -> list[str]:
+    return [f"at{k}" for k in range(len(shape))] if len(shape) > 1 else ["at"]
+
+
+def _over(shape: Shape, inner: Statement) -> list[Statement]:
+    """Loops over every axis around a statement."""
+    for name, extent in zip(reversed(_axis_names(shape)), reversed(shape), strict=True):
+        inner = For(name, integer(0), extent, "reduce", (inner,))
+    return [inner]
+
+
+def _with_buffers(body: Sequence[Statement], new: Mapping[Buffer, Buffer]) -> tuple[Statement, ...]:
+    """The statements, adding to other buffers."""
+    found: list[Statement] = []
+    for s in body:
+        match s:
+            case For():
+                s = replace(s, body=_with_buffers(s.body, new))
+            case If():
+                s = If(s.condition, _with_buffers(s.then, new), _with_buffers(s.otherwise, new))
+            case Accumulate():
+                s = replace(s, buffer=new.get(s.buffer, s.buffer))
+        found.append(s)
+    return tuple(found)

@@ -1,0 +1,62 @@
+"""What statements cost: elementary operations, with a guess for what is known only at call time.
+
+In: statements. Out: a number, by which `passes.parallel` decides what is worth several threads.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from gradgen.graph.intern import intern
+from gradgen.graph.scalar import Atom, Call, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, walk
+from gradgen.program.loops import Accumulate, Assign, Dot, For, If, Statement
+
+ASSUMED_SIZE = 64  # what a size that is known only at call time is taken for
+WORTH_THREADS = 1_000_000.0  # operations that pay for starting threads and for compiling a function that does
+
+Values = Mapping[Atom, float]
+
+
+def operations(body: Iterable[Statement], values: Values | None = None) -> float:
+    """Additions' worth of work; loop variables count as the middle of their range."""
+    known = dict(values or {})
+    total = 0.0
+    for statement in body:
+        match statement:
+            case For():
+                start, stop = estimate(statement.start, known), estimate(statement.stop, known)
+                trips = max(0.0, (stop - start) / statement.stride)
+                variable = intern(Letter, statement.letter, 0, None, f"letter {statement.letter}")
+                total += trips * operations(statement.body, {**known, variable: (start + stop) / 2})
+            case Assign() | Accumulate():
+                total += 1.0 + sum(x.function.cost for x in walk(statement.value) if isinstance(x, Call))
+            case If():
+                total += 1.0 + max(operations(statement.then, known), operations(statement.otherwise, known))
+            case Dot():
+                sides = (statement.out.rows, statement.out.columns, statement.left.columns)
+                total += 2.0 * estimate(sides[0], known) * estimate(sides[1], known) * estimate(sides[2], known)
+    return total
+
+
+def estimate(x: Scalar, values: Values | None = None) -> float:
+    """An integer expression as a number."""
+    known = values or {}
+    match x:
+        case Poly():
+            total = 0.0
+            for monomial, factor in x.terms:
+                value = float(factor)
+                for atom in monomial:
+                    value *= _atom(atom, known)
+                total += value
+            return total
+        case Call(function=f, arguments=(a, b)) if f.name in ("maximum", "minimum"):
+            return (max if f.name == "maximum" else min)(estimate(a, known), estimate(b, known))
+    return float(ASSUMED_SIZE)
+
+
+def _atom(atom: Atom, known: Values) -> float:
+    match atom:
+        case FloorDiv():
+            return estimate(atom.numerator, known) // max(estimate(atom.denominator, known), 1.0)
+        case SizeSymbol() | Load():
+            return float(ASSUMED_SIZE)
+    return known.get(atom, 0.0)
