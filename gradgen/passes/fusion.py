@@ -56,7 +56,13 @@ def joining_axis(item: Item, group: Loop | Tile) -> int | None:
         return None  # the best candidate so far is a scalar
     if item.contraction is not None and chosen not in (*item.contraction.loops, *item.contraction.summed_loops):
         return None
-    return chosen
+    return None if _sums_along_memory(item, chosen) else chosen
+
+
+def _sums_along_memory(item: Item, axis: int) -> bool:
+    """Whether every element is one sum over a row of memory; out of that loop it would take all elements at once."""
+    reduced = [k for k in (*item.bound, *item.free) if k >= item.rank]
+    return item.contraction is None and reduced == [axis] and len(item.free) > 1 and axis == item.free[-1]
 
 
 def mergeable(early: Loop, late: Loop, between: Sequence[Tree]) -> bool:

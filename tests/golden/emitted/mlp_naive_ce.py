@@ -31,12 +31,11 @@ class Params(NamedTuple):
 
 
 class Work(NamedTuple):
-    u2_sum: np.ndarray  # float32 (B, 4)  saved for backward
     h1: np.ndarray  # float32 (B, 7)  saved for backward
+    u2_sum: np.ndarray  # float32 (B, 4)  saved for backward
     total: np.ndarray  # float32 (B,)  saved for backward
     d_h1_row: np.ndarray  # float32 (7,)
     d_u2_row: np.ndarray  # float32 (4,)
-    u2_sum_row: np.ndarray  # float32 (4,)
     exp: np.ndarray  # float32 (B, 4)
 
 
@@ -54,11 +53,10 @@ class Gradients(NamedTuple):
 def workspace(B):
     """Every intermediate value of a call; calls allocate nothing else."""
     return Work(
-        np.empty((B, 4), np.float32),
         np.empty((B, 7), np.float32),
+        np.empty((B, 4), np.float32),
         np.empty((B,), np.float32),
         np.empty((7,), np.float32),
-        np.empty((4,), np.float32),
         np.empty((4,), np.float32),
         np.empty((B, 4), np.float32),
     )
@@ -125,7 +123,7 @@ def log_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(X1, a, mu1, X2, mu2, b, u2_sum, h1, scores, total):
+def compute_loss(X1, a, mu1, X2, mu2, b, h1, u2_sum, scores, total):
     B = a.shape[0]
     # u1_sum[n, i] = sum_j X1[i, j] * a[n, j]
     # h1[i, j] = relu(u1[i, j])
@@ -138,18 +136,17 @@ def compute_loss(X1, a, mu1, X2, mu2, b, u2_sum, h1, scores, total):
     # sum_3 = sum_n loss_neg[n]
     sum_3_acc = np.float64(0.0)
     for n in range(B):
-        for i in range(4):
-            u2_sum[n, i] = np.float32(0.0)
         for i in range(7):
             u1_sum = np.float32(0.0)
             for j in range(6):
                 u1_sum += X1[i, j] * a[n, j]
-            h1_here = relu_f32(u1_sum + mu1[i])
-            h1[n, i] = h1_here
-            for j in range(4):
-                u2_sum[n, j] += h1_here * X2[j, i]
+            h1[n, i] = relu_f32(u1_sum + mu1[i])
         max_2 = np.float32(-np.inf)
         for j in range(4):
+            u2_sum_acc = np.float32(0.0)
+            for k in range(7):
+                u2_sum_acc += h1[n, k] * X2[j, k]
+            u2_sum[n, j] = u2_sum_acc
             scores_here = u2_sum[n, j] + mu2[j]
             scores[n, j] = scores_here
             max_2 = maximum_f32(max_2, scores_here)
@@ -216,7 +213,7 @@ def compute_d_X2(d_loss, total, b, u2_sum, mu2, d_scores, X2, h1, a, d_X1, d_mu1
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss_2(X1, a, mu1, X2, mu2, b, u2_sum_row, h1, scores, exp):
+def compute_loss_2(X1, a, mu1, X2, mu2, b, h1, scores, exp):
     B = a.shape[0]
     # u1_sum[n, i] = sum_j X1[i, j] * a[n, j]
     # h1[i, j] = relu(u1[i, j])
@@ -230,19 +227,17 @@ def compute_loss_2(X1, a, mu1, X2, mu2, b, u2_sum_row, h1, scores, exp):
     # exp[n, i] = exp(scores[n, i] - total[n])
     sum_3_acc = np.float64(0.0)
     for n in range(B):
-        for i in range(4):
-            u2_sum_row[i] = np.float32(0.0)
         for i in range(7):
             u1_sum = np.float32(0.0)
             for j in range(6):
                 u1_sum += X1[i, j] * a[n, j]
-            h1_here = relu_f32(u1_sum + mu1[i])
-            h1[n, i] = h1_here
-            for j in range(4):
-                u2_sum_row[j] += h1_here * X2[j, i]
+            h1[n, i] = relu_f32(u1_sum + mu1[i])
         max_2 = np.float32(-np.inf)
         for j in range(4):
-            scores_here = u2_sum_row[j] + mu2[j]
+            u2_sum = np.float32(0.0)
+            for k in range(7):
+                u2_sum += h1[n, k] * X2[j, k]
+            scores_here = u2_sum + mu2[j]
             scores[n, j] = scores_here
             max_2 = maximum_f32(max_2, scores_here)
         masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
@@ -308,7 +303,7 @@ def compute_d_X2_2(b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row, d_u2_r
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(b, a, p, w, out):
     """b (B,), a (B, 6) -> loss"""
-    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.u2_sum, w.h1, out.scores, w.total)
+    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, w.u2_sum, out.scores, w.total)
     return loss
 
 
@@ -337,6 +332,6 @@ def backward(a, d_scores, b, d_loss, p, w, g):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(b, a, p, w, out, g):
     """b (B,), a (B, 6) -> loss"""
-    loss = compute_loss_2(p.X1, a, p.mu1, p.X2, p.mu2, b, w.u2_sum_row, w.h1, out.scores, w.exp)
+    loss = compute_loss_2(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.exp)
     compute_d_X2_2(b, w.exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row, w.d_u2_row)
     return loss

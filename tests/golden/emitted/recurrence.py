@@ -34,7 +34,6 @@ class Work(NamedTuple):
     sums_2: np.ndarray  # float32 (T, 2)  saved for backward
     d_last_total: np.ndarray  # float32 (2, 3)
     scan_states: np.ndarray  # float32 (T + 1, 2, 3)
-    sum_3_row: np.ndarray  # float32 (3,)
     d_h_stack: np.ndarray  # float32 (T, 2, 3)
     constant: np.ndarray  # float32 (2, 3)
 
@@ -57,7 +56,6 @@ def workspace(T):
         np.empty((T, 2), np.float32),
         np.empty((2, 3), np.float32),
         np.empty((T + 1, 2, 3), np.float32),
-        np.empty((3,), np.float32),
         np.empty((T, 2, 3), np.float32),
         np.empty((2, 3), np.float32),
     )
@@ -163,7 +161,7 @@ def compute_d_last_total(d_last, d_loss, d_last_total):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, scan_states, sum_3_row, d_h_stack):
+def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, scan_states, d_h_stack):
     T = sums_2.shape[0]
     # d_h_product[i, j] = d_h[i, j] * (1 - h_states[t, i, j] * h_states[t, i, j])
     # sum_3[n, i] = sum_j d_h_product[n, j] * W[i, j]
@@ -173,19 +171,17 @@ def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, scan_st
             scan_states[0, i, j] = d_last_total[i, j]
     for t in range(T):
         for i in range(2):
-            for j in range(3):
-                sum_3_row[j] = np.float32(0.0)
             sums_2_t_i = sums_2[t, i]
             d_sums_t_i = d_sums[t, i]
             for j in range(3):
-                d_h_product_here_term = d_sums_t_i + (d_loss * sums_2_t_i + d_loss * sums_2_t_i)
-                d_h_product_here_factor = np.float32(1.0) - h_states[t, i, j] * h_states[t, i, j]
-                d_h_product_here = (scan_states[t, i, j] + d_h_product_here_term) * d_h_product_here_factor
-                d_h_stack[t, i, j] = d_h_product_here
-                for k in range(3):
-                    sum_3_row[k] += d_h_product_here * W[k, j]
+                d_h_stack_term = d_sums_t_i + (d_loss * sums_2_t_i + d_loss * sums_2_t_i)
+                d_h_stack_factor = np.float32(1.0) - h_states[t, i, j] * h_states[t, i, j]
+                d_h_stack[t, i, j] = (scan_states[t, i, j] + d_h_stack_term) * d_h_stack_factor
             for j in range(3):
-                scan_states[t + 1, i, j] = sum_3_row[j] + np.float32(0.0)
+                sum_3 = np.float32(0.0)
+                for k in range(3):
+                    sum_3 += d_h_stack[t, i, k] * W[j, k]
+                scan_states[t + 1, i, j] = sum_3 + np.float32(0.0)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -219,7 +215,7 @@ def compute_constant(constant):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h_stack_2(constant, sums, h_states, W, scan_states, sum_3_row, d_h_stack):
+def compute_d_h_stack_2(constant, sums, h_states, W, scan_states, d_h_stack):
     T = sums.shape[0]
     # d_h_product[i, j] = d_h[i, j] * (1 - h_states[t, i, j] * h_states[t, i, j])
     # sum_3[n, i] = sum_j d_h_product[n, j] * W[i, j]
@@ -229,17 +225,15 @@ def compute_d_h_stack_2(constant, sums, h_states, W, scan_states, sum_3_row, d_h
             scan_states[0, i, j] = constant[i, j]
     for t in range(T):
         for i in range(2):
-            for j in range(3):
-                sum_3_row[j] = np.float32(0.0)
             sums_t_i = sums[t, i]
             for j in range(3):
-                d_h_product_here_factor = np.float32(1.0) - h_states[t, i, j] * h_states[t, i, j]
-                d_h_product_here = (scan_states[t, i, j] + (sums_t_i + sums_t_i)) * d_h_product_here_factor
-                d_h_stack[t, i, j] = d_h_product_here
-                for k in range(3):
-                    sum_3_row[k] += d_h_product_here * W[k, j]
+                d_h_stack_factor = np.float32(1.0) - h_states[t, i, j] * h_states[t, i, j]
+                d_h_stack[t, i, j] = (scan_states[t, i, j] + (sums_t_i + sums_t_i)) * d_h_stack_factor
             for j in range(3):
-                scan_states[t + 1, i, j] = sum_3_row[j] + np.float32(0.0)
+                sum_3 = np.float32(0.0)
+                for k in range(3):
+                    sum_3 += d_h_stack[t, i, k] * W[j, k]
+                scan_states[t + 1, i, j] = sum_3 + np.float32(0.0)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -257,9 +251,7 @@ def backward(d_last, d_loss, d_sums, p, w, g):
     """d_last (2, 3), d_loss, d_sums (T, 2)"""
     T = w.d_h_stack.shape[0]
     compute_d_last_total(d_last, d_loss, w.d_last_total)
-    compute_d_h_stack(
-        w.d_last_total, w.sums_2, d_sums, d_loss, w.h_states, p.W, w.scan_states, w.sum_3_row, w.d_h_stack
-    )
+    compute_d_h_stack(w.d_last_total, w.sums_2, d_sums, d_loss, w.h_states, p.W, w.scan_states, w.d_h_stack)
     compute_d_W(w.h_states, w.d_h_stack, g.d_W)
     compute_d_h0(w.scan_states, g.d_h0, T)
 
@@ -272,7 +264,7 @@ def value_and_grad(xs, p, w, out, g):
     text_sum_2 = compute_text_sum_2(w.h_states, out.last)
     loss = compute_loss(out.sums, text_sum_2)
     compute_constant(w.constant)
-    compute_d_h_stack_2(w.constant, out.sums, w.h_states, p.W, w.scan_states, w.sum_3_row, w.d_h_stack)
+    compute_d_h_stack_2(w.constant, out.sums, w.h_states, p.W, w.scan_states, w.d_h_stack)
     compute_d_W(w.h_states, w.d_h_stack, g.d_W)
     compute_d_h0(w.scan_states, g.d_h0, T)
     return loss
