@@ -16,6 +16,7 @@ from gradgen.passes.build import Builder, Request, Root
 from gradgen.passes.contract import contract
 from gradgen.passes.differentiate import vjp_nodes
 from gradgen.passes.gather import gather
+from gradgen.passes.in_place import update_in_place
 from gradgen.passes.naming import name_nodes
 from gradgen.passes.orient import orient
 from gradgen.passes.prepare import prepare, settle
@@ -115,7 +116,7 @@ def compile_model(model: Model, options: Options) -> Compiled:
             for x, n in zip(updates, final[len(outputs) :], strict=True)
         )
         _add_joint(builder, "step", _roots(outputs, final), new)
-    program = builder.program(_formulas(declared))
+    program = update_in_place(builder.program(_formulas(declared)))
     if env.check():
         verify_program(program)
     return Compiled(roll(unify(program)), leaves, declared, updates, stages)

@@ -1,0 +1,214 @@
+"""Values that take over the memory of what they are computed from, where nobody needs that any more.
+
+In: a `Program` from `build`. Out: the same program with fewer arrays: `u = X @ a` and `h = relu(u)` are one, written
+twice. An intermediate value gives its array to another of the same shape if, in every entry, its last access comes
+before the other's first one, or is part of the statement-by-statement update of the same element. Rows that every
+iteration of a loop writes anew keep their names: there is next to nothing to save.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from gradgen.graph.nodes import same_shape
+from gradgen.graph.scalar import Letter, Load, Poly, Scalar, load, require_poly, rewrite, walk
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    Entry,
+    For,
+    If,
+    Kernel,
+    KernelCall,
+    Matrix,
+    Note,
+    Parts,
+    Program,
+    Statement,
+    letter,
+    reads,
+    writes,
+)
+from gradgen.program.verify import accesses
+
+__all__ = ["update_in_place"]
+
+HEIRS = ("work", "saved", "output", "gradient")
+
+
+def update_in_place(program: Program) -> Program:
+    """Merge intermediate values with their successors, kernel by kernel, until none is left."""
+    for kernel in program.kernels:
+        while True:
+            current = next(k for k in program.kernels if k.name == kernel.name)
+            pair = next((pair for pair in _pairs(current) if _may_merge(program, *pair)), None)
+            if pair is None:
+                break
+            program = _merged(program, *pair)
+    return program
+
+
+def _pairs(kernel: Kernel) -> Iterator[tuple[Buffer, Buffer]]:
+    """An intermediate value of a kernel and one that could be written over it."""
+    arrays = [b for b in kernel.parameters if b.shape and b.alias_of is None]
+    for old in arrays:
+        for new in arrays:
+            alike = new.role in HEIRS and old.dtype == new.dtype and same_shape(old.shape, new.shape)
+            if old is not new and old.role == "work" and alike and _follows(kernel.body, old, new):
+                yield old, new
+
+
+# ---------------------------------------------------------------- entries
+
+
+def _may_merge(program: Program, old: Buffer, new: Buffer) -> bool:
+    """Whether no entry needs the old value once the new one is there."""
+    if any(b.alias_of in (old, new) for k in program.kernels for b in k.parameters if b.alias_of is not None):
+        return False
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    return all(_in_order(entry, kernels, old, new) for entry in program.entries)
+
+
+def _in_order(entry: Entry, kernels: dict[str, Kernel], old: Buffer, new: Buffer) -> bool:
+    calls = entry.kernel_calls
+    last = max((k for k, call in enumerate(calls) if old in call.buffers), default=None)
+    first = min((k for k, call in enumerate(calls) if new in call.buffers), default=None)
+    if last is None:
+        return True
+    if new.role == "saved" and entry.name == "backward":
+        return False  # what forward left may be read again
+    if first is None:
+        return new.role == "work"
+    return last < first or (last == first and _follows(kernels[calls[last].kernel].body, old, new))
+
+
+# ---------------------------------------------------------------- statements
+
+
+def _follows(body: Sequence[Statement], old: Buffer, new: Buffer) -> bool:
+    """Whether every element of the new value is written where that of the old one was read for the last time."""
+    here = [[k for k, s in enumerate(body) if b in reads(s) | writes(s)] for b in (old, new)]
+    if not here[0] or not here[1] or here[0][-1] != here[1][0]:
+        return False
+    common = body[here[0][-1]]
+    if isinstance(common, Parts):
+        outside = {b for s in common.body if s is not common.loop for b in reads(s) | writes(s)}
+        mine = {b for pair in common.own for b in pair}
+        return {old, new}.isdisjoint(outside | mine) and _is_update(common.loop, old, new)
+    return isinstance(common, For) and _is_update(common, old, new)
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    subscripts: tuple[Poly, ...]
+    place: int
+    loops: tuple[For, ...]
+
+
+def _is_update(loop: For, old: Buffer, new: Buffer) -> bool:
+    """Whether a nest reads the element of the old value, then writes that of the new one, once each."""
+    before, after = (list(_accesses([loop], b)) for b in (old, new))
+    at = before[0].subscripts
+    letters = {a.name for p in at for a in p.atoms if isinstance(a, Letter) and p is letter(a.name)}
+    if len(letters) < len(at):
+        return False
+    aligned = all(
+        len(x.subscripts) == len(at)
+        and all(p is q for p, q in zip(x.subscripts, at, strict=True))
+        and letters.issuperset(loop.letter for loop in x.loops)
+        for x in (*before, *after)
+    )
+    return aligned and before[-1].place <= after[0].place and before[-1].loops == after[0].loops
+
+
+def _accesses(body: Sequence[Statement], b: Buffer) -> Iterator[_Access]:
+    """Every access to an array in the order of the text."""
+    place = 0
+    pending: list[tuple[Statement, tuple[For, ...]]] = [(s, ()) for s in reversed(body)]
+    while pending:
+        statement, loops = pending.pop()
+        place += 1
+        match statement:
+            case For():
+                own: Statement = replace(statement, body=())
+                pending += [(s, (*loops, statement)) for s in reversed(statement.body)]
+            case If():
+                own = If(statement.condition, ())
+                pending += [(s, loops) for s in reversed((*statement.then, *statement.otherwise))]
+            case _:
+                own = statement
+        for subscripts in accesses([own], b):
+            yield _Access(tuple(subscripts), place, loops)
+
+
+# ---------------------------------------------------------------- renaming
+
+
+def _merged(program: Program, old: Buffer, new: Buffer) -> Program:
+    """The program with one array for both."""
+
+    def passed(given: Sequence[Buffer]) -> tuple[Buffer, ...]:
+        return tuple(dict.fromkeys(new if b is old else b for b in given))
+
+    def renamed(k: Kernel) -> Kernel:
+        body = tuple(_renamed(s, old, new) for s in k.body)
+        part = None if k.part is None else renamed(k.part)
+        return replace(k, parameters=passed(k.parameters), body=body, part=part)
+
+    kernels = tuple(renamed(k) if old in k.parameters else k for k in program.kernels)
+    entries = tuple(
+        replace(
+            e,
+            calls=tuple(
+                replace(c, arguments=passed([b for b in c.arguments if isinstance(b, Buffer)]))
+                if isinstance(c, KernelCall)
+                else c
+                for c in e.calls
+            ),
+            decisions=(*e.decisions, f"{new.name}: takes over the memory of {old.name}")
+            if any(old in c.buffers for c in e.kernel_calls)
+            else e.decisions,
+        )
+        for e in program.entries
+    )
+    buffers = tuple(b for b in program.buffers if b is not old)
+    return replace(program, buffers=buffers, kernels=kernels, entries=entries)
+
+
+def _renamed(s: Statement, old: Buffer, new: Buffer) -> Statement:
+    def value(x: Scalar) -> Scalar:
+        if not any(isinstance(part, Load) and part.tensor is old for part in walk(x)):
+            return x
+        return rewrite(x, lambda part: _moved(part, old, new), lambda atom: None)
+
+    def at(subscripts: Sequence[Poly]) -> tuple[Poly, ...]:
+        return tuple(require_poly(value(p)) for p in subscripts)
+
+    def matrix(m: Matrix) -> Matrix:
+        window = m.window and (require_poly(value(m.window[0])), m.window[1])
+        return replace(m, buffer=new if m.buffer is old else m.buffer, fixed=at(m.fixed), window=window)
+
+    match s:
+        case For():
+            body = tuple(_renamed(inner, old, new) for inner in s.body)
+            return replace(s, start=value(s.start), stop=value(s.stop), body=body)
+        case If():
+            then, otherwise = (tuple(_renamed(inner, old, new) for inner in part) for part in (s.then, s.otherwise))
+            return If(value(s.condition), then, otherwise)
+        case Assign() | Accumulate():
+            buffer = new if s.buffer is old else s.buffer
+            return replace(s, buffer=buffer, subscripts=at(s.subscripts), value=value(s.value))
+        case Parts():
+            own = tuple((mine, new if behind is old else behind) for mine, behind in s.own)
+            return replace(s, body=tuple(_renamed(inner, old, new) for inner in s.body), own=own)
+        case Dot():
+            scratch = new if s.scratch is old else s.scratch
+            return Dot(matrix(s.left), matrix(s.right), matrix(s.out), scratch)
+        case Note(text=text) if text.startswith((f"{old.name}[", f"{old.name} =")):
+            return Note(f"{text}, into {new.name}")
+    return s
+
+
+def _moved(part: Scalar, old: Buffer, new: Buffer) -> Scalar | None:
+    return load(new, part.subscripts) if isinstance(part, Load) and part.tensor is old else None
