@@ -7,13 +7,14 @@ small family of schedules by one cost table, for `microloops`. A sum that is unu
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import prod
+from math import gcd, prod
 from typing import Literal
 
 from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Position, Scalar, position
+from gradgen.passes.lattice import Lattice, unfold
 from gradgen.passes.products import split_factors
-from gradgen.program.boxes import LANES, Affine, Affinity, Box, Boxes, Operand, Plan, padded
+from gradgen.program.boxes import LANES, Affine, Affinity, Box, Boxes, Operand, Plan, owns, padded
 from gradgen.program.cost import ASSUMED_SIZE
 
 SMALLEST = 1_000_000  # multiplications below which the loops or BLAS do as well
@@ -61,21 +62,25 @@ def recognise(node: Node, letters: Sequence[str]) -> tuple[Affinity, Load, Load]
     left, right = split[0]
     if not isinstance(left, Load) or not isinstance(right, Load) or {left.dtype, right.dtype} != {node.dtype}:
         return None
-    if not all(_keeps_inside(c, (left, right)) for c in split[1]):
+    lattice = unfold(node, (left, right), split[1])
+    if not all(_keeps_inside(c, (left, right)) or lattice.holds(c) for c in split[1]):
         return None
-    operands = [_operand("left", left, letters), _operand("right", right, letters)]
+    operands = [_operand("left", left, letters, lattice, 0), _operand("right", right, letters, lattice, 1)]
     if operands[0] is None or operands[1] is None:
         return None
     unknown = [k for k, e in enumerate(node.extents) if e.constant is None]
     if len(unknown) > 1 or not all(_stands_alone(letters[k], operands) for k in unknown):
         return None
-    if not any(len(s.terms) > 1 for x in operands if x for s in x.subscripts):
-        return None  # a plain matrix product
-    extents = {letters[k]: ASSUMED_SIZE if e.constant is None else e.constant for k, e in enumerate(node.extents)}
-    if prod(extents.values()) < SMALLEST:
+    axes = [_affine(lattice.targets.get(k, position(k)), letters) for k in range(len(node.shape))]
+    if any(axis is None for axis in axes):
         return None
-    axes = tuple(Affine({letters[k]: 1}) for k in range(len(node.shape)))
-    out = Operand("out", tuple(e.constant for e in node.shape), axes)
+    out = Operand("out", tuple(e.constant for e in node.shape), tuple(axis for axis in axes if axis is not None))
+    if not any(len(s.terms) > 1 for x in (*operands, out) if x for s in x.subscripts):
+        return None  # a plain matrix product
+    sizes = [lattice.extents.get(k, e).constant for k, e in enumerate(node.extents)]
+    extents = {letters[k]: ASSUMED_SIZE if size is None else size for k, size in enumerate(sizes)}
+    if prod(extents.values()) < SMALLEST or not all(_covers(out, k, extents) for k in lattice.targets):
+        return None
     return Affinity(extents, out, operands[0], operands[1], frozenset(letters[k] for k in unknown)), left, right
 
 
@@ -88,20 +93,34 @@ def _keeps_inside(condition: Scalar, accesses: Sequence[Load]) -> bool:
     return False
 
 
-def _operand(side: Literal["left", "right"], access: Load, letters: Sequence[str]) -> Operand | None:
-    subscripts = []
-    for s in access.subscripts:
-        terms: dict[str, int] = {}
-        constant = 0
-        for monomial, factor in s.terms:
-            if not monomial:
-                constant = factor
-            elif len(monomial) == 1 and isinstance(monomial[0], Position):
-                terms[letters[monomial[0].position]] = factor
-            else:
-                return None
-        subscripts.append(Affine(terms, constant))
-    for s, extent in zip(access.subscripts, access.tensor.shape, strict=True):
+def _covers(out: Operand, axis: int, extents: Mapping[str, int]) -> bool:
+    """Whether the sums reach every element of the result along an axis, or one beside it."""
+    subscript, extent = out.subscripts[axis], out.shape[axis]
+    least, most = subscript.span(extents)
+    return extent is not None and gcd(*subscript.terms.values()) == 1 and least <= 0 and most >= extent - 1
+
+
+def _affine(s: Poly, letters: Sequence[str]) -> Affine | None:
+    terms: dict[str, int] = {}
+    constant = 0
+    for monomial, factor in s.terms:
+        if not monomial:
+            constant = factor
+        elif len(monomial) == 1 and isinstance(monomial[0], Position):
+            terms[letters[monomial[0].position]] = factor
+        else:
+            return None
+    return Affine(terms, constant)
+
+
+def _operand(
+    side: Literal["left", "right"], access: Load, letters: Sequence[str], lattice: Lattice, number: int
+) -> Operand | None:
+    wanted = [lattice.subscripts.get((number, axis), s) for axis, s in enumerate(access.subscripts)]
+    subscripts = [x for x in (_affine(s, letters) for s in wanted) if x is not None]
+    if len(subscripts) < len(wanted):
+        return None
+    for s, extent in zip(wanted, access.tensor.shape, strict=True):
         bare = len(s.atoms) == 1 and isinstance(s.atoms[0], Position) and s is position(s.atoms[0].position)
         if extent.constant is None and not bare:
             return None
@@ -203,7 +222,7 @@ def _candidates(spec: Affinity) -> Iterator[tuple[Affinity, Plan]]:
 
 def _taps(spec: Affinity) -> tuple[list[str], list[str]]:
     """The small indices of affine subscripts, unrolled while they make no more than ten positions; the large ones."""
-    affine = [s for x in (spec.vector, spec.scalar) for s in x.subscripts if len(s.terms) > 1]
+    affine = [s for x in (spec.vector, spec.scalar, spec.out) for s in x.subscripts if len(s.terms) > 1]
     pairs = [sorted(s.terms, key=lambda i: spec.extents[i]) for s in affine]
     taps = [i for i in spec.extents if any(i == p[0] for p in pairs)]
     while prod(spec.extents[i] for i in taps) > 10:
@@ -269,7 +288,7 @@ def _stripped(s: Affine, row: str, outer: str, height: int) -> Affine:
 def _levels(spec: Affinity, plan: Plan, outer: int) -> dict[str, int]:
     """Boxes are filled inside the outer loops; that of the result outside of what is summed."""
     out = 0
-    while out < outer and plan.loops[out] in spec.out.indices:
+    while out < outer and owns(spec, plan, out):
         out += 1
     touched = any(i in spec.vector.indices for i in plan.loops[:outer])
     return {"out": out, "vector": outer if touched else 0, "scalar": outer}

@@ -121,6 +121,17 @@ class Box:
         return k, subscript.plus(part, -1).plus(Affine({}, self.low[k]))
 
 
+def owns(spec: Affinity, plan: Plan, k: int) -> bool:
+    """Whether the iterations of a loop, those outside it fixed, write disjoint parts of the result."""
+    i, outside = plan.loops[k], plan.loops[:k]
+    holders = [s for s in spec.out.subscripts if i in s.terms]
+    if len(holders) != 1:
+        return False
+    size = {j: padded(j, spec, plan) for j in holders[0].terms}
+    rest = sum(abs(c) * (size[j] - 1) for j, c in holders[0].terms.items() if j != i and j not in outside)
+    return abs(holders[0].terms[i]) > rest
+
+
 class Boxes:
     """The three boxes of a schedule, and what its innermost block multiplies."""
 
@@ -134,17 +145,7 @@ class Boxes:
         self.vector = Box(spec.vector, spec, plan, plan.levels["vector"], True)
         self.scalar = Box(spec.scalar, spec, plan, plan.levels["scalar"], False)
         assert plan.vector not in spec.scalar.indices
-        assert all(self.owns(k) for k in range(plan.levels["out"])), "every element is written back once"
-
-    def owns(self, k: int) -> bool:
-        """Whether the iterations of a loop, those outside it fixed, write disjoint parts of the result."""
-        i, outside = self.plan.loops[k], self.plan.loops[:k]
-        holders = [s for s in self.spec.out.subscripts if i in s.terms]
-        if len(holders) != 1:
-            return False
-        size = {j: padded(j, self.spec, self.plan) for j in holders[0].terms}
-        rest = sum(abs(c) * (size[j] - 1) for j, c in holders[0].terms.items() if j != i and j not in outside)
-        return abs(holders[0].terms[i]) > rest
+        assert all(owns(spec, plan, k) for k in range(plan.levels["out"])), "every element is written back once"
 
     @cached_property
     def products(self) -> dict[int, list[tuple[int, int]]]:

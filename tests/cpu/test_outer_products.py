@@ -59,6 +59,8 @@ CASES: dict[str, Callable[[], Tensor]] = {
     "odd channels": window(3, 5, 9, 7, 3, pad=1),
     "one image, one channel": window(1, 1, 11, 9, 5),
     "strided": window(2, 4, 11, 18, 3, pad=1, s=2),
+    "stride 3, even extent": window(2, 3, 16, 17, 5, pad=2, s=3),
+    "gaps that nothing reads": window(2, 3, 14, 17, 2, s=3),
     "dilated": window(2, 3, 12, 17, 3, pad=2, d=2),
     "any number of images": window("B", 4, 8, 16, 3, pad=1),
     "one tensor twice": echo,
@@ -103,6 +105,13 @@ def test_as_plain_python(name: str) -> None:
     net, y = compiled(CASES[name], "float32")
     assert "_sums[" in net.source
     check(unjitted(net), y, "float32", SIZES)
+
+
+def test_the_adjoint_of_a_strided_window_adds_into_every_second_place() -> None:
+    net, _ = compiled(CASES["strided"], "float32")
+    assert "d_a_sums[" in net.source
+    net, _ = compiled(CASES["gaps that nothing reads"], "float32")
+    assert "d_a_sums[" not in net.source
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
