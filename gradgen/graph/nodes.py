@@ -163,7 +163,9 @@ def compute(
     """
     if reducer not in REDUCERS:
         raise GraphError(f"unknown reducer {reducer!r}: one of {', '.join(REDUCERS)}")
-    extents, target, body = canonical_order(tuple(shape), tuple(extents), tuple(target), body)
+    extents, target = tuple(extents), tuple(target)
+    if reducer not in ("argmax", "argmin"):  # these count the positions in the order given
+        extents, target, body = canonical_order(tuple(shape), extents, target, body)
     gathers = _gathers(tuple(shape), extents, target)
     if not gathers and reducer != "sum":
         raise GraphError(f"a formula that writes to computed subscripts accumulates; it cannot reduce by {reducer}")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradgen.graph.nodes import Leaf, Node, carry, leaf, pointwise, project, scan
+from gradgen.graph.nodes import Leaf, Node, carry, compute, leaf, pointwise, project, scan
 from gradgen.graph.scalar import call, integer, load, number, position, step
 from gradgen.lang.interpret import interpret
 from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
@@ -92,3 +92,12 @@ def test_a_decided_where_keeps_its_dtype() -> None:
     assert call("where", number(True), number(1), load(x, [k])).dtype == "float64"
     third = call("div", call("where", number(True), number(1), load(x, [k])), number(3))
     assert interpret([pointwise([], third)], {})[0] == 1 / 3
+
+
+def test_the_maximum_over_two_indices_under_a_condition_on_both() -> None:
+    x, d = tensor("x"), tensor("d")
+    inside = call("eq", k - position(1) + 1, integer(0))
+    extents = [integer(2), integer(2)]
+    y = compute([], extents, [], "max", call("where", inside, load(x, []), number(0.0)))
+    values = {x: np.array(0.4), d: np.array(1.5)}
+    assert interpret([*vjp_nodes([y], [d], [x]), *jvp_nodes([y], [x], [d])], values) == [1.5, 1.5]
