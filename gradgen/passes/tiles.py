@@ -13,7 +13,7 @@ from gradgen.passes.fusion import joining_axis, part_axes
 from gradgen.passes.trees import Item, ScanLoop, Tile, bare_position, memory, needed, produced
 
 ELEMENTS = 2**17  # of one value in one part: half of a cache of 1 MB
-FEWEST, MOST = 16, 128  # rows of a part
+FEWEST, MOST = 16, 64  # rows of a part
 
 Entry = Item | ScanLoop
 
