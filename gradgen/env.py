@@ -26,11 +26,11 @@ VARIABLES = (
         "a directory of your own",
         "where emitted modules and their machine code are kept (default: $XDG_CACHE_HOME/gradgen or ~/.cache/gradgen)",
     ),
-    Variable("GRADGEN_CHECK", "0 or 1", "verify the graph and the program around every pass"),
+    Variable("GRADGEN_CHECK", "0 or 1", "verify every program that is compiled"),
     Variable(
         "GRADGEN_DEBUG",
         "0 to 4",
-        "print while compiling: 1 pass names and node counts, 2 graphs, 3 programs, 4 the emitted text",
+        "print while compiling: 1 passes with node counts and times, 2 graphs, 3 programs, 4 the emitted text",
     ),
 )
 
@@ -51,7 +51,7 @@ def cache_dir() -> Path | None:
 
 
 def check() -> bool:
-    """GRADGEN_CHECK: whether to verify around every pass.
+    """GRADGEN_CHECK: whether to verify every program.
 
     Raises:
         OptionError: the value is neither 0 nor 1.

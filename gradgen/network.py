@@ -23,10 +23,12 @@ from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor
 from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
+from gradgen.passes.stabilize import RULES
 from gradgen.pipeline import Compiled, Model, compile_model
 from gradgen.runtime.bindings import Array
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
 from gradgen.runtime.interface import Interface, evaluate_size, interface_of
+from gradgen.watch import Watch
 
 
 def compile(  # noqa: A001  # gg.compile, as in the design
@@ -39,6 +41,7 @@ def compile(  # noqa: A001  # gg.compile, as in the design
     target: str = "cpu",
     dtype: str = "float32",
     sizes: Mapping[str, int] | None = None,
+    skip: Iterable[str] = (),
 ) -> "Network":
     """Compile tensors and their gradients to a module of Numba functions.
 
@@ -51,6 +54,8 @@ def compile(  # noqa: A001  # gg.compile, as in the design
         target: "cpu".
         dtype: what float32 becomes, "float32" or "float64".
         sizes: numbers for size symbols.
+        skip: rewrites for stability that are left out, by the names that `explain` gives them. Gradients that `gg.grad`
+            has taken already are not concerned.
 
     Raises:
         GraphError: two leaves of one name, or a gradient that is not defined.
@@ -64,7 +69,9 @@ def compile(  # noqa: A001  # gg.compile, as in the design
             raise GraphError(f"{key!r} is no identifier: names of outputs and modules become Python names")
     if target != "cpu":
         raise OptionError(f"target={target!r} is not available for whole networks: use target='cpu'")
-    options = Options("cpu", dtype, dict(sizes or {}))
+    if unknown := sorted(set(skip) - set(RULES)):
+        raise OptionError(f"skip={unknown[0]!r} is no rewrite: those are {', '.join(RULES)}")
+    options = Options("cpu", dtype, dict(sizes or {}), frozenset(skip))
     nodes = {key: t.node for key, t in named.items()}
     changed = {_leaf(t): new.node for t, new in (updates or {}).items()}
     for x, new in changed.items():
@@ -145,6 +152,7 @@ class Network:
         if known is None:
             compiled = self.compiled
             self.source: str = render_module(compiled.program)
+            Watch().text(self.source)
             chosen = [compiled.leaves.get(x, x) for x in leaves]
             self.interface = interface_of(compiled.program, chosen, compiled.outputs, compiled.updates, options.sizes)
             if key:

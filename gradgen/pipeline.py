@@ -3,34 +3,38 @@
 In: a `Model` (outputs, parameters, updates). Out: a `Program`, which `emit` renders.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 from gradgen import env
 from gradgen.emit.formula import formula
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, all_inputs, leaf, pointwise, toposort
-from gradgen.graph.origin import carry_origin, origin
+from gradgen.graph.origin import origin
 from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.options import Options
+from gradgen.passes.branches import inline_branches
 from gradgen.passes.build import Builder, Request, Root
 from gradgen.passes.contract import contract
 from gradgen.passes.differentiate import vjp_nodes
 from gradgen.passes.gather import gather
+from gradgen.passes.hoist import hoist
 from gradgen.passes.in_place import update_in_place
 from gradgen.passes.naming import name_nodes
 from gradgen.passes.orient import orient
-from gradgen.passes.prepare import prepare, settle
-from gradgen.passes.record import Rewrite
 from gradgen.passes.reducers import lower_reducers
 from gradgen.passes.retarget import retarget
 from gradgen.passes.roll import roll
 from gradgen.passes.saving import choose_saved
 from gradgen.passes.separate import separate
 from gradgen.passes.simplify import simplify
+from gradgen.passes.split import split
 from gradgen.passes.squeeze import squeeze
+from gradgen.passes.stabilize import stabilize
 from gradgen.passes.unify import unify
 from gradgen.program.loops import Program
 from gradgen.program.verify import verify_program
+from gradgen.watch import Passes, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +48,28 @@ class Model:
     updates: Mapping[Leaf, Node] = field(default_factory=dict)
 
 
-Pass = Callable[[Sequence[Node]], list[Node] | tuple[list[Node], list[Rewrite]]]
+def after_declaring(skip: frozenset[str] = frozenset()) -> Passes:
+    """What comes before differentiation; `skip` names rewrites of `stabilize`."""
+    return (
+        ("squeeze", squeeze, "axes of one element would hide that formulas are equal"),
+        ("stabilize", partial(stabilize, skip=skip), "the adjoint of a naive softmax can no longer be saved"),
+        ("branches", inline_branches, "the branch of a where that is not taken contributes nothing to a gradient"),
+        ("split", split, "an adjoint reads what a transcendental computed instead of computing it again"),
+    )
 
-AFTER_DECLARING: tuple[tuple[str, Pass, str], ...] = (
-    ("squeeze", squeeze, "axes of one element would hide that formulas are equal"),
-    ("prepare", prepare, "stable, branches closed, transcendentals alone: their adjoints read what they computed"),
-)
-BEFORE_UPDATING: tuple[tuple[str, Pass, str], ...] = (
-    ("squeeze", squeeze, "as above, so that updates and outputs share what they have in common"),
-    ("settle", settle, "gradients in updates are taken already: branches stay as they are"),
-)
-AFTER_DIFFERENTIATING: tuple[tuple[str, Pass, str], ...] = (
+
+def before_updating(skip: frozenset[str] = frozenset()) -> Passes:
+    """The same for updates, whose gradients are taken already: a sum that moved into a branch would be no product."""
+    return tuple(p for p in after_declaring(skip) if p[0] != "branches")
+
+
+AFTER_DIFFERENTIATING: Passes = (
     ("simplify", simplify, "copies and decided conditions vanish before anything looks at subscripts"),
     ("gather", gather, "adjoint loops own what they write"),
     ("reduce", lower_reducers, "logsumexp becomes a maximum, a sum and a logarithm"),
     ("simplify again", simplify, "solved subscripts bring new conditions and copies"),
+    ("hoist", hoist, "products that do not depend on the carry of a scan become one product for all steps"),
+    ("simplify hoisted", simplify, "the steps of a scan read rows of what was hoisted"),
     ("orient", orient, "a gradient that is only read transposed is computed transposed"),
     ("contract", contract, "large sums of products get operands that are matrices"),
     ("separate", separate, "from here on it matters in which loop a value lives: scans have carries of their own"),
@@ -87,69 +98,70 @@ def compile_model(model: Model, options: Options) -> Compiled:
     wrt = [n for n in roots[len(names) + len(updates) :] if isinstance(n, Leaf)]
     stages: dict[str, tuple[tuple[str, Node], ...]] = {"graph": tuple(declared.items())}
 
-    prepared = _run(AFTER_DECLARING, list(declared.values()))
+    watch = Watch()
+    prepared, notes = watch.run(after_declaring(options.skip), list(declared.values()), "outputs")
     outputs = dict(zip(names, prepared, strict=True))
-    builder = Builder(model.name, formula)
+    builder = Builder(model.name, formula, notes)
 
     seeds = {f"d_{k}": leaf(f"d_{k}", y.shape, y.dtype, "cotangent") for k, y in outputs.items() if y.dtype in FLOATS}
     below = set(toposort([outputs[k[2:]] for k in seeds]))
     reached = [x for x in wrt if x in below]
     if reached:
         pulled = vjp_nodes([outputs[k[2:]] for k in seeds], list(seeds.values()), reached)
-        _optimise_pair(builder, outputs, pulled, reached, stages)
+        _optimise_pair(builder, watch, outputs, pulled, reached, stages)
     else:
-        final = _run(AFTER_DIFFERENTIATING, list(outputs.values()))
-        builder.add("forward", Request(_roots(outputs, final)))
+        final, notes = watch.run(AFTER_DIFFERENTIATING, list(outputs.values()), "forward")
+        builder.add("forward", Request(_roots(outputs, final)), notes=notes)
 
     if reached and model.loss is not None:
         loss = outputs[model.loss]
         below_loss = set(toposort([loss]))
         mine = [x for x in reached if x in below_loss]
         gradients = vjp_nodes([loss], [pointwise(loss.shape, call(loss.dtype, number(1)))], mine)
-        final = _run(AFTER_DIFFERENTIATING, [*outputs.values(), *gradients])
-        _add_joint(builder, "value_and_grad", _roots(outputs, final), _gradient_roots(mine, final[len(outputs) :]))
+        final, notes = watch.run(AFTER_DIFFERENTIATING, [*outputs.values(), *gradients], "value_and_grad")
+        _add_joint(
+            builder, "value_and_grad", _roots(outputs, final), _gradient_roots(mine, final[len(outputs) :]), notes
+        )
     if updates:
-        settled = _run(BEFORE_UPDATING, list(updates.values()))
-        final = _run(AFTER_DIFFERENTIATING, [*outputs.values(), *settled])
+        settled, before = watch.run(before_updating(options.skip), list(updates.values()), "updates")
+        final, notes = watch.run(AFTER_DIFFERENTIATING, [*outputs.values(), *settled], "step")
         new = tuple(
             Root(f"{x.name}_next", n, "state", overwrites=x)
             for x, n in zip(updates, final[len(outputs) :], strict=True)
         )
-        _add_joint(builder, "step", _roots(outputs, final), new)
+        _add_joint(builder, "step", _roots(outputs, final), new, (*before, *notes))
     program = update_in_place(builder.program(_formulas(declared)))
     if env.check():
         verify_program(program)
-    return Compiled(roll(unify(program)), leaves, declared, updates, stages)
+    program = roll(unify(program))
+    watch.program(program)
+    return Compiled(program, leaves, declared, updates, stages)
 
 
-def _run(passes: Sequence[tuple[str, Pass, str]], roots: Sequence[Node]) -> list[Node]:
-    current = list(roots)
-    for _, run, _ in passes:
-        result = run(current)
-        current = result[0] if isinstance(result, tuple) else result
-    return current
-
-
-def _add_joint(builder: Builder, name: str, ahead: tuple[Root, ...], back: tuple[Root, ...]) -> None:
+def _add_joint(
+    builder: Builder, name: str, ahead: tuple[Root, ...], back: tuple[Root, ...], notes: tuple[str, ...]
+) -> None:
     """Outputs and what is derived from them as one program, or as two where one would keep too much."""
     saved = tuple(choose_saved([r.node for r in ahead], [r.node for r in back]))
-    builder.add(name, Request((*ahead, *back)), [Request(ahead, saved=saved), Request(back, given=saved)])
+    apart = [Request(ahead, saved=saved), Request(back, given=saved)]
+    builder.add(name, Request((*ahead, *back)), apart, notes)
 
 
 def _optimise_pair(
     builder: Builder,
+    watch: Watch,
     outputs: Mapping[str, Node],
     pulled: Sequence[Node],
     reached: Sequence[Leaf],
     stages: dict[str, tuple[tuple[str, Node], ...]],
 ) -> None:
     """forward and backward: optimised together, so that they agree on what is saved; scheduled apart."""
-    final = _run(AFTER_DIFFERENTIATING, [*outputs.values(), *pulled])
+    final, notes = watch.run(AFTER_DIFFERENTIATING, [*outputs.values(), *pulled], "forward and backward")
     ahead, back = final[: len(outputs)], final[len(outputs) :]
     stages["adjoint"] = tuple(zip([f"d_{x.name}" for x in reached], back, strict=True))
     saved = tuple(choose_saved(ahead, back))
     builder.add("forward", Request(_roots(outputs, ahead), saved=saved))
-    builder.add("backward", Request(_gradient_roots(reached, back), given=saved))
+    builder.add("backward", Request(_gradient_roots(reached, back), given=saved), notes=notes)
 
 
 def _roots(outputs: Mapping[str, Node], final: Sequence[Node]) -> tuple[Root, ...]:
@@ -173,4 +185,4 @@ def _formulas(outputs: Mapping[str, Node]) -> list[str]:
     return lines
 
 
-__all__ = ["AFTER_DECLARING", "AFTER_DIFFERENTIATING", "Compiled", "Model", "carry_origin", "compile_model", "replace"]
+__all__ = ["AFTER_DIFFERENTIATING", "Compiled", "Model", "after_declaring", "compile_model"]

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "gradgen"
 
 BASE = {"errors", "version", "env", "options"}  # what everybody may import
 LIBRARY = BASE | {
-    "graph", "program", "passes", "lang", "nn", "emit", "inspect", "runtime", "pipeline", "network",
+    "graph", "program", "passes", "lang", "nn", "emit", "inspect", "runtime", "watch", "pipeline", "network",
 }  # fmt: skip
 
 # A folder or file of gradgen/, and what it may import beside itself.
@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inspect": BASE | {"graph", "program", "emit"},
     "runtime": BASE | {"graph", "program", "emit"},
     # the compiler on one screen, and its users
-    "pipeline": BASE | {"graph", "lang", "program", "passes", "emit", "inspect"},
+    "watch": BASE | {"graph", "program", "passes", "inspect"},
+    "pipeline": BASE | {"graph", "lang", "program", "passes", "emit", "inspect", "watch"},
     "network": LIBRARY - {"network"},
     "cli": LIBRARY | {"__init__"},
     "__init__": LIBRARY,

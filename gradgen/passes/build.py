@@ -55,6 +55,7 @@ class Builder:
 
     name: str
     describe: Callable[[Node, Mapping[Node, str]], str]
+    notes: tuple[str, ...] = ()  # what was done to the outputs before there were entries
     names: dict[Node, str] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
     kernel_names: set[str] = field(default_factory=set)
@@ -62,8 +63,11 @@ class Builder:
     buffers: dict[Buffer, None] = field(default_factory=dict)
     arrays: Buffers = field(default_factory=Buffers)
 
-    def add(self, name: str, request: Request, otherwise: Sequence[Request] = ()) -> None:
-        """One entry point; in several requests where a single one would keep values that outgrow the arguments."""
+    def add(self, name: str, request: Request, otherwise: Sequence[Request] = (), notes: tuple[str, ...] = ()) -> None:
+        """One entry point; in several requests where a single one would keep values that outgrow the arguments.
+
+        `notes` say what was done to its formulas.
+        """
         steps = [self.step(request)]
         if steps[0].whole and otherwise:
             steps = [self.step(part) for part in otherwise]
@@ -77,7 +81,7 @@ class Builder:
                 tuple(b for b in parameters if b in used),
                 tuple(calls),
                 tuple(b for step in steps for b in step.returns),
-                tuple(decision for step in steps for decision in step.decisions),
+                (*([] if self.entries else self.notes), *notes, *(d for step in steps for d in step.decisions)),
             )
         )
         for call in calls:
@@ -86,7 +90,7 @@ class Builder:
 
     def step(self, request: Request) -> Step:
         """Schedule and lower one request."""
-        order = toposort([root.node for root in request.roots], all_inputs)
+        order = toposort([*(root.node for root in request.roots), *request.saved], all_inputs)
         fixed = {n: self.names[n] for n in order if n in self.names}
         fixed |= {r.node: r.name for r in request.roots if r.node not in fixed and not isinstance(r.node, Leaf)}
         sizes = {name for n in order for name in _size_names(n)}

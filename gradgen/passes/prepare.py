@@ -14,9 +14,3 @@ from gradgen.passes.stabilize import stabilize
 def prepare(roots: Sequence[Node]) -> list[Node]:
     stable, _ = stabilize(roots)
     return split(inline_branches(stable))
-
-
-def settle(roots: Sequence[Node]) -> list[Node]:
-    """The same for what nobody differentiates again: a sum that moved into a branch would be no matrix product."""
-    stable, _ = stabilize(roots)
-    return split(stable)

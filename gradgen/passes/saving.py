@@ -5,7 +5,7 @@ In: outputs and gradients over one graph. Out: the values to save; `build` gives
 
 from collections.abc import Iterable, Sequence, Set
 
-from gradgen.graph.nodes import Compute, Leaf, Node, Reshape, all_inputs, toposort
+from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, all_inputs, toposort
 from gradgen.graph.scalar import Call, walk
 from gradgen.passes.contract import volume
 from gradgen.passes.inlining import CHEAP
@@ -22,6 +22,8 @@ def choose_saved(outputs: Sequence[Node], gradients: Sequence[Node]) -> list[Nod
     ones, and no larger, is saved in their place: relu(u) rather than u.
     """
     forward = set(toposort(outputs, all_inputs))
+    scans = {n.scan for n in forward if isinstance(n, Project)}  # whose other stacks are there too
+    forward |= {n for n in toposort(gradients, all_inputs) if isinstance(n, Project) and n.scan in scans}
     leaves = [n for n in forward if isinstance(n, Leaf)]
     large = outsized(forward, [*leaves, *(n for y in (*outputs, *gradients) for n in memory(y))])
     saved: dict[Node, None] = {}
@@ -38,7 +40,8 @@ def choose_saved(outputs: Sequence[Node], gradients: Sequence[Node]) -> list[Nod
     needed = toposort(gradients, reads_of)
     results = {*outputs, *gradients}  # these have arrays of their own, and would be copied
     found = _with_last_values(needed, [n for n in needed if is_kept(n) and n not in results], set(saved))
-    return [n for n in toposort(outputs, all_inputs) if n in found]
+    kept = [n for n in needed if n in found]  # in an order that does not depend on addresses
+    return [n for n in toposort([*outputs, *kept], all_inputs) if n in found]
 
 
 def _with_last_values(needed: Sequence[Node], candidates: Sequence[Node], saved: Set[Node]) -> set[Node]:

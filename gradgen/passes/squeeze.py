@@ -1,6 +1,6 @@
 """Axes of one element leave the formulas in between: what `keepdims` left would hide that two formulas are equal.
 
-In: nodes as declared. Out: nodes with the same values; the roots keep their shapes. `prepare` comes next.
+In: nodes as declared. Out: nodes with the same values; the roots keep their shapes. `stabilize` comes next.
 """
 
 from collections.abc import Sequence

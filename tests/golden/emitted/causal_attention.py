@@ -20,16 +20,16 @@ FAST_SCALAR = {"contract"}  # no reordering: the scalar functions rely on each r
 
 
 class Work(NamedTuple):
-    s_sum_part: np.ndarray  # float32 (128, T)
-    p_exp_part: np.ndarray  # float32 (128, T)
+    s_sum_part: np.ndarray  # float32 (64, T)
+    p_exp_part: np.ndarray  # float32 (64, T)
     y_row: np.ndarray  # float32 (T, 4)
 
 
 def workspace(T):
     """Every intermediate value of a call; calls allocate nothing else."""
     return Work(
-        np.empty((128, T), np.float32),
-        np.empty((128, T), np.float32),
+        np.empty((64, T), np.float32),
+        np.empty((64, T), np.float32),
         np.empty((T, 4), np.float32),
     )
 
@@ -110,8 +110,8 @@ def compute_loss(q, k, v, g, s_sum_part, p_exp_part, y_row):
     loss_acc = np.float64(0.0)
     for b in range(B):
         for h in range(3):
-            for i0 in range(0, T, 128):
-                i1 = min(i0 + 128, T)
+            for i0 in range(0, T, 64):
+                i1 = min(i0 + 64, T)
                 np.dot(q[b, h, i0:i1], k[b, h].T, s_sum_part[: i1 - i0])
                 for i in range(i0, i1):
                     max_2_order = order_f32(np.float32(-np.inf))
