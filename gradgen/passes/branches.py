@@ -12,6 +12,7 @@ from gradgen.graph.scalar import (
     Load,
     Scalar,
     call,
+    children,
     integer,
     load,
     loads,
@@ -21,7 +22,7 @@ from gradgen.graph.scalar import (
     substitute,
     walk,
 )
-from gradgen.passes.conditions import conjuncts
+from gradgen.passes.conditions import conjunction, conjuncts
 from gradgen.passes.inline import at, is_pointwise, pointwise_body, positions_of, reshaped_access
 from gradgen.passes.substitute import map_nodes
 
@@ -91,16 +92,36 @@ def _inlined(
     branch: Scalar, condition: Scalar, holding: Sequence[Scalar], node: Compute, risky: dict[Node, bool]
 ) -> Scalar:
     replaced: dict[Scalar, Scalar] = {}
+    guards = _guards(branch)
     for access in loads(branch):
         reshaped = reshaped_access(access)
         through = access if reshaped is None else reshaped
         if not risky.get(through.tensor, False) or _is_padding(through, holding):
             continue
         body = pointwise_body(through)
-        new = body if body is not None else _masked_sum(through, condition, node, risky)
+        if body is None and len(guards[access]) == 1:
+            (guard,) = guards[access]
+            body = _masked_sum(through, conjunction([condition, *guard]), node, risky)
+        new = body
         if new is not None:
             replaced[access] = new
     return substitute(branch, {}, replaced) if replaced else branch
+
+
+def _guards(branch: Scalar) -> dict[Load, set[tuple[Scalar, ...]]]:
+    """For every access the conditions of the choices inside the branch under which it is read, place by place."""
+    found: dict[Load, set[tuple[Scalar, ...]]] = {}
+    pending: list[tuple[Scalar, tuple[Scalar, ...]]] = [(branch, ())]
+    while pending:
+        x, held = pending.pop()
+        match x:
+            case Call(function=f, arguments=(condition, yes, no)) if f.name == "where":
+                pending += [(condition, held), (yes, (*held, condition)), (no, (*held, call("not", condition)))]
+                continue
+            case Load():
+                found.setdefault(x, set()).add(held)
+        pending += [(part, held) for part in children(x)]
+    return found
 
 
 def _masked_sum(access: Load, condition: Scalar, node: Compute, risky: dict[Node, bool]) -> Scalar | None:
