@@ -47,6 +47,7 @@ class Step:
     given: tuple[Buffer, ...]
     decisions: tuple[str, ...]
     whole: bool  # whether it keeps values that outgrow the arguments
+    empty: tuple[Buffer, ...]  # results without elements: no statement writes them, and yet they are asked for
 
 
 @dataclass(slots=True)
@@ -82,8 +83,10 @@ class Builder:
                 tuple(calls),
                 tuple(b for step in steps for b in step.returns),
                 (*([] if self.entries else self.notes), *notes, *(d for step in steps for d in step.decisions)),
+                tuple(b for step in steps for b in step.empty),
             )
         )
+        self.buffers.update(dict.fromkeys(self.entries[-1].empty))
         for call in calls:
             for b in call.buffers:
                 self.buffers.setdefault(b if b.alias_of is None else b.alias_of)
@@ -113,9 +116,9 @@ class Builder:
         returns = tuple(self.returned(request, results, copies))
         whole = whole_values(plan)
         decisions = [*plan.decisions, *(f"{names[n]}: kept whole, no axis serves all its readers" for n in whole)]
-        empty = [b for b in results.values() if b.role in ("output", "gradient") and _is_empty(b)]
-        self.buffers.update(dict.fromkeys(empty))  # no statement writes them, and yet they are asked for
-        return Step([*early, *pieces, *late], returns, tuple(given.values()), tuple(decisions), bool(whole))
+        asked = (*results.values(), *(b for _, b in copies))
+        empty = tuple(b for b in asked if b.role in ("output", "gradient") and _is_empty(b))
+        return Step([*early, *pieces, *late], returns, tuple(given.values()), tuple(decisions), bool(whole), empty)
 
     # ------------------------------------------------------------ buffers
 
@@ -172,6 +175,8 @@ class Builder:
         early: list[Piece] = []
         late: list[Piece] = []
         for node, buffer in wanted:
+            if _is_empty(buffer):
+                continue
             body = lowering.copy(node, whole(buffer))
             place = lowering.places[node]
             if place.buffer in targets:

@@ -159,7 +159,8 @@ def _fields(program: Program, key: str) -> list[Buffer]:
 
 
 def _entry_point(program: Program, entry: Entry) -> EntryPoint:
-    used = {b if b.alias_of is None else b.alias_of: None for call in entry.kernel_calls for b in call.buffers}
+    touched = [*entry.empty, *(b for call in entry.kernel_calls for b in call.buffers)]
+    used = {b if b.alias_of is None else b.alias_of: None for b in touched}
     return EntryPoint(
         entry.name,
         tuple(b.name for b in entry.parameters),
