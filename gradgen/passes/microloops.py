@@ -287,7 +287,8 @@ def _sum_of_products(pairs: Iterable[tuple[Buffer, Buffer]]) -> Scalar:
 
 
 def _cleared(flat: Buffer, size: int) -> Statement:
-    return For("at", integer(0), integer(size), "reduce", (Assign(flat, (letter("at"),), number(0)),))
+    at = f"{flat.name}_at"
+    return For(at, integer(0), integer(size), "reduce", (Assign(flat, (letter(at),), number(0)),))
 
 
 def _local(name: str, dtype: str) -> Buffer:

@@ -7,6 +7,7 @@ combined in the order of the parts, so that results depend on the number of thre
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, count, islice
 
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Shape, product
@@ -47,11 +48,11 @@ def divide(body: Sequence[Statement], make: Make, taken: Iterable[str]) -> list[
         return list(body)
     loop = body[best]
     assert isinstance(loop, For)
-    used = {*names_in([loop]), *(set(taken) & set(size_names(PARTS)))}
+    used = {*names_in(body), *taken}
     if not used.isdisjoint({FIRST, LAST, "part", *size_names(PARTS)}) or not _is_plain(loop):
         return list(body)
     behind = {b for s in body[best + 1 :] for b in reads(s)}
-    found = _in_parts(loop, costs[best], make, behind)
+    found = _in_parts(loop, costs[best], make, behind, used)
     return list(body) if found is None else [*body[:best], *found, *body[best + 1 :]]
 
 
@@ -68,7 +69,7 @@ def _is_plain(loop: For) -> bool:
     )
 
 
-def _in_parts(loop: For, cost: float, make: Make, behind: set[Buffer]) -> list[Statement] | None:
+def _in_parts(loop: For, cost: float, make: Make, behind: set[Buffer], used: set[str]) -> list[Statement] | None:
     """The loop in parts, and what adds the sums of all parts up; None where iterations need each other otherwise."""
     mine = [b for b in private(loop) if b not in behind]
     own: dict[Buffer, Buffer] = {}
@@ -95,11 +96,11 @@ def _in_parts(loop: For, cost: float, make: Make, behind: set[Buffer]) -> list[S
         else:
             sums[buffer] = intern(Buffer, f"{buffer.name}_part", buffer.shape, buffer.dtype, "work", None)
             own[sums[buffer]] = make(name, (PARTS, *buffer.shape), buffer.dtype, "work")
-            axes = tuple(letter(name) for name in _axis_names(buffer.shape))
+            axes = tuple(letter(name) for name in _axis_names(buffer.shape, used))
             zero = Assign(sums[buffer], axes, number(0))
             term = Accumulate(buffer, axes, "sum", load(own[sums[buffer]], (letter("part"), *axes)))
-            before += _over(buffer.shape, zero)
-            combined.append(For("part", integer(0), PARTS, "reduce", tuple(_over(buffer.shape, term))))
+            before += _over(buffer.shape, zero, used)
+            combined.append(For("part", integer(0), PARTS, "reduce", tuple(_over(buffer.shape, term, used))))
     part = replace(loop, start=letter(FIRST), stop=letter(LAST), body=_with_buffers(loop.body, sums))
     assert isinstance(loop.stop, Poly)
     return [Parts(loop.stop, (*before, part, *after), tuple(own.items())), *combined]
@@ -116,13 +117,15 @@ def _is_only_summed(loop: For, buffer: Buffer) -> bool:
     )
 
 
-def _axis_names(shape: Shape) -> list[str]:
-    return [f"at{k}" for k in range(len(shape))] if len(shape) > 1 else ["at"]
+def _axis_names(shape: Shape, used: set[str]) -> list[str]:
+    """Loop variables that nothing else is called."""
+    wanted = chain(["at"] if len(shape) == 1 else [], (f"at{k}" for k in count()))
+    return list(islice((name for name in wanted if name not in used), len(shape)))
 
 
-def _over(shape: Shape, inner: Statement) -> list[Statement]:
+def _over(shape: Shape, inner: Statement, used: set[str]) -> list[Statement]:
     """Loops over every axis around a statement."""
-    for name, extent in zip(reversed(_axis_names(shape)), reversed(shape), strict=True):
+    for name, extent in zip(reversed(_axis_names(shape, used)), reversed(shape), strict=True):
         inner = For(name, integer(0), extent, "reduce", (inner,))
     return [inner]
 
