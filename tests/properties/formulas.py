@@ -366,3 +366,8 @@ def formulas(draw: Callable, smooth: bool = False, dtype: str = "float64") -> Ca
         writer.features.add("unbound size")
     values = {n: writer.values[n] for n in reached}
     return Case(tuple(outputs), values, free, frozenset(writer.features))
+
+
+def rounding(case: Case) -> float:
+    """How far two ways of computing the same may be apart, as a fraction of the largest term."""
+    return 1e-5 if "function float32" in case.features else 1e-10

@@ -24,7 +24,7 @@ from tests.properties.derivatives import (
     moderate,
     twins,
 )
-from tests.properties.formulas import FEATURES, Case, formulas
+from tests.properties.formulas import FEATURES, Case, formulas, rounding
 
 
 def test_every_feature_is_drawn(record_property: Callable[[str, object], None]) -> None:
@@ -160,8 +160,3 @@ def test_passes_keep_the_values(module: str, function: str) -> None:
         assert len(found) == len(case.outputs)
 
     check()
-
-
-def rounding(case: Case) -> float:
-    """How far two ways of computing the same may be apart, as a fraction of the largest term."""
-    return 1e-5 if "function float32" in case.features else 1e-10
