@@ -304,7 +304,8 @@ class Writer(Subscripts):
         self.tensors = [*before, *new]
 
     def scan(self) -> Node:
-        depth, length = len(self.steps), self.extent()
+        depth = len(self.steps)
+        length = Extent(integer(0), 0) if self.chance(8) else self.extent()
         shapes = [[self.extent() for _ in range(self.pick((1, 0, 2)))] for _ in range(self.pick((1, 1, 2)))]
         inits = [self.formula(shape) if self.chance(3) else self.leaf(shape) for shape in shapes]
         carries = [
