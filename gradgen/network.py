@@ -154,7 +154,9 @@ class Network:
             self.source: str = render_module(compiled.program)
             Watch().text(self.source)
             chosen = [compiled.leaves.get(x, x) for x in leaves]
-            self.interface = interface_of(compiled.program, chosen, compiled.outputs, compiled.updates, options.sizes)
+            self.interface = interface_of(
+                compiled.program, chosen, compiled.outputs, compiled.updates, options.sizes, compiled.checks
+            )
             if key:
                 store.remember(key, json.dumps({"source": self.source, "interface": self.interface.as_json()}))
         else:
@@ -177,10 +179,12 @@ class Network:
 
     def __call__(self, **arguments: Any) -> dict[str, Any]:
         """Outputs by name: arrays, and NumPy scalars for outputs without axes."""
+        self._refuse_outside(arguments)
         return self._entries["forward"](arguments)[0]
 
     def forward(self, **arguments: Any) -> tuple[dict[str, Any], Saved]:
         """The outputs, and what `backward` needs."""
+        self._refuse_outside(arguments)
         outputs, room, plan, given = self._entries["forward"].saving(arguments)
         return outputs, Saved(room, plan, given)
 
@@ -193,6 +197,7 @@ class Network:
         wrong = [key for key in cotangents if key not in known]
         if wrong:
             raise BindingError(f"backward: no float output is called {', '.join(wrong)}. Those are {', '.join(known)}.")
+        self._refuse_outside(saved.arguments)
         given = dict(saved.arguments)
         for x in self.interface.cotangents:
             name = x.name[2:]
@@ -212,6 +217,7 @@ class Network:
                 "value_and_grad needs exactly one float scalar output that depends on a parameter; "
                 'name it with gg.compile(..., loss="...")'
             )
+        self._refuse_outside(arguments)
         return caller(arguments)
 
     def step(self, state: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
@@ -219,7 +225,13 @@ class Network:
         caller = self._entries.get("step")
         if caller is None:
             raise GraphError("this network has no updates: gg.compile(..., updates=gg.optim.sgd(loss, lr=0.1))")
+        self._refuse_outside({**state, **arguments})
         return caller({**state, **arguments})[0]
+
+    def _refuse_outside(self, arguments: Mapping[str, Any]) -> None:
+        """What only the formulas know: whether a computed subscript stays inside its axis."""
+        if "check" in self._entries:
+            self._entries["check"].refuse_outside(arguments)
 
     def init(self, seed: int = 0) -> dict[str, Array]:
         """Initial parameters and states by name, from a NumPy generator with this seed."""

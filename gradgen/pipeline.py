@@ -6,6 +6,7 @@ In: a `Model` (outputs, parameters, updates). Out: a `Program`, which `emit` ren
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 
 from gradgen import env
 from gradgen.emit.formula import formula
@@ -20,6 +21,7 @@ from gradgen.passes.differentiate import vjp_nodes
 from gradgen.passes.gather import gather
 from gradgen.passes.hoist import hoist
 from gradgen.passes.in_place import update_in_place
+from gradgen.passes.inside import outside
 from gradgen.passes.naming import name_nodes
 from gradgen.passes.orient import orient
 from gradgen.passes.reducers import lower_reducers
@@ -85,6 +87,7 @@ class Compiled:
     outputs: Mapping[str, Node]
     updates: Mapping[Leaf, Node]
     stages: Mapping[str, tuple[tuple[str, Node], ...]]
+    checks: Mapping[str, str]  # what `check` counts, and what a count that is not 0 means
 
 
 def compile_model(model: Model, options: Options) -> Compiled:
@@ -130,12 +133,13 @@ def compile_model(model: Model, options: Options) -> Compiled:
             for x, n in zip(updates, final[len(outputs) :], strict=True)
         )
         _add_joint(builder, "step", _roots(outputs, final), new, (*before, *notes))
+    checks = _add_checks(builder, watch, [*declared.values(), *updates.values()])
     program = update_in_place(builder.program(_formulas(declared)))
     if env.check():
         verify_program(program)
     program = roll(unify(program))
     watch.program(program)
-    return Compiled(program, leaves, declared, updates, stages)
+    return Compiled(program, leaves, declared, updates, stages, checks)
 
 
 def _add_joint(
@@ -145,6 +149,19 @@ def _add_joint(
     saved = tuple(choose_saved([r.node for r in ahead], [r.node for r in back]))
     apart = [Request(ahead, saved=saved), Request(back, given=saved)]
     builder.add(name, Request((*ahead, *back)), apart, notes)
+
+
+def _add_checks(builder: Builder, watch: Watch, declared: Sequence[Node]) -> dict[str, str]:
+    """The entry point `check`, where subscripts are computed: how many of them leave their axes, message by message."""
+    found = outside(declared)
+    if not found:
+        return {}
+    taken = {x.name for x in toposort(declared, all_inputs) if isinstance(x, Leaf)}
+    free = (name for name in (f"outside_{k}" for k in count(1)) if name not in taken)
+    names = dict(zip(free, found, strict=False))
+    final, notes = watch.run(AFTER_DIFFERENTIATING, [x.count for x in names.values()], "check")
+    builder.add("check", Request(_roots({name: x.count for name, x in names.items()}, final)), notes=notes)
+    return {name: x.message for name, x in names.items()}
 
 
 def _optimise_pair(

@@ -5,9 +5,10 @@ not proved is for the checks of a call.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gradgen.graph.nodes import Compute, Node, show_size
+from gradgen.graph.intern import intern
+from gradgen.graph.nodes import Compute, Leaf, Node, product, show_size
 from gradgen.graph.origin import display_name
 from gradgen.graph.scalar import (
     Atom,
@@ -18,13 +19,17 @@ from gradgen.graph.scalar import (
     Poly,
     Reduce,
     Scalar,
+    as_poly,
+    atom_poly,
     children,
     is_zero,
     position,
     require_poly,
     step,
+    substitute,
+    walk,
 )
-from gradgen.graph.sizes import nonnegative, reads_data
+from gradgen.graph.sizes import bounds, is_size, nonnegative, reads_data
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,7 +52,8 @@ class Access:
 def accesses(letters: Iterable[Letter], *expressions: Scalar) -> list[Access]:
     """Every subscript of a formula, with what is known where it is read.
 
-    A branch of `where` is read only where its condition holds, so it bounds no index from outside the branch.
+    A branch of `where` is read only where its condition holds, so it bounds no index from outside the branch; the
+    second operand of `and` only where the first one holds.
     """
     found: list[Access] = []
     seen: set[tuple[Scalar, tuple[Poly, ...], frozenset[Letter]]] = set()
@@ -67,6 +73,10 @@ def accesses(letters: Iterable[Letter], *expressions: Scalar) -> list[Access]:
                     (condition, facts, soft, scope),
                 ]
                 continue
+            case Call(function=function, arguments=(first, second)) if function.name in ("and", "or"):
+                narrower = facts + known(first, function.name == "and")
+                stack += [(second, narrower, soft, scope), (first, facts, soft, scope)]
+                continue
             case Reduce(body=body, letters=own):
                 stack.append((body, facts, soft, scope | frozenset(own)))
                 continue
@@ -80,15 +90,30 @@ def accesses(letters: Iterable[Letter], *expressions: Scalar) -> list[Access]:
 def known(condition: Scalar, holds: bool) -> tuple[Poly, ...]:
     """Polynomials that are >= 0 where a condition holds, or where it does not."""
     match condition:
-        case Call(function=function, arguments=(Poly() as p, _)) if function.name == "ge":
-            return (p,) if holds else (require_poly(-p - 1),)
-        case Call(function=function, arguments=(Poly() as p, _)) if function.name == "eq" and holds:
-            return (p, require_poly(-p))
-        case Call(function=function, arguments=(a, b)) if function.name == ("and" if holds else "or"):
-            return known(a, holds) + known(b, holds)
+        case Call(function=function, arguments=(a, b)) if function.name in ("and", "or"):
+            return known(a, holds) + known(b, holds) if holds == (function.name == "and") else ()
         case Call(function=function, arguments=(a,)) if function.name == "not":
             return known(a, not holds)
+        case Call(function=function, arguments=(a, b)) if condition.dtype == "bool":
+            left, right = as_poly(a), as_poly(b)
+            if left is None or right is None:
+                return ()
+            above, below = require_poly(left - right), require_poly(right - left)
+            match function.name if holds else _OPPOSITE.get(function.name):
+                case "ge":
+                    return (above,)
+                case "gt":
+                    return (require_poly(above - 1),)
+                case "le":
+                    return (below,)
+                case "lt":
+                    return (require_poly(below - 1),)
+                case "eq":
+                    return (above, below)
     return ()
+
+
+_OPPOSITE = {"ge": "lt", "gt": "le", "le": "gt", "lt": "ge", "ne": "eq"}
 
 
 def decide(condition: Scalar, ranges: Mapping[Atom, Poly]) -> bool | None:
@@ -127,16 +152,102 @@ def where_written(body: Scalar) -> tuple[Poly, ...]:
     return facts
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class LeafSubscript:
+    """A subscript `factor * leaf[...] + rest`, where low <= rest <= high depends on sizes only."""
+
+    leaf: Leaf
+    factor: int
+    low: Poly
+    high: Poly
+
+
+def ranges_in(node: Compute, steps: Mapping[int, Poly] | None = None) -> dict[Atom, Poly]:
+    """The extents of a node's indices; `steps` has the length of the scan at each depth that the node stands in."""
+    ranges: dict[Atom, Poly] = {position(k).atoms[0]: extent for k, extent in enumerate(node.extents)}
+    return ranges | {step(depth).atoms[0]: length for depth, length in (steps or {}).items()}
+
+
 def unproved(node: Compute, steps: Mapping[int, Poly] | None = None) -> list[Access]:
     """The reads and targets of a node that are not proved to stay inside: a call has to check them.
 
     They are data-dependent subscripts, and numbers on axes whose size may be too small, such as `x[0]` of an empty x.
-    `steps` has the length of the scan at each depth that the node stands in.
     """
-    ranges: dict[Atom, Poly] = {position(k).atoms[0]: extent for k, extent in enumerate(node.extents)}
-    ranges |= {step(depth).atoms[0]: length for depth, length in (steps or {}).items()}
+    ranges = ranges_in(node, steps)
     found = accesses((), node.body, *node.target)
     targets = zip(node.target, node.shape, strict=True)
     written = where_written(node.body)
     found += [Access(p, size, axis, None, written, frozenset()) for axis, (p, size) in enumerate(targets)]
-    return [access for access in found if not is_inside(access, ranges, access.facts)]
+    return [access for access in found if not is_inside(*_with_letters(access, ranges))]
+
+
+def leaf_subscript(access: Access, ranges: dict[Atom, Poly]) -> LeafSubscript | None:
+    """A subscript that integer data given by the caller decides, so that the data alone can be checked."""
+    p = access.subscript
+    data = [a for a in p.atoms if isinstance(a, Load) and isinstance(a.tensor, Leaf)]
+    factor = p.coefficient(data[0]) if len(data) == 1 else None
+    if factor is None or not factor.constant:
+        return None
+    rest = bounds(require_poly(p - factor * require_poly(data[0])), ranges)
+    if rest is None or not all(is_size(end) for end in rest):
+        return None
+    leaf = data[0].tensor
+    assert isinstance(leaf, Leaf)
+    return LeafSubscript(leaf, factor.constant, *rest)
+
+
+def plainly_read(node: Compute) -> set[Poly]:
+    """The subscripts that a node uses whatever the data: those in no branch that data decides."""
+    found: set[Poly] = set()
+    seen: set[Scalar] = set()
+    stack: list[Scalar] = [node.body]
+    while stack:
+        x = stack.pop()
+        if x in seen:
+            continue
+        seen.add(x)
+        parts = children(x)
+        if isinstance(x, Call) and x.function.name in ("where", "and", "or") and _reads(x.arguments[0]):
+            parts = parts[:1]
+        if isinstance(x, Load):
+            found.update(x.subscripts)
+        stack += parts
+    body = node.body
+    while isinstance(body, Call) and body.function.name == "where" and any(map(is_zero, body.arguments[1:])):
+        if _reads(body.arguments[0]):
+            return found
+        body = body.arguments[2 if is_zero(body.arguments[1]) else 1]
+    return found | set(node.target)
+
+
+def _reads(x: Scalar) -> bool:
+    return any(isinstance(part, Load) for part in walk(x))
+
+
+def _with_letters(access: Access, ranges: dict[Atom, Poly]) -> tuple[Access, dict[Atom, Poly], tuple[Poly, ...]]:
+    """The same question with an index for every value that is read: over the axis that argmax and argmin look at."""
+    values = dict.fromkeys(value for p in (access.subscript, *access.facts) for value in _values(p))
+    if not values:
+        return access, ranges, access.facts
+    letters: dict[Scalar, Scalar] = {}
+    wider = dict(ranges)
+    for k, value in enumerate(values):
+        letter = intern(Letter, "v", _FIRST_SERIAL - k, None, f"value {k:08d}")
+        letters[value] = atom_poly(letter)
+        if (
+            isinstance(value, Load)
+            and isinstance(value.tensor, Compute)
+            and value.tensor.reducer in ("argmax", "argmin")
+        ):
+            wider[letter] = product(value.tensor.extents[k] for k in value.tensor.reduced)
+    facts = tuple(require_poly(substitute(fact, {}, letters)) for fact in access.facts)
+    subscript = require_poly(substitute(access.subscript, {}, letters))
+    return replace(access, subscript=subscript, facts=facts), wider, facts
+
+
+def _values(p: Poly) -> list[Scalar]:
+    """What a polynomial reads, floor divisions looked into."""
+    return [value for part in p.parts for value in (_values(part) if isinstance(part, Poly) else [part])]
+
+
+_FIRST_SERIAL = -(1 << 40)  # apart from the letters of users and of proofs

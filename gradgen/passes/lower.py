@@ -12,6 +12,7 @@ from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Node, Project, Shape, product, project
 from gradgen.graph.scalar import (
     FLOATS,
+    Call,
     Load,
     Poly,
     Position,
@@ -25,6 +26,7 @@ from gradgen.graph.scalar import (
     require_poly,
     rewrite,
 )
+from gradgen.passes.conditions import conjunction, conjuncts, is_index_only, mask_of
 from gradgen.passes.contract import first_row
 from gradgen.passes.microloops import outer_products
 from gradgen.passes.storage import Buffers, Storage
@@ -182,7 +184,7 @@ class Lowering:
         if item.gathers:
             return [Accumulate(place.buffer, self.own_subscripts(item), _operation(reducer), value)]
         target = tuple(require_poly(self.value(item, t)) for t in item.target)
-        return [Accumulate(place.buffer, place.subscripts(target), "sum", value)]
+        return _added(place.buffer, place.subscripts(target), value)
 
     def store(self, item: Item, value: Scalar) -> list[Statement]:
         """The finished value of an item, into its register and its memory."""
@@ -389,6 +391,24 @@ def _reduces(item: Item, axis: int) -> bool:
 
 def _accumulator(name: str, dtype: str) -> Buffer:
     return intern(Buffer, f"{name}_acc", (), dtype, "local", None)
+
+
+def _added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar) -> list[Statement]:
+    """buffer[subscripts] += where(c, x, 0), where the place may not be there if data says that c fails.
+
+    What indices say stays in the value as well: it becomes bounds of loops.
+    """
+    bare = value
+    while isinstance(bare, Call) and bare.function.name in FLOATS:
+        bare = bare.arguments[0]
+    mask = mask_of(bare)
+    if mask is None or is_index_only(mask[0]):
+        return [Accumulate(buffer, subscripts, "sum", value)]
+    condition, x = mask
+    by_index = [c for c in conjuncts(condition) if is_index_only(c)]
+    added = call("where", conjunction(by_index), x, number(0)) if by_index else x
+    added = call(value.dtype, added) if added.dtype != value.dtype and value.dtype in FLOATS else added
+    return [If(condition, (Accumulate(buffer, subscripts, "sum", added),))]
 
 
 def _operation(reducer: str) -> Literal["sum", "max", "min"]:

@@ -50,10 +50,11 @@ class Caller:
         self._stacks = {key: interface.stacked(key) for key in ("p", "s", "g")}
         self._out_names = [x.name for x in interface.fields["out"]]
         self._g_names = [x.name[2:] for x in interface.fields["g"]]
-        order = [x.name for x in interface.outputs]
-        kinds = {x.name: np.dtype(x.dtype).type for x in interface.outputs}
-        self._returns = [(name, kinds[name]) for name in entry.returns]
-        self._output_names = order if entry.name != "backward" else []
+        kinds = interface.numbers()
+        self._returns = [(name, np.dtype(kinds[name]).type) for name in entry.returns]
+        self._output_names = {"backward": [], "check": list(interface.checks)}.get(
+            entry.name, [x.name for x in interface.outputs]
+        )
         made = [*(self._out_names if "out" in entry.holders else ()), *entry.returns]
         self._in_order = made == self._output_names
         self._numbers_only = self._in_order and not {"out", "g"}.intersection(entry.holders)
@@ -63,6 +64,17 @@ class Caller:
         results, plan, room, _ = self._run(given, None)
         plan.free.append(room)
         return results
+
+    def refuse_outside(self, given: Mapping[str, Any]) -> None:
+        """Of the entry point `check`: no computed subscript may leave its axis.
+
+        Raises:
+            BindingError: one does.
+        """
+        for name, count in self(given)[0].items():
+            if count:
+                message = self.interface.checks[name]
+                raise BindingError(f"{message}, {count} times here. An element that is not there is not read.")
 
     def saving(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], Room, Plan, dict[str, Any]]:
         """Outputs by name, and what a later call needs: the room, the plan it belongs to, the arguments."""

@@ -75,11 +75,16 @@ class Interface:
     sizes: Mapping[str, int]  # those known when the model was compiled
     labels: tuple[Label, ...]
     requirements: tuple[Requirement, ...]
+    checks: Mapping[str, str]  # what the entry point `check` counts, and what a count that is not 0 means
     stacks: tuple[Stacked, ...] = ()
 
     def stacked(self, key: str) -> list[Stacked]:
         """The stacks of a holder, in the order of its fields."""
         return [x for x in self.stacks if x.holder == key]
+
+    def numbers(self) -> dict[str, str]:
+        """The dtypes of what entry points return."""
+        return {**{x.name: x.dtype for x in self.outputs}, **dict.fromkeys(self.checks, "int64")}
 
     def entry(self, name: str) -> EntryPoint:
         """An entry point by name."""
@@ -103,6 +108,7 @@ class Interface:
             data["sizes"],
             tuple(Label(**label) for label in data["labels"]),
             tuple(Requirement(**_with_tuples(requirement)) for requirement in data["requirements"]),
+            data["checks"],
             tuple(Stacked(**stack) for stack in data["stacks"]),
         )
 
@@ -121,6 +127,7 @@ def interface_of(
     outputs: Mapping[str, Node],
     updated: Mapping[Leaf, Node],
     sizes: Mapping[str, int],
+    checks: Mapping[str, str],
 ) -> Interface:
     """The interface of a program; `leaves`, `outputs` and `updated` have its dtype and its sizes."""
     cotangents = {b: None for entry in program.entries for b in entry.parameters if b.role == "cotangent"}
@@ -141,6 +148,7 @@ def interface_of(
         dict(sizes),
         labels(roots),
         requirements(roots),
+        dict(checks),
         tuple(
             Stacked(key, _fields(program, key).index(stack.members[0]), len(stack.members))
             for key in HOLDERS

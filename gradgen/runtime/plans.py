@@ -116,7 +116,7 @@ class Layout:
         every = {**placed, "out": fields["out"], "g": fields["g"]}
         self.parts = {key: grouped(key, part) for key, part in every.items()}
         self.holders = entry.holders
-        kinds = {x.name: x.dtype for x in interface.outputs}
+        kinds = interface.numbers()
         self.returns = [(name, kinds[name]) for name in entry.returns]
         self.plans: dict[tuple[int, ...], Plan] = {}
         self.frames: Frames | None = None  # of the call before, where they can be tried with the next one

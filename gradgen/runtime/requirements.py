@@ -7,10 +7,10 @@ the declaration alone is left out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradgen.graph.accesses import Access, unproved
-from gradgen.graph.nodes import Compute, Leaf, Node, Project, all_inputs, body_nodes, show_size, toposort
+from gradgen.graph.accesses import Access, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, toposort
 from gradgen.graph.origin import display_name, origin
-from gradgen.graph.scalar import Atom, Load, Poly, integer, position, require_poly, step
+from gradgen.graph.scalar import Atom, Poly, integer, require_poly
 from gradgen.graph.sizes import bounds, is_size, nonnegative
 
 __all__ = ["Label", "Requirement", "labels", "requirements"]
@@ -39,21 +39,21 @@ class Requirement:
 
 
 def labels(roots: Sequence[Node]) -> tuple[Label, ...]:
-    """Every integer leaf whose values are subscripts, where they are not proved to stay inside."""
+    """Every integer leaf whose values are subscripts whatever other data says, where they are not proved inside.
+
+    The rest of the data-dependent subscripts is for the entry point `check` to look at; see `passes.inside`.
+    """
     found: dict[Label, None] = {}
     for node, ranges, lengths in _formulas(roots):
+        plain = plainly_read(node)
         for access in unproved(node, lengths):
-            data = [a for a in access.subscript.atoms if isinstance(a, Load) and isinstance(a.tensor, Leaf)]
-            factor = access.subscript.coefficient(data[0]) if len(data) == 1 else None
-            if factor is None or not factor.constant:
-                continue
-            rest = bounds(require_poly(access.subscript - factor * require_poly(data[0])), ranges)
-            if rest is None or not all(is_size(p) for p in rest):
+            given = leaf_subscript(access, ranges) if access.subscript in plain else None
+            if given is None:
                 continue
             what = "the result" if access.tensor is None else display_name(access.tensor)
             where = f"it selects from axis {access.axis} of {what}"
-            low, high = (show_size(p) for p in rest)
-            found[Label(data[0].tensor.name, factor.constant, low, high, show_size(access.size), where)] = None
+            low, high = show_size(given.low), show_size(given.high)
+            found[Label(given.leaf.name, given.factor, low, high, show_size(access.size), where)] = None
     return tuple(found)
 
 
@@ -103,11 +103,7 @@ def _formulas(roots: Sequence[Node]) -> list[tuple[Compute, Ranges, dict[int, Po
     pending: list[tuple[list[Node], dict[int, Poly]]] = [(toposort(roots), {})]
     while pending:
         nodes, lengths = pending.pop()
-        for node in nodes:
-            if isinstance(node, Compute):
-                ranges = {position(k).atoms[0]: extent for k, extent in enumerate(node.extents)}
-                ranges |= {step(depth).atoms[0]: length for depth, length in lengths.items()}
-                found.append((node, ranges, lengths))
+        found += [(node, ranges_in(node, lengths), lengths) for node in nodes if isinstance(node, Compute)]
         scans = dict.fromkeys(node.scan for node in nodes if isinstance(node, Project))
         pending += [(body_nodes(s), {**lengths, s.depth: s.length}) for s in scans]
     return found

@@ -1,0 +1,190 @@
+"""Computed subscripts are counted where they leave their axis: what only the data of a call decides.
+
+In: roots as declared. Out: for every tensor and axis in question the number of elements read or written outside of it,
+as a node that reads nothing outside itself; `pipeline` makes the entry point `check` of them. Integer leaves that are
+subscripts by themselves are left to the labels of `runtime.requirements`, which cost no pass over anything else.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gradgen.graph.accesses import Access, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.nodes import (
+    Carry,
+    Compute,
+    Node,
+    Project,
+    Scan,
+    compute,
+    inside_inputs,
+    project,
+    scan,
+    show_size,
+    toposort,
+)
+from gradgen.graph.origin import carry_origin, display_name, origin
+from gradgen.graph.scalar import (
+    Call,
+    Load,
+    Poly,
+    Scalar,
+    call,
+    children,
+    is_zero,
+    load,
+    number,
+    position,
+    rewrite,
+    walk,
+)
+from gradgen.graph.sizes import reads_data
+from gradgen.passes.lift import sum_over_steps
+from gradgen.passes.substitute import map_nodes
+
+__all__ = ["Outside", "outside"]
+
+_NEVER = number(False)
+Place = tuple[Node | None, int]  # a tensor (None: the result that is written) and an axis
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """How many elements leave one axis, and what to say of them."""
+
+    count: Node
+    message: str
+
+
+def outside(roots: Sequence[Node]) -> list[Outside]:
+    """The counts for everything below the roots."""
+    counts = _counts(toposort(roots), {})
+    safe = map_nodes([x.count for x in counts], _without_stray_reads)
+    return [Outside(node, x.message) for node, x in zip(safe, counts, strict=True)]
+
+
+def _counts(order: Sequence[Node], lengths: Mapping[int, Poly]) -> list[Outside]:
+    """The counts of the formulas in `order`, and of those in the bodies of its scans."""
+    found: list[Outside] = []
+    for node in order:
+        if isinstance(node, Compute):
+            found += _of_formula(node, lengths)
+    for s in dict.fromkeys(node.scan for node in order if isinstance(node, Project)):
+        body = [
+            n
+            for n in toposort([*s.nexts, *s.outputs], lambda n, d=s.depth: inside_inputs(n, d))  # type: ignore[misc]
+            if s.depth in n.steps
+        ]
+        inner = _counts(body, {**lengths, s.depth: s.length})
+        found += [Outside(_over_steps(x.count, s), x.message) for x in inner]
+    return found
+
+
+def _over_steps(count: Node, s: Scan) -> Node:
+    """The sum of a count over the steps of a scan; the recurrence runs along only if the count depends on it."""
+    if s.depth not in count.steps:
+        return count
+    below = toposort([count], lambda n: inside_inputs(n, s.depth))
+    if not any(isinstance(n, (Carry, Project)) and s.depth in n.steps for n in below):
+        return sum_over_steps(count, s.length, s.depth)
+    stack = project(scan(s.length, s.depth, s.carries, s.inits, s.nexts, [count], s.reverse), "stack", 0)
+    return compute([], [s.length], [], "sum", load(stack, [position(0)]))
+
+
+def _of_formula(node: Compute, lengths: Mapping[int, Poly]) -> list[Outside]:
+    places: dict[Place, dict[Poly, None]] = {}
+    for access in _computed(node, lengths):
+        places.setdefault((access.tensor, access.axis), {})[access.subscript] = None
+    found: list[Outside] = []
+    for (tensor, axis), subscripts in places.items():
+        strays = _strays(node, tensor, axis, set(subscripts))
+        count = compute([], node.extents, [], "sum", call("int64", strays))
+        carry_origin(node, count)
+        place = origin(node)
+        what = "the result" if tensor is None else display_name(tensor)
+        size = (node if tensor is None else tensor).shape[axis]
+        found.append(
+            Outside(
+                count,
+                f"{f'{place.place}: ' if place is not None else ''}"
+                f"a computed subscript leaves axis {axis} of {what}, whose size is {show_size(size)}",
+            )
+        )
+    return found
+
+
+def _computed(node: Compute, lengths: Mapping[int, Poly]) -> list[Access]:
+    """The accesses that data decides, and that no label covers."""
+    ranges = ranges_in(node, lengths)
+    found = [a for a in unproved(node, lengths) if reads_data(a.subscript)]
+    plain = plainly_read(node) if found else set()
+    return [a for a in found if a.subscript not in plain or leaf_subscript(a, ranges) is None]
+
+
+def _strays(node: Compute, tensor: Node | None, axis: int, subscripts: set[Poly]) -> Scalar:
+    """Whether an iteration reads (or writes) outside, by the rules of evaluation: a branch not taken reads nothing."""
+    if tensor is None:
+        condition: Scalar = number(True)
+        body = node.body
+        while isinstance(body, Call) and body.function.name == "where" and any(map(is_zero, body.arguments[1:])):
+            test, yes, no = body.arguments
+            condition = _and(condition, test if is_zero(no) else call("not", test))
+            body = yes if is_zero(no) else no
+        return _and(condition, _beyond(node.target[axis], node.shape[axis]))
+    found: dict[Scalar, Scalar] = {}
+    for x in walk(node.body, *node.target):
+        parts = [found[part] for part in children(x)]
+        match x:
+            case Call(function=f, arguments=(test, _, _)) if f.name == "where":
+                taken = parts[1] if parts[1] is parts[2] else call("where", test, parts[1], parts[2])
+                found[x] = _or(parts[0], taken)
+            case Call(function=f, arguments=(first, _)) if f.name in ("and", "or"):
+                needed = first if f.name == "and" else call("not", first)
+                found[x] = _or(parts[0], _and(needed, parts[1]))
+            case _:
+                found[x] = _NEVER
+                for part in parts:
+                    found[x] = _or(found[x], part)
+        if isinstance(x, Load) and x.tensor is tensor and x.subscripts[axis] in subscripts:
+            found[x] = _or(found[x], _beyond(x.subscripts[axis], tensor.shape[axis]))
+    strays = found[node.body]
+    for target in node.target:
+        strays = _or(strays, found[target])
+    return strays
+
+
+def _beyond(subscript: Poly, size: Poly) -> Scalar:
+    return call("or", call("lt", subscript, number(0)), call("ge", subscript, size))
+
+
+def _and(a: Scalar, b: Scalar) -> Scalar:
+    return _NEVER if a is _NEVER or b is _NEVER else call("and", a, b)
+
+
+def _or(a: Scalar, b: Scalar) -> Scalar:
+    return b if a is _NEVER or a is b else a if b is _NEVER else call("or", a, b)
+
+
+def _without_stray_reads(node: Node) -> Node | None:
+    """The same values where every subscript is inside; 0 is read instead of an element that is not there."""
+    if not isinstance(node, Compute):
+        return None
+    wild = {(a.tensor, a.axis, a.subscript) for a in unproved(node) if reads_data(a.subscript)}
+    if not wild:
+        return None
+
+    def change(x: Scalar) -> Scalar | None:
+        if not isinstance(x, Load):
+            return None
+        condition: Scalar = number(True)
+        for s, size in zip(x.subscripts, x.tensor.shape, strict=True):
+            if reads_data(s):
+                condition = _and(condition, _and(call("ge", s, number(0)), call("lt", s, size)))
+        return call("where", condition, x, _NEVER if x.dtype == "bool" else number(0))
+
+    body = rewrite(node.body, change, lambda atom: None)
+    target = [rewrite(t, change, lambda atom: None) for t in node.target]
+    for t, size in zip(target, node.shape, strict=True):
+        assert isinstance(t, Poly)
+        if reads_data(t):
+            body = call("where", _and(call("ge", t, number(0)), call("lt", t, size)), body, number(0))
+    return compute(node.shape, node.extents, [t for t in target if isinstance(t, Poly)], node.reducer, body)

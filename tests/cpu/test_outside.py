@@ -1,0 +1,155 @@
+"""Subscripts that only the data of a call decides: refused where the interpreter finds them outside, and only there."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from gradgen.errors import BindingError
+from gradgen.lang.interpret import interpret
+from gradgen.network import Network
+from tests.cpu.running import unjitted
+
+ROWS = 5
+FAR = 10**7  # so far outside that a read of it would not go unnoticed
+
+N = gg.size("N")
+table = gg.param("table", (ROWS, 3), dtype="float64")
+label = gg.input("label", (N,), dtype="int64")
+factor = gg.input("factor", (N,), dtype="int64")
+weight = gg.input("weight", (N,), dtype="float64")
+n, f, t = gg.indices("n f t")
+
+
+def selected(at: Any) -> Any:
+    return gg.compute((n, f), table[at, f])
+
+
+def guarded(condition: Any, at: Any) -> Any:
+    return gg.compute((n, f), gg.where(condition, table[at, f], 0.0))
+
+
+def through_a_table() -> Any:
+    """The place in a table that is a place in another one: the check itself must not read outside."""
+    places = gg.compute((n,), label[label[n] * 1] + factor[n])
+    return selected(places[n])
+
+
+def scattered(masked: bool) -> Any:
+    added = weight[n] * table[0, 0]
+    place = label[n] * factor[n]
+    return gg.accumulate((place,), gg.where(place >= 0, added, 0.0) if masked else added, (ROWS,))
+
+
+def walked() -> Any:
+    """A place that a recurrence computes: every step moves by what the labels say."""
+
+    def body(at: Any, move: Any) -> tuple[Any, Any]:
+        return at + move, table[at, 0]
+
+    return gg.scan(body, gg.compute((), 0 * gg.sum(label[n], over=n)), label)[1]
+
+
+def stepped() -> Any:
+    """A computed place in the body of a scan that does not depend on the recurrence."""
+
+    def body(total: Any, xs: Any) -> tuple[Any, Any]:
+        move, scale = xs
+        new = total * 0.5 + table[move * scale, 1]
+        return new, new
+
+    return gg.scan(body, gg.compute((), 0.0 * table[0, 0]), [label, factor])[1]
+
+
+MODELS: dict[str, Callable[[], Any]] = {
+    "guarded label": lambda: guarded(label[n] >= 0, label[n]),
+    "guarded by equality": lambda: guarded(label[n] != -1, label[n]),
+    "guarded by another tensor": lambda: guarded(weight[n] > 0.0, label[n]),
+    "guarded and raised": lambda: guarded(label[n] >= 0, gg.maximum(label[n], 0)),
+    "read in a condition": lambda: guarded((label[n] >= 0) & (table[label[n], 0] > 1.0), 0 * n),
+    "product of labels": lambda: selected(label[n] * factor[n]),
+    "by a formula": lambda: selected(gg.compute((n,), label[n] * 2)[n]),
+    "through a table": through_a_table,
+    "scatter": lambda: scattered(False),
+    "masked scatter": lambda: scattered(True),
+    "recurrence": walked,
+    "step": stepped,
+}  # fmt: skip
+
+DATA: tuple[tuple[list[int], list[int]], ...] = (
+    ([0, 1, 2, 1], [1, 1, 2, 0]),
+    ([0, 1, 2, 4], [1, 1, 1, 0]),
+    ([0, -1, 2, 1], [1, 1, 0, 3]),
+    ([0, -FAR, 2, 1], [1, -FAR, 0, 1]),
+    ([0, FAR, 0, 0], [FAR, 1, 1, 1]),
+    ([0, 1, 2, 5], [1, 1, 1, -1]),
+    ([0, 1, 1, 1], [0, FAR, 1, -1]),
+    ([], []),
+)
+
+
+def network(y: Any) -> Network:
+    return gg.compile({"y": y, "loss": gg.sum(y * y)}, name="outside", dtype="float64", loss="loss")
+
+
+@pytest.mark.parametrize("way", ["plain", "jitted"])
+@pytest.mark.parametrize("name", MODELS)
+def test_refused_where_the_interpreter_is_outside(name: str, way: str) -> None:
+    y = MODELS[name]()
+    net = network(y) if way == "jitted" else unjitted(network(y))
+    rng = np.random.default_rng(0)
+    answers = set()
+    for labels, factors in DATA:
+        arrays = {
+            "table": rng.normal(size=(ROWS, 3)),
+            "label": np.array(labels, np.int64),
+            "factor": np.array(factors, np.int64),
+            "weight": np.array([1.0, -1.0, 0.5, 2.0][: len(labels)]),
+        }
+        given = {x.name: arrays[x.name] for x in net.interface.leaves}
+        leaves = {t.node: arrays[t.node.name] for t in (table, label, factor, weight)}
+        try:
+            (wanted,) = interpret([y.node], leaves)
+        except IndexError:
+            wanted = None
+        answers.add(wanted is None)
+        if wanted is None:
+            for call in (net, net.forward, net.value_and_grad):
+                with pytest.raises(BindingError, match=r"outside|leaves axis"):
+                    call(**given)
+            continue
+        for _ in range(3):  # the third call is a direct one
+            outputs, gradients = net.value_and_grad(**given)
+        np.testing.assert_allclose(outputs["y"], wanted, rtol=1e-12, atol=1e-12)
+        _, saved = net.forward(**given)
+        pulled = net.backward(saved, loss=1.0)
+        np.testing.assert_allclose(pulled["table"], gradients["table"], rtol=1e-12, atol=1e-12)
+    assert answers == {True, False}, "the data must show both"
+
+
+def test_what_is_proved_needs_no_check() -> None:
+    row = gg.index("row", ROWS)
+    best = gg.compute((n,), gg.argmax(weight[n] * table[row, 0], over=row))
+    proved = (
+        selected(best[n]),
+        selected((label[n] + factor[n]) % ROWS),
+        selected(label[n]),
+        guarded((label[n] >= 0) & (label[n] < ROWS), label[n]),
+    )
+    for y in proved:
+        assert "check" not in [e.name for e in network(y).interface.entries]
+
+
+def test_the_message() -> None:
+    net = unjitted(network(selected(label[n] * factor[n])))
+    given = {"table": np.zeros((ROWS, 3)), "label": np.array([1, 3]), "factor": np.array([2, 2])}
+    with pytest.raises(BindingError) as refused:
+        net(**given)
+    text = str(refused.value)
+    assert "test_outside.py:" in text
+    assert text.endswith(
+        "a computed subscript leaves axis 0 of table, whose size is 5, 3 times here. "
+        "An element that is not there is not read."
+    )
