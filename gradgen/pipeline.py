@@ -156,11 +156,14 @@ def _add_checks(builder: Builder, watch: Watch, declared: Sequence[Node]) -> dic
     found = outside(declared)
     if not found:
         return {}
-    taken = {x.name for x in toposort(declared, all_inputs) if isinstance(x, Leaf)}
+    leaves = [x for x in toposort(declared, all_inputs) if isinstance(x, Leaf)]
+    taken = {x.name for x in leaves}
     free = (name for name in (f"outside_{k}" for k in count(1)) if name not in taken)
     names = dict(zip(free, found, strict=False))
     final, notes = watch.run(AFTER_DIFFERENTIATING, [x.count for x in names.values()], "check")
-    builder.add("check", Request(_roots({name: x.count for name, x in names.items()}, final)), notes=notes)
+    builder.add(
+        "check", Request(_roots({name: x.count for name, x in names.items()}, final)), notes=notes, around=leaves
+    )
     return {name: x.message for name, x in names.items()}
 
 

@@ -414,7 +414,7 @@ def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, obj
     used = {b for call in entry.kernel_calls for b in call.buffers} | set(entry.returns)
     plain = [b for b in entry.parameters if b.role in ("input", "cotangent") and b.alias_of is None]
     parameters = [b.name for b in plain]
-    roots = used | {b.alias_of for b in used if b.alias_of is not None}
+    roots = used | {b.alias_of for b in used if b.alias_of is not None} | set(entry.idle)
     bare = {*parameters, *(b.name for b in used if b.by_value or b.alias_of is not None)}
     printer.holders = {
         key: key if key not in bare else f"{key}_" for key in HOLDERS

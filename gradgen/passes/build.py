@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Leaf, Node, Project, Reshape, all_inputs, toposort
+from gradgen.graph.scalar import size_symbol
 from gradgen.passes.kernels import Piece, cut, defined_locals, make_kernel
 from gradgen.passes.lower import Lowering
 from gradgen.passes.motion import move_code
@@ -64,18 +65,28 @@ class Builder:
     buffers: dict[Buffer, None] = field(default_factory=dict)
     arrays: Buffers = field(default_factory=Buffers)
 
-    def add(self, name: str, request: Request, otherwise: Sequence[Request] = (), notes: tuple[str, ...] = ()) -> None:
+    def add(
+        self,
+        name: str,
+        request: Request,
+        otherwise: Sequence[Request] = (),
+        notes: tuple[str, ...] = (),
+        around: Sequence[Leaf] = (),
+    ) -> None:
         """One entry point; in several requests where a single one would keep values that outgrow the arguments.
 
-        `notes` say what was done to its formulas.
+        `notes` say what was done to its formulas; `around` are arguments that it may take for their sizes alone.
         """
         steps = [self.step(request)]
         if steps[0].whole and otherwise:
             steps = [self.step(part) for part in otherwise]
         returned = {b for step in steps for b in step.returns}
         calls = self.cut([piece for step in steps for piece in step.pieces], returned)
+        told = self.telling_sizes(calls, around)
         used = {b for call in calls for b in call.buffers} | {b.alias_of for call in calls for b in call.buffers}
-        parameters = dict.fromkeys(b for step in steps for b in step.given if b.role in ("input", "cotangent"))
+        used |= set(told)
+        given = (b for step in steps for b in step.given)
+        parameters = dict.fromkeys(b for b in (*given, *told) if b.role in ("input", "cotangent"))
         self.entries.append(
             Entry(
                 name,
@@ -83,13 +94,24 @@ class Builder:
                 tuple(calls),
                 tuple(b for step in steps for b in step.returns),
                 (*([] if self.entries else self.notes), *notes, *(d for step in steps for d in step.decisions)),
-                tuple(b for step in steps for b in step.empty),
+                (*(b for step in steps for b in step.empty), *told),
             )
         )
-        self.buffers.update(dict.fromkeys(self.entries[-1].empty))
+        self.buffers.update(dict.fromkeys(self.entries[-1].idle))
         for call in calls:
             for b in call.buffers:
                 self.buffers.setdefault(b if b.alias_of is None else b.alias_of)
+
+    def telling_sizes(self, calls: Sequence[KernelCall], around: Sequence[Leaf]) -> tuple[Buffer, ...]:
+        """The first argument with an axis of each size that no array of the calls has."""
+        found: dict[Buffer, None] = {}
+        for name in dict.fromkeys(name for call in calls for name in call.sizes):
+            size = size_symbol(name)
+            if not any(extent is size for call in calls for b in call.buffers for extent in b.shape):
+                found.update(
+                    dict.fromkeys([self.leaf_buffer(x) for x in around if any(e is size for e in x.shape)][:1])
+                )
+        return tuple(found)
 
     def step(self, request: Request) -> Step:
         """Schedule and lower one request."""

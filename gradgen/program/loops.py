@@ -209,7 +209,7 @@ class Entry:
     calls: tuple[KernelCall | Repeat, ...]
     returns: tuple[Buffer, ...]
     decisions: tuple[str, ...] = ()
-    empty: tuple[Buffer, ...] = ()  # results without elements, which no call writes
+    idle: tuple[Buffer, ...] = ()  # in no call: results without elements, arguments that only tell a size
 
     @property
     def kernel_calls(self) -> tuple[KernelCall, ...]:
@@ -243,7 +243,7 @@ def held(program: Program, key: str) -> list[Buffer]:
 
 def entry_holders(program: Program, entry: Entry) -> list[str]:
     """The holders that an entry takes, in the order of its parameters."""
-    used = {*entry.empty, *(b for call in entry.kernel_calls for b in call.buffers)}
+    used = {*entry.idle, *(b for call in entry.kernel_calls for b in call.buffers)}
     used |= {b.alias_of for b in used if b.alias_of is not None}
     used |= {stack.buffer for stack in program.stacks if not used.isdisjoint(stack.members)}
     return [key for key in HOLDERS if any(b in used for b in held(program, key))]

@@ -167,7 +167,7 @@ def _fields(program: Program, key: str) -> list[Buffer]:
 
 
 def _entry_point(program: Program, entry: Entry) -> EntryPoint:
-    touched = [*entry.empty, *(b for call in entry.kernel_calls for b in call.buffers)]
+    touched = [*entry.idle, *(b for call in entry.kernel_calls for b in call.buffers)]
     used = {b if b.alias_of is None else b.alias_of: None for b in touched}
     return EntryPoint(
         entry.name,

@@ -467,6 +467,19 @@ def scan_in_scan() -> Outputs:
     return {"last": last, "partial": partial}
 
 
+def scan_of_the_outer_carry() -> Outputs:
+    """What the inner loop gives out depends on the carry of the outer one only."""
+    T, S = gg.size("T"), gg.size("S")
+    A, s, z = gg.param("A", (T,)), gg.param("s", ()), gg.param("z", (S,))
+
+    def row(total: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        h, given = gg.scan(lambda h, x: (gg.tanh(h * 0.5 + x), total * total), 0.1 * s, z)
+        return gg.tanh(total * s + a) + 0.1 * gg.sum(given) + 0.2 * h, gg.sum(given)
+
+    last, partial = gg.scan(row, 0.3 * s, A)
+    return {"last": last + gg.sum(partial), "partial": partial}
+
+
 # ---------------------------------------------------------------- scalars, dtypes, odd outputs
 
 
@@ -613,6 +626,7 @@ MODELS = (
     Model(iteration, data={"a": positive}, loss="loss"),
     Model(stacked_layers, {"B": 3}, loss="loss"),
     Model(scan_in_scan, {"T": 3, "S": 4}, loss="last"),
+    Model(scan_of_the_outer_carry, {"T": 3, "S": 4}, loss="last"),
     Model(lecture_scalar, data={"x1": constant(2.0), "x2": constant(5.0)}, loss="y"),
     Model(scalar_functions, {"N": 6}, {"y": positive}, detached=("held",)),
     Model(losses, {"N": 5}, {"b": below(4), "t": positive}, loss="cross_entropy"),

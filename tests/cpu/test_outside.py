@@ -20,7 +20,10 @@ table = gg.param("table", (ROWS, 3), dtype="float64")
 label = gg.input("label", (N,), dtype="int64")
 factor = gg.input("factor", (N,), dtype="int64")
 weight = gg.input("weight", (N,), dtype="float64")
-n, f, t = gg.indices("n f t")
+line = gg.param("line", (N,), dtype="float64")
+start = gg.input("start", (), dtype="int64")
+n, f = gg.indices("n f")
+m = gg.index("m", N)
 
 
 def selected(at: Any) -> Any:
@@ -75,6 +78,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "scatter": lambda: scattered(False),
     "masked scatter": lambda: scattered(True),
     "recurrence": walked,
+    "a size that nothing read has": lambda: gg.compute((m,), line[start[()] * start[()] + m]),
     "step": stepped,
 }  # fmt: skip
 
@@ -107,9 +111,11 @@ def test_refused_where_the_interpreter_is_outside(name: str, way: str) -> None:
             "label": np.array(labels, np.int64),
             "factor": np.array(factors, np.int64),
             "weight": np.array([1.0, -1.0, 0.5, 2.0][: len(labels)]),
+            "line": rng.normal(size=len(labels)),
+            "start": np.int64(max(factors, default=1) - 1),
         }
         given = {x.name: arrays[x.name] for x in net.interface.leaves}
-        leaves = {t.node: arrays[t.node.name] for t in (table, label, factor, weight)}
+        leaves = {x.node: arrays[x.node.name] for x in (table, label, factor, weight, line, start)}
         try:
             (wanted,) = interpret([y.node], leaves)
         except IndexError:
@@ -125,7 +131,8 @@ def test_refused_where_the_interpreter_is_outside(name: str, way: str) -> None:
         np.testing.assert_allclose(outputs["y"], wanted, rtol=1e-12, atol=1e-12)
         _, saved = net.forward(**given)
         pulled = net.backward(saved, loss=1.0)
-        np.testing.assert_allclose(pulled["table"], gradients["table"], rtol=1e-12, atol=1e-12)
+        for key, gradient in gradients.items():
+            np.testing.assert_allclose(pulled[key], gradient, rtol=1e-12, atol=1e-12)
     assert answers == {True, False}, "the data must show both"
 
 
