@@ -226,7 +226,8 @@ def _reads(x: Scalar) -> bool:
 
 def _with_letters(access: Access, ranges: dict[Atom, Poly]) -> tuple[Access, dict[Atom, Poly], tuple[Poly, ...]]:
     """The same question with an index for every value that is read: over the axis that argmax and argmin look at."""
-    values = dict.fromkeys(value for p in (access.subscript, *access.facts) for value in _values(p))
+    subscript, *facts = (_looked_through(p) for p in (access.subscript, *access.facts))
+    values = dict.fromkeys(value for p in (subscript, *facts) for value in _values(p))
     if not values:
         return access, ranges, access.facts
     letters: dict[Scalar, Scalar] = {}
@@ -240,9 +241,23 @@ def _with_letters(access: Access, ranges: dict[Atom, Poly]) -> tuple[Access, dic
             and value.tensor.reducer in ("argmax", "argmin")
         ):
             wider[letter] = product(value.tensor.extents[k] for k in value.tensor.reduced)
-    facts = tuple(require_poly(substitute(fact, {}, letters)) for fact in access.facts)
-    subscript = require_poly(substitute(access.subscript, {}, letters))
-    return replace(access, subscript=subscript, facts=facts), wider, facts
+    known_here = tuple(require_poly(substitute(fact, {}, letters)) for fact in facts)
+    subscript = require_poly(substitute(subscript, {}, letters))
+    return replace(access, subscript=subscript, facts=known_here), wider, known_here
+
+
+def _looked_through(p: Poly) -> Poly:
+    """The polynomial with the formula instead of an integer that a node computes element by element."""
+    while True:
+        bodies: dict[Scalar, Scalar] = {}
+        for value in _values(p):
+            match value:
+                case Load(tensor=Compute(reducer="none", body=body), subscripts=at) if as_poly(body) is not None:
+                    places = {position(k).atoms[0]: subscript for k, subscript in enumerate(at)}
+                    bodies[value] = substitute(require_poly(body), places)
+        if not bodies:
+            return p
+        p = require_poly(substitute(p, {}, bodies))
 
 
 def _values(p: Poly) -> list[Scalar]:

@@ -102,7 +102,9 @@ def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
         first = first | (nan_there & ~nan_here if descending else nan_here & ~nan_there)
         equal = equal | (nan_here & nan_there)
     rank = compute(places, reducers.sum(elementwise.int64(first | (equal & (j < i))), over=j))
-    return accumulate(_replaced(places, at, rank[places]), i, x.shape)
+    size = x.shape[at]  # no rank is as large; the remainders let the compiler know
+    order = accumulate(_replaced(places, at, rank[places] % size), i, x.shape)
+    return compute(places, order[places] % size)
 
 
 def sort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:

@@ -142,6 +142,10 @@ def test_what_is_proved_needs_no_check() -> None:
     proved = (
         selected(best[n]),
         selected((label[n] + factor[n]) % ROWS),
+        selected(gg.compute((n,), (label[n] + factor[n]) % ROWS)[n]),
+        gg.sort(table, axis=0),
+        gg.take_along_axis(line, gg.argsort(weight), 0),
+        gg.topk(table, 2)[0],
         selected(label[n]),
         guarded((label[n] >= 0) & (label[n] < ROWS), label[n]),
     )
