@@ -7,6 +7,7 @@ given with the call before and runs the entry point at once. What it refuses tak
 
 from collections.abc import Mapping
 from operator import is_
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +32,10 @@ __all__ = ["Caller", "Plan", "Room", "RoomPool"]
 
 _CLASSES = {"p": "Params", "s": "State", "out": "Outputs", "g": "Gradients"}
 Results = tuple[dict[str, Any], dict[str, Any]]
+Ran = tuple[Results, Plan, Room, tuple[Any, ...]]
+# Calls that use all threads follow each other. Numba's `workqueue` layer, the one that needs neither OpenMP nor TBB,
+# aborts the process when two Python threads enter it (numba 0.68, "Concurrent access has been detected").
+ONE_AT_A_TIME = Lock()
 
 
 class Caller:
@@ -40,6 +45,7 @@ class Caller:
         self.interface = interface
         self.entry = entry
         self.pool = pool
+        self._run = self._alone if entry.parallel else self._now
         self._function: Any = getattr(module, entry.name)
         self._compiled: Any = None
         self._overload: Any = None
@@ -87,7 +93,11 @@ class Caller:
         """Gradients by name, from a room that `saving` has filled."""
         return self._run(given, room)[0][1]
 
-    def _run(self, given: Mapping[str, Any], saved: Room | None) -> tuple[Results, Plan, Room, tuple[Any, ...]]:
+    def _alone(self, given: Mapping[str, Any], saved: Room | None) -> Ran:
+        with ONE_AT_A_TIME:
+            return self._now(given, saved)
+
+    def _now(self, given: Mapping[str, Any], saved: Room | None) -> Ran:
         names = tuple(given)
         layout = self._layouts.get(names)
         if layout is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from gradgen.errors import ShapeError
 from gradgen.graph.nodes import Leaf, Node, show_size
-from gradgen.program.loops import HOLDERS, Buffer, Entry, Program, entry_holders, held, workspace_sizes
+from gradgen.program.loops import HOLDERS, Buffer, Entry, Parts, Program, entry_holders, held, workspace_sizes
 from gradgen.runtime.requirements import Label, Requirement, labels, requirements
 
 __all__ = ["Argument", "EntryPoint", "Interface", "Stacked", "evaluate_size", "interface_of"]
@@ -49,6 +49,7 @@ class EntryPoint:
     uses: tuple[str, ...]
     returns: tuple[str, ...]
     decisions: tuple[str, ...]
+    parallel: bool  # whether it runs on several threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,7 @@ def _fields(program: Program, key: str) -> list[Buffer]:
 def _entry_point(program: Program, entry: Entry) -> EntryPoint:
     touched = [*entry.idle, *(b for call in entry.kernel_calls for b in call.buffers)]
     used = {b if b.alias_of is None else b.alias_of: None for b in touched}
+    divided = {kernel.name for kernel in program.kernels if any(isinstance(s, Parts) for s in kernel.body)}
     return EntryPoint(
         entry.name,
         tuple(b.name for b in entry.parameters),
@@ -176,6 +178,7 @@ def _entry_point(program: Program, entry: Entry) -> EntryPoint:
         tuple(b.name for b in used if b.role in ("param", "state", "gradient")),
         tuple(b.name for b in entry.returns),
         entry.decisions,
+        any(call.kernel in divided for call in entry.kernel_calls),
     )
 
 

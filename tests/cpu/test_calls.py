@@ -365,6 +365,37 @@ def test_threads_share_a_network(net: Network) -> None:
     assert not failures
 
 
+ON_ALL_THREADS = """
+import threading
+import numba
+import numpy as np
+import gradgen as gg
+N = gg.size("N")
+x, g = gg.param("x", (N, 768)), gg.input("g", (N, 768))
+net = gg.compile({"loss": gg.sum(gg.nn.softmax(gg.nn.layer_norm(x)) * g)}, name="rows")
+assert "prange" in net.source
+arrays = {k: np.random.default_rng(0).standard_normal((300, 768)).astype("f") for k in "xg"}
+wanted = net.value_and_grad(**arrays)[1]["x"]
+right = []
+def work():
+    right.extend(np.array_equal(net.value_and_grad(**arrays)[1]["x"], wanted) for _ in range(50))
+threads = [threading.Thread(target=work) for _ in range(4)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(numba.threading_layer(), sum(right))
+"""
+
+
+def test_threads_share_a_network_that_uses_all_threads(
+    python: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the layer of Numba that is always there and aborts when two threads enter it."""
+    monkeypatch.setenv("NUMBA_THREADING_LAYER", "workqueue")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    printed, errors = python(ON_ALL_THREADS).communicate()
+    assert printed.split() == ["workqueue", "200"], errors
+
+
 def test_sizes_that_make_no_sense_are_refused_by_name() -> None:
     x = gg.input("x", (B, 2))
     kernel, signal = gg.input("kernel", (K,)), gg.input("signal", (H,))
