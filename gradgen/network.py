@@ -14,7 +14,7 @@ import numpy as np
 
 from gradgen import env
 from gradgen.emit import store
-from gradgen.emit.cpu import render_module
+from gradgen.emit.cpu_module import render_module
 from gradgen.emit.module import load_module
 from gradgen.errors import BindingError, GraphError, OptionError, ShapeError
 from gradgen.graph.fingerprint import fingerprint

@@ -10,19 +10,17 @@ from dataclasses import dataclass, field, replace
 from gradgen.emit.long_lines import fit_lines
 from gradgen.emit.maxima import ORDERS, with_integer_maxima
 from gradgen.emit.parts import parts_lines
-from gradgen.emit.scalar_library import HEADER, blocks, emitted_name, in_library
+from gradgen.emit.scalar_library import emitted_name, in_library
 from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter, negation
-from gradgen.emit.templates import render
 from gradgen.errors import GraphError
+from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, SizeSymbol, require_poly
 from gradgen.program.loops import (
     HOLDERS,
-    PARTS,
     Accumulate,
     Assign,
     Buffer,
     Dot,
-    Entry,
     For,
     If,
     Kernel,
@@ -30,16 +28,9 @@ from gradgen.program.loops import (
     Matrix,
     Note,
     Parts,
-    Program,
-    Repeat,
     Row,
     Statement,
-    entry_holders,
-    held,
-    size_names,
-    workspace_sizes,
 )
-from gradgen.version import __version__
 
 WIDTH = 116
 OPTIONS = 'cache=True, fastmath=FAST, error_model="numpy"'
@@ -127,6 +118,10 @@ class CpuPrinter:
         if buffer.by_value:
             return buffer.name
         return f"{buffer.name}[{', '.join(self.scalars.poly(s) for s in subscripts) or '()'}]"
+
+    def shape(self, shape: Shape) -> str:
+        """The inside of a tuple of sizes: `B, 64`, or `B,` for a single one."""
+        return ", ".join(self.size(extent) for extent in shape) + ("," if len(shape) == 1 else "")
 
     def size(self, x: Scalar) -> str:
         return self.scalars.text(x)
@@ -347,120 +342,3 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
-
-# ---------------------------------------------------------------- the module
-
-
-def render_module(program: Program) -> str:
-    """The text of the module that holds a program."""
-    printer = CpuPrinter()
-    printer.rows = {b: (stack.buffer, at) for stack in program.stacks for at, b in enumerate(stack.members)}
-    kernels = [printer.kernel(k) for whole in program.kernels for k in (whole.part, whole) if k is not None]
-    entries = [_entry(printer, program, entry) for entry in program.entries]
-    classes = [_class(key, program, printer) for key in HOLDERS if held(program, key)]
-    return render(
-        "cpu/module.py.j2",
-        version=__version__,
-        program=program.name,
-        header=[line for text in program.formulas for line in wrap(text, WIDTH)],
-        scalar_header=HEADER.rstrip() if printer.used else "",
-        scalar_blocks=[block.rstrip("\n") for block in blocks(printer.used)],
-        classes=classes,
-        workspace=_workspace(program, printer),
-        kernels=kernels,
-        options=OPTIONS,
-        from_numba=_from_numba(program),
-        entries=entries,
-    )
-
-
-def _from_numba(program: Program) -> str:
-    """The names that the module imports from Numba."""
-    divided = [s for kernel in program.kernels for s in kernel.body if isinstance(s, Parts)]
-    counts = any(not s.own for s in divided) or any(PARTS is b.shape[0] for b in held(program, "w") if b.shape)
-    return ", ".join([*(["get_num_threads"] if counts else []), "njit", *(["prange"] if divided else [])])
-
-
-CLASS_NAMES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": "Gradients"}
-
-
-def _class(key: str, program: Program, printer: CpuPrinter) -> dict[str, object]:
-    fields = []
-    stacked = {stack.buffer: stack.members for stack in program.stacks}
-    for b in held(program, key):
-        names = f": {stacked[b][0].name} .. {stacked[b][-1].name}" if b in stacked else ""
-        shape = ", ".join(printer.size(extent) for extent in b.shape) + ("," if len(b.shape) == 1 else "")
-        fields.append(
-            f"{b.name}: np.ndarray  # {b.dtype} ({shape}){names}"
-            + ("  saved for backward" if b.role == "saved" else "")
-        )
-    return {"name": CLASS_NAMES[key], "fields": fields}
-
-
-def _workspace(program: Program, printer: CpuPrinter) -> dict[str, object]:
-    allocations = []
-    for b in held(program, "w"):
-        shape = ", ".join(printer.size(extent) for extent in b.shape) + ("," if len(b.shape) == 1 else "")
-        allocations.append(f"np.empty(({shape}), np.{'bool_' if b.dtype == 'bool' else b.dtype}),")
-    counts = any(PARTS is b.shape[0] for b in held(program, "w") if b.shape)
-    return {
-        "sizes": workspace_sizes(program),
-        "lines": [f"{printer.size(PARTS)} = get_num_threads()"] if counts else [],
-        "allocations": allocations,
-    }
-
-
-def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, object]:
-    used = {b for call in entry.kernel_calls for b in call.buffers} | set(entry.returns)
-    plain = [b for b in entry.parameters if b.role in ("input", "cotangent") and b.alias_of is None]
-    parameters = [b.name for b in plain]
-    roots = used | {b.alias_of for b in used if b.alias_of is not None} | set(entry.idle)
-    bare = {*parameters, *(b.name for b in used if b.by_value or b.alias_of is not None)}
-    printer.holders = {
-        key: key if key not in bare else f"{key}_" for key in HOLDERS
-    }  # `g` is the user's if an input is
-    parameters += [printer.holders[key] for key in entry_holders(program, entry)]
-    sizes = sorted({s for call in entry.kernel_calls for s in call.sizes})
-    needed = {s for call in entry.kernel_calls for s in call.sizes if s not in size_sources(call.sizes, call.arguments)}
-    needed |= {s for b in used if b.alias_of is not None for extent in b.shape for s in size_names(extent)}
-    lines: list[str] = []
-    arrays = [b for b in sorted(roots, key=lambda b: b.name) if not b.by_value and b.alias_of is None]
-    for s in sizes:
-        if s in needed:
-            source = size_sources([s], arrays)
-            if s not in source:
-                raise GraphError(f"the size {s} is no axis of an argument of {entry.name}")
-            owner = next(b for b in arrays if source[s].startswith(f"{b.name}.shape"))
-            lines.append(f"{s} = {source[s].replace(owner.name, printer.holder(owner), 1)}")
-    made: set[Buffer] = set()
-    for statement in entry.calls:
-        inner = statement.calls if isinstance(statement, Repeat) else (statement,)
-        for b in dict.fromkeys(b for call in inner for b in call.buffers):
-            if b.alias_of is not None and b not in made:
-                made.add(b)
-                shape = ", ".join(printer.size(extent) for extent in b.shape) + ("," if len(b.shape) == 1 else "")
-                lines.append(f"{b.name} = {printer.holder(b.alias_of)}.reshape(({shape}))")
-        if isinstance(statement, Repeat):
-            lines.append(f"for {statement.letter} in range({statement.count}):")
-        for call in inner:
-            pad = "    " if isinstance(statement, Repeat) else ""
-            lines += [pad + line for line in printer.call(call)]
-    if entry.returns:
-        lines.append(f"return {', '.join(b.name for b in entry.returns)}")
-    return {
-        "name": entry.name,
-        "signature": signature(entry.name, parameters),
-        "parameters": parameters,
-        "doc": _entry_doc(entry, plain, printer),
-        "lines": lines or ["pass"],
-    }
-
-
-def _entry_doc(entry: Entry, plain: Sequence[Buffer], printer: CpuPrinter) -> list[str]:
-    shapes = []
-    for b in plain:
-        shape = ", ".join(printer.size(extent) for extent in b.shape) + ("," if len(b.shape) == 1 else "")
-        shapes.append(f"{b.name} ({shape})" if b.shape else b.name)
-    arrow = ["->"] if entry.returns else []
-    text = " ".join([", ".join(shapes), *arrow, ", ".join(b.name for b in entry.returns)]).strip()
-    return [line.strip() for line in wrap(text or entry.name, WIDTH - 6)]

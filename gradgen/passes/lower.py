@@ -3,16 +3,13 @@
 In: a `Schedule` and the storage of its nodes. Out: statements, which `motion` improves and `emit` prints.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Node, Project, Shape, product, project
 from gradgen.graph.scalar import (
     FLOATS,
-    Call,
     Load,
     Poly,
     Position,
@@ -21,14 +18,13 @@ from gradgen.graph.scalar import (
     call,
     integer,
     load,
-    number,
     position,
     require_poly,
     rewrite,
 )
-from gradgen.passes.conditions import conjunction, conjuncts, is_index_only, mask_of
 from gradgen.passes.contract import first_row
 from gradgen.passes.microloops import outer_products
+from gradgen.passes.reductions import accumulator_variable, added, initial_value, operation, reduces
 from gradgen.passes.storage import Buffers, Storage
 from gradgen.passes.trees import Item, Loop, ScanLoop, Tile, Tree
 from gradgen.program.loops import (
@@ -43,8 +39,6 @@ from gradgen.program.loops import (
     Statement,
     letter,
 )
-
-INTEGER_LIMIT = 2**63 - 1
 
 
 @dataclass(slots=True)
@@ -90,7 +84,7 @@ class Lowering:
 
     def around(self, tree: Loop | Tile) -> tuple[list[Statement], tuple[Statement, ...], list[Statement]]:
         """What stands before, in, and behind a loop; reductions over it begin before it, and end behind it."""
-        reduced = [item for item, axis in tree.axis.items() if _reduces(item, axis) and not self._reduced_outside(item)]
+        reduced = [item for item, axis in tree.axis.items() if reduces(item, axis) and not self._reduced_outside(item)]
         before = [s for item in reduced for s in self.start(item)]
         after = [s for item in reduced for s in self.finish(item)]
         self.open.append(tree)
@@ -110,7 +104,7 @@ class Lowering:
 
     def _reduced_outside(self, item: Item) -> bool:
         return any(
-            not isinstance(loop, ScanLoop) and item in loop.axis and _reduces(item, loop.axis[item])
+            not isinstance(loop, ScanLoop) and item in loop.axis and reduces(item, loop.axis[item])
             for loop in self.open
         )
 
@@ -180,11 +174,11 @@ class Lowering:
             return self.choose(item, value, reducer)
         accumulator = self.accumulator(item)
         if accumulator is not None:
-            return [Accumulate(accumulator, (), _operation(reducer), value)]
+            return [Accumulate(accumulator, (), operation(reducer), value)]
         if item.gathers:
-            return [Accumulate(place.buffer, self.own_subscripts(item), _operation(reducer), value)]
+            return [Accumulate(place.buffer, self.own_subscripts(item), operation(reducer), value)]
         target = tuple(require_poly(self.value(item, t)) for t in item.target)
-        return _added(place.buffer, place.subscripts(target), value)
+        return added(place.buffer, place.subscripts(target), value)
 
     def store(self, item: Item, value: Scalar) -> list[Statement]:
         """The finished value of an item, into its register and its memory."""
@@ -203,7 +197,7 @@ class Lowering:
 
     def start(self, item: Item) -> list[Statement]:
         """The value before the first term."""
-        initial = _initial(item)
+        initial = initial_value(item)
         if item.contraction is None:
             accumulator = self.accumulator(item)
             reducer = item.node.reducer
@@ -257,10 +251,10 @@ class Lowering:
         dtype = "float64" if whole and item.node.reducer == "sum" else item.node.dtype
         if not place.buffer.shape and place.buffer.role == "local" and dtype == item.node.dtype:
             return place.buffer
-        return _accumulator(self.names[item.node], dtype)
+        return accumulator_variable(self.names[item.node], dtype)
 
     def best(self, item: Item) -> Buffer:
-        return _accumulator(f"{self.names[item.node]}_best", item.body.dtype)
+        return accumulator_variable(f"{self.names[item.node]}_best", item.body.dtype)
 
     def choose(self, item: Item, value: Scalar, reducer: str) -> list[Statement]:
         """Keep the first nan, else the first largest (or smallest) value, with its flat index."""
@@ -270,7 +264,7 @@ class Lowering:
         letters = self.letters(item)
         for k in range(item.rank, len(item.extents)):
             flat = require_poly(flat * item.extents[k] + letters[k])
-        candidate = _accumulator(f"{self.names[item.node]}_candidate", value.dtype)
+        candidate = accumulator_variable(f"{self.names[item.node]}_candidate", value.dtype)
         x, top = load(candidate, ()), load(best, ())
         better = call("gt" if reducer == "argmax" else "lt", x, top)
         if value.dtype in FLOATS:
@@ -383,43 +377,3 @@ class Lowering:
 def _end(tile: Tile) -> Buffer:
     """The variable that says where a part ends."""
     return intern(Buffer, tile.stop, (), "int64", "local", None)
-
-
-def _reduces(item: Item, axis: int) -> bool:
-    return not item.gathers or axis >= item.rank
-
-
-def _accumulator(name: str, dtype: str) -> Buffer:
-    return intern(Buffer, f"{name}_acc", (), dtype, "local", None)
-
-
-def _added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar) -> list[Statement]:
-    """buffer[subscripts] += where(c, x, 0), where the place may not be there if data says that c fails.
-
-    What indices say stays in the value as well: it becomes bounds of loops.
-    """
-    bare = value
-    while isinstance(bare, Call) and bare.function.name in FLOATS:
-        bare = bare.arguments[0]
-    mask = mask_of(bare)
-    if mask is None or is_index_only(mask[0]):
-        return [Accumulate(buffer, subscripts, "sum", value)]
-    condition, x = mask
-    by_index = [c for c in conjuncts(condition) if is_index_only(c)]
-    added = call("where", conjunction(by_index), x, number(0)) if by_index else x
-    added = call(value.dtype, added) if added.dtype != value.dtype and value.dtype in FLOATS else added
-    return [If(condition, (Accumulate(buffer, subscripts, "sum", added),))]
-
-
-def _operation(reducer: str) -> Literal["sum", "max", "min"]:
-    return "max" if reducer == "max" else "min" if reducer == "min" else "sum"
-
-
-def _initial(item: Item) -> Scalar:
-    reducer = item.node.reducer
-    dtype = item.body.dtype
-    if reducer in ("max", "argmax"):
-        return number(-math.inf) if dtype in FLOATS or dtype == "pyfloat" else number(-INTEGER_LIMIT - 1)
-    if reducer in ("min", "argmin"):
-        return number(math.inf) if dtype in FLOATS or dtype == "pyfloat" else number(INTEGER_LIMIT)
-    return number(0)

@@ -1,0 +1,131 @@
+"""The module that holds a CPU program: classes, workspace, scalar functions, kernels, entry points.
+
+In: a `Program`. Out: the text of a file, its lines from `CpuPrinter`, arranged by the template of `cpu/`.
+"""
+
+from collections.abc import Sequence
+
+from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, signature, size_sources, wrap
+from gradgen.emit.scalar_library import HEADER, blocks
+from gradgen.emit.templates import render
+from gradgen.errors import GraphError
+from gradgen.program.loops import (
+    HOLDERS,
+    PARTS,
+    Buffer,
+    Entry,
+    Parts,
+    Program,
+    Repeat,
+    entry_holders,
+    held,
+    size_names,
+    workspace_sizes,
+)
+from gradgen.version import __version__
+
+
+def render_module(program: Program) -> str:
+    """The text of the module that holds a program."""
+    printer = CpuPrinter()
+    printer.rows = {b: (stack.buffer, at) for stack in program.stacks for at, b in enumerate(stack.members)}
+    functions = [printer.kernel(k) for whole in program.kernels for k in (whole.part, whole) if k is not None]
+    functions += [_entry(printer, program, entry) for entry in program.entries]
+    classes = [_class(key, program, printer) for key in HOLDERS if held(program, key)]
+    return render(
+        "cpu/module.py.j2",
+        version=__version__,
+        header=[f"   {line}" if line else "" for text in program.formulas for line in wrap(text, WIDTH)],
+        scalar_header=HEADER.rstrip() if printer.used else "",
+        scalar_blocks=[block.rstrip("\n") for block in blocks(printer.used)],
+        classes=classes,
+        workspace=_workspace(program, printer),
+        from_numba=_from_numba(program),
+        functions=functions,
+    )
+
+
+def _from_numba(program: Program) -> str:
+    """The names that the module imports from Numba."""
+    divided = [s for kernel in program.kernels for s in kernel.body if isinstance(s, Parts)]
+    counts = any(not s.own for s in divided) or any(PARTS is b.shape[0] for b in held(program, "w") if b.shape)
+    return ", ".join([*(["get_num_threads"] if counts else []), "njit", *(["prange"] if divided else [])])
+
+
+CLASS_NAMES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": "Gradients"}
+
+
+def _class(key: str, program: Program, printer: CpuPrinter) -> dict[str, object]:
+    fields = []
+    stacked = {stack.buffer: stack.members for stack in program.stacks}
+    for b in held(program, key):
+        names = f": {stacked[b][0].name} .. {stacked[b][-1].name}" if b in stacked else ""
+        fields.append(
+            f"{b.name}: np.ndarray  # {b.dtype} ({printer.shape(b.shape)}){names}"
+            + ("  saved for backward" if b.role == "saved" else "")
+        )
+    return {"name": CLASS_NAMES[key], "fields": fields}
+
+
+def _workspace(program: Program, printer: CpuPrinter) -> dict[str, object]:
+    allocations = [
+        f"np.empty(({printer.shape(b.shape)}), np.{'bool_' if b.dtype == 'bool' else b.dtype}),"
+        for b in held(program, "w")
+    ]
+    counts = any(PARTS is b.shape[0] for b in held(program, "w") if b.shape)
+    return {
+        "sizes": workspace_sizes(program),
+        "lines": [f"{printer.size(PARTS)} = get_num_threads()"] if counts else [],
+        "allocations": allocations,
+    }
+
+
+def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, object]:
+    used = {b for call in entry.kernel_calls for b in call.buffers} | set(entry.returns)
+    plain = [b for b in entry.parameters if b.role in ("input", "cotangent") and b.alias_of is None]
+    parameters = [b.name for b in plain]
+    roots = used | {b.alias_of for b in used if b.alias_of is not None} | set(entry.idle)
+    bare = {*parameters, *(b.name for b in used if b.by_value or b.alias_of is not None)}
+    printer.holders = {
+        key: key if key not in bare else f"{key}_" for key in HOLDERS
+    }  # `g` is the user's if an input is
+    parameters += [printer.holders[key] for key in entry_holders(program, entry)]
+    sizes = sorted({s for call in entry.kernel_calls for s in call.sizes})
+    needed = {s for call in entry.kernel_calls for s in call.sizes if s not in size_sources(call.sizes, call.arguments)}
+    needed |= {s for b in used if b.alias_of is not None for extent in b.shape for s in size_names(extent)}
+    lines: list[str] = []
+    arrays = [b for b in sorted(roots, key=lambda b: b.name) if not b.by_value and b.alias_of is None]
+    for s in sizes:
+        if s in needed:
+            source = size_sources([s], arrays)
+            if s not in source:
+                raise GraphError(f"the size {s} is no axis of an argument of {entry.name}")
+            owner = next(b for b in arrays if source[s].startswith(f"{b.name}.shape"))
+            lines.append(f"{s} = {source[s].replace(owner.name, printer.holder(owner), 1)}")
+    made: set[Buffer] = set()
+    for statement in entry.calls:
+        inner = statement.calls if isinstance(statement, Repeat) else (statement,)
+        for b in dict.fromkeys(b for call in inner for b in call.buffers):
+            if b.alias_of is not None and b not in made:
+                made.add(b)
+                lines.append(f"{b.name} = {printer.holder(b.alias_of)}.reshape(({printer.shape(b.shape)}))")
+        if isinstance(statement, Repeat):
+            lines.append(f"for {statement.letter} in range({statement.count}):")
+        for call in inner:
+            pad = "    " if isinstance(statement, Repeat) else ""
+            lines += [pad + line for line in printer.call(call)]
+    if entry.returns:
+        lines.append(f"return {', '.join(b.name for b in entry.returns)}")
+    return {
+        "options": OPTIONS,
+        "signature": signature(entry.name, parameters),
+        "lines": [*_entry_doc(entry, plain, printer), *(lines or ["pass"])],
+    }
+
+
+def _entry_doc(entry: Entry, plain: Sequence[Buffer], printer: CpuPrinter) -> list[str]:
+    shapes = [f"{b.name} ({printer.shape(b.shape)})" if b.shape else b.name for b in plain]
+    arrow = ["->"] if entry.returns else []
+    text = " ".join([", ".join(shapes), *arrow, ", ".join(b.name for b in entry.returns)]).strip()
+    first, *rest = [line.strip() for line in wrap(text or entry.name, WIDTH - 6)]
+    return [f'"""{first}', *rest[:-1], f'{rest[-1]}"""'] if rest else [f'"""{first}"""']

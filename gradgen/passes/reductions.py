@@ -1,0 +1,55 @@
+"""How reductions begin and go on: the value before the first term, the variable they run in, the update of memory.
+
+In: an item of a schedule. Out: values and statements, which `lower` puts around and into loops.
+"""
+
+import math
+from typing import Literal
+
+from gradgen.graph.intern import intern
+from gradgen.graph.scalar import FLOATS, Call, Poly, Scalar, call, number
+from gradgen.passes.conditions import conjunction, conjuncts, is_index_only, mask_of
+from gradgen.passes.trees import Item
+from gradgen.program.loops import Accumulate, Buffer, If, Statement
+
+INTEGER_LIMIT = 2**63 - 1
+
+
+def reduces(item: Item, axis: int) -> bool:
+    return not item.gathers or axis >= item.rank
+
+
+def accumulator_variable(name: str, dtype: str) -> Buffer:
+    return intern(Buffer, f"{name}_acc", (), dtype, "local", None)
+
+
+def added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar) -> list[Statement]:
+    """buffer[subscripts] += where(c, x, 0), where the place may not be there if data says that c fails.
+
+    What indices say stays in the value as well: it becomes bounds of loops.
+    """
+    bare = value
+    while isinstance(bare, Call) and bare.function.name in FLOATS:
+        bare = bare.arguments[0]
+    mask = mask_of(bare)
+    if mask is None or is_index_only(mask[0]):
+        return [Accumulate(buffer, subscripts, "sum", value)]
+    condition, x = mask
+    by_index = [c for c in conjuncts(condition) if is_index_only(c)]
+    added = call("where", conjunction(by_index), x, number(0)) if by_index else x
+    added = call(value.dtype, added) if added.dtype != value.dtype and value.dtype in FLOATS else added
+    return [If(condition, (Accumulate(buffer, subscripts, "sum", added),))]
+
+
+def operation(reducer: str) -> Literal["sum", "max", "min"]:
+    return "max" if reducer == "max" else "min" if reducer == "min" else "sum"
+
+
+def initial_value(item: Item) -> Scalar:
+    reducer = item.node.reducer
+    dtype = item.body.dtype
+    if reducer in ("max", "argmax"):
+        return number(-math.inf) if dtype in FLOATS or dtype == "pyfloat" else number(-INTEGER_LIMIT - 1)
+    if reducer in ("min", "argmin"):
+        return number(math.inf) if dtype in FLOATS or dtype == "pyfloat" else number(INTEGER_LIMIT)
+    return number(0)
