@@ -5,7 +5,6 @@ In: a `Model` (outputs, parameters, updates). Out: a `Program`, which `emit` ren
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 
 from gradgen import env
@@ -14,7 +13,6 @@ from gradgen.graph.nodes import Compute, Leaf, Node, Project, all_inputs, leaf, 
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.options import Options
-from gradgen.passes.branches import inline_branches
 from gradgen.passes.build import Builder, Request, Root
 from gradgen.passes.contract import contract
 from gradgen.passes.differentiate import vjp_nodes
@@ -24,19 +22,19 @@ from gradgen.passes.in_place import update_in_place
 from gradgen.passes.inside import outside
 from gradgen.passes.naming import name_nodes
 from gradgen.passes.orient import orient
+from gradgen.passes.prepare import preparations
+from gradgen.passes.record import Passes
 from gradgen.passes.reducers import lower_reducers
 from gradgen.passes.retarget import retarget
 from gradgen.passes.roll import roll
 from gradgen.passes.saving import choose_saved
 from gradgen.passes.separate import separate
 from gradgen.passes.simplify import simplify
-from gradgen.passes.split import split
 from gradgen.passes.squeeze import squeeze
-from gradgen.passes.stabilize import stabilize
 from gradgen.passes.unify import unify
 from gradgen.program.loops import Program
 from gradgen.program.verify import verify_program
-from gradgen.watch import Passes, Watch
+from gradgen.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +50,7 @@ class Model:
 
 def after_declaring(skip: frozenset[str] = frozenset()) -> Passes:
     """What comes before differentiation; `skip` names rewrites of `stabilize`."""
-    return (
-        ("squeeze", squeeze, "axes of one element would hide that formulas are equal"),
-        ("stabilize", partial(stabilize, skip=skip), "the adjoint of a naive softmax can no longer be saved"),
-        ("branches", inline_branches, "the branch of a where that is not taken contributes nothing to a gradient"),
-        ("split", split, "an adjoint reads what a transcendental computed instead of computing it again"),
-    )
+    return (("squeeze", squeeze, "axes of one element would hide that formulas are equal"), *preparations(skip))
 
 
 def before_updating(skip: frozenset[str] = frozenset()) -> Passes:

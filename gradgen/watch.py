@@ -5,7 +5,7 @@ In: a table of passes and the roots of a graph. Out: the roots behind the last p
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gradgen import env
@@ -13,13 +13,11 @@ from gradgen.graph.nodes import Leaf, Node, all_inputs, toposort
 from gradgen.graph.origin import display_name, origin
 from gradgen.inspect.text import graph_text, program_text
 from gradgen.passes.naming import name_nodes
-from gradgen.passes.record import Rewrite
+from gradgen.passes.record import Passes, Rewrite
 from gradgen.program.loops import Program
 
-__all__ = ["Pass", "Passes", "Watch"]
+__all__ = ["Watch"]
 
-Pass = Callable[[Sequence[Node]], list[Node] | tuple[list[Node], list[Rewrite]]]
-Passes = Sequence[tuple[str, Pass, str]]  # a name, the pass, and why it stands where it stands
 GRAPHS, PROGRAMS, TEXT = 2, 3, 4  # from which level of GRADGEN_DEBUG on they are printed
 
 

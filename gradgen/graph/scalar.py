@@ -50,8 +50,9 @@ from gradgen.graph.records import (
 __all__ = [
     "DEFAULT_FLOAT", "FLOATS", "Atom", "Call", "Const", "FloorDiv", "Letter", "Load", "Monomial", "Operators", "Poly",
     "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "atom_poly", "call",
-    "children", "contains", "floor_div", "integer", "load", "loads", "mentions", "number", "position", "promote",
-    "reduce_over", "require_poly", "result_dtype", "rewrite", "size_symbol", "slot", "step", "substitute", "walk",
+    "children", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions", "number", "position",
+    "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost", "size_symbol", "slot",
+    "step", "substitute", "walk",
 ]  # fmt: skip
 
 FLOATS = ("float32", "float64")
@@ -308,3 +309,8 @@ def is_zero(x: Scalar) -> bool:
         case Poly():
             return x.constant == 0
     return False
+
+
+def scalar_cost(x: Scalar) -> float:
+    """The work of evaluating an expression once, in additions; equal parts are evaluated once."""
+    return sum(part.function.cost for part in walk(x) if isinstance(part, Call))

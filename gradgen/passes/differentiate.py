@@ -32,21 +32,21 @@ from gradgen.graph.nodes import (
 from gradgen.graph.origin import carry_origin, origin
 from gradgen.graph.scalar import (
     FLOATS,
-    Call,
     Scalar,
     call,
     integer,
     load,
     number,
     position,
+    scalar_cost,
     step,
-    walk,
 )
 from gradgen.passes.differentiate_formula import is_chosen, node_derivatives, plus, reducer_weight, times
 from gradgen.passes.lift import sum_over_steps
 from gradgen.passes.substitute import replace_nodes
 
 ZERO = number(0)
+RECOMPUTED = 3.0  # additions' worth of work in a step of a scan that its adjoint repeats rather than keeps
 
 
 def vjp_nodes(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]) -> list[Node]:
@@ -353,7 +353,7 @@ def _stacked_values(contributions: Sequence[Node], carried: set[Node]) -> list[N
 
 
 def _is_cheap(node: Compute) -> bool:
-    return node.reducer == "none" and sum(x.function.cost for x in walk(node.body) if isinstance(x, Call)) <= 3
+    return node.reducer == "none" and scalar_cost(node.body) <= RECOMPUTED
 
 
 def _row(stack: Node, at: Scalar) -> Node:

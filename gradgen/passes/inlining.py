@@ -6,7 +6,7 @@ In: the nodes of one program. Out: the bodies so expanded, for `schedule`.
 from collections.abc import Mapping, Sequence
 
 from gradgen.graph.nodes import Compute, Node, Project, Reshape
-from gradgen.graph.scalar import Call, Load, Scalar, call, loads, position, rewrite, substitute, walk
+from gradgen.graph.scalar import Call, Load, Scalar, call, loads, position, rewrite, scalar_cost, substitute, walk
 from gradgen.passes.contract import classify, volume
 from gradgen.passes.microkernel import plan_outer_products
 
@@ -49,7 +49,7 @@ def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node]) -> s
     """Why a pointwise node costs less inside its readers, or None."""
     if not all(isinstance(reader, Compute) and not _reads_memory(reader) for reader in readers):
         return None  # a matrix product, a reshape or a scan reads memory
-    work = sum(x.function.cost for x in walk(body) if isinstance(x, Call))
+    work = scalar_cost(body)
     if not node.shape and work > 1:
         return None  # one evaluation, not one for every element of its readers
     if not loads(body):

@@ -1,16 +1,32 @@
 """What must happen before differentiation: stability rewrites, branches, one node per transcendental.
 
-In: the roots as declared. Out: roots ready for `differentiate`.
+In: the roots as declared. Out: roots ready for `differentiate`. The pipeline watches these passes one by one; `gg.grad`
+and its relatives run them at once.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from gradgen.graph.nodes import Node
 from gradgen.passes.branches import inline_branches
+from gradgen.passes.record import Passes
 from gradgen.passes.split import split
 from gradgen.passes.stabilize import stabilize
 
 
+def preparations(skip: frozenset[str] = frozenset()) -> Passes:
+    """The passes in order; `skip` names rewrites of `stabilize`."""
+    return (
+        ("stabilize", partial(stabilize, skip=skip), "the adjoint of a naive softmax can no longer be saved"),
+        ("branches", inline_branches, "the branch of a where that is not taken contributes nothing to a gradient"),
+        ("split", split, "an adjoint reads what a transcendental computed instead of computing it again"),
+    )
+
+
 def prepare(roots: Sequence[Node]) -> list[Node]:
-    stable, _ = stabilize(roots)
-    return split(inline_branches(stable))
+    """All of them."""
+    current = list(roots)
+    for _, run, _ in preparations():
+        result = run(current)
+        current = result[0] if isinstance(result, tuple) else result
+    return current

@@ -6,7 +6,7 @@ In: outputs and gradients over one graph. Out: the values to save; `build` gives
 from collections.abc import Iterable, Sequence, Set
 
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, all_inputs, toposort
-from gradgen.graph.scalar import Call, walk
+from gradgen.graph.scalar import scalar_cost
 from gradgen.passes.contract import volume
 from gradgen.passes.inlining import CHEAP
 from gradgen.passes.outsized import outsized
@@ -84,4 +84,4 @@ def _elements(nodes: Iterable[Node]) -> float:
 def _is_cheap(node: Node) -> bool:
     if not isinstance(node, Compute) or node.reducer != "none":
         return False
-    return sum(x.function.cost for x in walk(node.body) if isinstance(x, Call)) <= CHEAP
+    return scalar_cost(node.body) <= CHEAP

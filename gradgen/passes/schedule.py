@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gradgen.graph.letters import index_letters
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, Scan, body_nodes, toposort
-from gradgen.graph.scalar import Poly, Scalar, loads
+from gradgen.graph.scalar import Scalar, loads, require_poly
 from gradgen.passes.contract import classify
 from gradgen.passes.fusion import joining_axis, loop_order, mergeable
 from gradgen.passes.inlining import choose_inlined, direct_reads, expand
@@ -106,7 +106,7 @@ class _Builder:
 
     def item(self, node: Compute) -> Item:
         body = expand(node.body, self.inlined)
-        target = tuple(_poly(expand(t, self.inlined)) for t in node.target)
+        target = tuple(require_poly(expand(t, self.inlined)) for t in node.target)
         found, outer = classify(node), plan_outer_products(node)
         free = [*found.loops, *found.summed_loops] if found else [] if outer else loop_order(node, body)
         free = [k for k in free if not (node.gathers and k < len(node.shape) and node.extents[k].constant == 1)]
@@ -193,8 +193,3 @@ class _Builder:
             if reads & produced(group) or reads_memory_of(group, item.overwrites):
                 return None
         return None
-
-
-def _poly(x: Scalar) -> Poly:
-    assert isinstance(x, Poly)
-    return x

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Node, Project, project, same_shape
-from gradgen.graph.scalar import Poly, integer, loads
+from gradgen.graph.scalar import Poly, integer, loads, require_poly
 from gradgen.passes.outsized import is_large
 from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tile, Tree, memory
 from gradgen.program.loops import Buffer, Role, letter
@@ -31,7 +31,9 @@ class Storage:
     origin: Mapping[int, Poly] = field(default_factory=dict)
 
     def subscripts(self, of_all_axes: tuple[Poly, ...]) -> tuple[Poly, ...]:
-        kept = [_poly(of_all_axes[k] - self.origin[k]) if k in self.origin else of_all_axes[k] for k in self.axes]
+        kept = [
+            require_poly(of_all_axes[k] - self.origin[k]) if k in self.origin else of_all_axes[k] for k in self.axes
+        ]
         return (*self.prefix, *kept)
 
 
@@ -147,9 +149,9 @@ def _assign_scans(
                     places[whole] = Storage(buffer, (), tuple(range(len(whole.shape))))
                 rows, axes = places[whole], tuple(range(len(node.shape)))
                 if kind == "states":
-                    places[scan.carries[k]] = Storage(rows.buffer, (*rows.prefix, _poly(before)), axes)
+                    places[scan.carries[k]] = Storage(rows.buffer, (*rows.prefix, require_poly(before)), axes)
                 if node not in places and scan.depth in node.steps:
-                    places[node] = Storage(rows.buffer, (*rows.prefix, _poly(at)), axes)
+                    places[node] = Storage(rows.buffer, (*rows.prefix, require_poly(at)), axes)
 
 
 def _readers(where: Mapping[Item, Path], loops: Mapping[ScanLoop, Path]) -> dict[Node, list[tuple[Item | None, Path]]]:
@@ -199,8 +201,3 @@ def _register(
     if owned and any(reader is not None and other[: len(path)] == path for reader, other in readers):
         return intern(Buffer, f"{names[item.node]}_here", (), item.node.dtype, "local", None)
     return None
-
-
-def _poly(x: object) -> Poly:
-    assert isinstance(x, Poly)
-    return x

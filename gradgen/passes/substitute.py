@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gradgen.graph.nodes import Compute, Node, Project, Reshape, all_inputs, compute, project, reshape, scan, toposort
 from gradgen.graph.origin import carry_origin
-from gradgen.graph.scalar import Load, Poly, Scalar, load, rewrite
+from gradgen.graph.scalar import Load, Scalar, load, require_poly, rewrite
 
 
 def map_nodes(
@@ -53,7 +53,7 @@ def rebuild(node: Node, built: Mapping[Node, Node]) -> Node:
             if all(built.get(n, n) is n for n in all_inputs(node)):
                 return node
             body = replace_loads(node.body, built)
-            target = [_poly(replace_loads(t, built)) for t in node.target]
+            target = [require_poly(replace_loads(t, built)) for t in node.target]
             return compute(node.shape, node.extents, target, node.reducer, body)
         case Reshape():
             return reshape(built.get(node.source, node.source), node.shape)
@@ -76,8 +76,3 @@ def replace_loads(x: Scalar, built: Mapping[Node, Node]) -> Scalar:
         return None
 
     return rewrite(x, change, lambda atom: None)
-
-
-def _poly(x: Scalar) -> Poly:
-    assert isinstance(x, Poly)
-    return x

@@ -6,7 +6,7 @@ In: statements. Out: a number, by which `passes.parallel` decides what is worth 
 from collections.abc import Iterable, Mapping
 
 from gradgen.graph.intern import intern
-from gradgen.graph.scalar import Atom, Call, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, walk
+from gradgen.graph.scalar import Atom, Call, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, scalar_cost
 from gradgen.program.loops import Accumulate, Assign, Dot, For, If, Statement
 
 ASSUMED_SIZE = 64  # what a size that is known only at call time is taken for
@@ -27,7 +27,7 @@ def operations(body: Iterable[Statement], values: Values | None = None) -> float
                 variable = intern(Letter, statement.letter, 0, None, f"letter {statement.letter}")
                 total += trips * operations(statement.body, {**known, variable: (start + stop) / 2})
             case Assign() | Accumulate():
-                total += 1.0 + sum(x.function.cost for x in walk(statement.value) if isinstance(x, Call))
+                total += 1.0 + scalar_cost(statement.value)
             case If():
                 total += 1.0 + max(operations(statement.then, known), operations(statement.otherwise, known))
             case Dot():

@@ -638,16 +638,12 @@ MODELS = (
 )
 BY_NAME = {model.name: model for model in MODELS}
 
-# What the compiler cannot do yet, and why. Models leave this list with the change that makes them work.
-PENDING: dict[str, str] = {}
-
 
 def parameters(models: Sequence[Model] = MODELS) -> list[Any]:
-    """The names of models for `pytest.mark.parametrize`, the pending ones marked."""
+    """The names of models for `pytest.mark.parametrize`."""
     return [parameter(model.name) for model in models]
 
 
 def parameter(name: str, *others: Any) -> Any:
-    """One case; a pending one is expected to fail."""
-    marks = [pytest.mark.xfail(reason=PENDING[name])] if name in PENDING else []
-    return pytest.param(name, *others, marks=marks, id="-".join([name, *map(str, others)]))
+    """One case, called by all that it is about."""
+    return pytest.param(name, *others, id="-".join([name, *map(str, others)]))

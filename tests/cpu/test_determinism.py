@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.cpu.models import MODELS, PENDING
+from tests.cpu.models import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = [model.name for model in MODELS if model.name not in PENDING]
+NAMES = [model.name for model in MODELS]
 EMIT = """
 import sys
 from pathlib import Path
