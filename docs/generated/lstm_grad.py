@@ -29,7 +29,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit
 
 FAST = {"contract", "reassoc"}  # float reordering allowed; nan and inf keep their meaning
 FAST_SCALAR = {"contract"}  # no reordering: the scalar functions rely on each rounding
@@ -63,7 +63,6 @@ class Work(NamedTuple):
     product_6_row: np.ndarray  # float32 (128,)
     d_u_stack: np.ndarray  # float32 (T, 32, 512)
     sum_3: np.ndarray  # float32 (32, 128)
-    d_mu_parts: np.ndarray  # float32 (parts, 512)
     product_6_states: np.ndarray  # float32 (T + 1, 32, 128)
     product_2_row: np.ndarray  # float32 (128,)
 
@@ -76,7 +75,6 @@ class Gradients(NamedTuple):
 
 def workspace(T):
     """Every intermediate value of a call; calls allocate nothing else."""
-    parts = get_num_threads()
     return Work(
         np.empty((T, 32, 512), np.float32),
         np.empty((T + 1, 32, 128), np.float32),
@@ -99,7 +97,6 @@ def workspace(T):
         np.empty((128,), np.float32),
         np.empty((T, 32, 512), np.float32),
         np.empty((32, 128), np.float32),
-        np.empty((parts, 512), np.float32),
         np.empty((T + 1, 32, 128), np.float32),
         np.empty((128,), np.float32),
     )
@@ -338,27 +335,15 @@ def compute_d_W_hh(d_u_stack, h_states, d_W_hh):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu_part(d_u_stack, d_mu_part, first, last):
-    for at in range(512):
-        d_mu_part[at] = np.float32(0.0)
-    for i in range(first, last):
-        for j in range(32):
-            for n in range(512):
-                d_mu_part[n] += d_u_stack[i, j, n]
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_d_mu(d_u_stack, d_mu_parts, d_mu):
+def compute_d_mu(d_u_stack, d_mu):
     T = d_u_stack.shape[0]
-    parts = d_mu_parts.shape[0]
     # d_mu[n] = sum_{i, j} d_u_stack[i, j, n]
     for i in range(512):
         d_mu[i] = np.float32(0.0)
-    for part in prange(parts):
-        compute_d_mu_part(d_u_stack, d_mu_parts[part], part * T // parts, (part + 1) * T // parts)
-    for part in range(parts):
-        for at in range(512):
-            d_mu[at] += d_mu_parts[part, at]
+    for i in range(T):
+        for j in range(32):
+            for n in range(512):
+                d_mu[n] += d_u_stack[i, j, n]
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -421,7 +406,7 @@ def backward(d_loss, g, x, p, w, g_):
     )
     compute_d_W_ih(w.d_u_stack, x, g_.d_W_ih)
     compute_d_W_hh(w.d_u_stack, w.h_states, g_.d_W_hh)
-    compute_d_mu(w.d_u_stack, w.d_mu_parts, g_.d_mu)
+    compute_d_mu(w.d_u_stack, g_.d_mu)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -469,5 +454,5 @@ def value_and_grad(h0, c0, x, g, p, w, g_):
     )
     compute_d_W_ih(w.d_u_stack, x, g_.d_W_ih)
     compute_d_W_hh(w.d_u_stack, w.h_states, g_.d_W_hh)
-    compute_d_mu(w.d_u_stack, w.d_mu_parts, g_.d_mu)
+    compute_d_mu(w.d_u_stack, g_.d_mu)
     return loss

@@ -4,7 +4,7 @@ In: the roots of every entry and what is in memory when it starts. Out: a `Progr
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Leaf, Node, Project, Reshape, all_inputs, toposort
@@ -17,6 +17,7 @@ from gradgen.passes.parallel import divide
 from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, whole_values
 from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
+from gradgen.program.cost import products
 from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Parts, Program, Role, reads, size_names
 
 
@@ -134,6 +135,8 @@ class Builder:
         self.place_reshapes(order, places, names)
         lowering = Lowering(places, names, self.arrays, frozenset({*names.values(), *sizes, *self.arrays.by_name}))
         pieces = [self.piece(tree, lowering, names, plan) for tree in plan.trees]
+        busy = sum(products(piece.body) for piece in pieces)
+        pieces = [self.divided(piece, lowering, names, busy) for piece in pieces]
         early, late = self.copies(copies, lowering, names)
         returns = tuple(self.returned(request, results, copies))
         whole = whole_values(plan)
@@ -233,13 +236,17 @@ class Builder:
         taken = {*names.values(), *self.arrays.by_name}
         if not alone:  # outer products stand as they should run
             body = move_code(body, taken)
-        body = divide(body, self.arrays.make, {*taken, *lowering.taken})
-        alone = alone or any(isinstance(s, Parts) for s in body)
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
             last = next((names[n] for n in names if isinstance(n, Project) and n.scan is tree.scan), last)
         notes = tuple(self.describe(item.node, names) for item in items)
         return Piece(last, notes, tuple(body), alone)
+
+    def divided(self, piece: Piece, lowering: Lowering, names: Mapping[Node, str], busy: float) -> Piece:
+        """A piece with its costliest loop in parts; `busy` is the work of the products in the same program."""
+        taken = {*names.values(), *self.arrays.by_name, *lowering.taken}
+        body = tuple(divide(piece.body, self.arrays.make, taken, busy))
+        return replace(piece, body=body, alone=piece.alone or any(isinstance(s, Parts) for s in body))
 
     def cut(self, pieces: Sequence[Piece], returned: set[Buffer]) -> list[KernelCall]:
         groups = cut(pieces)

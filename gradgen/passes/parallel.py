@@ -40,11 +40,15 @@ SHARE = 8.0  # how much costlier than the clearing and adding of its sums a loop
 Make = Callable[[str, Shape, str, Role], Buffer]
 
 
-def divide(body: Sequence[Statement], make: Make, taken: Iterable[str]) -> list[Statement]:
-    """The costliest loop among the statements in parts, if it is worth it; `make` gives arrays of the workspace."""
+def divide(body: Sequence[Statement], make: Make, taken: Iterable[str], elsewhere: float = 0.0) -> list[Statement]:
+    """The costliest loop among the statements in parts, if it is worth it; `make` gives arrays of the workspace.
+
+    It must have more work than the matrix products `elsewhere` in the program: threads that wait for the next loop keep
+    the cores busy, and BLAS would have to share them.
+    """
     costs = [operations([s]) if isinstance(s, For) else 0.0 for s in body]
     best = max(range(len(body)), key=costs.__getitem__, default=None)
-    if best is None or costs[best] < WORTH_THREADS:
+    if best is None or costs[best] < max(WORTH_THREADS, elsewhere):
         return list(body)
     loop = body[best]
     assert isinstance(loop, For)

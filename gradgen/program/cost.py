@@ -17,7 +17,16 @@ Values = Mapping[Atom, float]
 
 def operations(body: Iterable[Statement], values: Values | None = None) -> float:
     """Additions' worth of work; loop variables count as the middle of their range."""
-    known = dict(values or {})
+    return _total(body, values or {}, everything=True)
+
+
+def products(body: Iterable[Statement]) -> float:
+    """The part of it that is in matrix products, which have threads of their own."""
+    return _total(body, {}, everything=False)
+
+
+def _total(body: Iterable[Statement], values: Values, everything: bool) -> float:
+    known = dict(values)
     total = 0.0
     for statement in body:
         match statement:
@@ -25,11 +34,12 @@ def operations(body: Iterable[Statement], values: Values | None = None) -> float
                 start, stop = estimate(statement.start, known), estimate(statement.stop, known)
                 trips = max(0.0, (stop - start) / statement.stride)
                 variable = intern(Letter, statement.letter, 0, None, f"letter {statement.letter}")
-                total += trips * operations(statement.body, {**known, variable: (start + stop) / 2})
-            case Assign() | Accumulate():
+                total += trips * _total(statement.body, {**known, variable: (start + stop) / 2}, everything)
+            case Assign() | Accumulate() if everything:
                 total += 1.0 + scalar_cost(statement.value)
             case If():
-                total += 1.0 + max(operations(statement.then, known), operations(statement.otherwise, known))
+                branches = (_total(part, known, everything) for part in (statement.then, statement.otherwise))
+                total += (1.0 if everything else 0.0) + max(branches)
             case Dot():
                 sides = (statement.out.rows, statement.out.columns, statement.left.columns)
                 total += 2.0 * estimate(sides[0], known) * estimate(sides[1], known) * estimate(sides[2], known)

@@ -10,7 +10,8 @@ from gradgen.graph.scalar import call, integer, load
 from gradgen.passes import parallel
 from gradgen.passes.parallel import divide
 from gradgen.passes.storage import Buffers
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, Parts, Statement, letter
+from gradgen.program.cost import operations, products
+from gradgen.program.loops import Accumulate, Assign, Buffer, Dot, For, Matrix, Parts, Statement, letter
 from gradgen.program.verify import shared_by_parts
 from tests.cpu.running import unjitted
 
@@ -64,6 +65,20 @@ def test_names_that_are_taken_keep_a_loop_whole() -> None:
 def test_small_loops_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "WORTH_THREADS", 1e9)
     assert isinstance(divided(ADD)[0], For)
+
+
+def test_loops_beside_larger_products_stay_whole() -> None:
+    work = operations([over_rows(ADD)])
+    assert isinstance(divide([over_rows(ADD)], Buffers().make, (), elsewhere=work - 1)[0], Parts)
+    assert isinstance(divide([over_rows(ADD)], Buffers().make, (), elsewhere=work + 1)[0], For)
+
+
+def test_products_are_counted_apart() -> None:
+    x, w, y = (Buffer(name, (integer(32), integer(32)), "float32", "work", None) for name in "xwy")
+    matrices = [Matrix(b, (), integer(32), integer(32)) for b in (x, w, y)]
+    dot = For("t", integer(0), integer(10), "serial", (Dot(*matrices), over_rows(ADD)))
+    assert products([dot]) == 10 * 2 * 32**3
+    assert operations([dot]) == products([dot]) + 10 * operations([over_rows(ADD)])
 
 
 def test_the_verifier_refuses_parts_that_share() -> None:
