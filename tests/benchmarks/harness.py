@@ -46,6 +46,7 @@ class Result:
     cold_s: float = 0.0
     cached_s: float = 0.0
     rounds_us: list[float] = field(default_factory=list)
+    emitted: dict[str, int] = field(default_factory=dict)
 
     @property
     def median_us(self) -> float:
@@ -155,7 +156,7 @@ def start(peer: Peer, case: Case, cache: Path, timeout: float, result: Result, w
         answer = cold.ask("prepare", timeout)
     finally:
         cold.close()
-    result.cold_s, result.versions = answer["first_s"], answer["versions"]
+    result.cold_s, result.versions, result.emitted = answer["first_s"], answer["versions"], answer["emitted"]
     workers[peer.name] = Worker(peer, case, cache)
     answer = workers[peer.name].ask("prepare", timeout)
     result.cached_s, result.import_s = answer["first_s"], answer["import_s"]

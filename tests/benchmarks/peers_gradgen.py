@@ -1,5 +1,6 @@
 """gradgen: sizes known at compile time, formulas as in the README, called through the checked wrapper."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -27,6 +28,17 @@ def declare(arrays: Arrays, leaf: Callable[..., gg.Tensor]) -> dict[str, gg.Tens
     return {name: leaf(name, x.shape, dtype=str(x.dtype)) for name, x in arrays.items()}
 
 
+def emitted(net: gg.Network, **sizes: int) -> dict[str, int]:
+    """Lines and characters of the generated module, and the bytes of the workspace for these sizes."""
+    source, make = net.source, getattr(net.module, "workspace", None)
+    work = () if make is None else make(*[sizes[name] for name in inspect.signature(make).parameters])
+    return {
+        "lines": source.count("\n"),
+        "characters": len(source),
+        "workspace bytes": sum(array.nbytes for array in work),
+    }
+
+
 def loss_of(mlp: Mlp, t: Tensors) -> gg.Tensor:
     h = t["a"]
     for k in range(1, mlp.layers + 1):
@@ -51,6 +63,7 @@ def training(case: Case) -> Runner:
         reset,
         step=lambda: net.step(state, **data)["loss"],
         params=lambda: {name: state[name].copy() for name in arrays},
+        emitted=emitted(net),
     )
 
 
@@ -120,4 +133,4 @@ def kernel(case: Case) -> Runner:
         out, grads = net.value_and_grad(**arrays)
         return out["value"], grads
 
-    return Kernel(evaluate)
+    return Kernel(evaluate, emitted(net))

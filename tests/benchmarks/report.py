@@ -9,6 +9,7 @@ import sys
 from .harness import Row
 
 GRADGEN = "gradgen"
+EMITTED = ("lines", "characters", "workspace bytes")
 EAGER = "torch eager"
 ANY = "best of all"
 FRAMEWORKS = "best of torch, jax"
@@ -74,13 +75,14 @@ def machine(rows: list[Row]) -> str:
 def markdown(rows: list[Row], rounds: int) -> str:
     peers = list(rows[0].results)
     others = [name for name in peers if name != GRADGEN]
-    medians, spreads, ratios, firsts, notes = [], [], [], [], []
+    medians, spreads, ratios, firsts, emitted, notes = [], [], [], [], [], []
     for row in rows:
         name, results = row.case.name, [row.results[peer] for peer in peers]
         medians.append([f"{name}: {row.case.title}", *(number(r.median_us) for r in results)])
         spreads.append([name, *(" to ".join(map(number, extent(r.rounds_us))) for r in results)])
         ratios.append([name, *(number(ratio(row, peer)) for peer in others), verdict(row)])
         firsts.append([name, *(f"{r.cold_s:.2f} / {r.cached_s:.2f}" if r.rounds_us else "-" for r in results)])
+        emitted += [[name, *(f"{x:,}" for x in r.emitted.values())] for r in results if r.emitted]
         notes += [f"- {name}, {r.peer}: {r.error}" for r in results if r.error]
     command = shlex.join(["python", "-m", "tests.benchmarks", *sys.argv[1:]])
     imports = {peer: max(row.results[peer].import_s for row in rows) for peer in peers}
@@ -98,6 +100,8 @@ def markdown(rows: list[Row], rounds: int) -> str:
         + " s on top.",
         table(["case", *peers], firsts),
     ]
+    if emitted:
+        parts += ["The generated file, and what it works in.", table(["case", *EMITTED], emitted)]
     if notes:
         parts += ["Not measured:", "\n".join(notes)]
     return "\n\n".join(parts) + "\n"

@@ -5,6 +5,7 @@ Each `peers_*.py` has `VARIANTS`, the names of its columns, `versions()`, and
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,9 @@ Numbers = dict[str, list[float]]
 
 
 class Runner(Protocol):
-    """A case compiled by a peer."""
+    """A case compiled by a peer. `emitted`: how much it wrote and what it works in, where the peer can say."""
+
+    emitted: Mapping[str, int]
 
     def reset(self) -> None:
         """Back to the first parameters."""
@@ -32,8 +35,12 @@ class Runner(Protocol):
 class Kernel:
     """A kernel case: `evaluate()` returns value and gradients, and is timed as it stands."""
 
-    def __init__(self, evaluate: Callable[[], tuple[Any, Mapping[str, Any]]]) -> None:
-        self.evaluate = evaluate
+    def __init__(
+        self,
+        evaluate: Callable[[], tuple[Any, Mapping[str, Any]]],
+        emitted: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self.evaluate, self.emitted = evaluate, emitted
 
     def reset(self) -> None:
         pass
@@ -56,8 +63,9 @@ class Training:
         step: Callable[[], Any],
         params: Callable[[], Mapping[str, Any]],
         wait: Callable[[], None] = lambda: None,
+        emitted: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        self.reset, self.step, self.params, self.wait = reset, step, params, wait
+        self.reset, self.step, self.params, self.wait, self.emitted = reset, step, params, wait, emitted
 
     def run(self, times: int) -> None:
         for _ in range(times):
