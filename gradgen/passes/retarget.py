@@ -22,7 +22,7 @@ from gradgen.graph.nodes import (
     toposort,
 )
 from gradgen.graph.origin import carry_origin
-from gradgen.graph.scalar import Call, Load, Poly, Scalar, SizeSymbol, call, integer, load, rewrite
+from gradgen.graph.scalar import Call, Load, Poly, Scalar, SizeSymbol, call, integer, load, promote, rewrite
 
 
 def retarget(roots: Sequence[Node], dtype: str, sizes: Mapping[str, int]) -> tuple[list[Node], dict[Leaf, Leaf]]:
@@ -41,6 +41,8 @@ def retarget(roots: Sequence[Node], dtype: str, sizes: Mapping[str, int]) -> tup
             return load(built[x.tensor], x.subscripts)
         if isinstance(x, Call) and x.function.name == "float32" and dtype != "float32":
             return call(dtype, x.arguments[0])
+        if isinstance(x, Call) and dtype != "float32":
+            return _widened(x, dtype)
         return None
 
     def poly(p: Poly) -> Poly:
@@ -79,3 +81,13 @@ def retarget(roots: Sequence[Node], dtype: str, sizes: Mapping[str, int]) -> tup
                 built[node] = project(new, node.kind, node.number)
         carry_origin(node, built[node])
     return [built[root] for root in roots], leaves
+
+
+def _widened(x: Call, dtype: str) -> Scalar | None:
+    """A call that computes in float32 although it reads no float: integers among Python's numbers become floats."""
+    condition = 1 if x.function.name == "where" else 0
+    operands = x.arguments[condition:]
+    if "float32" not in (x.dtype, promote([a.dtype for a in operands])):
+        return None
+    strong = [call(dtype, a) if a.dtype in ("int32", "int64", "bool") else a for a in operands]
+    return call(x.function.name, *x.arguments[:condition], *strong)
