@@ -11,6 +11,7 @@ from gradgen.graph.letters import index_letters
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, Scan, body_nodes, toposort
 from gradgen.graph.scalar import Scalar, loads, require_poly
 from gradgen.passes.contract import classify
+from gradgen.passes.fission import part_off
 from gradgen.passes.fusion import joining_axis, loop_order, mergeable
 from gradgen.passes.inlining import choose_inlined, direct_reads, expand
 from gradgen.passes.microkernel import plan_outer_products
@@ -142,6 +143,7 @@ class _Builder:
             else:
                 joined[0].axis[entry] = joined[1]
                 self.merge(groups, entry, *joined, kinds)
+        groups = [part for group in groups for part in self.parted(group)]
         for group in groups:
             if isinstance(group, Loop):
                 for item, axis in group.axis.items():
@@ -155,6 +157,17 @@ class _Builder:
                 kept = ", ".join(self.names.get(m.node, "value") for m in group.axis if m.node in self.large)
                 self.decisions.append(f"{kept}: too large to be whole, {group.rows} rows at a time")
         return groups
+
+    def parted(self, group: Tree) -> list[Tree]:
+        """A loop without what vectorises in a loop of its own, and that loop."""
+        late = part_off(group) if isinstance(group, Loop) else []
+        if not late:
+            return [group]
+        assert isinstance(group, Loop)
+        behind = Loop(group.letter, group.extent, {item: group.axis.pop(item) for item in late})
+        names = ", ".join(self.names.get(item.node, "value") for item in late)
+        self.decisions.append(f"{names}: behind the loop {group.letter}, to be computed several at a time")
+        return [group, behind]
 
     def tile(self, item: Item, axis: int, path: tuple[str, ...]) -> Tile:
         index = self.letters.pick(path, index_letters(item.node)[axis])
@@ -179,17 +192,22 @@ class _Builder:
                 self.decisions.append(f"{self.names.get(item.node, 'value')}: joins two loops over {loop.letter}")
 
     def find_group(self, item: Item, groups: Sequence[Tree], kinds: Kinds) -> tuple[Loop, int] | None:
-        """The last group that the item may join, and the axis that joins it."""
+        """The last group that the item may join, and the axis that joins it.
+
+        One before it is better in which the item runs through memory in steps of one.
+        """
+        found: list[tuple[Loop, int]] = []
         reads = needed(item)
         for group in reversed(groups):
             if isinstance(group, Loop):
                 axis = None if is_repeated(item, group, kinds) else joining_axis(item, group)
                 if axis is not None:
-                    names = ", ".join(self.names.get(m.node, "value") for m in group.axis)
-                    self.decisions.append(
-                        f"{self.names.get(item.node, 'value')}: shares the loop {group.letter} of {names}"
-                    )
-                    return group, axis
+                    found.append((group, axis))
             if reads & produced(group) or reads_memory_of(group, item.overwrites):
-                return None
-        return None
+                break
+        if not found:
+            return None
+        loop, axis = next((x for x in found if len(item.free) == 1 or x[1] != item.free[-1]), found[0])
+        names = ", ".join(self.names.get(m.node, "value") for m in loop.axis)
+        self.decisions.append(f"{self.names.get(item.node, 'value')}: shares the loop {loop.letter} of {names}")
+        return loop, axis

@@ -588,6 +588,17 @@ def batch_norm() -> Outputs:
     return {"y": y, "mean": gg.stop_gradient(m), "loss": gg.sum(y**3)}
 
 
+def one_sample() -> Outputs:
+    """A controller: one observation, two layers of tanh; the sums are too short to hide a tanh behind."""
+    a, y = gg.input("a", (6,)), gg.input("y", (3,))
+    X1, mu1 = gg.param("X1", (24, 6)), gg.param("mu1", (24,))
+    X2, mu2 = gg.param("X2", (3, 24)), gg.param("mu2", (3,))
+    h1 = gg.tanh(X1 @ a + mu1)
+    h2 = gg.tanh(X2 @ h1 + mu2)
+    loss = gg.sum((h2 - y) ** 2)
+    return {"loss": loss}
+
+
 CANARIES = (
     Model(mlp_naive_ce, {"B": 5}, {"b": below(4)}, "loss"),
     Model(conv_strided, {"N": 2, "H": 11, "W": 10}, loss="loss", least={"H": 3, "W": 3}),
@@ -600,6 +611,7 @@ CANARIES = (
     Model(deep_different, {"N": 2}, {f"X{k}": weights for k in range(1, 21)}, loss="loss"),
 )
 MODELS = (
+    Model(one_sample, loss="loss"),
     *CANARIES,
     Model(transposed_weights, {"B": 4}, loss="loss"),
     Model(blas_products, loss="loss"),

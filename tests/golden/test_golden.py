@@ -17,6 +17,7 @@ FILES = Path(__file__).with_name("emitted")
 NAMES = (
     "lecture_scalar",
     "mlp_naive_ce",
+    "one_sample",
     "conv_plain",
     "embedding_tanh",
     "layernorm_softmax",

@@ -35,7 +35,6 @@ class Work(NamedTuple):
     u2_sum: np.ndarray  # float32 (B, 4)  saved for backward
     total: np.ndarray  # float32 (B,)  saved for backward
     d_h1_row: np.ndarray  # float32 (7,)
-    d_u2_row: np.ndarray  # float32 (4,)
     exp: np.ndarray  # float32 (B, 4)
 
 
@@ -57,7 +56,6 @@ def workspace(B):
         np.empty((B, 4), np.float32),
         np.empty((B,), np.float32),
         np.empty((7,), np.float32),
-        np.empty((4,), np.float32),
         np.empty((B, 4), np.float32),
     )
 
@@ -164,7 +162,7 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, u2_sum, scores, total):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_X2(d_loss, total, b, u2_sum, mu2, d_scores, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row, d_u2_row):
+def compute_d_mu1(d_loss, total, b, u2_sum, mu2, d_scores, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
     B = total.shape[0]
     # product = d_loss * (1 / B)
     product = d_loss * (np.float32(1.0) / np.float32(B))
@@ -173,11 +171,11 @@ def compute_d_X2(d_loss, total, b, u2_sum, mu2, d_scores, X2, h1, a, d_X1, d_mu1
     # exp[n, i] = exp(u2[n, i] - total[n])
     # d_u2[i, j] = total_2[i, j] + product_2[i, j]
     # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j]
+    # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
     # d_mu2[n] = sum_i d_u2[i, n]
     # d_u1[n, i] = 0 if h1[n, i] <= 0 else d_h1[n, i]
     # d_X1[n, i] = sum_j d_u1[j, n] * a[j, i]
     # d_mu1[n] = sum_i d_u1[i, n]
-    # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
     for i in range(7):
         for j in range(6):
             d_X1[i, j] = np.float32(0.0)
@@ -197,19 +195,17 @@ def compute_d_X2(d_loss, total, b, u2_sum, mu2, d_scores, X2, h1, a, d_X1, d_mu1
         b_i = b[i]
         for j in range(4):
             exp = exp_f32(u2_sum[i, j] + mu2[j] - total_i)
-            d_u2_here = d_scores[i, j] + (d_loss_neg if j == b_i else np.float32(0.0)) + neg * exp
-            d_u2_row[j] = d_u2_here
+            d_u2 = d_scores[i, j] + (d_loss_neg if j == b_i else np.float32(0.0)) + neg * exp
             for k in range(7):
-                d_h1_row[k] += d_u2_here * X2[j, k]
-            d_mu2[j] += d_u2_here
+                d_h1_row[k] += d_u2 * X2[j, k]
+            for k in range(7):
+                d_X2[j, k] += d_u2 * h1[i, k]
+            d_mu2[j] += d_u2
         for j in range(7):
             d_u1 = np.float32(0.0) if h1[i, j] <= np.float32(0.0) else d_h1_row[j]
             for k in range(6):
                 d_X1[j, k] += d_u1 * a[i, k]
             d_mu1[j] += d_u1
-            h1_i_j = h1[i, j]
-            for k in range(4):
-                d_X2[k, j] += d_u2_row[k] * h1_i_j
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -255,7 +251,7 @@ def compute_loss_2(X1, a, mu1, X2, mu2, b, h1, scores, exp):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_X2_2(b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row, d_u2_row):
+def compute_d_mu1_2(b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
     B = b.shape[0]
     # constant = 1 / B
     constant = np.float32(1.0) / np.float32(B)
@@ -263,11 +259,11 @@ def compute_d_X2_2(b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row, d_u2_r
     # neg_2[n] = -neg[n]
     # d_u2[i, j] = masked_2[i, j] + product[i, j]
     # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j]
+    # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
     # d_mu2[n] = sum_i d_u2[i, n]
     # d_u1[n, i] = 0 if h1[n, i] <= 0 else d_h1[n, i]
     # d_X1[n, i] = sum_j d_u1[j, n] * a[j, i]
     # d_mu1[n] = sum_i d_u1[i, n]
-    # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
     for i in range(7):
         for j in range(6):
             d_X1[i, j] = np.float32(0.0)
@@ -285,19 +281,17 @@ def compute_d_X2_2(b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row, d_u2_r
             d_h1_row[i] = np.float32(0.0)
         b_n = b[n]
         for j in range(4):
-            d_u2_here = (neg if j == b_n else np.float32(0.0)) + neg_2 * exp[n, j]
-            d_u2_row[j] = d_u2_here
+            d_u2 = (neg if j == b_n else np.float32(0.0)) + neg_2 * exp[n, j]
             for i in range(7):
-                d_h1_row[i] += d_u2_here * X2[j, i]
-            d_mu2[j] += d_u2_here
+                d_h1_row[i] += d_u2 * X2[j, i]
+            for i in range(7):
+                d_X2[j, i] += d_u2 * h1[n, i]
+            d_mu2[j] += d_u2
         for i in range(7):
             d_u1 = np.float32(0.0) if h1[n, i] <= np.float32(0.0) else d_h1_row[i]
             for j in range(6):
                 d_X1[i, j] += d_u1 * a[n, j]
             d_mu1[i] += d_u1
-            h1_n_i = h1[n, i]
-            for j in range(4):
-                d_X2[j, i] += d_u2_row[j] * h1_n_i
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -310,22 +304,8 @@ def forward(b, a, p, w, out):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, d_scores, b, d_loss, p, w, g):
     """a (B, 6), d_scores (B, 4), b (B,), d_loss"""
-    compute_d_X2(
-        d_loss,
-        w.total,
-        b,
-        w.u2_sum,
-        p.mu2,
-        d_scores,
-        p.X2,
-        w.h1,
-        a,
-        g.d_X1,
-        g.d_mu1,
-        g.d_X2,
-        g.d_mu2,
-        w.d_h1_row,
-        w.d_u2_row,
+    compute_d_mu1(
+        d_loss, w.total, b, w.u2_sum, p.mu2, d_scores, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row
     )
 
 
@@ -333,5 +313,5 @@ def backward(a, d_scores, b, d_loss, p, w, g):
 def value_and_grad(b, a, p, w, out, g):
     """b (B,), a (B, 6) -> loss"""
     loss = compute_loss_2(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.exp)
-    compute_d_X2_2(b, w.exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row, w.d_u2_row)
+    compute_d_mu1_2(b, w.exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
     return loss
