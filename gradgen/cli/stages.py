@@ -1,0 +1,113 @@
+"""What every stage made of a network: formulas after each pass, loops, the emitted text.
+
+In: a network. Out: text, for `gradgen show`.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+
+from gradgen.errors import GradgenError
+from gradgen.graph.nodes import Leaf, Node, all_inputs, leaf, pointwise, toposort
+from gradgen.graph.scalar import FLOATS, call, number
+from gradgen.inspect.text import graph_text, program_text
+from gradgen.network import Network
+from gradgen.passes.differentiate import vjp_nodes
+from gradgen.passes.naming import name_nodes
+from gradgen.passes.retarget import retarget
+from gradgen.pipeline import AFTER_DIFFERENTIATING, after_declaring
+from gradgen.watch import Watch
+
+__all__ = ["PASSES", "Stage", "after_pass", "pass_name", "stage_text", "stages"]
+
+
+class Stage(StrEnum):
+    """What `gradgen show --stage` prints."""
+
+    graph = "graph"
+    adjoint = "adjoint"
+    program = "program"
+    source = "source"
+
+
+def pass_name(name: str) -> str:
+    """The name of a pass as `--after` takes it, without spaces."""
+    return name.replace(" ", "-")
+
+
+# What `gradgen show --after` accepts, in the order in which it happens.
+PASSES = (
+    "declare",
+    *(pass_name(p[0]) for p in after_declaring()),
+    "differentiate",
+    *(pass_name(p[0]) for p in AFTER_DIFFERENTIATING),
+)
+
+
+def stage_text(network: Network, stage: Stage) -> str:
+    """A stage as text.
+
+    Raises:
+        GradgenError: the adjoint of a network without a gradient.
+    """
+    match stage:
+        case Stage.source:
+            return network.source
+        case Stage.program:
+            return program_text(network.compiled.program)
+    found = network.compiled.stages.get(stage.value)
+    if found is None:
+        raise GradgenError(f"{network.model.name} has no {stage.value}: no output depends on a float parameter.")
+    return _formulas(dict(found))
+
+
+def after_pass(network: Network, wanted: str) -> str:
+    """The formulas after a pass, by its name in `PASSES`.
+
+    Raises:
+        GradgenError: a network without a gradient gets no further than `differentiate`.
+    """
+    for name, reason, roots in stages(network):
+        if name == wanted:
+            return f"# after {name}: {reason}\n{_formulas(roots)}"
+    raise GradgenError(f"{network.model.name} has no gradient, so nothing comes after {wanted}.")
+
+
+def stages(network: Network) -> Iterator[tuple[str, str, dict[str, Node]]]:
+    """Every pass's name and reason, and the outputs and gradients as it leaves them.
+
+    The gradients are those of the scalar output, or products with cotangents `d_y` where no scalar was chosen.
+    """
+    model, options = network.model, network.options
+    names = list(model.outputs)
+    roots, leaves = retarget([*model.outputs.values(), *model.wrt], options.dtype, options.sizes)
+    current = roots[: len(names)]
+    yield "declare", "as written", dict(zip(names, current, strict=True))
+    watch = Watch(0)
+    for step in after_declaring(options.skip):
+        name, _, reason = step
+        current, _ = watch.run([step], current, "outputs")
+        yield pass_name(name), reason, dict(zip(names, current, strict=True))
+    outputs = dict(zip(names, current, strict=True))
+    chosen = {model.loss: outputs[model.loss]} if model.loss is not None else outputs
+    seeded = [(name, y, _seed(name, y, model.loss)) for name, y in chosen.items() if y.dtype in FLOATS]
+    below = set(toposort([y for _, y, _ in seeded], all_inputs))
+    wrt = [x for x in (leaves.get(x, x) for x in model.wrt) if x in below]
+    if wrt:
+        current = [*current, *vjp_nodes([y for _, y, _ in seeded], [d for _, _, d in seeded], wrt)]
+    names += [f"d_{x.name}" for x in wrt]
+    yield "differentiate", "one rule for every formula", dict(zip(names, current, strict=True))
+    for step in AFTER_DIFFERENTIATING:
+        name, _, reason = step
+        current, _ = watch.run([step], current, "outputs and gradients")
+        yield pass_name(name), reason, dict(zip(names, current, strict=True))
+
+
+def _seed(name: str, y: Node, loss: str | None) -> Node:
+    one = pointwise(y.shape, call(y.dtype, number(1)))
+    return one if name == loss else leaf(f"d_{name}", y.shape, y.dtype, "input")
+
+
+def _formulas(roots: Mapping[str, Node]) -> str:
+    order = toposort(list(roots.values()), all_inputs)
+    fixed: dict[Node, str] = {node: name for name, node in roots.items() if not isinstance(node, Leaf)}
+    return graph_text(roots, name_nodes(order, fixed))

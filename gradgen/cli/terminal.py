@@ -1,0 +1,66 @@
+"""What the commands have in common: the application, its errors, and a sign of life after two seconds.
+
+In: what goes wrong. Out: a message and an exit code, the same for every command.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from gradgen import env
+from gradgen.errors import GradgenError
+
+__all__ = ["EXIT_CODES", "app", "working"]
+
+EXIT_CODES = "Exit codes: 0 all is well; 1 a check failed, or a model has an error; 2 the command line has one."
+PATIENCE = 2.0  # seconds
+
+
+class _Group(TyperGroup):
+    """Reports the errors that a model can cause by their message; GRADGEN_DEBUG=1 shows where they come from."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GradgenError as error:
+            if _debugging():
+                raise
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+def _debugging() -> bool:
+    try:
+        return env.debug() > 0
+    except GradgenError:  # the variable is what the message is about
+        return False
+
+
+_VARIABLES = "\n\n".join(f"{v.name} ({v.values}): {v.meaning}." for v in env.VARIABLES)
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Compile models to readable Numba modules, and look at every step on the way.",
+    epilog=f"{EXIT_CODES}\n\nEnvironment variables:\n\n{_VARIABLES}",
+)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say on a terminal what takes so long, from two seconds on, and wipe it off when it is done."""
+    status = Console(stderr=True).status(f"{what} ...")
+    timer = Timer(PATIENCE, status.start)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()
