@@ -19,7 +19,8 @@ from gradgen.graph.nodes import (
     show_shape,
     show_size,
 )
-from gradgen.graph.origin import display_name, here
+from gradgen.graph.origin import display_name
+from gradgen.graph.place import here
 from gradgen.graph.scalar import (
     FLOATS,
     Poly,

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph.axes import aligned, broadcast_shape, describe, shown
 from gradgen.graph.nodes import Node, pointwise, show_size
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.scalar import Load, Poly, Scalar, as_poly, floor_div, integer, load, position, require_poly
 from gradgen.graph.sizes import is_size, nonnegative
 

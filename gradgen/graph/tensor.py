@@ -11,7 +11,8 @@ from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph import axes, indexing
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Leaf, Node, show_shape
-from gradgen.graph.origin import display_name, here, origin, record
+from gradgen.graph.origin import display_name, origin, record
+from gradgen.graph.place import here
 from gradgen.graph.scalar import Letter, Load, Operators, Poly, Reduce, Scalar, as_scalar, call, load, number, walk
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gradgen.errors import BindingError, GraphError
 from gradgen.graph.axes import describe
 from gradgen.graph.nodes import Leaf, Node, leaf, toposort
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret

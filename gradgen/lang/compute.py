@@ -13,7 +13,8 @@ from gradgen.graph.accesses import accesses, decide, is_inside
 from gradgen.graph.axes import as_shape, shown, weak
 from gradgen.graph.indexing import formula_subscripts
 from gradgen.graph.nodes import Compute, Node
-from gradgen.graph.origin import here, record
+from gradgen.graph.origin import record
+from gradgen.graph.place import here
 from gradgen.graph.scalar import (
     Atom,
     Call,

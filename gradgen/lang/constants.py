@@ -9,7 +9,7 @@ from typing import Any
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph import axes
 from gradgen.graph.nodes import pointwise
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.scalar import (
     DEFAULT_FLOAT,
     Const,

@@ -16,7 +16,7 @@ from gradgen.errors import DTypeError, GraphError
 from gradgen.graph.axes import as_shape
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Leaf, Role, leaf
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.scalar import Letter, Poly, atom_poly, size_symbol
 from gradgen.graph.tensor import Tensor, made
 

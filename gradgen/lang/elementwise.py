@@ -9,7 +9,7 @@ from typing import Any
 from gradgen.errors import DTypeError, GraphError
 from gradgen.graph.compositions import COMPOSITIONS, Composition, composed
 from gradgen.graph.functions import FUNCTIONS, argument_names
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.tensor import apply, apply_formula
 from gradgen.graph.written import written
 

@@ -11,7 +11,7 @@ from typing import Any
 from gradgen.errors import GraphError, OptionError
 from gradgen.graph import axes
 from gradgen.graph.nodes import Node, Project, all_inputs, pointwise, product, toposort
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.scalar import Scalar, call, number, position, require_poly, step
 from gradgen.graph.sizes import nonnegative
 from gradgen.graph.tensor import Tensor, made, tensor

@@ -8,7 +8,7 @@ from typing import Any
 
 from gradgen.errors import ShapeError
 from gradgen.graph import axes
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor, made
 from gradgen.lang import reducers
 from gradgen.lang.compute import compute, where

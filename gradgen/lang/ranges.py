@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from gradgen.errors import GraphError, ShapeError
 from gradgen.graph.accesses import Access, accesses, is_inside
 from gradgen.graph.nodes import Shape, show_size
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.scalar import (
     Atom,
     Letter,

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradgen.errors import GraphError, ShapeError
 from gradgen.graph import axes
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, Letter, Scalar, call, reduce_over
 from gradgen.graph.tensor import Tensor, as_formula, made, reduce_tensor
 from gradgen.lang.declare import letter_of

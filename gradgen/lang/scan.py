@@ -12,7 +12,8 @@ from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph import nodes
 from gradgen.graph.axes import as_shape, describe
 from gradgen.graph.nodes import Node, same_shape, show_shape, show_size
-from gradgen.graph.origin import here, record
+from gradgen.graph.origin import record
+from gradgen.graph.place import here
 from gradgen.graph.scalar import Poly, integer, load, position, step
 from gradgen.graph.tensor import Tensor, made, tensor
 from gradgen.lang.constants import full

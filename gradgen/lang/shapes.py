@@ -10,7 +10,7 @@ from typing import Any
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph import axes
 from gradgen.graph.nodes import pointwise
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.scalar import floor_div, integer, number, require_poly
 from gradgen.graph.tensor import Tensor, made, tensor
 from gradgen.lang.constants import full

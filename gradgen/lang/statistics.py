@@ -7,7 +7,7 @@ from typing import Any
 
 from gradgen.errors import ShapeError
 from gradgen.graph import axes
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, require_poly
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import elementwise, reducers

@@ -9,7 +9,8 @@ from typing import Any
 
 from gradgen.errors import GraphError, ShapeError
 from gradgen.graph.nodes import Leaf, Node, leaf, pointwise, same_shape, show_shape
-from gradgen.graph.origin import display_name, here
+from gradgen.graph.origin import display_name
+from gradgen.graph.place import here
 from gradgen.graph.scalar import call, number
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.passes.differentiate import jvp_nodes, vjp_nodes

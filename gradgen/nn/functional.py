@@ -8,7 +8,7 @@ from typing import Any
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph.axes import axis_number, axis_numbers, describe
 from gradgen.graph.nodes import Node, show_size
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, Poly
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers

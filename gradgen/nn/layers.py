@@ -10,7 +10,8 @@ from typing import Any
 from gradgen.errors import GraphError, ShapeError
 from gradgen.graph.axes import describe
 from gradgen.graph.nodes import show_size
-from gradgen.graph.origin import assigned_name, here, naming
+from gradgen.graph.origin import assigned_name, naming
+from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.array import transpose
 from gradgen.lang.declare import Initialiser, checked_name, param

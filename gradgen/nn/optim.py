@@ -9,7 +9,8 @@ from typing import Any
 from gradgen.errors import GraphError, OptionError
 from gradgen.graph.axes import describe
 from gradgen.graph.nodes import Leaf, toposort
-from gradgen.graph.origin import here, naming
+from gradgen.graph.origin import naming
+from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang import array, reducers

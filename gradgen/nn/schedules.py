@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import pi
 
 from gradgen.errors import OptionError
-from gradgen.graph.origin import here
+from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import array
 from gradgen.lang.compute import where

@@ -5,7 +5,8 @@ from collections import namedtuple
 import gradgen as gg
 from gradgen.graph import nodes
 from gradgen.graph.nodes import toposort
-from gradgen.graph.origin import Origin, carry_origin, display_name, here, origin
+from gradgen.graph.origin import Origin, carry_origin, display_name, origin
+from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 
 
