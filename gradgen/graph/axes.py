@@ -6,6 +6,8 @@ In: nodes and axis numbers. Out: nodes; `tensor` gives them operators. Errors na
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from numpy import dtype as numpy_dtype
+
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph.nodes import (
     Compute,
@@ -19,6 +21,7 @@ from gradgen.graph.nodes import (
     show_shape,
     show_size,
 )
+from gradgen.graph.operators import Operators
 from gradgen.graph.origin import display_name
 from gradgen.graph.place import here
 from gradgen.graph.scalar import (
@@ -75,7 +78,12 @@ def shown(item: Any) -> str:
     """What the user wrote, for messages about a wrong subscript or size."""
     if isinstance(item, Poly):
         return show_size(item)
-    return f"a formula of dtype {item.dtype}" if isinstance(item, Scalar) else repr(item)
+    if isinstance(item, Operators):
+        text, dtype = item._described(), getattr(item, "dtype", "")
+        return f"{text if len(text) <= 40 else 'a formula'} of dtype {dtype}".replace("dtype py", "dtype ")
+    if isinstance(item, slice):
+        return "a slice"
+    return "..." if item is Ellipsis else repr(item)
 
 
 def aligned(node: Node, rank: int, first: int = 0) -> Scalar:
@@ -173,7 +181,8 @@ def weak(p: Poly) -> Scalar:
 def transpose(node: Node, axes: Sequence[Any] | None = None) -> Node:
     """The axes in another order; reversed without one."""
     rank = len(node.shape)
-    order = tuple(reversed(range(rank))) if axes is None else tuple(axis_number(a, rank, describe(node)) for a in axes)
+    given = reversed(range(rank)) if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
+    order = tuple(axis_number(a, rank, describe(node)) for a in given)
     if sorted(order) != list(range(rank)):
         raise ShapeError(f"{here()}{order} is not an order of the {rank} axes of {describe(node)}.")
     places = {axis: position(at) for at, axis in enumerate(order)}
@@ -325,11 +334,29 @@ def _without(shape: Shape, axis: int) -> Shape:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-def cast(node: Node, dtype: str) -> Node:
+def cast(node: Node, dtype: Any) -> Node:
     """The elements as float32, float64 or int64."""
-    if dtype not in ("float32", "float64", "int64"):
-        raise DTypeError(f"{here()}cannot cast {describe(node)} to {dtype}: float32, float64 or int64.")
-    return elementwise(dtype, [node])
+    return elementwise(cast_name(dtype, describe(node)), [node])
+
+
+def dtype_name(dtype: Any) -> str:
+    """NumPy's name of an element type, which may be given as np.float32 or float too; empty where it has none."""
+    try:
+        return "" if dtype is None else str(numpy_dtype(dtype).name)
+    except TypeError:
+        return ""
+
+
+def cast_name(dtype: Any, what: str) -> str:
+    """The name of a type to cast to.
+
+    Raises:
+        DTypeError: no cast has this result.
+    """
+    name = dtype_name(dtype)
+    if name not in ("float32", "float64", "int64"):
+        raise DTypeError(f"{here()}{what} cannot be cast to {dtype!r}: give float32, float64 or int64.")
+    return name
 
 
 def letters_of(node: Node) -> tuple[str, ...]:

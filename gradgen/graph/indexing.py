@@ -40,7 +40,7 @@ def formula_subscripts(node: Node, key: Sequence[Any], from_end: bool = True) ->
                 "of integers, sizes, indices and integer accesses."
             )
         if from_end and p.constant is not None and p.constant < 0:
-            p = require_poly(size + p)
+            p = _number(node, axis, p, size)
         subscripts.append(p)
     return subscripts
 
@@ -112,14 +112,13 @@ def _is_number(item: Any) -> bool:
 
 
 def _number(node: Node, axis: int, p: Poly, size: Poly) -> Poly:
-    if p.constant is not None and p.constant < 0:
-        p = require_poly(size + p)
-    if nonnegative(require_poly(p - size)) or nonnegative(require_poly(-p - 1)):
+    place = require_poly(size + p) if p.constant is not None and p.constant < 0 else p
+    if nonnegative(require_poly(place - size)) or nonnegative(require_poly(-place - 1)):
         raise ShapeError(
             f"{here()}subscript {show_size(p)} is outside axis {axis} of {describe(node)}, "
             f"whose size is {show_size(size)}."
         )
-    return p
+    return place
 
 
 def _slice(node: Node, axis: int, item: slice) -> tuple[Poly, Poly, Poly]:

@@ -1,13 +1,35 @@
 """Python's operators for what the user writes: scalar expressions and whole tensors have the same ones.
 
 In: two operands. Out: whatever `_apply` of the class makes of a scalar function's name; `records` and `tensor` inherit.
+What Python and NumPy ask of numbers and arrays, and a formula cannot answer, is refused here.
 """
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
-from gradgen.errors import GraphError
+from gradgen.errors import DTypeError, GraphError
+from gradgen.graph.functions import FUNCTIONS
+from gradgen.graph.place import here
 
 R = TypeVar("R")
+
+# NumPy's functions that work element by element, where the scalar function has another name.
+_NUMPY = {
+    "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
+    "arctan2": "atan2", "arctanh": "atanh", "bitwise_and": "and", "bitwise_or": "or", "divide": "div", "equal": "eq",
+    "floor_divide": "floordiv", "greater": "gt", "greater_equal": "ge", "invert": "not", "less": "lt",
+    "less_equal": "le", "logical_and": "and", "logical_not": "not", "logical_or": "or", "multiply": "mul",
+    "negative": "neg", "not_equal": "ne", "power": "pow", "remainder": "mod", "rint": "round", "subtract": "sub",
+}  # fmt: skip
+
+
+def refuse_operand(function: str, value: Any, taken: str = "tensors, formulas and numbers") -> NoReturn:
+    """What is neither tensor, formula nor number cannot be computed with."""
+    declared = FUNCTIONS.get(function)
+    given = value._described() if isinstance(value, Operators) else type(value).__name__
+    raise DTypeError(
+        f"{here()}{(declared.symbol if declared else '') or function} takes {taken}, "
+        f"not {given}: declare arrays with gg.input or gg.param."
+    )
 
 
 class Operators(Generic[R]):
@@ -15,13 +37,59 @@ class Operators(Generic[R]):
 
     __slots__ = ()
     __hash__ = object.__hash__
-    __array_ufunc__ = None  # a NumPy scalar or array on the left leaves the operator to us
 
     def _apply(self, function: str, *arguments: Any) -> R:
         raise TypeError(f"{type(self).__name__} has no operators")
 
+    def _described(self) -> str:
+        """What messages call it."""
+        return repr(self)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> R:
+        """NumPy's function of a formula is the scalar function of that name; operators of NumPy's scalars come here."""
+        name = _NUMPY.get(ufunc.__name__, ufunc.__name__)
+        if method != "__call__" or options or name not in FUNCTIONS:
+            self.__array_function__(ufunc, (), inputs, options)
+        return self._apply(name, *inputs)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> NoReturn:
+        for x in inputs:
+            if getattr(x, "shape", ()) and not isinstance(x, Operators):
+                refuse_operand(f"NumPy's {function.__name__}", x)
+        raise DTypeError(
+            f"{here()}NumPy's {function.__name__} computes with arrays, and {self._described()} is part of a model: "
+            f"look for gg.{function.__name__}, or write a formula with gg.compute."
+        )
+
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        self._refuse_value("an array")
+
+    def __float__(self) -> NoReturn:
+        self._refuse_value("a float")
+
+    def __int__(self) -> NoReturn:
+        self._refuse_value("an int")
+
+    def __index__(self) -> NoReturn:
+        self._refuse_value("an int")
+
+    def __complex__(self) -> NoReturn:
+        self._refuse_value("a complex")
+
+    def _refuse_value(self, wanted: str) -> NoReturn:
+        raise GraphError(
+            f"{here()}{self._described()} has no value while the model is written, and {wanted} is asked for: "
+            "keep it in formulas; calls of the compiled network give numbers."
+        )
+
     def __bool__(self) -> bool:
-        raise GraphError("an expression has no truth value: use gg.where(condition, a, b), and `is` for identity")
+        raise GraphError(
+            f"{here()}a formula is neither true nor false while the model is written: use gg.where(condition, a, b) "
+            "for `if`, & | ~ for `and`, `or`, `not`, (a < x) & (x < b) for a < x < b, and `is` for identity."
+        )
+
+    def __round__(self, digits: Any = None) -> NoReturn:
+        raise GraphError(f"{here()}round() gives Python numbers: use gg.round for {self._described()}.")
 
     def __add__(self, other: Any) -> R:
         return self._apply("add", self, other)
@@ -67,6 +135,9 @@ class Operators(Generic[R]):
 
     def __neg__(self) -> R:
         return self._apply("neg", self)
+
+    def __pos__(self) -> R:
+        return self._apply("add", self, 0)
 
     def __abs__(self) -> R:
         return self._apply("abs", self)

@@ -12,6 +12,8 @@ from typing import Any
 from gradgen.errors import DTypeError, GraphError
 from gradgen.graph.functions import FUNCTIONS, ScalarFunction
 from gradgen.graph.intern import digest_of, intern_built
+from gradgen.graph.operators import Operators
+from gradgen.graph.place import here
 from gradgen.graph.records import (
     Atom,
     Call,
@@ -57,7 +59,7 @@ def as_poly(value: Any) -> Poly | None:
                 return ARITHMETIC[value.function.name](*known)
     if isinstance(value, (Load, Call, Reduce)):
         return atom_poly(value) if value.dtype in INTEGERS else None
-    if hasattr(value, "__index__") and getattr(value, "shape", ()) == ():
+    if not isinstance(value, Operators) and hasattr(value, "__index__") and getattr(value, "shape", ()) == ():
         return integer(int(value.__index__()))
     return None
 
@@ -66,7 +68,7 @@ def require_poly(value: Any) -> Poly:
     """An integer expression, or an error that says what a subscript or a size may be."""
     poly = as_poly(value)
     if poly is None:
-        raise DTypeError(f"{value!r} is not an integer expression: subscripts and sizes are integers")
+        raise DTypeError(f"{here()}{value!r} is no integer: subscripts and sizes are.")
     return poly
 
 
@@ -89,7 +91,7 @@ def neg(a: Poly) -> Poly:
 def floor_div(a: Poly, b: Poly) -> Poly:
     """floor(a / b), with every part of `a` that `b` divides exactly taken out: (H-1)//2 + 1 is (H+1)//2."""
     if b.constant == 0:
-        raise GraphError("division of a size or subscript by zero")
+        raise GraphError(f"{here()}a size or a subscript is divided by zero.")
     if b.constant is not None and b.constant < 0:
         a, b = neg(a), neg(b)
     quotient: list[tuple[Monomial, int]] = []

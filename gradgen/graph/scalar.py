@@ -12,7 +12,8 @@ from typing import Any
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph.functions import FUNCTIONS, ScalarFunction
 from gradgen.graph.intern import digest_of, intern, intern_built
-from gradgen.graph.operators import Operators
+from gradgen.graph.operators import Operators, refuse_operand
+from gradgen.graph.place import here
 from gradgen.graph.polynomials import (
     EXACT,
     add,
@@ -131,8 +132,11 @@ def as_scalar(value: Any) -> Scalar | None:
 
 def _operator(self: Scalar, function: str, *arguments: Any) -> Scalar:
     converted = [as_scalar(argument) for argument in arguments]
-    if any(argument is None for argument in converted):
-        return NotImplemented  # type: ignore[no-any-return]  # the other operand knows better
+    for argument, scalar in zip(arguments, converted, strict=True):
+        if scalar is None:
+            if isinstance(argument, Operators) or (argument is None and function in ("eq", "ne")):
+                return NotImplemented  # type: ignore[no-any-return]  # a tensor knows better; `== None` is False
+            refuse_operand(function, argument)
     return call(function, *[argument for argument in converted if argument is not None])
 
 
@@ -168,7 +172,8 @@ def result_dtype(function: ScalarFunction, dtypes: list[str]) -> str:
         case "bool" if function.name in LOGIC and any(dtype != "bool" for dtype in dtypes):
             wrong = next(dtype for dtype in dtypes if dtype != "bool")
             raise DTypeError(
-                f"{LOGIC[function.name]} takes conditions, not {_NAMES.get(wrong, wrong)}: compare first, as in x > 0."
+                f"{here()}{LOGIC[function.name]} takes conditions, not {_NAMES.get(wrong, wrong)}: "
+                "compare first, as in x > 0."
             )
         case "branches":
             return promote(dtypes[1:])
@@ -231,7 +236,7 @@ def _integral_power(x: Scalar, exponent: int) -> Scalar:
     if exponent < 0:
         if x.dtype not in FLOATS:
             raise DTypeError(
-                "an integer to a negative integer power is not an integer: write 1 / x**n, or cast to float"
+                f"{here()}an integer to a negative integer power is no integer: write 1 / x**n, or gg.cast the base."
             )
         return call("div", number(1), _integral_power(x, -exponent))
     if exponent == 0:

@@ -11,7 +11,8 @@ from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph import axes, indexing
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Leaf, Node, show_shape
-from gradgen.graph.origin import display_name, origin, record
+from gradgen.graph.operators import refuse_operand
+from gradgen.graph.origin import origin, record
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Letter, Load, Operators, Poly, Reduce, Scalar, as_scalar, call, load, number, walk
 
@@ -26,7 +27,6 @@ class Tensor(Operators["Tensor"]):
     """
 
     node: Node
-    __array_ufunc__ = None  # a NumPy scalar or array on the left leaves the operator to us
 
     @property
     def shape(self) -> tuple[int | Poly, ...]:
@@ -57,12 +57,17 @@ class Tensor(Operators["Tensor"]):
         return made(axes.transpose(self.node))
 
     def _apply(self, function: str, *arguments: Any) -> "Tensor":
-        if any(_operand(argument) is None for argument in arguments):
-            return NotImplemented  # type: ignore[no-any-return]  # Python then raises the usual TypeError
+        if arguments[-1] is None and function in ("eq", "ne"):
+            return NotImplemented  # type: ignore[no-any-return]  # `x == None` is False, as of other objects
         return apply(function, *arguments)  # type: ignore[no-any-return]  # a formula where the other operand is one
 
     def __matmul__(self, other: Any) -> "Tensor":
-        return made(axes.matmul(self.node, other.node)) if isinstance(other, Tensor) else NotImplemented
+        if not isinstance(other, Tensor):
+            refuse_operand("@", other, "tensors")
+        return made(axes.matmul(self.node, other.node))
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        refuse_operand("@", other, "tensors")
 
     def __rand__(self, other: Any) -> "Tensor":
         return self._apply("and", other, self)
@@ -78,9 +83,19 @@ class Tensor(Operators["Tensor"]):
             return load(self.node, indexing.formula_subscripts(self.node, parts))
         return made(indexing.index(self.node, parts))
 
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise GraphError(
+            f"{here()}{self._described()} cannot be changed in place: choose between values with gg.where, add into "
+            "places with gg.accumulate, and give new values of parameters as updates= of gg.compile."
+        )
+
+    def __len__(self) -> NoReturn:
+        raise GraphError(f"{here()}len() of {self._described()} asks for a number: use its .shape[0] or .ndim.")
+
     def __iter__(self) -> NoReturn:
         raise GraphError(
-            f"{here()}{display_name(self.node)} cannot be iterated over: use gg.scan, or index it as x[0]."
+            f"{here()}{self._described()} cannot be iterated over: write a formula over indices, use gg.scan, "
+            "or take elements as x[0]."
         )
 
     def __contains__(self, item: object) -> NoReturn:
@@ -88,6 +103,9 @@ class Tensor(Operators["Tensor"]):
 
     def __repr__(self) -> str:
         return f"<Tensor {self.name or 'unnamed'}: {self.dtype} {show_shape(self.node.shape)}>"
+
+    def _described(self) -> str:
+        return axes.describe(self.node)
 
     def reshape(self, *shape: Any) -> "Tensor":
         """The same elements under another shape, which may hold one -1."""
@@ -160,10 +178,7 @@ def apply_formula(name: str, body: Callable[..., Scalar], *arguments: Any) -> An
     for argument in arguments:
         part = _operand(argument)
         if part is None:
-            raise DTypeError(
-                f"{here()}{name} takes tensors, formulas and numbers, not {type(argument).__name__}: "
-                "declare arrays with gg.input or gg.param."
-            )
+            refuse_operand(name, argument)
         operands.append(part)
     open_ = any(isinstance(x, Scalar) and is_open(x) for x in operands)
     if open_ or not any(isinstance(x, Tensor) for x in operands):
@@ -217,7 +232,6 @@ def _index_item(item: Any, node: Node) -> Any:
     if not isinstance(item, Tensor):
         return item
     if item.dtype not in indexing.INTEGERS:
-        raise DTypeError(
-            f"{here()}{axes.describe(node)} is indexed by {display_name(item.node)} of dtype {item.dtype}: use int64."
-        )
+        remedy = "gg.where or gg.compress selects by conditions" if item.dtype == "bool" else "use integers"
+        raise DTypeError(f"{here()}{axes.describe(node)} is indexed by {axes.shown(item)}: {remedy}.")
     return item.node if item.ndim else load(item.node, ())

@@ -10,9 +10,10 @@ from typing import Any
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph import nodes
 from gradgen.graph.accesses import accesses, decide, is_inside
-from gradgen.graph.axes import as_shape, shown, weak
+from gradgen.graph.axes import as_shape, describe, shown, weak
 from gradgen.graph.indexing import formula_subscripts
 from gradgen.graph.nodes import Compute, Node
+from gradgen.graph.operators import refuse_operand
 from gradgen.graph.origin import record
 from gradgen.graph.place import here
 from gradgen.graph.scalar import (
@@ -38,7 +39,7 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.tensor import Tensor, apply, as_formula, made
-from gradgen.lang.declare import fresh, letter_of
+from gradgen.lang.declare import checked_name, fresh, letter_of
 from gradgen.lang.ranges import Ranges, infer_ranges
 
 
@@ -58,6 +59,7 @@ def compute(indices: Any, expression: Any, name: str | None = None) -> Tensor:
         ShapeError: sizes that disagree, or an access that leaves its tensor.
         GraphError: an index without a range, given twice, or neither in the result nor reduced.
     """
+    name = None if name is None else checked_name(name, "tensor")
     outputs = _letters(indices, "compute")
     root, free = _prepare(outputs, expression)
     _refuse_free([x for x in free if not contains(outputs, x)])
@@ -87,6 +89,7 @@ def accumulate(subscripts: Any, expression: Any, shape: Any, name: str | None = 
         ShapeError: sizes that disagree, or an access or target that leaves its tensor.
         GraphError: an index without a range.
     """
+    name = None if name is None else checked_name(name, "tensor")
     sizes = as_shape(shape)
     given = subscripts if isinstance(subscripts, tuple) else (subscripts,)
     if len(given) != len(sizes):
@@ -127,6 +130,10 @@ class Padded:
     __slots__ = ("_tensor", "_value")
 
     def __init__(self, tensor: Tensor, value: float) -> None:
+        if not isinstance(tensor, Tensor):
+            refuse_operand("gg.padded", tensor, "tensors")
+        if not isinstance(value, (bool, int, float)):
+            raise DTypeError(f"{here()}{describe(tensor.node)} is padded with {shown(value)}: give a number.")
         self._tensor = tensor
         self._value = value
 

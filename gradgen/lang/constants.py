@@ -101,7 +101,8 @@ def eye(rows: Any, columns: Any = None, k: int = 0, dtype: str = DEFAULT_FLOAT) 
     return made(pointwise(shape, call(_castable(dtype), call("eq", position(1) - position(0), integer(k)))))
 
 
-def _constant(value: Scalar, dtype: str) -> Scalar:
+def _constant(value: Scalar, dtype: Any) -> Scalar:
+    dtype = axes.dtype_name(dtype) or dtype
     if dtype == "bool":
         return value if value.dtype == "bool" else call("ne", value, number(0))
     if dtype == DEFAULT_FLOAT and isinstance(value, Const):

@@ -6,14 +6,14 @@ In: names, shapes and dtypes. Out: size polynomials, index letters and leaves; `
 import itertools
 import keyword
 from typing import Any, Protocol
+from unicodedata import normalize
 from weakref import WeakKeyDictionary
 
-from numpy import dtype as numpy_dtype
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from gradgen.errors import DTypeError, GraphError
-from gradgen.graph.axes import as_shape
+from gradgen.graph.axes import as_shape, dtype_name
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Leaf, Role, leaf
 from gradgen.graph.place import here
@@ -102,6 +102,8 @@ def indices(names: str) -> tuple[Poly, ...]:
     Raises:
         GraphError: a name is no identifier.
     """
+    if not isinstance(names, str) or not names.strip(" ,"):
+        raise GraphError(f'{here()}gg.indices takes names in one text, as in n, i = gg.indices("n i"), not {names!r}.')
     return tuple(_letter(checked_name(name, "index"), None) for name in names.replace(",", " ").split())
 
 
@@ -139,12 +141,15 @@ def checked_name(name: Any, what: str) -> str:
     Raises:
         GraphError: it is no identifier, or a keyword.
     """
+    refused = f"{name!r} cannot name {_ARTICLE[what]} {what}"
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
-        raise GraphError(f"{here()}{name!r} cannot name {_ARTICLE[what]} {what}: use a Python identifier, such as x1.")
+        raise GraphError(f"{here()}{refused}: use a Python identifier, such as x1.")
     if name in _SPOKEN_FOR:
-        raise GraphError(
-            f"{here()}{name!r} cannot name {_ARTICLE[what]} {what}: generated code calls it. Use {name}_, say."
-        )
+        raise GraphError(f"{here()}{refused}: generated code calls it. Use {name}_, say.")
+    if name.startswith("_"):
+        raise GraphError(f"{here()}{refused}: in generated code such names are hidden. Begin with a letter.")
+    if (plain := normalize("NFKC", name)) != name:  # Python reads the one as the other
+        raise GraphError(f"{here()}{refused}: Python reads it as {plain!r}. Use that.")
     return name
 
 
@@ -160,10 +165,7 @@ def checked_dtype(dtype: Any, name: str) -> str:
     Raises:
         DTypeError: it has no such type.
     """
-    try:
-        found = str(numpy_dtype(dtype).name)
-    except TypeError:
-        found = ""
+    found = dtype_name(dtype)
     if found not in DTYPES:
         raise DTypeError(f"{here()}{name} has dtype {dtype!r}; use one of {', '.join(DTYPES)}.")
     return found
@@ -177,5 +179,9 @@ def _letter(name: str, extent: Poly | None) -> Poly:
 def _declare(name: str, shape: Any, dtype: Any, role: Role, init: Initialiser | None) -> Tensor:
     made_leaf = leaf(checked_name(name, "tensor"), as_shape(shape), checked_dtype(dtype, name), role)
     if init is not None:
+        if not hasattr(init, "draw"):
+            raise GraphError(
+                f"{here()}the init of {name} is {init!r}: give one of gg.nn.init, such as gg.nn.init.zeros()."
+            )
         _initialisers[made_leaf] = init
     return made(made_leaf, (), name)

@@ -6,7 +6,8 @@ In: tensors, formulas, numbers. Out: the same; their meaning is declared in `gra
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradgen.errors import DTypeError, GraphError
+from gradgen.errors import GraphError
+from gradgen.graph.axes import cast_name, shown
 from gradgen.graph.compositions import COMPOSITIONS, Composition, composed
 from gradgen.graph.functions import FUNCTIONS, argument_names
 from gradgen.graph.place import here
@@ -107,15 +108,13 @@ def _listed(declared: Composition) -> str:
     return ", ".join(key if value is None else f"{key}={value}" for key, value in declared.parameters.items())
 
 
-def cast(x: Any, dtype: str) -> Any:
+def cast(x: Any, dtype: Any) -> Any:
     """A tensor or a formula as float32, float64 or int64.
 
     Raises:
         DTypeError: another dtype.
     """
-    if dtype not in ("float32", "float64", "int64"):
-        raise DTypeError(f"{here()}cannot cast to {dtype!r}: float32, float64 or int64.")
-    return apply(dtype, x)
+    return apply(cast_name(dtype, shown(x)), x)
 
 
 abs = elementwise("abs")  # noqa: A001  # gg.abs

@@ -39,6 +39,9 @@ def einsum(spec: str, *operands: Tensor) -> Tensor:
     Raises:
         ShapeError: a number of letters that is not the number of axes, sizes that differ, or an unknown letter.
     """
+    if not isinstance(spec, str):
+        raise ShapeError(f"{here()}einsum takes its text first, as in gg.einsum('ij,jk->ik', a, b).")
+    operands = tuple(whole(operand, "einsum") for operand in operands)
     terms, result = _parsed(spec, operands)
     sizes: dict[str, Any] = {}
     for term, operand in zip(terms, operands, strict=True):
@@ -99,6 +102,7 @@ def tensordot(a: Tensor, b: Tensor, axes_: Any = 2) -> Tensor:
     Raises:
         ShapeError: axes that do not exist, or sizes that differ.
     """
+    a, b = whole(a, "tensordot"), whole(b, "tensordot")
     if isinstance(axes_, int):
         pairs = [(a.ndim - axes_ + k, k) for k in range(axes_)]
         if axes_ > min(a.ndim, b.ndim) or axes_ < 0:
@@ -106,6 +110,8 @@ def tensordot(a: Tensor, b: Tensor, axes_: Any = 2) -> Tensor:
                 f"{here()}tensordot over {axes_} axes of {axes.describe(a.node)}, {axes.describe(b.node)}."
             )
     else:
+        if not isinstance(axes_, (tuple, list)) or len(axes_) != 2:
+            raise ShapeError(f"{here()}tensordot over {axes_!r}: give a number of axes, or a pair of lists of axes.")
         firsts, seconds = ([x] if isinstance(x, int) else list(x) for x in axes_)
         if len(firsts) != len(seconds):
             raise ShapeError(f"{here()}tensordot sums over pairs of axes; {firsts} and {seconds} are no pairs.")

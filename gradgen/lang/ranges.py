@@ -144,6 +144,8 @@ def _check(access: Access, ranges: Ranges) -> None:
             nonnegative(require_poly(-ends[0] - 1), ranges) or nonnegative(require_poly(ends[1] - access.size), ranges)
         )
     )
+    if outside and not index_atoms(p):
+        raise ShapeError(f"{here()}{text} is outside: the last one is {show_size(require_poly(access.size - 1))}.")
     if outside and ends is not None:
         raise ShapeError(
             f"{here()}{text} runs from {show_size(ends[0])} to {show_size(ends[1])}. "

@@ -7,6 +7,7 @@ from typing import Any
 
 from gradgen.errors import GraphError, ShapeError
 from gradgen.graph import axes
+from gradgen.graph.operators import refuse_operand
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, Letter, Scalar, call, reduce_over
 from gradgen.graph.tensor import Tensor, as_formula, made, reduce_tensor
@@ -33,8 +34,7 @@ def mean(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> 
     """The mean, in float32 for integers; nan over nothing. Arguments as for `sum`."""
     if isinstance(x, Tensor) and over is None:
         return made(axes.mean_axes(x.node, axis, keepdims))
-    body = as_formula(x)
-    return _reduce("mean", body if body.dtype in (*FLOATS, "pyfloat") else call("float32", body), over, axis, keepdims)
+    return _reduce("mean", x, over, axis, keepdims)
 
 
 def max(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A001  # gg.max
@@ -49,9 +49,6 @@ def min(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 def logsumexp(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))), without overflow; -inf over nothing. Arguments as for `sum`."""
-    if not isinstance(x, Tensor) or over is not None:
-        body = as_formula(x)
-        x = body if body.dtype in (*FLOATS, "pyfloat") else call("float32", body)
     return _reduce("logsumexp", x, over, axis, keepdims)
 
 
@@ -69,10 +66,16 @@ def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
     if over is None:
         if isinstance(x, Tensor):
             return reduce_tensor(reducer, x, axis, keepdims)
+        if not isinstance(x, Scalar):
+            refuse_operand(f"gg.{reducer}", x, "tensors and formulas")
         raise GraphError(f"{here()}gg.{reducer} of a formula reduces over indices: write gg.{reducer}(..., over=j).")
     if axis is not None or keepdims:
         raise GraphError(f"{here()}gg.{reducer} takes over= for a formula, or axis= and keepdims= for a tensor.")
     letters: list[Letter] = []
+    if isinstance(x, Tensor) and x.ndim and isinstance(over, int):
+        raise GraphError(
+            f"{here()}gg.{reducer} of a whole tensor: write axis={over}; over= takes indices of a formula."
+        )
     for value in over if isinstance(over, (tuple, list)) else (over,):
         letter = letter_of(value)
         if letter is None:
@@ -85,4 +88,6 @@ def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
     if reducer in ("argmax", "argmin") and len(letters) != 1:
         raise ShapeError(f"{here()}gg.{reducer} reduces over one index, {len(letters)} are given.")
     body: Scalar = as_formula(x)
+    if reducer in ("mean", "logsumexp") and body.dtype not in (*FLOATS, "pyfloat"):
+        body = call("float32", body)
     return reduce_over(reducer, body, tuple(letters))

@@ -90,7 +90,8 @@ def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
 
     The place of an element is the number of those before it, so the work grows with the square of the axis.
     """
-    at = axes.axis_number(axis, whole(x, "argsort").ndim, axes.describe(x.node))
+    x = whole(x, "argsort")
+    at = axes.axis_number(axis, x.ndim, axes.describe(x.node))
     places = indices_over(x.shape)
     i = places[at]
     j = index("other", x.shape[at])

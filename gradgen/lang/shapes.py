@@ -146,6 +146,10 @@ def split(x: Tensor, parts: Any, axis: int = 0) -> list[Tensor]:
         places = [0, *parts, None]
         return [_sliced(x, at, slice(a, b)) for a, b in pairwise(places)]
     extent = x.node.shape[at]
+    if not isinstance(parts, int):
+        raise ShapeError(
+            f"{here()}split of {axes.describe(x.node)} into {parts!r}: give a number, or a list of places."
+        )
     length = floor_div(extent, integer(parts)) if parts > 0 else extent
     if parts < 1 or length * parts is not extent:
         raise ShapeError(f"{here()}axis {at} of {axes.describe(x.node)} cannot be split into {parts} equal parts.")

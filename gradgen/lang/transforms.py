@@ -4,14 +4,15 @@ In: tensors. Out: tensors, which compile like any others. The rewrites that must
 (`passes.before_differentiation`) are part of every transform, so a naive softmax is stable here too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gradgen.errors import GraphError, ShapeError
+from gradgen.errors import DTypeError, GraphError, ShapeError
+from gradgen.graph.axes import describe, shown
 from gradgen.graph.nodes import Leaf, Node, leaf, pointwise, same_shape, show_shape
 from gradgen.graph.origin import display_name
 from gradgen.graph.place import here
-from gradgen.graph.scalar import call, number
+from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
 from gradgen.passes.prepare import prepare
@@ -24,9 +25,10 @@ def grad(y: Tensor, xs: Sequence[Tensor] | Tensor) -> Any:
     Raises ShapeError where `y` is not a scalar (use `vjp` with a cotangent), DTypeError for an integer tensor,
     GraphError for a tensor that `y` does not depend on.
     """
-    if y.node.shape:
+    (node,) = (t.node for t in _several([y]))
+    if node.shape:
         raise ShapeError(
-            f"{here()}grad needs a scalar, and {display_name(y.node)} has shape {show_shape(y.node.shape)}. "
+            f"{here()}grad needs a scalar, and {display_name(node)} has shape {show_shape(node.shape)}. "
             "Sum it first, or use gg.vjp with a cotangent."
         )
     return vjp(y, xs, None)
@@ -35,12 +37,11 @@ def grad(y: Tensor, xs: Sequence[Tensor] | Tensor) -> Any:
 def vjp(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, cotangents: Any) -> Any:
     """The products of cotangents with the Jacobians: sum over outputs of (dy/dx)^T cotangent, for each x.
 
-    A cotangent has the shape of its output; None stands for ones.
+    A cotangent has the shape and dtype of its output; None stands for ones, for all of them.
     """
     outputs = [t.node for t in _several(y)]
     wrt = [t.node for t in _several(xs)]
-    given = [None] * len(outputs) if cotangents is None else list(_several(cotangents))
-    seeds = [_ones(o) if c is None else _checked(c, o) for o, c in zip(outputs, given, strict=True)]
+    seeds = list(map(_ones, outputs)) if cotangents is None else _checked(_several(cotangents), outputs, "cotangent")
     cuts = _cuts(wrt)
     prepared = prepare(replace_nodes([*outputs, *seeds], cuts))
     pulled = vjp_nodes(prepared[: len(outputs)], prepared[len(outputs) :], [cuts.get(x, x) for x in wrt])
@@ -52,7 +53,7 @@ def jvp(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, tangents: A
     """The products of the Jacobians with tangents: sum over xs of (dy/dx) tangent, for each output, in forward mode."""
     outputs = [t.node for t in _several(y)]
     wrt = [t.node for t in _several(xs)]
-    directions = [_checked(t, x) for t, x in zip(_several(tangents), wrt, strict=True)]
+    directions = _checked(_several(tangents), wrt, "tangent")
     cuts = _cuts(wrt)
     prepared = prepare(replace_nodes(outputs, cuts))
     pushed = jvp_nodes(prepared, [cuts.get(x, x) for x in wrt], directions)
@@ -68,27 +69,36 @@ def hvp(loss: Tensor, xs: Sequence[Tensor] | Tensor, directions: Any) -> Any:
 
 
 def _several(ts: Any) -> Sequence[Tensor]:
-    if isinstance(ts, Tensor):
-        return [ts]
-    for t in ts:
+    one = isinstance(ts, (Tensor, str, Mapping)) or not isinstance(ts, Iterable)
+    given = [ts] if one else list(ts)
+    for t in given:
         if not isinstance(t, Tensor):
-            raise GraphError(f"{here()}{t!r} is not a tensor: transforms take tensors, and give tensors")
-    return list(ts)
+            raise GraphError(
+                f"{here()}{shown(t)} is no tensor: what is differentiated, and by what, and along what, are tensors "
+                "or lists of tensors."
+            )
+    return given
 
 
 def _cuts(wrt: Sequence[Node]) -> dict[Node, Node]:
     """A leaf in place of every tensor that is not one: no rewrite may look through what a derivative is taken by."""
-    return {x: leaf(f"cut{k}", x.shape, x.dtype, "input") for k, x in enumerate(wrt) if not isinstance(x, Leaf)}
+    return {x: leaf(display_name(x), x.shape, x.dtype, "input") for x in wrt if not isinstance(x, Leaf)}
 
 
 def _ones(node: Node) -> Node:
     return pointwise(node.shape, call(node.dtype, number(1)))
 
 
-def _checked(t: Tensor, like: Node) -> Node:
-    if not same_shape(t.node.shape, like.shape):
-        raise ShapeError(
-            f"{here()}{display_name(t.node)} has shape {show_shape(t.node.shape)}, and {display_name(like)}, "
-            f"for which it stands, {show_shape(like.shape)}"
-        )
-    return t.node
+def _checked(given: Sequence[Tensor], like: Sequence[Node], what: str) -> list[Node]:
+    """One direction for each tensor, of its shape and dtype."""
+    if len(given) != len(like):
+        raise GraphError(f"{here()}{len(given)} {what}s are given for {len(like)} tensors: give one for each.")
+    for t, x in zip(given, like, strict=True):
+        if not same_shape(t.node.shape, x.shape):
+            raise ShapeError(f"{here()}{describe(t.node)} is the {what} of {describe(x)}: make the shapes equal.")
+        if t.dtype != x.dtype and x.dtype in FLOATS:
+            raise DTypeError(
+                f"{here()}{display_name(t.node)} ({t.dtype}) is the {what} of {display_name(x)} ({x.dtype}): "
+                "gg.cast changes one."
+            )
+    return [t.node for t in given]

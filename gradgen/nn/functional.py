@@ -14,6 +14,7 @@ from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers
 from gradgen.lang.compute import compute
 from gradgen.lang.declare import index
+from gradgen.lang.shapes import whole
 
 relu = array.relu
 sigmoid = array.sigmoid
@@ -73,7 +74,7 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
         ShapeError: shapes that do not fit.
         DTypeError: labels that are no integers.
     """
-    u, b = scores.node, labels.node
+    u, b = whole(scores, "cross_entropy").node, whole(labels, "cross_entropy").node
     if b.dtype not in ("int32", "int64"):
         raise DTypeError(f"{here()}the labels of cross_entropy are integers; {describe(b)} is {b.dtype}.")
     if not u.shape or u.dtype not in FLOATS:
@@ -134,5 +135,6 @@ def _expected(u: Node, classes: int) -> str:
 
 
 def _same_shape(x: Tensor, y: Tensor, what: str) -> None:
+    x, y = whole(x, what), whole(y, what)
     if len(x.shape) != len(y.shape) or any(p is not q for p, q in zip(x.node.shape, y.node.shape, strict=True)):
         raise ShapeError(f"{here()}{what} of {describe(x.node)} with {describe(y.node)}: the shapes must be equal.")

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from gradgen.errors import DTypeError, GraphError
 from gradgen.graph.nodes import (
     Compute,
-    Leaf,
     Node,
     Project,
     Reshape,
@@ -29,7 +28,8 @@ from gradgen.graph.nodes import (
     show_shape,
     toposort,
 )
-from gradgen.graph.origin import carry_origin, origin
+from gradgen.graph.origin import carry_origin, display_name, origin
+from gradgen.graph.place import here
 from gradgen.graph.scalar import (
     FLOATS,
     Scalar,
@@ -77,13 +77,15 @@ def zeros_like(x: Node) -> Node:
 def _check_wrt(outputs: Sequence[Node], wrt: Sequence[Node]) -> None:
     below = set(toposort(outputs))
     for x in wrt:
-        name = x.name if isinstance(x, Leaf) else "the tensor"
+        name = display_name(x)
         if x.dtype not in FLOATS:
             raise DTypeError(
-                f"{name} is {x.dtype}: only a float tensor has a gradient. Cast it to a float, or leave it out of wrt"
+                f"{here()}{name} is {x.dtype}, and only floats have gradients: declare it as float32, or leave it out."
             )
         if x not in below:
-            raise GraphError(f"no output depends on {name}: leave it out of wrt, or use it in the formula")
+            raise GraphError(
+                f"{here()}what is differentiated does not depend on {name}: use it there, or leave it out."
+            )
 
 
 # ---------------------------------------------------------------- reverse mode

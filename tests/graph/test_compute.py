@@ -165,7 +165,7 @@ def test_refusals(message: Message) -> None:
         "accumulate has 2 subscripts for a result of 1 axes."
     )
     assert message(DTypeError, lambda: gg.accumulate(a[i], a[i], shape=5)) == (
-        "subscript 0 of accumulate is a formula of dtype float32: a target is made of integers, sizes, indices and "
+        "subscript 0 of accumulate is a[i] of dtype float32: a target is made of integers, sizes, indices and "
         "integer accesses."
     )
     assert message(GraphError, lambda: gg.sum(a[i], over=i, axis=0)) == (

@@ -191,7 +191,7 @@ def test_indices_used_wrongly(message: Message) -> None:
         "the condition of gg.where is a comparison, not a number: write x != 0."
     )
     assert message(DTypeError, lambda: gg.compute((i, j), a[i, a[i, j]])) == (
-        "subscript 1 of a (5, 6) is a formula of dtype float32: inside a formula a subscript is made of integers, "
+        "subscript 1 of a (5, 6) is a[i, j] of dtype float32: inside a formula a subscript is made of integers, "
         "sizes, indices and integer accesses."
     )
 

@@ -163,11 +163,6 @@ def test_attributes() -> None:
 
 def test_what_a_tensor_refuses(message: Message) -> None:
     x = gg.input("x", (gg.size("B"), 4))
-    with pytest.raises(GraphError, match="an expression has no truth value"):
-        bool(x == x)
-    with pytest.raises(GraphError, match="an expression has no truth value"):
-        bool(0 < x[0, 0] < 1)
-    assert message(GraphError, lambda: list(x)) == "x cannot be iterated over: use gg.scan, or index it as x[0]."
     assert message(GraphError, lambda: 1 in x) == (
         "`in` has no meaning for a tensor: compare with == and reduce with gg.max."
     )
@@ -203,7 +198,9 @@ def test_shapes_that_do_not_fit(message: Message) -> None:
     assert message(DTypeError, lambda: gg.exp("x")) == (
         "exp takes tensors, formulas and numbers, not str: declare arrays with gg.input or gg.param."
     )
-    assert message(DTypeError, lambda: x.astype("int8")) == "cannot cast x (B, 4) to int8: float32, float64 or int64."
+    assert message(DTypeError, lambda: x.astype("int8")) == (
+        "x (B, 4) cannot be cast to 'int8': give float32, float64 or int64."
+    )
 
 
 def _line_of(function: Callable[..., None], text: str) -> int:
