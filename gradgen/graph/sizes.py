@@ -5,8 +5,9 @@ and yes or "not proved"; `lang.ranges` infers and checks ranges with them, `pass
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from gradgen.graph.enumeration import nonnegative_everywhere
 from gradgen.graph.intern import intern
 from gradgen.graph.scalar import (
     Atom,
@@ -30,7 +31,7 @@ _ROUNDS = 12  # floor divisions eliminated before a proof is given up
 _remainders = itertools.count()
 
 
-def nonnegative(p: Poly, ranges: Ranges | None = None, facts: Iterable[Poly] = ()) -> bool:
+def nonnegative(p: Poly, ranges: Ranges | None = None, facts: Sequence[Poly] = ()) -> bool:
     """Whether p >= 0 is proved for all sizes >= 0, all indices inside `ranges`, where every fact is >= 0.
 
     An index runs over 0 .. extent - 1, and every extent in `ranges` is at least 1 (else nothing is read). `False`
@@ -43,7 +44,7 @@ def nonnegative(p: Poly, ranges: Ranges | None = None, facts: Iterable[Poly] = (
         return True
     compound = [e for e in dict.fromkeys(known.values()) if e.constant is None and not _is_symbol(e)]
     given = [*facts, *[require_poly(extent - 1) for extent in compound]]
-    return any(_proved(require_poly(p - fact), known) for fact in given)
+    return any(_proved(require_poly(p - fact), known) for fact in given) or nonnegative_everywhere(p, known, facts)
 
 
 def bounds(p: Poly, ranges: Ranges) -> tuple[Poly, Poly] | None:
