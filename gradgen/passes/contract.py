@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from gradgen.graph.nodes import Compute, Node, Shape, compute
+from gradgen.graph.nodes import Compute, Node, Shape, compute, pointwise
 from gradgen.graph.scalar import (
     FLOATS,
     Call,
@@ -284,7 +284,7 @@ def _packed(node: Compute, left: Group, right: Group) -> Node | None:
             break
         loops += 1
     if not rest or all(sides) or not any(sides):
-        return None
+        return _batch_first(node, [k for k in range(rank) if k in batch])
     summed = [k for k in node.reduced if k in left.positions & right.positions]
     looped = _summed_loops(node, left, right, loops, summed)
     first, second = _pack(node, left, loops, looped, summed), _pack(node, right, loops, looped, summed)
@@ -292,6 +292,24 @@ def _packed(node: Compute, left: Group, right: Group) -> Node | None:
     if classify(new) is None:
         return None
     return new
+
+
+def _batch_first(node: Compute, batch: list[int]) -> Node | None:
+    """out[n, k, i] = product[k, n, i]: an index of both operands that is not the first of the result is looped over."""
+    rank = len(node.shape)
+    order = [*batch, *(k for k in range(rank) if k not in batch)]
+    if order == list(range(rank)):
+        return None
+    moved = {position(old).atoms[0]: position(new) for new, old in enumerate(order)}
+    first = compute(
+        [node.shape[k] for k in order],
+        [*(node.extents[k] for k in order), *node.extents[rank:]],
+        [position(k) for k in range(rank)],
+        "sum",
+        substitute(node.body, moved),
+    )
+    product = first if classify(first) is not None else pack_operands(first)
+    return None if product is None else pointwise(node.shape, load(product, [position(k) for k in order]))
 
 
 def _summed_loops(node: Compute, left: Group, right: Group, loops: int, summed: list[int]) -> list[int]:
@@ -312,6 +330,12 @@ def _summed_loops(node: Compute, left: Group, right: Group, loops: int, summed: 
     return []
 
 
+def _along(group: Group, positions: Sequence[int]) -> int:
+    """How many accesses of an operand run along one of these positions in memory, so that it is copied in rows."""
+    last = [positions_of(*x.subscripts[-1:]) for f in group.factors for x in walk(f) if isinstance(x, Load)]
+    return sum(not found.isdisjoint(positions) for found in last)
+
+
 def _pack(node: Compute, group: Group, loops: int, looped: list[int], summed: list[int]) -> Load:
     """An operand as an access with bare subscripts: in place where it already is, else a formula that copies it."""
     inner = [k for k in summed if k not in looped]
@@ -326,7 +350,9 @@ def _pack(node: Compute, group: Group, loops: int, looped: list[int], summed: li
                 return access
     own = [k for k in range(loops, len(node.shape)) if k in group.positions]
     lead = [k for k in range(loops) if k in group.positions]
-    order = [*lead, *looped, *own, *inner]
+    order = (
+        [*lead, *looped, *own, *inner] if _along(group, inner) >= _along(group, own) else [*lead, *looped, *inner, *own]
+    )
     alone = [k for k in sorted(group.positions) if k not in order]  # summed in this operand only
     body = group.factors[0]
     for factor in group.factors[1:]:

@@ -2,13 +2,16 @@
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradgen as gg
+from gradgen.errors import ShapeError
 from gradgen.graph.scalar import FloorDiv, Poly, floor_div, integer, position, require_poly
 from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative, reads_data, smallest
+from gradgen.lang.interpret import interpret
 
 H, W = gg.size("H"), gg.size("W")
 i, j = position(0), position(1)
@@ -109,3 +112,32 @@ def test_kinds() -> None:
     assert not is_size(i + H)
     assert reads_data(require_poly(a[k]) + 1)
     assert not reads_data((i + H) // 2)
+
+
+def test_a_packed_triangle_is_proved_by_trying_every_index() -> None:
+    rows, columns, n = position(0), position(1), 12
+    place = require_poly(columns * (n - 1) - columns * (columns - 1) // 2 + rows - columns - 1)
+    ranges = {rows.atoms[0]: integer(n), columns.atoms[0]: integer(n)}
+    below = (require_poly(rows - columns - 1),)
+    last = require_poly(n * (n - 1) // 2 - 1 - place)
+    assert nonnegative(place, ranges, below)
+    assert nonnegative(last, ranges, below)
+    assert not nonnegative(place, ranges)  # -1 at row 0 of column 0
+    assert not nonnegative(require_poly(last - 1), ranges, below)
+    assert not nonnegative(place, {**ranges, rows.atoms[0]: H}, below)
+    assert not nonnegative(require_poly(place + H), ranges, below)
+
+
+def test_a_formula_reads_a_packed_triangle() -> None:
+    n = 5
+    packed = gg.input("packed", (n * (n - 1) // 2,), dtype="float64")
+    r, c = gg.index("r", n), gg.index("c", n)
+    place = c * (n - 1) - c * (c - 1) // 2 + r - c - 1
+    full = gg.compute((r, c), gg.where(r > c, packed[place], 0))
+    values = np.arange(1.0, 11.0)
+    (found,) = interpret([full.node], {packed.node: values})
+    wanted = np.zeros((n, n))
+    wanted.T[np.triu_indices(n, 1)] = values
+    np.testing.assert_array_equal(found, wanted)
+    with pytest.raises(ShapeError, match="not known to stay inside"):
+        gg.compute((r, c), gg.where(r >= c, packed[place], 0))

@@ -1,0 +1,58 @@
+"""Contractions become matrix products whatever the order in which indices and memory come."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from gradgen.graph.nodes import Compute, Leaf, Node, toposort
+from gradgen.graph.scalar import loads
+from gradgen.lang.interpret import interpret
+from gradgen.passes.contract import classify, pack_operands
+
+B, T, H, D = 3, 40, 4, 32
+p = gg.input("p", (B, H, T, T), dtype="float64")
+v, u = gg.input("v", (B, T, H, D), dtype="float64"), gg.input("u", (B, T, H, D), dtype="float64")
+L = gg.input("L", (H, D, D), dtype="float64")
+b, h, i, j = gg.indices("b h i j")
+d, e = gg.index("d", D), gg.index("e", D)
+
+# The batch index (heads, components) stands between rows and columns of the result.
+MIDDLE: dict[str, Callable[[], gg.Tensor]] = {
+    "heads of attention": lambda: gg.compute((b, i, h, d), gg.sum(p[b, h, i, j] * v[b, j, h, d], over=j)),
+    "triangles": lambda: gg.compute((b, i, h, d), gg.sum(gg.where(d > e, L[h, d, e], 0) * v[b, i, h, e], over=e)),
+}
+
+
+def values(root: Node) -> dict[Leaf, np.ndarray]:
+    rng = np.random.default_rng(0)
+    leaves = [n for n in toposort([root]) if isinstance(n, Leaf)]
+    return {n: rng.standard_normal([s.constant or 0 for s in n.shape]) for n in leaves}
+
+
+@pytest.mark.parametrize("what", MIDDLE)
+def test_a_batch_index_in_the_middle(what: str) -> None:
+    node = MIDDLE[what]().node
+    new = pack_operands(node)
+    assert isinstance(new, Compute)
+    product = loads(new.body)[0].tensor
+    found = classify(product)
+    assert found is not None
+    assert len(found.loops) == (2 if what == "heads of attention" else 1)
+    given = values(node)
+    np.testing.assert_allclose(interpret([new], given)[0], interpret([node], given)[0], rtol=1e-12, atol=1e-12)
+
+
+def test_operands_are_packed_along_their_rows() -> None:
+    node = gg.compute((h, d, e), gg.sum((v[b, i, h, d] + 1) * u[b, i, h, e], over=(b, i))).node
+    product = pack_operands(node)
+    assert product is not None
+    assert classify(product) is not None
+    for read in loads(product.body):
+        packed = read.tensor
+        assert isinstance(packed, Compute)
+        source = loads(packed.body)[0]
+        assert source.subscripts[-1] is read.tensor.target[-1]
+    given = values(node)
+    np.testing.assert_allclose(interpret([product], given)[0], interpret([node], given)[0], rtol=1e-12, atol=1e-12)
