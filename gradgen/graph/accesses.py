@@ -22,6 +22,7 @@ from gradgen.graph.scalar import (
     as_poly,
     atom_poly,
     children,
+    integer,
     is_zero,
     position,
     require_poly,
@@ -29,7 +30,7 @@ from gradgen.graph.scalar import (
     substitute,
     walk,
 )
-from gradgen.graph.sizes import bounds, is_size, nonnegative, reads_data
+from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative, reads_data
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -182,11 +183,11 @@ def unproved(node: Compute, steps: Mapping[int, Poly] | None = None) -> list[Acc
 
 
 def leaf_subscript(access: Access, ranges: dict[Atom, Poly]) -> LeafSubscript | None:
-    """A subscript that integer data given by the caller decides, so that the data alone can be checked."""
+    """A subscript that integer data given by the caller decides, all of it, so that the data alone can be checked."""
     p = access.subscript
     data = [a for a in p.atoms if isinstance(a, Load) and isinstance(a.tensor, Leaf)]
     factor = p.coefficient(data[0]) if len(data) == 1 else None
-    if factor is None or not factor.constant:
+    if factor is None or not factor.constant or not _reads_all(data[0], ranges):
         return None
     rest = bounds(require_poly(p - factor * require_poly(data[0])), ranges)
     if rest is None or not all(is_size(end) for end in rest):
@@ -194,6 +195,21 @@ def leaf_subscript(access: Access, ranges: dict[Atom, Poly]) -> LeafSubscript | 
     leaf = data[0].tensor
     assert isinstance(leaf, Leaf)
     return LeafSubscript(leaf, factor.constant, *rest)
+
+
+def _reads_all(access: Load, ranges: Mapping[Atom, Poly]) -> bool:
+    """Whether every element of a tensor is read: an index of its own runs over each axis, to or fro."""
+    free = set(ranges)
+    for p, size in zip(access.subscripts, access.tensor.shape, strict=True):
+        run = [
+            a for a in index_atoms(p) if a in free and (c := p.coefficient(a)) is not None and abs(c.constant or 0) == 1
+        ]
+        if size.constant == 1 and p.constant == 0:
+            continue
+        if len(run) != 1 or bounds(p, ranges) != (integer(0), require_poly(size - 1)):
+            return False
+        free.remove(run[0])
+    return True
 
 
 def plainly_read(node: Compute) -> set[Poly]:

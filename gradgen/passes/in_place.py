@@ -119,7 +119,9 @@ def _is_update(loop: For, old: Buffer, new: Buffer) -> bool:
         and letters.issuperset(loop.letter for loop in x.loops)
         for x in (*before, *after)
     )
-    return aligned and before[-1].place <= after[0].place and before[-1].loops == after[0].loops
+    read, written = before[-1].loops, after[0].loops
+    together = len(read) == len(written) and all(x is y for x, y in zip(read, written, strict=True))
+    return aligned and before[-1].place <= after[0].place and together
 
 
 def _accesses(body: Sequence[Statement], b: Buffer) -> Iterator[_Access]:

@@ -164,3 +164,16 @@ def test_the_message() -> None:
         "a computed subscript leaves axis 0 of table, whose size is 5, 3 times here. "
         "An element that is not there is not read."
     )
+
+
+def test_columns_of_integers_select_from_different_axes() -> None:
+    """What one column holds is no business of the axis that another selects from."""
+    few, many = gg.input("few", (gg.size("F"),), dtype="float64"), gg.input("many", (gg.size("M"),), dtype="float64")
+    pick = gg.input("pick", (gg.size("P"), 2), dtype="int64")
+    n = gg.index("n")
+    net = gg.compile({"y": gg.compute((n,), few[pick[n, 0]] * many[pick[n, 1]])}, name="columns", wrt=[])
+    given = {"few": np.array([1.0, 2.0]), "many": np.arange(9.0)}
+    np.testing.assert_array_equal(net(pick=np.array([[1, 8], [0, 5]]), **given)["y"], [16.0, 5.0])
+    for bad in ([[2, 8], [0, 5]], [[1, 9], [0, 5]], [[1, -1], [0, 5]]):
+        with pytest.raises(BindingError):
+            net(pick=np.array(bad), **given)

@@ -49,6 +49,11 @@ def test_an_element_that_is_visited_twice_is_not_updated() -> None:
     assert "u" in arrays_of(first, twice)
 
 
+def test_two_loops_over_one_letter_are_not_one_nest() -> None:
+    part = loop(j, 5, add(total, [j], at(u, i, j)))
+    assert "u" in arrays_of(first, loop(i, 9, part, loop(j, 9, assign(h, [i, j], at(x, i, j)))))
+
+
 def test_another_entry_may_need_both() -> None:
     one, call = kernel("compute", first, loop(i, 9, loop(j, 9, assign(h, [i, j], at(u, i, j) + 1))))
     other, late = kernel("compare", loop(i, 9, loop(j, 9, assign(y, [i, j], at(u, i, j) - at(h, i, j)))))
