@@ -73,7 +73,7 @@ def problem(observations: int, seed: int = 0) -> dict[str, np.ndarray]:
     pick[0, 0] = 0
     return {
         "cameras": cameras,
-        "points": random.normal(size=(2 * count, 3)) + [0, 0, 12],
+        "points": random.normal((0, 0, 12), size=(2 * count, 3)),
         "w": random.normal(size=observations),
         "seen": 320 + 50 * random.normal(size=(observations, 2)),
         "pick": pick,
