@@ -111,10 +111,7 @@ def _kind(node: Compute) -> str:
     if isinstance(node.body, (Const, Poly)) or not loads(node.body):
         return "constant"
     if isinstance(node.body, Call):
-        name = node.body.function.name
-        return {"add": "total", "sub": "difference", "mul": "product", "div": "ratio", "where": "masked"}.get(
-            name, name
-        )
+        return RESULT_OF.get(node.body.function.name, node.body.function.name)
     return "part"
 
 
