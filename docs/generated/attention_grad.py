@@ -27,8 +27,10 @@ class Params(NamedTuple):
 
 class Work(NamedTuple):
     s_sum_part: np.ndarray  # float32 (64, T)
-    total: np.ndarray  # float32 (B, T)  saved for backward
-    p_exp_part: np.ndarray  # float32 (64, T)
+    masked: np.ndarray  # float32 (B, T)  saved for backward
+    exp_row: np.ndarray  # float32 (T,)
+    sum_2: np.ndarray  # float32 (B, T)  saved for backward
+    p_ratio_part: np.ndarray  # float32 (64, T)
     y_row: np.ndarray  # float32 (T, 32)
     d_y_row: np.ndarray  # float32 (T, 32)
     d_p_part: np.ndarray  # float32 (64, T)
@@ -48,6 +50,8 @@ def workspace(B, T):
     """Every intermediate value of a call; calls allocate nothing else."""
     return Work(
         np.empty((64, T), np.float32),
+        np.empty((B, T), np.float32),
+        np.empty((T,), np.float32),
         np.empty((B, T), np.float32),
         np.empty((64, T), np.float32),
         np.empty((T, 32), np.float32),
@@ -99,39 +103,17 @@ def exp_f32(x):
     return y * np.int32(half << 23).view(np.float32) * np.int32((both - half) << 23).view(np.float32)
 
 
-@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
-def log_f32(x):
-    """log(x) = k log(2) + log(1 + f), sqrt(1/2) <= 1 + f < sqrt(2); log(1 + f) = 2 s + s z q(z) for s = f / (2 + f)."""
-    subnormal = x < np.float32(1.1754944e-38)
-    y = x * np.float32(8388608.0) if subnormal else x
-    bits = np.int32(np.float32(abs(y)).view(np.int32) - 0x3F3504F3)  # less those of sqrt(1/2)
-    k = np.float32(np.int32(bits >> 23)) - (np.float32(23.0) if subnormal else np.float32(0.0))
-    f = np.int32((bits & 0x7FFFFF) + 0x3F3504F3).view(np.float32) - np.float32(1.0)
-    s = f / (np.float32(2.0) + f)
-    z = s * s
-    q = np.float32(0.29871878)
-    q = q * z + np.float32(0.39977536)
-    q = q * z + np.float32(0.66666776)
-    # 2 s = f - f**2 / 2 + s f**2 / 2, which leaves the large term f exact
-    square = np.float32(0.5) * f * f
-    ln2_hi = np.float32(0.69314575)
-    ln2_lo = np.float32(1.4286068e-06)
-    y = ((s * (square + z * q) + k * ln2_lo) - square + f) + k * ln2_hi
-    y = x if x == np.float32(np.inf) else y
-    return y if x > np.float32(0.0) else np.float32(-np.inf) if x == np.float32(0.0) else np.float32(np.nan)
-
-
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(q, k, v, g, s_sum_part, total, p_exp_part, y_row):
+def compute_loss(q, k, v, g, s_sum_part, masked, exp_row, sum_2, p_ratio_part, y_row):
     B = q.shape[0]
     T = q.shape[1]
     # s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
     # max_2[n, i] = max_j s_sum[n, i, j] / 5.65685 if i >= j else -inf
     # masked[n, i] = max_2[n, i] if abs(max_2[n, i]) < inf else 0
-    # sum_2[n, i] = sum_j exp((s_sum[n, i, j] / 5.65685 if i >= j else -inf) - masked[n, i])
-    # total[n, i] = log(sum_2[n, i]) + masked[n, i]
-    # p_exp[b, i, j] = exp((s_sum[b, i, j] / 5.65685 if i >= j else -inf) - total[b, i])
-    # y[b, i, c] = sum_j p_exp[b, i, j] * v[b, j, c]
+    # exp[n, i, j] = exp((s_sum[n, i, j] / 5.65685 if i >= j else -inf) - masked[n, i])
+    # sum_2[n, i] = sum_j exp[n, i, j]
+    # p_ratio[b, i, j] = exp[b, i, j] / sum_2[b, i]
+    # y[b, i, c] = sum_j p_ratio[b, i, j] * v[b, j, c]
     # loss = sum_{i, j, k} loss_product[i, j, k]
     loss_acc = np.float64(0.0)
     for b in range(B):
@@ -144,22 +126,22 @@ def compute_loss(q, k, v, g, s_sum_part, total, p_exp_part, y_row):
                     max_2_order_value = s_sum_part[i - i0, j] / np.float32(5.656854249492381)
                     max_2_order = max(max_2_order, order_f32(max_2_order_value))
                 max_2 = from_order_f32(max_2_order)
-                masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
-                sum_2 = np.float32(0.0)
+                masked_here = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
+                masked[b, i] = masked_here
+                sum_2_acc = np.float32(0.0)
                 for j in range(i + 1):
-                    sum_2 += exp_f32(s_sum_part[i - i0, j] / np.float32(5.656854249492381) - masked)
-                sum_2_factor = exp_f32(np.float32(-np.inf) - masked)
-                for _ in range(i + 1, T):
-                    sum_2 += sum_2_factor
-                total_here = log_f32(sum_2) + masked
-                total[b, i] = total_here
-                for j in range(i + 1):
-                    p_exp_part_term = s_sum_part[i - i0, j] / np.float32(5.656854249492381)
-                    p_exp_part[i - i0, j] = exp_f32(p_exp_part_term - total_here)
-                p_exp_part_factor = exp_f32(np.float32(-np.inf) - total_here)
+                    exp_here = exp_f32(s_sum_part[i - i0, j] / np.float32(5.656854249492381) - masked_here)
+                    exp_row[j] = exp_here
+                    sum_2_acc += exp_here
+                exp_here = exp_f32(np.float32(-np.inf) - masked_here)
                 for j in range(i + 1, T):
-                    p_exp_part[i - i0, j] = p_exp_part_factor
-            np.dot(p_exp_part[: i1 - i0], v[b], y_row[i0:i1])
+                    exp_row[j] = exp_here
+                    sum_2_acc += exp_here
+                sum_2[b, i] = sum_2_acc
+                sum_2_b_i = sum_2[b, i]
+                for j in range(T):
+                    p_ratio_part[i - i0, j] = exp_row[j] / sum_2_b_i
+            np.dot(p_ratio_part[: i1 - i0], v[b], y_row[i0:i1])
         for j in range(T):
             for i in range(32):
                 loss_acc += np.float64(y_row[j, i] * g[b, j, i])
@@ -174,13 +156,14 @@ def compute_d_v(
     v,
     q,
     k,
-    total,
+    masked,
+    sum_2,
     d_y_row,
     d_k,
     d_v,
     d_p_part,
     s_sum_part,
-    p_exp_part,
+    p_ratio_part,
     masked_2_row,
     d_s_part,
     d_q,
@@ -192,14 +175,15 @@ def compute_d_v(
     # d_y[b, i, c] = d_loss * g[b, i, c]
     # d_p[b, i, j] = sum_n d_y[b, i, n] * v[b, j, n]
     # s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
-    # p_exp[b, i, j] = exp((s_sum[b, i, j] / 5.65685 if i >= j else -inf) - total[b, i])
-    # masked_2[n, i, j] = d_p[n, i, j] * p_exp[n, i, j] * (1 / 5.65685) if i >= j else 0
-    # sum_3[n, i] = sum_j -(d_p[n, i, j] * p_exp[n, i, j])
-    # masked_3[n, i, j] = sum_3[n, i] * p_exp[n, i, j] * (1 / 5.65685) if i >= j else 0
+    # exp[n, i, j] = exp((s_sum[n, i, j] / 5.65685 if i >= j else -inf) - masked[n, i])
+    # p_ratio[b, i, j] = exp[b, i, j] / sum_2[b, i]
+    # masked_2[n, i, j] = d_p[n, i, j] * p_ratio[n, i, j] * (1 / 5.65685) if i >= j else 0
+    # sum_3[n, i] = sum_j -(d_p[n, i, j] * p_ratio[n, i, j])
+    # masked_3[n, i, j] = sum_3[n, i] * p_ratio[n, i, j] * (1 / 5.65685) if i >= j else 0
     # d_s[b, i, j] = masked_2[b, i, j] + masked_3[b, i, j]
     # d_q[n, i, j] = sum_k d_s[n, i, k] * k[n, k, j]
     # d_k[n, i, j] = sum_k d_s[n, k, i] * q[n, k, j]
-    # d_v[n, i, j] = sum_k d_y[n, k, j] * p_exp[n, k, i]
+    # d_v[n, i, j] = sum_k d_y[n, k, j] * p_ratio[n, k, i]
     for b in range(B):
         for i in range(T):
             for c in range(32):
@@ -216,20 +200,23 @@ def compute_d_v(
             np.dot(q[b, i0:i1], k[b].T, s_sum_part[: i1 - i0])
             for i in range(i0, i1):
                 sum_3 = np.float32(0.0)
-                total_b_i = total[b, i]
+                masked_b_i = masked[b, i]
+                sum_2_b_i = sum_2[b, i]
                 for j in range(i + 1):
-                    p_exp_here = exp_f32(s_sum_part[i - i0, j] / np.float32(5.656854249492381) - total_b_i)
-                    p_exp_part[i - i0, j] = p_exp_here
-                    masked_2_row_factor = d_p_part[i - i0, j] * p_exp_here
+                    exp = exp_f32(s_sum_part[i - i0, j] / np.float32(5.656854249492381) - masked_b_i)
+                    p_ratio_here = exp / sum_2_b_i
+                    p_ratio_part[i - i0, j] = p_ratio_here
+                    masked_2_row_factor = d_p_part[i - i0, j] * p_ratio_here
                     masked_2_row[j] = masked_2_row_factor * (np.float32(1.0) / np.float32(5.656854249492381))
-                    sum_3 -= d_p_part[i - i0, j] * p_exp_here
-                p_exp_here = exp_f32(np.float32(-np.inf) - total[b, i])
+                    sum_3 -= d_p_part[i - i0, j] * p_ratio_here
+                exp = exp_f32(np.float32(-np.inf) - masked[b, i])
+                p_ratio_here = exp / sum_2[b, i]
                 for j in range(i + 1, T):
-                    p_exp_part[i - i0, j] = p_exp_here
+                    p_ratio_part[i - i0, j] = p_ratio_here
                     masked_2_row[j] = np.float32(0.0)
-                    sum_3 -= d_p_part[i - i0, j] * p_exp_here
+                    sum_3 -= d_p_part[i - i0, j] * p_ratio_here
                 for j in range(i + 1):
-                    masked_3_factor = sum_3 * p_exp_part[i - i0, j]
+                    masked_3_factor = sum_3 * p_ratio_part[i - i0, j]
                     masked_3 = masked_3_factor * (np.float32(1.0) / np.float32(5.656854249492381))
                     d_s_part[i - i0, j] = masked_2_row[j] + masked_3
                 for j in range(i + 1, T):
@@ -240,7 +227,7 @@ def compute_d_v(
             for row in range(T):
                 for column in range(32):
                     d_k_matrix[row, column] += d_k_term[row, column]
-            np.dot(p_exp_part[: i1 - i0].T, d_y_row[i0:i1], d_v_term)
+            np.dot(p_ratio_part[: i1 - i0].T, d_y_row[i0:i1], d_v_term)
             d_v_matrix = d_v[b]
             for row in range(T):
                 for column in range(32):
@@ -249,25 +236,40 @@ def compute_d_v(
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_loss_2(
-    q, k, v, g, d_k, d_v, s_sum_part, p_exp_part, y_row, d_p_part, masked_2_row, d_s_part, d_q, d_k_term, d_v_term
+    q,
+    k,
+    v,
+    g,
+    d_k,
+    d_v,
+    s_sum_part,
+    exp_row,
+    p_ratio_part,
+    y_row,
+    d_p_part,
+    masked_2_row,
+    d_s_part,
+    d_q,
+    d_k_term,
+    d_v_term,
 ):
     B = q.shape[0]
     T = q.shape[1]
     # s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
     # max_2[n, i] = max_j s_sum[n, i, j] / 5.65685 if i >= j else -inf
     # masked[n, i] = max_2[n, i] if abs(max_2[n, i]) < inf else 0
-    # sum_2[n, i] = sum_j exp((s_sum[n, i, j] / 5.65685 if i >= j else -inf) - masked[n, i])
-    # total[n, i] = log(sum_2[n, i]) + masked[n, i]
-    # p_exp[b, i, j] = exp((s_sum[b, i, j] / 5.65685 if i >= j else -inf) - total[b, i])
-    # y[b, i, c] = sum_j p_exp[b, i, j] * v[b, j, c]
+    # exp[n, i, j] = exp((s_sum[n, i, j] / 5.65685 if i >= j else -inf) - masked[n, i])
+    # sum_2[n, i] = sum_j exp[n, i, j]
+    # p_ratio[b, i, j] = exp[b, i, j] / sum_2[b, i]
+    # y[b, i, c] = sum_j p_ratio[b, i, j] * v[b, j, c]
     # d_p[b, i, j] = sum_n g[b, i, n] * v[b, j, n]
-    # masked_2[n, i, j] = d_p[n, i, j] * p_exp[n, i, j] * (1 / 5.65685) if i >= j else 0
-    # sum_3[n, i] = sum_j -(d_p[n, i, j] * p_exp[n, i, j])
-    # masked_3[n, i, j] = sum_3[n, i] * p_exp[n, i, j] * (1 / 5.65685) if i >= j else 0
+    # masked_2[n, i, j] = d_p[n, i, j] * p_ratio[n, i, j] * (1 / 5.65685) if i >= j else 0
+    # sum_3[n, i] = sum_j -(d_p[n, i, j] * p_ratio[n, i, j])
+    # masked_3[n, i, j] = sum_3[n, i] * p_ratio[n, i, j] * (1 / 5.65685) if i >= j else 0
     # d_s[b, i, j] = masked_2[b, i, j] + masked_3[b, i, j]
     # d_q[n, i, j] = sum_k d_s[n, i, k] * k[n, k, j]
     # d_k[n, i, j] = sum_k d_s[n, k, i] * q[n, k, j]
-    # d_v[n, i, j] = sum_k g[n, k, j] * p_exp[n, k, i]
+    # d_v[n, i, j] = sum_k g[n, k, j] * p_ratio[n, k, i]
     # loss = sum_{i, j, k} loss_product[i, j, k]
     loss_acc = np.float64(0.0)
     for b in range(B):
@@ -289,30 +291,28 @@ def compute_loss_2(
                 masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
                 sum_2 = np.float32(0.0)
                 for j in range(i + 1):
-                    sum_2 += exp_f32(s_sum_part[i - i0, j] / np.float32(5.656854249492381) - masked)
-                sum_2_factor = exp_f32(np.float32(-np.inf) - masked)
-                for _ in range(i + 1, T):
-                    sum_2 += sum_2_factor
-                total = log_f32(sum_2) + masked
-                for j in range(i + 1):
-                    p_exp_part_term = s_sum_part[i - i0, j] / np.float32(5.656854249492381)
-                    p_exp_part[i - i0, j] = exp_f32(p_exp_part_term - total)
-                p_exp_part_factor = exp_f32(np.float32(-np.inf) - total)
+                    exp_here = exp_f32(s_sum_part[i - i0, j] / np.float32(5.656854249492381) - masked)
+                    exp_row[j] = exp_here
+                    sum_2 += exp_here
+                exp_here = exp_f32(np.float32(-np.inf) - masked)
                 for j in range(i + 1, T):
-                    p_exp_part[i - i0, j] = p_exp_part_factor
-            np.dot(p_exp_part[: i1 - i0], v[b], y_row[i0:i1])
+                    exp_row[j] = exp_here
+                    sum_2 += exp_here
+                for j in range(T):
+                    p_ratio_part[i - i0, j] = exp_row[j] / sum_2
+            np.dot(p_ratio_part[: i1 - i0], v[b], y_row[i0:i1])
             np.dot(g[b, i0:i1], v[b].T, d_p_part[: i1 - i0])
             for i in range(i0, i1):
                 sum_3 = np.float32(0.0)
                 for j in range(i + 1):
-                    masked_2_row_factor = d_p_part[i - i0, j] * p_exp_part[i - i0, j]
+                    masked_2_row_factor = d_p_part[i - i0, j] * p_ratio_part[i - i0, j]
                     masked_2_row[j] = masked_2_row_factor * (np.float32(1.0) / np.float32(5.656854249492381))
-                    sum_3 -= d_p_part[i - i0, j] * p_exp_part[i - i0, j]
+                    sum_3 -= d_p_part[i - i0, j] * p_ratio_part[i - i0, j]
                 for j in range(i + 1, T):
                     masked_2_row[j] = np.float32(0.0)
-                    sum_3 -= d_p_part[i - i0, j] * p_exp_part[i - i0, j]
+                    sum_3 -= d_p_part[i - i0, j] * p_ratio_part[i - i0, j]
                 for j in range(i + 1):
-                    masked_3_factor = sum_3 * p_exp_part[i - i0, j]
+                    masked_3_factor = sum_3 * p_ratio_part[i - i0, j]
                     masked_3 = masked_3_factor * (np.float32(1.0) / np.float32(5.656854249492381))
                     d_s_part[i - i0, j] = masked_2_row[j] + masked_3
                 for j in range(i + 1, T):
@@ -323,7 +323,7 @@ def compute_loss_2(
             for row in range(T):
                 for column in range(32):
                     d_k_matrix[row, column] += d_k_term[row, column]
-            np.dot(p_exp_part[: i1 - i0].T, g[b, i0:i1], d_v_term)
+            np.dot(p_ratio_part[: i1 - i0].T, g[b, i0:i1], d_v_term)
             d_v_matrix = d_v[b]
             for row in range(T):
                 for column in range(32):
@@ -338,7 +338,7 @@ def compute_loss_2(
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(g, p, w):
     """g (B, T, 32) -> loss"""
-    loss = compute_loss(p.q, p.k, p.v, g, w.s_sum_part, w.total, w.p_exp_part, w.y_row)
+    loss = compute_loss(p.q, p.k, p.v, g, w.s_sum_part, w.masked, w.exp_row, w.sum_2, w.p_ratio_part, w.y_row)
     return loss
 
 
@@ -351,13 +351,14 @@ def backward(d_loss, g, p, w, g_):
         p.v,
         p.q,
         p.k,
-        w.total,
+        w.masked,
+        w.sum_2,
         w.d_y_row,
         g_.d_k,
         g_.d_v,
         w.d_p_part,
         w.s_sum_part,
-        w.p_exp_part,
+        w.p_ratio_part,
         w.masked_2_row,
         w.d_s_part,
         g_.d_q,
@@ -377,7 +378,8 @@ def value_and_grad(g, p, w, g_):
         g_.d_k,
         g_.d_v,
         w.s_sum_part,
-        w.p_exp_part,
+        w.exp_row,
+        w.p_ratio_part,
         w.y_row,
         w.d_p_part,
         w.masked_2_row,

@@ -32,11 +32,11 @@ class Params(NamedTuple):
 class Work(NamedTuple):
     h1: np.ndarray  # float32 (B, 128)  saved for backward
     u2_sum: np.ndarray  # float32 (B, 10)
-    u2: np.ndarray  # float32 (B, 10)  saved for backward
-    total: np.ndarray  # float32 (B,)  saved for backward
+    u2_row: np.ndarray  # float32 (10,)
+    exp: np.ndarray  # float32 (B, 10)  saved for backward
+    sum_2: np.ndarray  # float32 (B,)  saved for backward
     d_u2: np.ndarray  # float32 (B, 10)
     d_u1: np.ndarray  # float32 (B, 128)
-    u2_row: np.ndarray  # float32 (10,)
 
 
 class Gradients(NamedTuple):
@@ -51,11 +51,11 @@ def workspace(B):
     return Work(
         np.empty((B, 128), np.float32),
         np.empty((B, 10), np.float32),
+        np.empty((10,), np.float32),
         np.empty((B, 10), np.float32),
         np.empty((B,), np.float32),
         np.empty((B, 10), np.float32),
         np.empty((B, 128), np.float32),
-        np.empty((10,), np.float32),
     )
 
 
@@ -138,14 +138,15 @@ def compute_h1(a, X1, mu1, h1):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(h1, X2, mu2, b, u2_sum, u2, total):
+def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, exp, sum_2):
     B = h1.shape[0]
     # u2_sum[n, i] = sum_j X2[i, j] * h1[n, j]
     np.dot(h1, X2.T, u2_sum)
     # u2[n, i] = u2_sum[n, i] + mu2[i]
     # max_2[n] = max_i u2[n, i]
     # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
-    # sum_2[n] = sum_i exp(u2[n, i] - masked[n])
+    # exp[n, i] = exp(u2[n, i] - masked[n])
+    # sum_2[n] = sum_i exp[n, i]
     # total[n] = log(sum_2[n]) + masked[n]
     # sum_3 = sum_n loss_neg[n]
     sum_3_acc = np.float64(0.0)
@@ -153,16 +154,18 @@ def compute_loss(h1, X2, mu2, b, u2_sum, u2, total):
         max_2_order = order_f32(np.float32(-np.inf))
         for i in range(10):
             u2_here = u2_sum[n, i] + mu2[i]
-            u2[n, i] = u2_here
+            u2_row[i] = u2_here
             max_2_order = max(max_2_order, order_f32(u2_here))
         max_2 = from_order_f32(max_2_order)
         masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
-        sum_2 = np.float32(0.0)
+        sum_2_acc = np.float32(0.0)
         for i in range(10):
-            sum_2 += exp_f32(u2[n, i] - masked)
-        total_here = log_f32(sum_2) + masked
-        total[n] = total_here
-        sum_3_acc -= np.float64(u2[n, b[n]] - total_here)
+            exp_here = exp_f32(u2_row[i] - masked)
+            exp[n, i] = exp_here
+            sum_2_acc += exp_here
+        sum_2[n] = sum_2_acc
+        total = log_f32(sum_2[n]) + masked
+        sum_3_acc -= np.float64(u2_row[b[n]] - total)
     sum_3 = np.float32(sum_3_acc)
     # loss = sum_3 / B
     loss = sum_3 / np.float32(B)
@@ -170,13 +173,13 @@ def compute_loss(h1, X2, mu2, b, u2_sum, u2, total):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h1(d_loss, total, b, u2, X2, d_mu2, d_u2, d_u1):
-    B = total.shape[0]
+def compute_d_h1(d_loss, sum_2, b, exp, X2, d_mu2, d_u2, d_u1):
+    B = sum_2.shape[0]
     # product = d_loss * (1 / B)
     product = d_loss * (np.float32(1.0) / np.float32(B))
     # d_loss_neg[i] = -product
     # neg[n] = -d_loss_neg[n]
-    # exp[n, i] = exp(u2[n, i] - total[n])
+    # product_2[n, i] = neg[n] * ratio[n, i]
     # d_u2[n, i] = masked[n, i] + product_2[n, i]
     # d_mu2[n] = sum_i d_u2[i, n]
     for i in range(10):
@@ -184,11 +187,11 @@ def compute_d_h1(d_loss, total, b, u2, X2, d_mu2, d_u2, d_u1):
     d_loss_neg = -product
     neg = -d_loss_neg
     for i in range(B):
-        total_i = total[i]
+        sum_2_i = sum_2[i]
         b_i = b[i]
         for j in range(10):
-            exp = exp_f32(u2[i, j] - total_i)
-            d_u2_here = (d_loss_neg if j == b_i else np.float32(0.0)) + neg * exp
+            product_2 = neg * (exp[i, j] / sum_2_i)
+            d_u2_here = (d_loss_neg if j == b_i else np.float32(0.0)) + product_2
             d_u2[i, j] = d_u2_here
             d_mu2[j] += d_u2_here
     # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j], into d_u1
@@ -218,46 +221,13 @@ def compute_d_X2(d_u2, h1, d_X2):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss_2(h1, X2, mu2, b, u2_sum, u2_row, d_u2):
-    B = h1.shape[0]
-    # u2_sum[n, i] = sum_j X2[i, j] * h1[n, j]
-    np.dot(h1, X2.T, u2_sum)
-    # u2[n, i] = u2_sum[n, i] + mu2[i]
-    # max_2[n] = max_i u2[n, i]
-    # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
-    # sum_2[n] = sum_i exp(u2[n, i] - masked[n])
-    # total[n] = log(sum_2[n]) + masked[n]
-    # sum_3 = sum_n loss_neg[n]
-    # exp[n, i] = exp(u2[n, i] - total[n]), into d_u2
-    sum_3_acc = np.float64(0.0)
-    for n in range(B):
-        max_2_order = order_f32(np.float32(-np.inf))
-        for i in range(10):
-            u2_here = u2_sum[n, i] + mu2[i]
-            u2_row[i] = u2_here
-            max_2_order = max(max_2_order, order_f32(u2_here))
-        max_2 = from_order_f32(max_2_order)
-        masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
-        sum_2 = np.float32(0.0)
-        for i in range(10):
-            sum_2 += exp_f32(u2_row[i] - masked)
-        total = log_f32(sum_2) + masked
-        sum_3_acc -= np.float64(u2_row[b[n]] - total)
-        for i in range(10):
-            d_u2[n, i] = exp_f32(u2_row[i] - total)
-    sum_3 = np.float32(sum_3_acc)
-    # loss = sum_3 / B
-    loss = sum_3 / np.float32(B)
-    return loss
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h1_2(b, d_u2, X2, d_mu2, d_u1):
-    B = b.shape[0]
+def compute_d_h1_2(sum_2, b, exp, X2, d_mu2, d_u2, d_u1):
+    B = sum_2.shape[0]
     # constant = 1 / B
     constant = np.float32(1.0) / np.float32(B)
     # neg[n] = -constant
     # neg_2[n] = -neg[n]
+    # product[n, i] = neg_2[n] * ratio[n, i]
     # d_u2[n, i] = masked_2[n, i] + product[n, i]
     # d_mu2[n] = sum_i d_u2[i, n]
     for i in range(10):
@@ -265,9 +235,11 @@ def compute_d_h1_2(b, d_u2, X2, d_mu2, d_u1):
     neg = -constant
     neg_2 = -neg
     for n in range(B):
+        sum_2_n = sum_2[n]
         b_n = b[n]
         for i in range(10):
-            d_u2_here = (neg if i == b_n else np.float32(0.0)) + neg_2 * d_u2[n, i]
+            product = neg_2 * (exp[n, i] / sum_2_n)
+            d_u2_here = (neg if i == b_n else np.float32(0.0)) + product
             d_u2[n, i] = d_u2_here
             d_mu2[i] += d_u2_here
     # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j], into d_u1
@@ -278,14 +250,14 @@ def compute_d_h1_2(b, d_u2, X2, d_mu2, d_u1):
 def forward(b, a, p, w):
     """b (B,), a (B, 64) -> loss"""
     compute_h1(a, p.X1, p.mu1, w.h1)
-    loss = compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2, w.total)
+    loss = compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.exp, w.sum_2)
     return loss
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, b, d_loss, p, w, g):
     """a (B, 64), b (B,), d_loss"""
-    compute_d_h1(d_loss, w.total, b, w.u2, p.X2, g.d_mu2, w.d_u2, w.d_u1)
+    compute_d_h1(d_loss, w.sum_2, b, w.exp, p.X2, g.d_mu2, w.d_u2, w.d_u1)
     compute_d_X1(w.h1, w.d_u1, a, g.d_mu1, g.d_X1)
     compute_d_X2(w.d_u2, w.h1, g.d_X2)
 
@@ -294,8 +266,8 @@ def backward(a, b, d_loss, p, w, g):
 def value_and_grad(b, a, p, w, g):
     """b (B,), a (B, 64) -> loss"""
     compute_h1(a, p.X1, p.mu1, w.h1)
-    loss = compute_loss_2(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.d_u2)
-    compute_d_h1_2(b, w.d_u2, p.X2, g.d_mu2, w.d_u1)
+    loss = compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.exp, w.sum_2)
+    compute_d_h1_2(w.sum_2, b, w.exp, p.X2, g.d_mu2, w.d_u2, w.d_u1)
     compute_d_X1(w.h1, w.d_u1, a, g.d_mu1, g.d_X1)
     compute_d_X2(w.d_u2, w.h1, g.d_X2)
     return loss

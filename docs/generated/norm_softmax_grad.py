@@ -40,7 +40,8 @@ class Work(NamedTuple):
     y_total: np.ndarray  # float32 (N,)  saved for backward
     y_rsqrt: np.ndarray  # float32 (N,)  saved for backward
     y_row_parts: np.ndarray  # float32 (parts, 768)
-    loss_exp: np.ndarray  # float32 (N, 768)  saved for backward
+    exp_row_parts: np.ndarray  # float32 (parts, 768)
+    loss_ratio: np.ndarray  # float32 (N, 768)  saved for backward
     d_bias_parts: np.ndarray  # float32 (parts, 768)
     d_weight_parts: np.ndarray  # float32 (parts, 768)
     d_loss_product_row_parts: np.ndarray  # float32 (parts, 768)
@@ -48,7 +49,7 @@ class Work(NamedTuple):
     d_y_product_row_parts: np.ndarray  # float32 (parts, 768)
     d_y_total_row_parts: np.ndarray  # float32 (parts, 768)
     y_product_2_row_parts: np.ndarray  # float32 (parts, 768)
-    loss_exp_row_parts: np.ndarray  # float32 (parts, 768)
+    loss_ratio_row_parts: np.ndarray  # float32 (parts, 768)
 
 
 class Gradients(NamedTuple):
@@ -66,6 +67,7 @@ def workspace(N):
         np.empty((parts, 768), np.float32),
         np.empty((N,), np.float32),
         np.empty((N,), np.float32),
+        np.empty((parts, 768), np.float32),
         np.empty((parts, 768), np.float32),
         np.empty((N, 768), np.float32),
         np.empty((parts, 768), np.float32),
@@ -118,31 +120,22 @@ def exp_f32(x):
     return y * np.int32(half << 23).view(np.float32) * np.int32((both - half) << 23).view(np.float32)
 
 
-@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
-def log_f32(x):
-    """log(x) = k log(2) + log(1 + f), sqrt(1/2) <= 1 + f < sqrt(2); log(1 + f) = 2 s + s z q(z) for s = f / (2 + f)."""
-    subnormal = x < np.float32(1.1754944e-38)
-    y = x * np.float32(8388608.0) if subnormal else x
-    bits = np.int32(np.float32(abs(y)).view(np.int32) - 0x3F3504F3)  # less those of sqrt(1/2)
-    k = np.float32(np.int32(bits >> 23)) - (np.float32(23.0) if subnormal else np.float32(0.0))
-    f = np.int32((bits & 0x7FFFFF) + 0x3F3504F3).view(np.float32) - np.float32(1.0)
-    s = f / (np.float32(2.0) + f)
-    z = s * s
-    q = np.float32(0.29871878)
-    q = q * z + np.float32(0.39977536)
-    q = q * z + np.float32(0.66666776)
-    # 2 s = f - f**2 / 2 + s f**2 / 2, which leaves the large term f exact
-    square = np.float32(0.5) * f * f
-    ln2_hi = np.float32(0.69314575)
-    ln2_lo = np.float32(1.4286068e-06)
-    y = ((s * (square + z * q) + k * ln2_lo) - square + f) + k * ln2_hi
-    y = x if x == np.float32(np.inf) else y
-    return y if x > np.float32(0.0) else np.float32(-np.inf) if x == np.float32(0.0) else np.float32(np.nan)
-
-
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_loss_part(
-    x, weight, bias, g, y_ratio, y_difference_row, y_total, y_rsqrt, y_row, loss_exp, loss_acc_part, first, last
+    x,
+    weight,
+    bias,
+    g,
+    y_ratio,
+    y_difference_row,
+    y_total,
+    y_rsqrt,
+    y_row,
+    exp_row,
+    loss_ratio,
+    loss_acc_part,
+    first,
+    last,
 ):
     loss_acc = np.float64(0.0)
     for n in range(first, last):
@@ -169,18 +162,30 @@ def compute_loss_part(
         masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
         sum_4 = np.float32(0.0)
         for i in range(768):
-            sum_4 += exp_f32(y_row[i] - masked)
-        total = log_f32(sum_4) + masked
+            exp_here = exp_f32(y_row[i] - masked)
+            exp_row[i] = exp_here
+            sum_4 += exp_here
         for j in range(768):
-            loss_exp_here = exp_f32(y_row[j] - total)
-            loss_exp[n, j] = loss_exp_here
-            loss_acc += np.float64(loss_exp_here * g[n, j])
+            loss_ratio_here = exp_row[j] / sum_4
+            loss_ratio[n, j] = loss_ratio_here
+            loss_acc += np.float64(loss_ratio_here * g[n, j])
     loss_acc_part[0] = loss_acc
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
 def compute_loss(
-    x, weight, bias, g, loss_acc_parts, y_ratio, y_difference_row_parts, y_total, y_rsqrt, y_row_parts, loss_exp
+    x,
+    weight,
+    bias,
+    g,
+    loss_acc_parts,
+    y_ratio,
+    y_difference_row_parts,
+    y_total,
+    y_rsqrt,
+    y_row_parts,
+    exp_row_parts,
+    loss_ratio,
 ):
     N = x.shape[0]
     parts = loss_acc_parts.shape[0]
@@ -193,9 +198,9 @@ def compute_loss(
     # y[i, j] = y_product_3[i, j] + bias[j]
     # max_2[n] = max_i y[n, i]
     # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
-    # sum_4[n] = sum_i exp(y[n, i] - masked[n])
-    # total[n] = log(sum_4[n]) + masked[n]
-    # loss_exp[i, j] = exp(y[i, j] - total[i])
+    # exp[n, i] = exp(y[n, i] - masked[n])
+    # sum_4[n] = sum_i exp[n, i]
+    # loss_ratio[i, j] = exp[i, j] / sum_4[i]
     # loss = sum_{i, j} loss_product[i, j]
     loss_acc = np.float64(0.0)
     for part in prange(parts):
@@ -209,7 +214,8 @@ def compute_loss(
             y_total,
             y_rsqrt,
             y_row_parts[part],
-            loss_exp,
+            exp_row_parts[part],
+            loss_ratio,
             loss_acc_parts[part],
             part * N // parts,
             (part + 1) * N // parts,
@@ -224,7 +230,7 @@ def compute_loss(
 def compute_d_x_part(
     d_loss,
     g,
-    loss_exp,
+    loss_ratio,
     y_ratio,
     weight,
     x,
@@ -250,11 +256,11 @@ def compute_d_x_part(
         for j in range(768):
             d_loss_product_here = d_loss * g[i, j]
             d_loss_product_row[j] = d_loss_product_here
-            sum_5 -= d_loss_product_here * loss_exp[i, j]
+            sum_5 -= d_loss_product_here * loss_ratio[i, j]
         d_y_sum = np.float32(0.0)
         y_ratio_i = y_ratio[i]
         for j in range(768):
-            d_y_here = d_loss_product_row[j] * loss_exp[i, j] + sum_5 * loss_exp[i, j]
+            d_y_here = d_loss_product_row[j] * loss_ratio[i, j] + sum_5 * loss_ratio[i, j]
             d_y_row[j] = d_y_here
             d_y_product_here = d_y_here * weight[j]
             d_y_product_row[j] = d_y_product_here
@@ -281,7 +287,7 @@ def compute_d_x_part(
 def compute_d_x(
     d_loss,
     g,
-    loss_exp,
+    loss_ratio,
     y_ratio,
     weight,
     x,
@@ -301,14 +307,14 @@ def compute_d_x(
     N = g.shape[0]
     parts = d_bias_parts.shape[0]
     # d_loss_product[i, j] = d_loss * g[i, j]
-    # sum_5[n] = sum_i -(d_loss_product[n, i] * loss_exp[n, i])
+    # sum_5[n] = sum_i -(d_loss_product[n, i] * loss_ratio[n, i])
     # d_y[i, j] = product[i, j] + product_2[i, j]
     # d_y_product[i, j] = d_y[i, j] * weight[j]
     # y_difference[i, j] = x[i, j] - y_ratio[i]
     # d_y_sum[i] = sum_n d_y_product[i, n] * y_difference[i, n]
     # d_y_product_2[i] = d_y_sum[i] * (-0.5 * y_rsqrt[i] / y_total[i])
     # product_4[n] = d_y_product_2[n] * (1 / 768)
-    # d_y_total[i, j] = product_3[i, j] + total_2[i, j]
+    # d_y_total[i, j] = product_3[i, j] + total[i, j]
     # d_y_sum_2[i] = sum_n -d_y_total[i, n]
     # d_weight[n] = sum_i d_y[i, n] * y_product_2[i, n]
     # d_bias[n] = sum_i d_y[i, n]
@@ -322,7 +328,7 @@ def compute_d_x(
         compute_d_x_part(
             d_loss,
             g,
-            loss_exp,
+            loss_ratio,
             y_ratio,
             weight,
             x,
@@ -358,7 +364,8 @@ def compute_d_x_2_part(
     y_difference_row,
     y_product_2_row,
     y_row,
-    loss_exp_row,
+    exp_row,
+    loss_ratio_row,
     d_y_product_row,
     d_y_total_row,
     d_x,
@@ -394,17 +401,18 @@ def compute_d_x_2_part(
         masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
         sum_4 = np.float32(0.0)
         for i in range(768):
-            sum_4 += exp_f32(y_row[i] - masked)
-        total = log_f32(sum_4) + masked
+            exp_here = exp_f32(y_row[i] - masked)
+            exp_row[i] = exp_here
+            sum_4 += exp_here
         sum_5 = np.float32(0.0)
         for j in range(768):
-            loss_exp_here = exp_f32(y_row[j] - total)
-            loss_exp_row[j] = loss_exp_here
-            loss_acc += np.float64(loss_exp_here * g[n, j])
-            sum_5 -= g[n, j] * loss_exp_here
+            loss_ratio_here = exp_row[j] / sum_4
+            loss_ratio_row[j] = loss_ratio_here
+            loss_acc += np.float64(loss_ratio_here * g[n, j])
+            sum_5 -= g[n, j] * loss_ratio_here
         d_y_sum = np.float32(0.0)
         for j in range(768):
-            d_y = g[n, j] * loss_exp_row[j] + sum_5 * loss_exp_row[j]
+            d_y = g[n, j] * loss_ratio_row[j] + sum_5 * loss_ratio_row[j]
             d_y_product_here = d_y * weight[j]
             d_y_product_row[j] = d_y_product_here
             d_y_sum += d_y_product_here * y_difference_row[j]
@@ -438,7 +446,8 @@ def compute_d_x_2(
     y_difference_row_parts,
     y_product_2_row_parts,
     y_row_parts,
-    loss_exp_row_parts,
+    exp_row_parts,
+    loss_ratio_row_parts,
     d_y_product_row_parts,
     d_y_total_row_parts,
     d_x,
@@ -455,11 +464,11 @@ def compute_d_x_2(
     # y[i, j] = y_product_3[i, j] + bias[j]
     # max_2[n] = max_i y[n, i]
     # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
-    # sum_4[n] = sum_i exp(y[n, i] - masked[n])
-    # total[n] = log(sum_4[n]) + masked[n]
-    # loss_exp[i, j] = exp(y[i, j] - total[i])
+    # exp[n, i] = exp(y[n, i] - masked[n])
+    # sum_4[n] = sum_i exp[n, i]
+    # loss_ratio[i, j] = exp[i, j] / sum_4[i]
     # loss = sum_{i, j} loss_product[i, j]
-    # sum_5[n] = sum_i -(g[n, i] * loss_exp[n, i])
+    # sum_5[n] = sum_i -(g[n, i] * loss_ratio[n, i])
     # d_y[i, j] = product[i, j] + product_2[i, j]
     # d_y_product[i, j] = d_y[i, j] * weight[j]
     # d_y_sum[i] = sum_n d_y_product[i, n] * y_difference[i, n]
@@ -467,7 +476,7 @@ def compute_d_x_2(
     # d_bias[n] = sum_i d_y[i, n]
     # d_y_product_2[i] = d_y_sum[i] * (-0.5 * y_rsqrt[i] / y_total[i])
     # product_4[n] = d_y_product_2[n] * (1 / 768)
-    # d_y_total[i, j] = product_3[i, j] + total_2[i, j]
+    # d_y_total[i, j] = product_3[i, j] + total[i, j]
     # d_y_sum_2[i] = sum_n -d_y_total[i, n]
     # product_5[n] = d_y_sum_2[n] * (1 / 768)
     # d_x[n, i] = d_y_total[n, i] + product_5[n]
@@ -487,7 +496,8 @@ def compute_d_x_2(
             y_difference_row_parts[part],
             y_product_2_row_parts[part],
             y_row_parts[part],
-            loss_exp_row_parts[part],
+            exp_row_parts[part],
+            loss_ratio_row_parts[part],
             d_y_product_row_parts[part],
             d_y_total_row_parts[part],
             d_x,
@@ -521,7 +531,8 @@ def forward(g, p, w):
         w.y_total,
         w.y_rsqrt,
         w.y_row_parts,
-        w.loss_exp,
+        w.exp_row_parts,
+        w.loss_ratio,
     )
     return loss
 
@@ -532,7 +543,7 @@ def backward(d_loss, g, p, w, g_):
     compute_d_x(
         d_loss,
         g,
-        w.loss_exp,
+        w.loss_ratio,
         w.y_ratio,
         p.weight,
         p.x,
@@ -567,7 +578,8 @@ def value_and_grad(g, p, w, g_):
         w.y_difference_row_parts,
         w.y_product_2_row_parts,
         w.y_row_parts,
-        w.loss_exp_row_parts,
+        w.exp_row_parts,
+        w.loss_ratio_row_parts,
         w.d_y_product_row_parts,
         w.d_y_total_row_parts,
         g_.d_x,

@@ -21,7 +21,8 @@ FAST_SCALAR = {"contract"}  # no reordering: the scalar functions rely on each r
 
 class Work(NamedTuple):
     s_sum_part: np.ndarray  # float32 (64, T)
-    p_exp_part: np.ndarray  # float32 (64, T)
+    exp_row: np.ndarray  # float32 (T,)
+    p_ratio_part: np.ndarray  # float32 (64, T)
     y_row: np.ndarray  # float32 (T, 4)
 
 
@@ -29,6 +30,7 @@ def workspace(T):
     """Every intermediate value of a call; calls allocate nothing else."""
     return Work(
         np.empty((64, T), np.float32),
+        np.empty((T,), np.float32),
         np.empty((64, T), np.float32),
         np.empty((T, 4), np.float32),
     )
@@ -73,39 +75,17 @@ def exp_f32(x):
     return y * np.int32(half << 23).view(np.float32) * np.int32((both - half) << 23).view(np.float32)
 
 
-@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
-def log_f32(x):
-    """log(x) = k log(2) + log(1 + f), sqrt(1/2) <= 1 + f < sqrt(2); log(1 + f) = 2 s + s z q(z) for s = f / (2 + f)."""
-    subnormal = x < np.float32(1.1754944e-38)
-    y = x * np.float32(8388608.0) if subnormal else x
-    bits = np.int32(np.float32(abs(y)).view(np.int32) - 0x3F3504F3)  # less those of sqrt(1/2)
-    k = np.float32(np.int32(bits >> 23)) - (np.float32(23.0) if subnormal else np.float32(0.0))
-    f = np.int32((bits & 0x7FFFFF) + 0x3F3504F3).view(np.float32) - np.float32(1.0)
-    s = f / (np.float32(2.0) + f)
-    z = s * s
-    q = np.float32(0.29871878)
-    q = q * z + np.float32(0.39977536)
-    q = q * z + np.float32(0.66666776)
-    # 2 s = f - f**2 / 2 + s f**2 / 2, which leaves the large term f exact
-    square = np.float32(0.5) * f * f
-    ln2_hi = np.float32(0.69314575)
-    ln2_lo = np.float32(1.4286068e-06)
-    y = ((s * (square + z * q) + k * ln2_lo) - square + f) + k * ln2_hi
-    y = x if x == np.float32(np.inf) else y
-    return y if x > np.float32(0.0) else np.float32(-np.inf) if x == np.float32(0.0) else np.float32(np.nan)
-
-
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(q, k, v, g, s_sum_part, p_exp_part, y_row):
+def compute_loss(q, k, v, g, s_sum_part, exp_row, p_ratio_part, y_row):
     B = q.shape[0]
     T = q.shape[2]
     # s_sum[b, h, i, j] = sum_c q[b, h, i, c] * k[b, h, j, c]
     # max_2[n, i, j] = max_k s_sum[n, i, j, k] * 0.5 if j >= k else -inf
     # masked[n, i, j] = max_2[n, i, j] if abs(max_2[n, i, j]) < inf else 0
-    # sum_2[n, i, j] = sum_k exp((s_sum[n, i, j, k] * 0.5 if j >= k else -inf) - masked[n, i, j])
-    # total[n, i, j] = log(sum_2[n, i, j]) + masked[n, i, j]
-    # p_exp[i, j, k, l] = exp((s_sum[i, j, k, l] * 0.5 if k >= l else -inf) - total[i, j, k])
-    # y[b, h, i, c] = sum_j p_exp[b, h, i, j] * v[b, h, j, c]
+    # exp[n, i, j, k] = exp((s_sum[n, i, j, k] * 0.5 if j >= k else -inf) - masked[n, i, j])
+    # sum_2[n, i, j] = sum_k exp[n, i, j, k]
+    # p_ratio[i, j, k, l] = exp[i, j, k, l] / sum_2[i, j, k]
+    # y[b, h, i, c] = sum_j p_ratio[b, h, i, j] * v[b, h, j, c]
     # loss = sum_{i, j, k, l} text_product[i, j, k, l]
     loss_acc = np.float64(0.0)
     for b in range(B):
@@ -121,17 +101,16 @@ def compute_loss(q, k, v, g, s_sum_part, p_exp_part, y_row):
                     masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
                     sum_2 = np.float32(0.0)
                     for j in range(i + 1):
-                        sum_2 += exp_f32(s_sum_part[i - i0, j] * np.float32(0.5) - masked)
-                    sum_2_factor = exp_f32(np.float32(-np.inf) - masked)
-                    for _ in range(i + 1, T):
-                        sum_2 += sum_2_factor
-                    total = log_f32(sum_2) + masked
-                    for l in range(i + 1):
-                        p_exp_part[i - i0, l] = exp_f32(s_sum_part[i - i0, l] * np.float32(0.5) - total)
-                    p_exp_part_factor = exp_f32(np.float32(-np.inf) - total)
-                    for l in range(i + 1, T):
-                        p_exp_part[i - i0, l] = p_exp_part_factor
-                np.dot(p_exp_part[: i1 - i0], v[b, h], y_row[i0:i1])
+                        exp_here = exp_f32(s_sum_part[i - i0, j] * np.float32(0.5) - masked)
+                        exp_row[j] = exp_here
+                        sum_2 += exp_here
+                    exp_here = exp_f32(np.float32(-np.inf) - masked)
+                    for j in range(i + 1, T):
+                        exp_row[j] = exp_here
+                        sum_2 += exp_here
+                    for l in range(T):
+                        p_ratio_part[i - i0, l] = exp_row[l] / sum_2
+                np.dot(p_ratio_part[: i1 - i0], v[b, h], y_row[i0:i1])
             for i in range(T):
                 for l in range(4):
                     loss_acc += np.float64(y_row[i, l] * g[b, h, i, l])
@@ -142,5 +121,5 @@ def compute_loss(q, k, v, g, s_sum_part, p_exp_part, y_row):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(q, k, v, g, w):
     """q (B, 3, T, 4), k (B, 3, T, 4), v (B, 3, T, 4), g (B, 3, T, 4) -> loss"""
-    loss = compute_loss(q, k, v, g, w.s_sum_part, w.p_exp_part, w.y_row)
+    loss = compute_loss(q, k, v, g, w.s_sum_part, w.exp_row, w.p_ratio_part, w.y_row)
     return loss

@@ -37,10 +37,11 @@ class Work(NamedTuple):
     y_difference_row: np.ndarray  # float32 (7,)
     y_rsqrt: np.ndarray  # float32 (N,)  saved for backward
     y_row: np.ndarray  # float32 (7,)
-    text_exp: np.ndarray  # float32 (N, 7)  saved for backward
+    exp_row: np.ndarray  # float32 (7,)
+    text_ratio: np.ndarray  # float32 (N, 7)  saved for backward
     d_text_product_row: np.ndarray  # float32 (7,)
     y_product_2_row: np.ndarray  # float32 (7,)
-    text_exp_row: np.ndarray  # float32 (7,)
+    text_ratio_row: np.ndarray  # float32 (7,)
     text_product_row: np.ndarray  # float32 (7,)
 
 
@@ -55,6 +56,7 @@ def workspace(N):
         np.empty((N,), np.float32),
         np.empty((7,), np.float32),
         np.empty((N,), np.float32),
+        np.empty((7,), np.float32),
         np.empty((7,), np.float32),
         np.empty((N, 7), np.float32),
         np.empty((7,), np.float32),
@@ -96,30 +98,8 @@ def exp_f32(x):
     return y * np.int32(half << 23).view(np.float32) * np.int32((both - half) << 23).view(np.float32)
 
 
-@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
-def log_f32(x):
-    """log(x) = k log(2) + log(1 + f), sqrt(1/2) <= 1 + f < sqrt(2); log(1 + f) = 2 s + s z q(z) for s = f / (2 + f)."""
-    subnormal = x < np.float32(1.1754944e-38)
-    y = x * np.float32(8388608.0) if subnormal else x
-    bits = np.int32(np.float32(abs(y)).view(np.int32) - 0x3F3504F3)  # less those of sqrt(1/2)
-    k = np.float32(np.int32(bits >> 23)) - (np.float32(23.0) if subnormal else np.float32(0.0))
-    f = np.int32((bits & 0x7FFFFF) + 0x3F3504F3).view(np.float32) - np.float32(1.0)
-    s = f / (np.float32(2.0) + f)
-    z = s * s
-    q = np.float32(0.29871878)
-    q = q * z + np.float32(0.39977536)
-    q = q * z + np.float32(0.66666776)
-    # 2 s = f - f**2 / 2 + s f**2 / 2, which leaves the large term f exact
-    square = np.float32(0.5) * f * f
-    ln2_hi = np.float32(0.69314575)
-    ln2_lo = np.float32(1.4286068e-06)
-    y = ((s * (square + z * q) + k * ln2_lo) - square + f) + k * ln2_hi
-    y = x if x == np.float32(np.inf) else y
-    return y if x > np.float32(0.0) else np.float32(-np.inf) if x == np.float32(0.0) else np.float32(np.nan)
-
-
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(x, weight, bias, w, y_ratio, y_difference_row, y_rsqrt, y_row, text_exp):
+def compute_loss(x, weight, bias, w, y_ratio, y_difference_row, y_rsqrt, y_row, exp_row, text_ratio):
     N = x.shape[0]
     # sum_2[n] = sum_i x[n, i]
     # y_ratio[i] = sum_2[i] / 7
@@ -130,9 +110,9 @@ def compute_loss(x, weight, bias, w, y_ratio, y_difference_row, y_rsqrt, y_row, 
     # y[i, j] = y_product_3[i, j] + bias[j]
     # max_2[n] = max_i y[n, i]
     # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
-    # sum_4[n] = sum_i exp(y[n, i] - masked[n])
-    # total[n] = log(sum_4[n]) + masked[n]
-    # text_exp[i, j] = exp(y[i, j] - total[i])
+    # exp[n, i] = exp(y[n, i] - masked[n])
+    # sum_4[n] = sum_i exp[n, i]
+    # text_ratio[i, j] = exp[i, j] / sum_4[i]
     # loss = sum_{i, j} text_product[i, j]
     loss_acc = np.float64(0.0)
     for n in range(N):
@@ -157,21 +137,22 @@ def compute_loss(x, weight, bias, w, y_ratio, y_difference_row, y_rsqrt, y_row, 
         masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
         sum_4 = np.float32(0.0)
         for i in range(7):
-            sum_4 += exp_f32(y_row[i] - masked)
-        total = log_f32(sum_4) + masked
+            exp_here = exp_f32(y_row[i] - masked)
+            exp_row[i] = exp_here
+            sum_4 += exp_here
         for j in range(7):
-            text_exp_here = exp_f32(y_row[j] - total)
-            text_exp[n, j] = text_exp_here
-            loss_acc += np.float64(w[n, j] * text_exp_here)
+            text_ratio_here = exp_row[j] / sum_4
+            text_ratio[n, j] = text_ratio_here
+            loss_acc += np.float64(w[n, j] * text_ratio_here)
     loss = np.float32(loss_acc)
     return loss
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_bias(d_loss, w, text_exp, y_rsqrt, y_ratio, x, d_weight, d_bias, d_text_product_row):
+def compute_d_bias(d_loss, w, text_ratio, y_rsqrt, y_ratio, x, d_weight, d_bias, d_text_product_row):
     N = w.shape[0]
     # d_text_product[i, j] = d_loss * w[i, j]
-    # sum_5[n] = sum_i -(d_text_product[n, i] * text_exp[n, i])
+    # sum_5[n] = sum_i -(d_text_product[n, i] * text_ratio[n, i])
     # d_y[i, j] = product[i, j] + product_2[i, j]
     # d_weight[n] = sum_i d_y[i, n] * y_product_2[i, n]
     # d_bias[n] = sum_i d_y[i, n]
@@ -184,18 +165,29 @@ def compute_d_bias(d_loss, w, text_exp, y_rsqrt, y_ratio, x, d_weight, d_bias, d
         for j in range(7):
             d_text_product_here = d_loss * w[i, j]
             d_text_product_row[j] = d_text_product_here
-            sum_5 -= d_text_product_here * text_exp[i, j]
+            sum_5 -= d_text_product_here * text_ratio[i, j]
         y_rsqrt_i = y_rsqrt[i]
         y_ratio_i = y_ratio[i]
         for j in range(7):
-            d_y = d_text_product_row[j] * text_exp[i, j] + sum_5 * text_exp[i, j]
+            d_y = d_text_product_row[j] * text_ratio[i, j] + sum_5 * text_ratio[i, j]
             d_weight[j] += d_y * ((x[i, j] - y_ratio_i) * y_rsqrt_i)
             d_bias[j] += d_y
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_bias_2(
-    x, weight, bias, w, d_weight, d_bias, y_difference_row, y_product_2_row, y_row, text_exp_row, text_product_row
+    x,
+    weight,
+    bias,
+    w,
+    d_weight,
+    d_bias,
+    y_difference_row,
+    y_product_2_row,
+    y_row,
+    exp_row,
+    text_ratio_row,
+    text_product_row,
 ):
     N = x.shape[0]
     # sum_2[n] = sum_i x[n, i]
@@ -208,12 +200,12 @@ def compute_d_bias_2(
     # y[i, j] = y_product_3[i, j] + bias[j]
     # max_2[n] = max_i y[n, i]
     # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
-    # sum_4[n] = sum_i exp(y[n, i] - masked[n])
-    # total[n] = log(sum_4[n]) + masked[n]
-    # text_exp[i, j] = exp(y[i, j] - total[i])
-    # text_product[i, j] = w[i, j] * text_exp[i, j]
+    # exp[n, i] = exp(y[n, i] - masked[n])
+    # sum_4[n] = sum_i exp[n, i]
+    # text_ratio[i, j] = exp[i, j] / sum_4[i]
+    # text_product[i, j] = w[i, j] * text_ratio[i, j]
     # loss = sum_{i, j} text_product[i, j]
-    # sum_5[n] = sum_i -(w[n, i] * text_exp[n, i])
+    # sum_5[n] = sum_i -(w[n, i] * text_ratio[n, i])
     # d_y[i, j] = text_product[i, j] + product[i, j]
     # d_weight[n] = sum_i d_y[i, n] * y_product_2[i, n]
     # d_bias[n] = sum_i d_y[i, n]
@@ -244,18 +236,19 @@ def compute_d_bias_2(
         masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
         sum_4 = np.float32(0.0)
         for i in range(7):
-            sum_4 += exp_f32(y_row[i] - masked)
-        total = log_f32(sum_4) + masked
+            exp_here = exp_f32(y_row[i] - masked)
+            exp_row[i] = exp_here
+            sum_4 += exp_here
         sum_5 = np.float32(0.0)
         for j in range(7):
-            text_exp_here = exp_f32(y_row[j] - total)
-            text_exp_row[j] = text_exp_here
-            text_product_here = w[n, j] * text_exp_here
+            text_ratio_here = exp_row[j] / sum_4
+            text_ratio_row[j] = text_ratio_here
+            text_product_here = w[n, j] * text_ratio_here
             text_product_row[j] = text_product_here
             loss_acc += np.float64(text_product_here)
-            sum_5 -= w[n, j] * text_exp_here
+            sum_5 -= w[n, j] * text_ratio_here
         for j in range(7):
-            d_y = text_product_row[j] + sum_5 * text_exp_row[j]
+            d_y = text_product_row[j] + sum_5 * text_ratio_row[j]
             d_weight[j] += d_y * y_product_2_row[j]
             d_bias[j] += d_y
     loss = np.float32(loss_acc)
@@ -265,14 +258,16 @@ def compute_d_bias_2(
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(w, x, p, w_):
     """w (N, 7), x (N, 7) -> loss"""
-    loss = compute_loss(x, p.weight, p.bias, w, w_.y_ratio, w_.y_difference_row, w_.y_rsqrt, w_.y_row, w_.text_exp)
+    loss = compute_loss(
+        x, p.weight, p.bias, w, w_.y_ratio, w_.y_difference_row, w_.y_rsqrt, w_.y_row, w_.exp_row, w_.text_ratio
+    )
     return loss
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(d_loss, w, x, w_, g):
     """d_loss, w (N, 7), x (N, 7)"""
-    compute_d_bias(d_loss, w, w_.text_exp, w_.y_rsqrt, w_.y_ratio, x, g.d_weight, g.d_bias, w_.d_text_product_row)
+    compute_d_bias(d_loss, w, w_.text_ratio, w_.y_rsqrt, w_.y_ratio, x, g.d_weight, g.d_bias, w_.d_text_product_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -288,7 +283,8 @@ def value_and_grad(w, x, p, w_, g):
         w_.y_difference_row,
         w_.y_product_2_row,
         w_.y_row,
-        w_.text_exp_row,
+        w_.exp_row,
+        w_.text_ratio_row,
         w_.text_product_row,
     )
     return loss

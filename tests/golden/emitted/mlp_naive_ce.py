@@ -32,10 +32,9 @@ class Params(NamedTuple):
 
 class Work(NamedTuple):
     h1: np.ndarray  # float32 (B, 7)  saved for backward
-    u2_sum: np.ndarray  # float32 (B, 4)  saved for backward
-    total: np.ndarray  # float32 (B,)  saved for backward
+    exp: np.ndarray  # float32 (B, 4)  saved for backward
+    sum_2: np.ndarray  # float32 (B,)  saved for backward
     d_h1_row: np.ndarray  # float32 (7,)
-    exp: np.ndarray  # float32 (B, 4)
 
 
 class Outputs(NamedTuple):
@@ -56,7 +55,6 @@ def workspace(B):
         np.empty((B, 4), np.float32),
         np.empty((B,), np.float32),
         np.empty((7,), np.float32),
-        np.empty((B, 4), np.float32),
     )
 
 
@@ -121,7 +119,7 @@ def log_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(X1, a, mu1, X2, mu2, b, h1, u2_sum, scores, total):
+def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, exp, sum_2):
     B = a.shape[0]
     # u1_sum[n, i] = sum_j X1[i, j] * a[n, j]
     # h1[i, j] = relu(u1[i, j])
@@ -129,7 +127,8 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, u2_sum, scores, total):
     # scores[i, j] = u2_sum[i, j] + mu2[j]
     # max_2[n] = max_i scores[n, i]
     # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
-    # sum_2[n] = sum_i exp(scores[n, i] - masked[n])
+    # exp[n, i] = exp(scores[n, i] - masked[n])
+    # sum_2[n] = sum_i exp[n, i]
     # total[n] = log(sum_2[n]) + masked[n]
     # sum_3 = sum_n loss_neg[n]
     sum_3_acc = np.float64(0.0)
@@ -141,20 +140,21 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, u2_sum, scores, total):
             h1[n, i] = relu_f32(u1_sum + mu1[i])
         max_2 = np.float32(-np.inf)
         for j in range(4):
-            u2_sum_acc = np.float32(0.0)
+            u2_sum = np.float32(0.0)
             for k in range(7):
-                u2_sum_acc += h1[n, k] * X2[j, k]
-            u2_sum[n, j] = u2_sum_acc
-            scores_here = u2_sum[n, j] + mu2[j]
+                u2_sum += h1[n, k] * X2[j, k]
+            scores_here = u2_sum + mu2[j]
             scores[n, j] = scores_here
             max_2 = maximum_f32(max_2, scores_here)
         masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
-        sum_2 = np.float32(0.0)
+        sum_2_acc = np.float32(0.0)
         for i in range(4):
-            sum_2 += exp_f32(scores[n, i] - masked)
-        total_here = log_f32(sum_2) + masked
-        total[n] = total_here
-        sum_3_acc -= np.float64(scores[n, b[n]] - total_here)
+            exp_here = exp_f32(scores[n, i] - masked)
+            exp[n, i] = exp_here
+            sum_2_acc += exp_here
+        sum_2[n] = sum_2_acc
+        total = log_f32(sum_2[n]) + masked
+        sum_3_acc -= np.float64(scores[n, b[n]] - total)
     sum_3 = np.float32(sum_3_acc)
     # loss = sum_3 / B
     loss = sum_3 / np.float32(B)
@@ -162,14 +162,14 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, u2_sum, scores, total):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu1(d_loss, total, b, u2_sum, mu2, d_scores, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
-    B = total.shape[0]
+def compute_d_mu1(d_loss, sum_2, b, exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
+    B = sum_2.shape[0]
     # product = d_loss * (1 / B)
     product = d_loss * (np.float32(1.0) / np.float32(B))
     # d_loss_neg[i] = -product
     # neg[n] = -d_loss_neg[n]
-    # exp[n, i] = exp(u2[n, i] - total[n])
-    # d_u2[i, j] = total_2[i, j] + product_2[i, j]
+    # product_2[n, i] = neg[n] * ratio[n, i]
+    # d_u2[i, j] = total[i, j] + product_2[i, j]
     # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j]
     # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
     # d_mu2[n] = sum_i d_u2[i, n]
@@ -191,11 +191,11 @@ def compute_d_mu1(d_loss, total, b, u2_sum, mu2, d_scores, X2, h1, a, d_X1, d_mu
     for i in range(B):
         for j in range(7):
             d_h1_row[j] = np.float32(0.0)
-        total_i = total[i]
+        sum_2_i = sum_2[i]
         b_i = b[i]
         for j in range(4):
-            exp = exp_f32(u2_sum[i, j] + mu2[j] - total_i)
-            d_u2 = d_scores[i, j] + (d_loss_neg if j == b_i else np.float32(0.0)) + neg * exp
+            product_2 = neg * (exp[i, j] / sum_2_i)
+            d_u2 = d_scores[i, j] + (d_loss_neg if j == b_i else np.float32(0.0)) + product_2
             for k in range(7):
                 d_h1_row[k] += d_u2 * X2[j, k]
             for k in range(7):
@@ -209,54 +209,13 @@ def compute_d_mu1(d_loss, total, b, u2_sum, mu2, d_scores, X2, h1, a, d_X1, d_mu
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss_2(X1, a, mu1, X2, mu2, b, h1, scores, exp):
-    B = a.shape[0]
-    # u1_sum[n, i] = sum_j X1[i, j] * a[n, j]
-    # h1[i, j] = relu(u1[i, j])
-    # u2_sum[i, j] = sum_k h1[i, k] * X2[j, k]
-    # scores[i, j] = u2_sum[i, j] + mu2[j]
-    # max_2[n] = max_i scores[n, i]
-    # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
-    # sum_2[n] = sum_i exp(scores[n, i] - masked[n])
-    # total[n] = log(sum_2[n]) + masked[n]
-    # sum_3 = sum_n loss_neg[n]
-    # exp[n, i] = exp(scores[n, i] - total[n])
-    sum_3_acc = np.float64(0.0)
-    for n in range(B):
-        for i in range(7):
-            u1_sum = np.float32(0.0)
-            for j in range(6):
-                u1_sum += X1[i, j] * a[n, j]
-            h1[n, i] = relu_f32(u1_sum + mu1[i])
-        max_2 = np.float32(-np.inf)
-        for j in range(4):
-            u2_sum = np.float32(0.0)
-            for k in range(7):
-                u2_sum += h1[n, k] * X2[j, k]
-            scores_here = u2_sum + mu2[j]
-            scores[n, j] = scores_here
-            max_2 = maximum_f32(max_2, scores_here)
-        masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
-        sum_2 = np.float32(0.0)
-        for i in range(4):
-            sum_2 += exp_f32(scores[n, i] - masked)
-        total = log_f32(sum_2) + masked
-        sum_3_acc -= np.float64(scores[n, b[n]] - total)
-        for i in range(4):
-            exp[n, i] = exp_f32(scores[n, i] - total)
-    sum_3 = np.float32(sum_3_acc)
-    # loss = sum_3 / B
-    loss = sum_3 / np.float32(B)
-    return loss
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu1_2(b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
-    B = b.shape[0]
+def compute_d_mu1_2(sum_2, b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
+    B = sum_2.shape[0]
     # constant = 1 / B
     constant = np.float32(1.0) / np.float32(B)
     # neg[n] = -constant
     # neg_2[n] = -neg[n]
+    # product[n, i] = neg_2[n] * ratio[n, i]
     # d_u2[i, j] = masked_2[i, j] + product[i, j]
     # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j]
     # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
@@ -279,14 +238,16 @@ def compute_d_mu1_2(b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
     for n in range(B):
         for i in range(7):
             d_h1_row[i] = np.float32(0.0)
+        sum_2_n = sum_2[n]
         b_n = b[n]
-        for j in range(4):
-            d_u2 = (neg if j == b_n else np.float32(0.0)) + neg_2 * exp[n, j]
-            for i in range(7):
-                d_h1_row[i] += d_u2 * X2[j, i]
-            for i in range(7):
-                d_X2[j, i] += d_u2 * h1[n, i]
-            d_mu2[j] += d_u2
+        for i in range(4):
+            product = neg_2 * (exp[n, i] / sum_2_n)
+            d_u2 = (neg if i == b_n else np.float32(0.0)) + product
+            for j in range(7):
+                d_h1_row[j] += d_u2 * X2[i, j]
+            for j in range(7):
+                d_X2[i, j] += d_u2 * h1[n, j]
+            d_mu2[i] += d_u2
         for i in range(7):
             d_u1 = np.float32(0.0) if h1[n, i] <= np.float32(0.0) else d_h1_row[i]
             for j in range(6):
@@ -297,21 +258,19 @@ def compute_d_mu1_2(b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(b, a, p, w, out):
     """b (B,), a (B, 6) -> loss"""
-    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, w.u2_sum, out.scores, w.total)
+    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.exp, w.sum_2)
     return loss
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, d_scores, b, d_loss, p, w, g):
     """a (B, 6), d_scores (B, 4), b (B,), d_loss"""
-    compute_d_mu1(
-        d_loss, w.total, b, w.u2_sum, p.mu2, d_scores, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row
-    )
+    compute_d_mu1(d_loss, w.sum_2, b, w.exp, d_scores, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(b, a, p, w, out, g):
     """b (B,), a (B, 6) -> loss"""
-    loss = compute_loss_2(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.exp)
-    compute_d_mu1_2(b, w.exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
+    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.exp, w.sum_2)
+    compute_d_mu1_2(w.sum_2, b, w.exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
     return loss
