@@ -92,7 +92,7 @@ def compile(  # noqa: A001  # gg.compile, as in the design
         for x in wanted:
             if x not in below:
                 raise GraphError(f"no output depends on {x.name}: leave it out of wrt, or use it in an output")
-    _refuse_adjoint_names(leaves, wanted, named)
+    _refuse_names(leaves, wanted, nodes)
     model = Model(name, nodes, tuple(x for x in wanted), chosen, changed)
     return Network(model, options, leaves)
 
@@ -103,8 +103,14 @@ def _leaf(t: Tensor) -> Leaf:
     return t.node
 
 
-def _refuse_adjoint_names(leaves: Sequence[Leaf], wanted: Sequence[Leaf], outputs: Iterable[str]) -> None:
-    """The gradient of x and the cotangent of an output x are called d_x: no tensor of the user's may be."""
+def _refuse_names(leaves: Sequence[Leaf], wanted: Sequence[Leaf], outputs: Mapping[str, Node]) -> None:
+    """One name is one value: no output is called as an argument is, and none of the user's tensors as a derivative.
+
+    The gradient of x and the cotangent of an output x are called d_x.
+    """
+    for x in leaves:
+        if outputs.get(x.name, x) is not x:
+            raise GraphError(f"{x.name!r} is the name of an output and of {x.role} {x.name}: use another name")
     differentiated = {f"d_{name}": name for name in (*outputs, *(x.name for x in wanted))}
     for x in leaves:
         if x.name in differentiated:

@@ -225,6 +225,7 @@ def test_what_cannot_be_compiled() -> None:
         ({}, {}, "there is nothing to compile: give at least one output"),
         ({"a b": y}, {}, "'a b' is no identifier: names of outputs and modules become Python names"),
         ({"y": y * gg.sum(gg.param("w", (2,)))}, {}, CLASH),
+        ({"x": y}, {}, "'x' is the name of an output and of input x: use another name"),
         ({"y": x * w}, {"loss": "y"}, "loss='y' is not a float scalar output; those are none"),
         ({"y": y}, {"wrt": [gg.param("v", ())]}, "no output depends on v: leave it out of wrt, or use it in an output"),
         ({"y": y}, {"wrt": [x * w]}, "wrt and updates name declared tensors: gg.input, gg.param or gg.state"),

@@ -1,0 +1,41 @@
+"""Formulas of twelve fields, typed as printed, against JAX: values and gradients; one network for each."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax")
+jax.config.update("jax_enable_x64", True)
+
+import gradgen as gg  # noqa: E402  # JAX first: it may be absent
+from tests.oracle.literature import FORMULAS  # noqa: E402
+from tests.oracle.literature_jax import cases  # noqa: E402
+
+CASES = cases()
+TOLERANCE = 1e-10
+
+
+def near(found: Any, wanted: Any, what: str) -> None:
+    found, wanted = np.asarray(found), np.asarray(wanted)
+    assert found.shape == wanted.shape, what
+    assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max(), what
+
+
+@pytest.mark.parametrize("formula", FORMULAS, ids=lambda f: f.__name__)
+def test_a_formula_as_printed(formula: Any) -> None:
+    case = CASES[formula.__name__]
+    declare = {**dict.fromkeys(case.params, gg.param), **dict.fromkeys(case.inputs, gg.input)}
+    given = {**case.params, **case.inputs}
+    tensors = {name: declare[name](name, x.shape, dtype=x.dtype) for name, x in given.items()}
+    net = gg.compile({"value": formula(tensors)}, name=formula.__name__)
+    outputs, gradients = net.value_and_grad(**given)
+    value, wanted = jax.value_and_grad(lambda params: case.function({**params, **case.inputs}))(case.params)
+    near(outputs["value"], value, "the value")
+    assert gradients.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        near(gradients[name], gradient, name)
+
+
+def test_every_formula_has_its_oracle() -> None:
+    assert [f.__name__ for f in FORMULAS] == list(CASES)
