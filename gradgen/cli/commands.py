@@ -1,8 +1,9 @@
-"""The commands: `build` writes generated modules, `show` prints what each stage made of a model.
+"""The commands: `build` writes generated modules, `show`, `trace` and `check` look into a model.
 
 In: a model file, a Python file with networks made by `gg.compile`. Out: files and text.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +11,25 @@ import typer
 from rich.console import Console
 from rich.syntax import Syntax
 
-from gradgen.cli.files import load_networks, parse_sizes, recompiled, usage, write_generated
+from gradgen.cli.checks import check_network
+from gradgen.cli.files import (
+    load_network,
+    load_networks,
+    parse_sizes,
+    parse_values,
+    recompiled,
+    usage,
+    write_generated,
+)
+from gradgen.cli.points import choose_point
 from gradgen.cli.stages import PASSES, Stage, after_pass, pass_name, stage_text
-from gradgen.cli.terminal import app, working
+from gradgen.cli.terminal import EXIT_CODES, app, working
+from gradgen.cli.tracing import Mode, trace_network
+from gradgen.inspect.trace import ASCII, UNICODE
+from gradgen.inspect.trace_table import trace_table
 from gradgen.version import __version__
 
-__all__ = ["build", "show"]
+__all__ = ["build", "check", "show", "trace"]
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -28,6 +42,10 @@ Model = Annotated[
 ]
 Dtype = Annotated[str | None, typer.Option(help="What float32 becomes: float32 or float64.")]
 Sizes = Annotated[list[str] | None, typer.Option("--size", metavar="B=256", help="A number for a size; repeatable.")]
+Values = Annotated[
+    list[str] | None, typer.Option("--at", metavar="x=2", help="A number or a list for a tensor; repeatable.")
+]
+Seed = Annotated[int, typer.Option("--random-seed", help="Of the numbers that are drawn where --at gives none.")]
 
 
 def _version(wanted: bool) -> None:
@@ -45,7 +63,7 @@ def _main(
     pass
 
 
-@app.command(epilog="Example: gradgen build examples/quickstart.py -o build/quickstart.py --size N=100")
+@app.command(epilog=f"Example: gradgen build examples/quickstart.py -o build/quickstart.py --size N=100. {EXIT_CODES}")
 def build(
     model: Model,
     output: Annotated[
@@ -73,7 +91,7 @@ def build(
 
 @app.command(
     epilog="Examples: gradgen show examples/quickstart.py --stage adjoint; "
-    "gradgen show examples/quickstart.py:net --after gather"
+    f"gradgen show examples/quickstart.py:net --after gather. {EXIT_CODES}"
 )
 def show(
     model: Model,
@@ -104,6 +122,79 @@ def show(
         if len(texts) > 1:
             typer.echo(f"# {name}")
         _print(text)
+
+
+@app.command(
+    epilog="Examples: gradgen trace examples/quickstart.py --at x1=2 --at x2=5; "
+    f"gradgen trace examples/quickstart.py --at x1=2 --at x2=5 --mode forward --seed x1. {EXIT_CODES}"
+)
+def trace(
+    model: Model,
+    at: Values = None,
+    mode: Annotated[Mode, typer.Option(help="reverse: adjoints of everything; forward: tangents.")] = Mode.reverse,
+    seed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="x1", help="Whose tangent is 1 in forward mode; x1=0.5 is another number; repeatable."),
+    ] = None,
+    output: Annotated[str | None, typer.Option("--output", metavar="NAME", help="Which output, of several.")] = None,
+    size: Sizes = None,
+    random_seed: Seed = 0,
+) -> None:
+    """Automatic differentiation on paper: every operation of a small model, its value, and its adjoint beside it.
+
+    v-1, v0 and the like are the inputs, v1 the first operation. Adjoints are read upwards: they begin at the output.
+    """
+    network = load_network(model, "trace")
+    if seed and mode is not Mode.forward:
+        usage("--seed belongs to --mode forward; in reverse mode the output's adjoint is 1.")
+    console = Console()
+    notation = UNICODE if console.encoding.startswith("utf") else ASCII
+    with working(f"tracing {network.model.name}"):
+        point = choose_point(network, parse_values(at), parse_sizes(size), random_seed, first=2)
+        found = trace_network(network, point, mode, output, seed or [], notation)
+    console.print(trace_table(found, mode.value, console.width))
+    _say(point.notes)
+
+
+@app.command(
+    epilog="Examples: gradgen check examples/quickstart.py; "
+    f"gradgen check examples/canaries.py:mlp_net --size B=32 --dtype float64. {EXIT_CODES}"
+)
+def check(
+    model: Model,
+    at: Values = None,
+    dtype: Dtype = None,
+    size: Sizes = None,
+    random_seed: Seed = 0,
+) -> None:
+    """Check the networks of a model file: gradients by difference quotients, compiled code by the interpreter.
+
+    A gradient is compared with central differences and with forward mode along random directions. Outputs, gradients
+    and updates of the compiled code are compared with the formulas themselves, evaluated by NumPy without any pass.
+    """
+    sizes, values = parse_sizes(size), parse_values(at)
+    with working(f"compiling {model}"):
+        networks = load_networks(model)
+    wrong = []
+    for name, network in networks.items():
+        with working(f"checking {name}"):
+            chosen = recompiled(network, dtype, sizes)
+            point = choose_point(chosen, values, sizes, random_seed, first=5)
+            report = check_network(chosen, point, random_seed)
+        typer.echo(f"{name}: {network.model.name}")
+        _say(point.notes)
+        typer.echo(f"{report}\n")
+        if not report:
+            wrong.append(name)
+    if wrong:
+        typer.echo(f"The check of {', '.join(wrong)} failed.")
+        raise typer.Exit(1)
+    typer.echo(f"{', '.join(networks)}: all is well.")
+
+
+def _say(notes: Sequence[str]) -> None:
+    for note in notes:
+        typer.echo(f"Chosen here: {note}.")
 
 
 def _print(text: str) -> None:

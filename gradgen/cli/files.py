@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from gradgen.errors import GradgenError
 from gradgen.network import Network
@@ -119,15 +121,19 @@ def parse_sizes(given: Sequence[str] | None) -> dict[str, int]:
     return sizes
 
 
-def parse_values(given: Sequence[str] | None) -> dict[str, Any]:
-    """`x=2` or `x=[1, 2]` as numbers for a tensor."""
-    values: dict[str, Any] = {}
+def parse_values(given: Sequence[str] | None, option: str = "--at") -> dict[str, NDArray[Any]]:
+    """`x=2` or `x=[1, 2]` as an array for a tensor."""
+    values: dict[str, NDArray[Any]] = {}
     for text in given or ():
         name, _, value = text.partition("=")
         try:
-            values[name.strip()] = ast.literal_eval(value.strip())
+            literal = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError):
-            usage(f"--at {text}: write a value as NAME=NUMBER or NAME=[...], such as x1=2 or x='[1, 2, 3]'.")
+            usage(f"{option} {text}: write a value as NAME=NUMBER or NAME=[...], such as x1=2 or x='[1, 2, 3]'.")
+        try:
+            values[name.strip()] = np.asarray(literal)
+        except ValueError:
+            usage(f"{option} {text}: the rows have different lengths.")
     return values
 
 

@@ -23,6 +23,7 @@ from gradgen.passes.retarget import retarget
 
 __all__ = ["GradientReport", "check_grad"]
 
+ROUNDING = 1e-5  # of the loss: what a difference quotient of rounded values cannot tell from zero
 STEPS = (1e-4, 1e-5, 1e-6)  # the difference quotient that agrees best counts: large steps bend, small ones cancel
 
 
@@ -35,14 +36,15 @@ class Line:
     forward: float
     difference: float
     tolerance: float
+    least: float
 
     @property
     def error(self) -> float:
-        """How far the three are apart, relative to the largest."""
+        """How far the three are apart, relative to the largest, or to what the rounding of the loss leaves visible."""
         values = (self.gradient, self.forward, self.difference)
         if np.isnan(values).any():
             return float("nan")
-        return (max(values) - min(values)) / max(1e-8, *map(abs, values))
+        return (max(values) - min(values)) / max(self.least, *map(abs, values))
 
     @property
     def ok(self) -> bool:
@@ -137,11 +139,11 @@ def _line(
     v = leaf(f"direction_{x.name}", x.shape, x.dtype, "input")
     slopes = [vjp(tensor(root), tensor(x), None).node, jvp(tensor(root), tensor(x), tensor(v)).node]
     with np.errstate(all="ignore"):
-        gradient, forward = interpret(slopes, {**arrays, v: direction}, sizes)
+        gradient, forward, loss = interpret([*slopes, root], {**arrays, v: direction}, sizes)
         slope = float(np.sum(gradient * direction))
         quotients = []
         for h in STEPS:
             ends = [interpret([root], {**arrays, x: arrays[x] + s * h * direction}, sizes)[0] for s in (1, -1)]
             quotients.append(float(ends[0] - ends[1]) / (2 * h))
     difference = min(quotients, key=lambda q: abs(q - slope) if q == q else np.inf)
-    return Line(describe(x), slope, float(forward), difference, tolerance)
+    return Line(describe(x), slope, float(forward), difference, tolerance, max(1e-8, ROUNDING * abs(float(loss))))

@@ -4,14 +4,15 @@ In: nodes as the user wrote them, after `stabilize`. Out: the same values; `bran
 the schedule fuses the pieces back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute, pointwise
 from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Scalar, load, position, substitute, walk
 from gradgen.passes.inline import at, is_pointwise, positions_of
 from gradgen.passes.substitute import map_nodes
 
-__all__ = ["split"]
+__all__ = ["split", "split_operations"]
 
 _TRANSCENDENTAL = 10.0  # from this cost on, computing a value again is dearer than reading it
 
@@ -23,23 +24,38 @@ def split(roots: Sequence[Node], keep: frozenset[Node] = frozenset()) -> list[No
     `keep` stay as they are, with everything below them: they are what a gradient is taken by.
     """
     return map_nodes(
-        roots, lambda n: None if n in keep else _split_node(n), lambda n: () if n in keep else all_inputs(n)
+        roots,
+        lambda n: None if n in keep else _split_node(n, is_transcendental),
+        lambda n: () if n in keep else all_inputs(n),
     )
 
 
-def _split_node(node: Node) -> Node | None:
+def split_operations(roots: Sequence[Node]) -> list[Node]:
+    """Every operation on elements of tensors becomes a node, as if each had been written on a line of its own.
+
+    A sum of products is one operation. Branches of `where` are left alone here too, and so is what adds into computed
+    subscripts.
+    """
+
+    def change(node: Node) -> Node | None:
+        return _split_node(node, _is_operation) if isinstance(node, Compute) and node.gathers else None
+
+    return map_nodes(roots, change)
+
+
+def _split_node(node: Node, apart: Callable[[Scalar], bool]) -> Node | None:
     if not isinstance(node, Compute):
         return None
     body = node.body
-    while (x := _innermost(body, is_pointwise(node))) is not None:
+    while (x := _innermost(body, is_pointwise(node) or _is_product(body), apart)) is not None:
         body = substitute(body, {}, {x: _node_of(x, node.extents)})
     return None if body is node.body else compute(node.shape, node.extents, node.target, node.reducer, body)
 
 
-def _innermost(body: Scalar, whole_stays: bool) -> Scalar | None:
-    """The first transcendental of a body that has none inside it; log(1 + exp(x)) gives the one for exp."""
+def _innermost(body: Scalar, whole_stays: bool, apart: Callable[[Scalar], bool]) -> Scalar | None:
+    """The first part of a body that goes apart and has none inside it; log(1 + exp(x)) gives the one for exp."""
     evaluated = always_evaluated(body)
-    found = (x for x in walk(body) if x in evaluated and is_transcendental(x) and not (whole_stays and x is body))
+    found = (x for x in walk(body) if x in evaluated and apart(x) and not (whole_stays and x is body))
     return next(found, None)
 
 
@@ -52,13 +68,17 @@ def _node_of(x: Scalar, extents: Sequence[Poly]) -> Load:
     return load(pointwise([extents[k] for k in used], at(x, places)), [position(k) for k in used])
 
 
+def _is_product(x: Scalar) -> bool:
+    """Whether it is a product of two accesses: with the sum over it, one operation."""
+    return isinstance(x, Call) and x.function.name == "mul" and all(isinstance(a, Load) for a in x.arguments)
+
+
 def is_transcendental(x: Scalar) -> bool:
-    return (
-        isinstance(x, Call)
-        and x.dtype in FLOATS
-        and x.function.cost >= _TRANSCENDENTAL
-        and any(isinstance(part, Load) for part in walk(x))
-    )
+    return _is_operation(x) and x.dtype in FLOATS and x.function.cost >= _TRANSCENDENTAL
+
+
+def _is_operation(x: Scalar) -> TypeGuard[Call]:
+    return isinstance(x, Call) and any(isinstance(part, Load) for part in walk(x))
 
 
 def always_evaluated(root: Scalar) -> set[Scalar]:

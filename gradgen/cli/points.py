@@ -1,0 +1,154 @@
+"""Where a network is looked at: a number for every size, an array for every tensor, some given and the rest drawn.
+
+In: a network and what the command line says. Out: a `Point`; what was chosen for the user is said in its `notes`.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradgen.cli.files import usage
+from gradgen.errors import GradgenError, ShapeError
+from gradgen.graph.nodes import Leaf, all_inputs, toposort
+from gradgen.lang.interpret import interpret
+from gradgen.network import Network
+from gradgen.passes.retarget import retarget
+from gradgen.runtime.bindings import check_requirements, label_bounds
+from gradgen.runtime.interface import Argument, evaluate_size
+
+__all__ = ["Point", "choose_point"]
+
+Array = NDArray[Any]
+LARGER = (0, 5, 13, 29, 61)  # what is added to sizes at which the model means nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Arrays by name in their declared dtypes, and numbers for all sizes."""
+
+    arrays: dict[str, Array]
+    sizes: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def choose_point(
+    network: Network, values: Mapping[str, Array], sizes: Mapping[str, int], seed: int, first: int
+) -> Point:
+    """The given values and sizes; other sizes count from `first`, other arrays are drawn from a generator with `seed`.
+
+    Floats are normal numbers, scaled as layers are, or between 0.1 and 0.9 where the model has no value at those.
+    """
+    leaves = {x.name: x for x in network.interface.leaves}
+    for name in values:
+        if name not in leaves:
+            usage(f"--at {name}: {network.model.name} has no tensor {name!r}; it has {', '.join(leaves)}.")
+    known, chosen = _sizes(network, list(leaves.values()), values, sizes, first)
+    given = {name: _given(leaves[name], value, known) for name, value in values.items()}
+    drawn = [x for x in leaves.values() if x.name not in given]
+    notes = []
+    if chosen:
+        notes.append(f"sizes {', '.join(f'{name}={known[name]}' for name in chosen)} (--size chooses others)")
+
+    def drawn_by(draw: Draw) -> dict[str, Array]:
+        rng = np.random.default_rng(seed)
+        return {**given, **{x.name: _drawn(network, x, known, rng, draw) for x in drawn}}
+
+    arrays, kind = drawn_by(_normal), "normal numbers"
+    if drawn and not _has_values(network, arrays, known):
+        arrays, kind = drawn_by(_positive), "numbers between 0.1 and 0.9"
+    if drawn:
+        notes.append(f"{_listed([x.name for x in drawn])} drawn, {kind}, seed {seed} (--at gives values)")
+    return Point({name: arrays[name] for name in leaves}, known, tuple(notes))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])} and {len(names) - 5} more"
+
+
+# ---------------------------------------------------------------- sizes
+
+
+def _sizes(
+    network: Network, leaves: Sequence[Argument], values: Mapping[str, Array], sizes: Mapping[str, int], first: int
+) -> tuple[dict[str, int], list[str]]:
+    """All sizes by name, and which of them nobody gave."""
+    symbols = list(
+        dict.fromkeys(name for x in leaves for extent in x.shape for name in re.findall(r"[^\W\d]\w*", extent))
+    )
+    known = {**network.interface.sizes, **sizes}
+    for x in leaves:
+        shape = np.shape(values.get(x.name, 0))
+        for extent, size in zip(x.shape, shape, strict=False):
+            if extent in symbols:
+                known.setdefault(extent, size)
+    chosen = [name for name in symbols if name not in known]
+    for more in LARGER:
+        found = {**known, **{name: first + k + more for k, name in enumerate(chosen)}}
+        try:
+            check_requirements(network.interface.requirements, found)
+        except ShapeError:
+            if not chosen or more == LARGER[-1]:
+                raise
+            continue
+        break
+    return found, chosen
+
+
+def _shape(x: Argument, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(evaluate_size(extent, sizes) for extent in x.shape)
+
+
+# ---------------------------------------------------------------- arrays
+
+
+def _given(x: Argument, array: Array, sizes: Mapping[str, int]) -> Array:
+    if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and x.dtype not in ("float32", "float64")):
+        usage(f"--at {x.name}: {array.tolist()!r} is no {x.dtype}.")
+    shape = _shape(x, sizes)
+    if array.shape not in ((), shape):
+        usage(f"--at {x.name}: the shape is {array.shape}, and {x.name} has {shape}.")
+    return np.array(np.broadcast_to(array, shape), x.dtype)
+
+
+Draw = Callable[[np.random.Generator, tuple[int, ...], str], Array]
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...], role: str) -> Array:
+    """Weights keep the size of what passes through; an average that an optimiser keeps may have to be positive."""
+    if role == "state":
+        return _positive(rng, shape, role)
+    fan = math.prod(shape[1:]) if role == "param" and len(shape) > 1 else 1
+    return np.asarray(rng.standard_normal(shape) / math.sqrt(max(fan, 1)))
+
+
+def _positive(rng: np.random.Generator, shape: tuple[int, ...], role: str) -> Array:
+    return np.asarray(rng.uniform(0.1, 0.9, shape))
+
+
+def _drawn(network: Network, x: Argument, sizes: Mapping[str, int], rng: np.random.Generator, draw: Draw) -> Array:
+    shape = _shape(x, sizes)
+    if x.dtype in ("float32", "float64"):
+        return np.asarray(draw(rng, shape, x.role), x.dtype)
+    low, high = 0, 1
+    bounds = [label_bounds(label, sizes) for label in network.interface.labels if label.leaf == x.name]
+    if bounds and x.dtype != "bool":
+        low, high = max(b[0] for b in bounds), min(b[1] for b in bounds)
+    if low > high:
+        raise GradgenError(f"{x.name} selects from an axis without elements. Give larger sizes with --size.")
+    return np.asarray(rng.integers(low, high + 1, shape), x.dtype)
+
+
+def _has_values(network: Network, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> bool:
+    """Whether all outputs are finite there, in float64."""
+    roots, _ = retarget(list(network.model.outputs.values()), "float64", sizes)
+    leaves = [x for x in toposort(roots, all_inputs) if isinstance(x, Leaf)]
+    try:
+        found = interpret(roots, {x: arrays[x.name].astype(x.dtype) for x in leaves}, sizes)
+    except IndexError as error:
+        raise GradgenError(f"{error}. Give values with --at.") from None
+    return all(bool(np.isfinite(y).all()) for y in found)
