@@ -25,7 +25,7 @@ __all__ = ["CheckReport", "Comparison", "check_network"]
 
 Arrays = Mapping[str, NDArray[Any]]
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
-SMALL = 1e-3  # an array that is smaller than the largest of its kind by this carries the rounding of others
+SMALL = 1e-3  # an array that is smaller than the largest by this carries the rounding of others
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ def check_network(network: Network, point: Point, seed: int = 0) -> CheckReport:
     if loss is not None and wrt:
         report = check_grad(loss, arrays, wrt, seed=seed)
         gradients = network.value_and_grad(**point.arrays)[1] if model.loss else network.backward(saved, **cotangents)
-        wanted = _evaluated([t.node for t in vjp(loss, wrt, None)], arrays)
-        comparisons += _compared("d_", [str(t.name) for t in wrt], gradients, wanted)
+        value, *wanted = _evaluated([loss.node, *[t.node for t in vjp(loss, wrt, None)]], arrays)
+        comparisons += _compared("d_", [str(t.name) for t in wrt], gradients, wanted, abs(float(value)))
     if updates:
         kept = [x.name for x in network.interface.leaves if x.role != "input"]
         state = network.stack({name: point.arrays[name].copy() for name in kept})
@@ -129,10 +129,13 @@ def _evaluated(roots: Sequence[Node], arrays: Arrays) -> list[NDArray[Any]]:
 
 
 def _compared(
-    prefix: str, names: Sequence[str], found: Mapping[str, Any], wanted: Sequence[NDArray[Any]]
+    prefix: str, names: Sequence[str], found: Mapping[str, Any], wanted: Sequence[NDArray[Any]], beside: float = 0.0
 ) -> list[Comparison]:
-    """Every array against the one that it should be; nan and infinities in the same places."""
-    largest = max((_largest(y) for y in wanted), default=0.0)
+    """Every array against the one that it should be; nan and infinities in the same places.
+
+    The rounding that counts is at least that of the largest array, and of a number `beside` them: the loss.
+    """
+    largest = max([beside if np.isfinite(beside) else 0.0, *map(_largest, wanted)])
     rows = []
     for name, y in zip(names, wanted, strict=True):
         x = np.asarray(found[name])
