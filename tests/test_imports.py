@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn": BASE | {"graph", "lang"},
     # from program to text, and from text to a module
     "emit": BASE | {"graph", "program"},
-    "inspect": BASE | {"graph", "program", "emit"},
+    "inspect": BASE | {"graph", "program", "emit", "passes", "lang"},
     "runtime": BASE | {"graph", "program", "emit"},
     # the compiler on one screen, and its users
     "watch": BASE | {"graph", "program", "passes", "inspect"},
