@@ -1,4 +1,4 @@
-"""The commands: `build` writes generated modules, `show`, `trace` and `check` look into a model.
+"""The commands: `build` writes modules, `show`, `trace` and `check` look into a model, `doctor` at the machine.
 
 In: a model file, a Python file with networks made by `gg.compile`. Out: files and text.
 """
@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
 
 from gradgen.cli.checks import check_network
+from gradgen.cli.doctor import trial
 from gradgen.cli.files import (
     load_network,
     load_networks,
@@ -25,15 +28,22 @@ from gradgen.cli.points import choose_point
 from gradgen.cli.stages import PASSES, Stage, after_pass, pass_name, stage_text
 from gradgen.cli.terminal import EXIT_CODES, app, working
 from gradgen.cli.tracing import Mode, trace_network
+from gradgen.cli.training import Optimiser, with_updates
+from gradgen.inspect.machine import Fact, facts
 from gradgen.inspect.trace import ASCII, UNICODE
 from gradgen.inspect.trace_table import trace_table
 from gradgen.version import __version__
 
-__all__ = ["build", "check", "show", "trace"]
+__all__ = ["build", "check", "doctor", "show", "trace"]
 
 
 def _complete(incomplete: str) -> list[str]:
     return [name for name in PASSES if name.startswith(incomplete)]
+
+
+def _examples(*lines: str) -> str:
+    """Examples one below the other (that is what the \\b asks for), then the exit codes."""
+    return "\n".join(["\b", "Examples:", *[f"  gradgen {line}" for line in lines], "", EXIT_CODES])
 
 
 Model = Annotated[
@@ -63,13 +73,28 @@ def _main(
     pass
 
 
-@app.command(epilog=f"Example: gradgen build examples/quickstart.py -o build/quickstart.py --size N=100. {EXIT_CODES}")
+@app.command(
+    short_help="Write the generated modules of a model file.",
+    epilog=_examples(
+        "build examples/quickstart.py -o build/quickstart.py",
+        "build examples/canaries.py -o build --dtype float64",
+        "build examples/canaries.py:mlp_net --size B=32 --updates adam --lr 1e-3",
+    ),
+)
 def build(
     model: Model,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The file to write, or a folder. Without it: NAME_grad.py right here."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file to write, or a folder. Without it: NAME_grad.py (NAME_train.py) right here.",
+        ),
     ] = None,
+    updates: Annotated[
+        Optimiser | None, typer.Option(help="Add a training step by this optimiser, for a network with a scalar loss.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="The step length of the optimiser.")] = None,
     dtype: Dtype = None,
     size: Sizes = None,
 ) -> None:
@@ -77,21 +102,33 @@ def build(
 
     The file is run as a module, so what stands under `if __name__ == "__main__":` is left out.
     """
+    if lr is not None and updates is None:
+        usage("--lr belongs to --updates, as in --updates adam --lr 1e-3.")
     sizes = parse_sizes(size)
     with working(f"compiling {model}"):
-        networks = {name: recompiled(network, dtype, sizes) for name, network in load_networks(model).items()}
+        networks = {
+            name: recompiled(network, dtype, sizes)
+            if updates is None
+            else with_updates(network, updates, lr, dtype, sizes)
+            for name, network in load_networks(model).items()
+        }
     folder = output is None or output.is_dir() or len(networks) > 1
     if output is not None and output.exists() and not output.is_dir() and len(networks) > 1:
         usage(f"{output} is a file, and {model} has {len(networks)} networks: {', '.join(networks)}. Give a folder.")
     for network in networks.values():
         place = output if output is not None else Path()
-        path = place / f"{network.model.name}_grad.py" if folder else place
+        kind = "grad" if updates is None else "train"
+        path = place / f"{network.model.name}_{kind}.py" if folder else place
         typer.echo(write_generated(network, path))
 
 
 @app.command(
-    epilog="Examples: gradgen show examples/quickstart.py --stage adjoint; "
-    f"gradgen show examples/quickstart.py:net --after gather. {EXIT_CODES}"
+    short_help="Print formulas after a pass, loops, or source.",
+    epilog=_examples(
+        "show examples/quickstart.py",
+        "show examples/quickstart.py --stage adjoint",
+        "show examples/canaries.py:attention_net --after gather",
+    ),
 )
 def show(
     model: Model,
@@ -125,8 +162,12 @@ def show(
 
 
 @app.command(
-    epilog="Examples: gradgen trace examples/quickstart.py --at x1=2 --at x2=5; "
-    f"gradgen trace examples/quickstart.py --at x1=2 --at x2=5 --mode forward --seed x1. {EXIT_CODES}"
+    short_help="Print operations, values and adjoints, as on paper.",
+    epilog=_examples(
+        "trace examples/quickstart.py --at x1=2 --at x2=5",
+        "trace examples/quickstart.py --at x1=2 --at x2=5 --mode forward --seed x1",
+        "trace examples/canaries.py:mlp_net --size B=2",
+    ),
 )
 def trace(
     model: Model,
@@ -157,8 +198,11 @@ def trace(
 
 
 @app.command(
-    epilog="Examples: gradgen check examples/quickstart.py; "
-    f"gradgen check examples/canaries.py:mlp_net --size B=32 --dtype float64. {EXIT_CODES}"
+    short_help="Check gradients and compiled code of a model file.",
+    epilog=_examples(
+        "check examples/quickstart.py --at x1=2 --at x2=5",
+        "check examples/canaries.py:mlp_net --size B=32 --dtype float64",
+    ),
 )
 def check(
     model: Model,
@@ -190,6 +234,33 @@ def check(
         typer.echo(f"The check of {', '.join(wrong)} failed.")
         raise typer.Exit(1)
     typer.echo(f"{', '.join(networks)}: all is well.")
+
+
+@app.command(short_help="Say what gradgen stands on here, and try it.", epilog=_examples("doctor"))
+def doctor() -> None:
+    """Say what gradgen stands on: versions, processor, threads, BLAS, CUDA, cache; compile and check a small model."""
+    with working("looking around"):
+        found = list(facts())
+    width = max(len(fact.name) for fact in found)
+    _tell(found, width)
+    with working("compiling a small model"):
+        last = trial()
+    _tell([last], width)
+    problems = sum(not fact.ok for fact in [*found, last])
+    if problems:
+        typer.echo(f"{problems} of these need{'s' if problems == 1 else ''} attention, marked with !")
+        raise typer.Exit(1)
+    typer.echo("All is well.")
+
+
+def _tell(told: Sequence[Fact], width: int) -> None:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(min_width=1)
+    table.add_column(min_width=width)
+    table.add_column(overflow="fold")
+    for fact in told:
+        table.add_row("" if fact.ok else "!", Text(fact.name), Text(fact.value))
+    Console().print(table)
 
 
 def _say(notes: Sequence[str]) -> None:

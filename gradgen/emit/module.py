@@ -16,10 +16,10 @@ from gradgen.emit.machine_code import protect
 from gradgen.emit.store import cache_directory, check_private, digest, make_private, temporary_directory, write_file
 from gradgen.errors import CacheError
 
-__all__ = ["import_module", "load_module", "write_module"]
+__all__ = ["ENTRY", "import_module", "load_module", "write_module"]
 
 _DIGITS = 16  # of the digest, in names
-_ENTRY = re.compile(rf"(?P<stem>[^\W\d]\w*)_(?P<digest>[0-9a-f]{{{_DIGITS}}})")
+ENTRY = re.compile(rf"(?P<stem>[^\W\d]\w*)_(?P<digest>[0-9a-f]{{{_DIGITS}}})")
 _importing = threading.RLock()
 
 
@@ -87,7 +87,7 @@ def import_module(path: Path) -> ModuleType:
     Raises:
         CacheError: the content does not fit the digest in the directory's name, or another user could have changed it.
     """
-    entry = _ENTRY.fullmatch(path.parent.name)
+    entry = ENTRY.fullmatch(path.parent.name)
     if entry is None or path.name != f"{entry['stem']}.py":
         raise CacheError(f"{path} is not an entry of the cache. Import a saved module as any other Python file.")
     check_private(path.parent)

@@ -1,4 +1,4 @@
-"""`gradgen build` and `gradgen show` as a user types them."""
+"""`gradgen build` and `gradgen show` as a user types them, and what all commands have in common."""
 
 import importlib.util
 import subprocess
@@ -151,10 +151,54 @@ def test_a_file_without_networks(tmp_path: Path) -> None:
     assert "has no network" in " ".join(result.stderr.split())
 
 
+def test_build_with_a_training_step(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the step that the model file would have had with `updates=`, in the dtype and at the sizes asked for."""
+    monkeypatch.chdir(tmp_path)
+    result = run("build", model, "--updates", "adam", "--lr", "1e-2", "--dtype", "float64", "--size", "N=3")
+    assert (result.exit_code, result.stdout) == (0, "fit_train.py\n")
+    x, t, w = gg.input("x", (3,)), gg.input("t", (3,)), gg.param("w", ())
+    y = gg.tanh(w * x)
+    loss = gg.mean((y - t) ** 2)
+    net = gg.compile({"loss": loss, "y": y}, updates=gg.optim.adam(loss, lr=1e-2), name="fit", dtype="float64")
+    arrays = {"x": np.array([1.0, -2.0, 0.5]), "t": np.array([0.1, 0.2, 0.3])}
+    states = []
+    for one in (net, net.with_module(imported(Path("fit_train.py")))):
+        state = one.init() | {"w": np.array(0.7)}
+        for _ in range(3):
+            one.step(state, **arrays)
+        states.append(state)
+    assert states[0]["w"] != 0.7
+    for name in states[0]:
+        np.testing.assert_allclose(states[1][name], states[0][name], rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["{model}:net", "--updates", "sgd"], "--updates sgd needs a step length: --lr 0.1, say."),
+        (["{model}:net", "--lr", "0.1"], "--lr belongs to --updates, as in --updates adam --lr 1e-3."),
+        (
+            ["{model}:plain", "--updates", "adam"],
+            "--updates adam: plain has no loss. Compile it with one float scalar output, or loss=...",
+        ),
+        (["{model}:train", "--updates", "adam"], "--updates adam: train has updates already."),
+        (["{model}:net", "--updates", "lion"], "'lion' is not one of 'sgd', 'adam', 'adamw', 'rmsprop', 'adagrad'."),
+    ],
+)
+def test_training_steps_that_cannot_be(model: Path, arguments: list[str], expected: str) -> None:
+    updated = 'train = gg.compile({"loss": loss}, updates=gg.optim.sgd(loss, lr=0.1), name="train")\n'
+    model.write_text(MODEL + SECOND + updated)
+    result = run("build", *[a.format(model=model) for a in arguments])
+    assert result.exit_code == 2
+    assert " ".join(result.stderr.replace("│", " ").split()).endswith(expected)
+
+
 def test_help_names_examples_and_environment_variables() -> None:
     assert "GRADGEN_CACHE_DIR" in run("--help").stdout
-    for command in ("build", "show"):
-        assert f"gradgen {command} examples/quickstart.py" in " ".join(run(command, "--help").stdout.split())
+    for command in ("build", "show", "trace", "check", "doctor"):
+        text = run(command, "--help").stdout
+        assert f"\n    gradgen {command}" in text, "an example has a line of its own"
+        assert "Exit codes: 0 all is well; 1 a check failed, or a model has an error; 2 the" in " ".join(text.split())
 
 
 def test_python_m_gradgen_is_the_same_command() -> None:
