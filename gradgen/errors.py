@@ -43,7 +43,7 @@ class OptionError(GradgenError, ValueError):
 
 
 class CacheError(GradgenError, OSError):
-    """A cache entry that must not be imported, or that cannot be written."""
+    """A file that cannot be written, or an entry of the cache that must not be imported."""
 
 
 class CacheWarning(UserWarning):

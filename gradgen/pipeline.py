@@ -47,6 +47,11 @@ class Model:
     loss: str | None
     updates: Mapping[Leaf, Node] = field(default_factory=dict)
 
+    @property
+    def roots(self) -> list[Node]:
+        """Outputs, and what is updated, old and new."""
+        return [*self.outputs.values(), *self.updates.values(), *self.updates]
+
 
 def after_declaring(skip: frozenset[str] = frozenset()) -> Passes:
     """What comes before differentiation; `skip` names rewrites of `stabilize`."""

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "gradgen"
 
 BASE = {"errors", "version", "env", "options"}  # what everybody may import
 LIBRARY = BASE | {
-    "graph", "program", "passes", "lang", "nn", "emit", "inspect", "runtime", "watch", "pipeline", "network",
+    "graph", "program", "passes", "lang", "nn", "emit", "inspect", "runtime", "watch", "pipeline", "asked", "network",
 }  # fmt: skip
 
 # A folder or file of gradgen/, and what it may import beside itself.
@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the compiler on one screen, and its users
     "watch": BASE | {"graph", "program", "passes", "inspect"},
     "pipeline": BASE | {"graph", "lang", "program", "passes", "emit", "inspect", "watch"},
+    "asked": BASE | {"graph", "lang", "program", "passes", "pipeline"},
     "network": LIBRARY - {"network"},
     "cli": LIBRARY | {"__init__"},
     "__init__": LIBRARY,

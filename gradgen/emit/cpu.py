@@ -341,4 +341,4 @@ def wrap(text: str, width: int) -> list[str]:
     return [*lines, current]
 
 
-_WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
+_WORD = re.compile(r"(?<![\w.])[^\W\d]\w*")

@@ -99,7 +99,10 @@ def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, obj
         if s in needed:
             source = size_sources([s], arrays)
             if s not in source:
-                raise GraphError(f"the size {s} is no axis of an argument of {entry.name}")
+                raise GraphError(
+                    f"the size {s} is no axis of an argument of {entry.name}: declare one that has it, "
+                    f"or give the size with gg.compile(..., sizes={{{s!r}: ...}})."
+                )
             owner = next(b for b in arrays if source[s].startswith(f"{b.name}.shape"))
             lines.append(f"{s} = {source[s].replace(owner.name, printer.holder(owner), 1)}")
     made: set[Buffer] = set()

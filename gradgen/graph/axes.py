@@ -4,7 +4,7 @@ In: nodes and axis numbers. Out: nodes; `tensor` gives them operators. Errors na
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from numpy import dtype as numpy_dtype
 
@@ -40,6 +40,7 @@ from gradgen.graph.scalar import (
 from gradgen.graph.sizes import is_size, nonnegative
 
 Operand = Node | Scalar
+_NODES: tuple[Any, ...] = get_args(Node)
 
 
 def is_one(p: Poly) -> bool:
@@ -81,6 +82,8 @@ def shown(item: Any) -> str:
     if isinstance(item, Operators):
         text, dtype = item._described(), getattr(item, "dtype", "")
         return f"{text if len(text) <= 40 else 'a formula'} of dtype {dtype}".replace("dtype py", "dtype ")
+    if isinstance(item, _NODES):
+        return f"{describe(item)} of dtype {item.dtype}"
     if isinstance(item, slice):
         return "a slice"
     return "..." if item is Ellipsis else repr(item)

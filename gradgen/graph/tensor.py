@@ -207,7 +207,10 @@ def as_formula(value: Any) -> Scalar:
             )
         return load(part.node, ())
     if part is None:
-        raise DTypeError(f"{here()}a formula is made of accesses, indices and numbers, not {type(value).__name__}.")
+        raise DTypeError(
+            f"{here()}a formula is made of accesses, indices and numbers, not {type(value).__name__}: "
+            "declare arrays with gg.input or gg.param."
+        )
     return part
 
 

@@ -146,7 +146,7 @@ def checked_name(name: Any, what: str) -> str:
         raise GraphError(f"{here()}{refused}: use a Python identifier, such as x1.")
     if name in _SPOKEN_FOR:
         raise GraphError(f"{here()}{refused}: generated code calls it. Use {name}_, say.")
-    if name.startswith("_"):
+    if name.startswith("_") and what in ("tensor", "output"):
         raise GraphError(f"{here()}{refused}: in generated code such names are hidden. Begin with a letter.")
     if (plain := normalize("NFKC", name)) != name:  # Python reads the one as the other
         raise GraphError(f"{here()}{refused}: Python reads it as {plain!r}. Use that.")
@@ -156,7 +156,7 @@ def checked_name(name: Any, what: str) -> str:
 _SPOKEN_FOR = frozenset({"np", "range", "abs", "min", "max"})  # what the text of a kernel calls by name
 
 
-_ARTICLE = {"size": "a", "tensor": "a", "index": "an", "layer": "a"}
+_ARTICLE = {"size": "a", "tensor": "a", "index": "an", "layer": "a", "output": "an", "module": "a"}
 
 
 def checked_dtype(dtype: Any, name: str) -> str:

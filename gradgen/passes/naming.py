@@ -11,37 +11,13 @@ from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Call, Const, Poly, loads
 
-RESERVED = frozenset(
-    {
-        *keyword.kwlist,
-        *dir(builtins),
-        "np",
-        "njit",
-        "prange",
-        "get_num_threads",
-        "NamedTuple",
-        "FAST",
-        "FAST_SCALAR",
-        "p",
-        "w",
-        "out",
-        "g",
-        "s",
-    }
-    | {
-        "Params",
-        "Work",
-        "Outputs",
-        "Gradients",
-        "State",
-        "workspace",
-        "forward",
-        "backward",
-        "value_and_grad",
-        "step",
-        "check",
-    }
+# What generated modules call by name.
+GENERATED = frozenset(
+    {"np", "njit", "prange", "get_num_threads", "NamedTuple", "FAST", "FAST_SCALAR"}
+    | {"Params", "Work", "Outputs", "Gradients", "State", "workspace"}
+    | {"forward", "backward", "value_and_grad", "step", "check"}
 )
+RESERVED = GENERATED | {*keyword.kwlist, *dir(builtins), "p", "w", "out", "g", "s"}
 
 
 def name_nodes(order: Sequence[Node], fixed: Mapping[Node, str], reserved: Iterable[str] = ()) -> dict[Node, str]:

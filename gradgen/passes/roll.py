@@ -252,4 +252,4 @@ def shortened(lines: Sequence[str]) -> tuple[str, ...]:
 def _formula_key(line: str) -> str:
     """A formula with its names numbered by their appearance."""
     order: dict[str, str] = {}
-    return re.sub(r"[A-Za-z_]\w*", lambda m: order.setdefault(m.group(), f"v{len(order)}"), line)
+    return re.sub(r"[^\W\d]\w*", lambda m: order.setdefault(m.group(), f"v{len(order)}"), line)

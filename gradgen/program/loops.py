@@ -310,9 +310,9 @@ def reads(statement: Statement) -> set[Buffer]:
     return _behind(statement, found)
 
 
-def size_names(p: Poly) -> list[str]:
-    """The size symbols of an extent, those inside floor divisions included."""
-    return [a.name for x in walk(p) if isinstance(x, Poly) for a in x.atoms if isinstance(a, SizeSymbol)]
+def size_names(expression: Scalar) -> list[str]:
+    """The size symbols of an extent or another expression, those inside floor divisions included."""
+    return [a.name for x in walk(expression) if isinstance(x, Poly) for a in x.atoms if isinstance(a, SizeSymbol)]
 
 
 def writes(statement: Statement) -> set[Buffer]:

@@ -6,6 +6,7 @@ In: arguments by name and an `Interface`. Out: arrays that the njit layer may tr
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from gradgen.runtime.interface import Argument, evaluate_size
 from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
-    "Array", "bind_sizes", "check_label", "check_names", "check_requirements", "checked", "evaluate", "label_bounds",
-    "one_array", "refuse_overlaps",
+    "Array", "as_array", "bind_sizes", "check_label", "check_names", "check_requirements", "checked", "cotangent",
+    "evaluate", "label_bounds", "one_array", "refuse_overlaps",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -49,15 +50,15 @@ def check_names(given: Iterable[str], needed: Sequence[str], what: str) -> None:
         raise BindingError(f"{what}: {', '.join(missing)} missing. Needed are {', '.join(needed)}.")
     unknown = [n for n in given if n not in set(needed)]
     if unknown:
-        raise BindingError(f"{what}: {', '.join(unknown)} unknown. Needed are {', '.join(needed)}.")
+        raise BindingError(f"{what}: {', '.join(unknown)} unknown. Needed are {', '.join(needed) or 'none'}.")
 
 
-def bind_sizes(arguments: Iterable[Argument], arrays: Mapping[str, Any], known: Mapping[str, int]) -> dict[str, int]:
+def bind_sizes(arguments: Iterable[Argument], arrays: Mapping[str, Array], known: Mapping[str, int]) -> dict[str, int]:
     """The value of every size symbol, read off the axes that are one, and checked against all others."""
     sizes = dict(known)
     owners: dict[str, str] = {}
     for x in arguments:
-        given = np.shape(arrays[x.name])
+        given = arrays[x.name].shape
         if len(given) != len(x.shape):
             raise ShapeError(
                 f"{x.name} has {len(given)} axes, shape {given}; the model declares {x.shown}. Reshape the argument."
@@ -75,43 +76,81 @@ def bind_sizes(arguments: Iterable[Argument], arrays: Mapping[str, Any], known: 
     return sizes
 
 
-def checked(x: Argument, value: Any, sizes: Mapping[str, int], writable: bool = False) -> Array:
+def as_array(x: Argument, value: Any) -> Array:
+    """The argument as an array. What is neither an array nor an axis-wise nesting of numbers is refused.
+
+    Python's numbers, and lists of them, are taken in the declared dtype where NumPy calls that safe for Python numbers.
+    Arrays of other libraries keep their dtype, for `checked` to see.
+    """
+    if isinstance(value, np.ndarray):
+        if isinstance(value, np.ma.MaskedArray):
+            raise DTypeError(f"{x.name} is a masked array, and masks are not read. Give {x.name}.filled(...).")
+        return value
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: of torch, for what has a gradient of its own
+        raise _no_array(x, value) from error
+    if array.dtype.kind not in "biuf":
+        raise _no_array(x, value)
+    if array.ndim and hasattr(value, "dtype"):
+        return array
+    wanted = np.dtype(x.dtype)
+    if (array.dtype.kind == "f" and wanted.kind in "iub") or (array.dtype.kind in "iu" and wanted.kind == "b"):
+        raise DTypeError(f"{x.name} is {array.dtype}; the model declares {x.dtype}. Round or cast it yourself.")
+    return array.astype(wanted)
+
+
+def _no_array(x: Argument, value: Any) -> DTypeError:
+    return DTypeError(
+        f"{x.name} is no array of numbers (given: {type(value).__name__}). Give a NumPy array of {x.dtype}."
+    )
+
+
+def checked(x: Argument, array: Array, sizes: Mapping[str, int], written: bool = False, own: bool = True) -> Array:
     """The argument as a C-contiguous array of exactly the declared dtype and shape.
+
+    Args:
+        x: what is declared.
+        array: from `as_array`.
+        sizes: the sizes of the call.
+        written: whether it is updated in place.
+        own: whether the array is the caller's, not one made from something else.
 
     Raises DTypeError, ShapeError; a layout that has to be copied warns (LayoutWarning), or raises where the array is to
     be updated.
     """
-    array = value if isinstance(value, np.ndarray) else _converted(x, value)
     if array.dtype != np.dtype(x.dtype):
         if not array.dtype.isnative and array.dtype.newbyteorder("=") == np.dtype(x.dtype):
             raise DTypeError(f"{x.name} has foreign byte order. Convert it with .astype('{x.dtype}').")
-        raise DTypeError(
-            f"{x.name} is {array.dtype}; the model declares {x.dtype}. Convert it with .astype('{x.dtype}')."
-        )
+        remedy = f"Convert it with .astype('{x.dtype}')" if own else f"Convert it to {x.dtype}"
+        raise DTypeError(f"{x.name} is {array.dtype}; the model declares {x.dtype}. {remedy}.")
     expected = tuple(evaluate_size(extent, sizes) for extent in x.shape)
     if array.shape != expected:
-        raise ShapeError(f"{x.name} has shape {array.shape}; the model declares {x.shown}, here {expected}.")
-    if writable and not isinstance(value, np.ndarray):
-        raise BindingError(f"{x.name} is no array, and the step updates it in place. Give a NumPy array.")
+        bound = "" if tuple(map(str, expected)) == x.shape else f", here {expected}"
+        raise ShapeError(f"{x.name} has shape {array.shape}; the model declares {x.shown}{bound}.")
+    if written and not own:
+        raise BindingError(f"{x.name} is no NumPy array, and the step updates it in place. Give a NumPy array.")
     if array.flags.c_contiguous and array.flags.aligned:
-        if writable and not array.flags.writeable:
+        if written and not array.flags.writeable:
             raise BindingError(f"{x.name} is read-only, and the step updates it in place. Give a writable array.")
         return array
-    if writable:
-        raise BindingError(f"{x.name} is not C-contiguous. Give np.ascontiguousarray({x.name}).")
+    if written:
+        raise BindingError(
+            f"{x.name} is not C-contiguous, and the step updates it in place. Give np.ascontiguousarray({x.name})."
+        )
     warnings.warn(f"{x.name} is not C-contiguous and is copied for every call.", LayoutWarning, stacklevel=_STACK)
     return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
 
 
-def _converted(x: Argument, value: Any) -> Array:
-    """A Python number or list: taken in the declared dtype where NumPy calls that safe for Python numbers."""
-    array = np.asarray(value)
-    if array.dtype.kind == "O":
-        raise DTypeError(f"{x.name} is no array of numbers. Give a NumPy array of {x.dtype}.")
-    wanted = np.dtype(x.dtype)
-    if (array.dtype.kind == "f" and wanted.kind in "iub") or (array.dtype.kind == "i" and wanted.kind == "b"):
-        raise DTypeError(f"{x.name} is {array.dtype}; the model declares {x.dtype}. Round or cast it yourself.")
-    return array.astype(wanted)
+def cotangent(x: Argument, value: Any, shape: tuple[int, ...]) -> Array:
+    """The cotangent of an output: any real numbers of its shape, in its dtype."""
+    wanted = replace(x, name=f"the cotangent of {x.name}")
+    array = as_array(wanted, value)
+    if array.dtype.kind not in "biuf":
+        raise _no_array(wanted, array.dtype.type(0))
+    if array.shape != shape:
+        raise ShapeError(f"{wanted.name} has shape {array.shape}, the output {shape}.")
+    return np.asarray(array, dtype=x.dtype, order="C")
 
 
 # ---------------------------------------------------------------- what only a call can check

@@ -16,6 +16,7 @@ import numpy as np
 from gradgen.errors import BindingError, GradgenError
 from gradgen.runtime.bindings import (
     Array,
+    as_array,
     bind_sizes,
     check_label,
     check_names,
@@ -157,10 +158,11 @@ class Caller:
     def _prepare(self, layout: Layout, values: tuple[Any, ...]) -> tuple[Plan, tuple[Any, ...]]:
         """Every check, and whatever has to be converted."""
         names = [x.name for x in layout.arguments]
-        sizes = bind_sizes(layout.declared, dict(zip(names, values, strict=True)), self.interface.sizes)
+        given = [as_array(x, value) for x, value in zip(layout.arguments, values, strict=True)]
+        sizes = bind_sizes(layout.declared, dict(zip(names, given, strict=True)), self.interface.sizes)
         arrays: list[Any] = []
-        for x, value in zip(layout.arguments, values, strict=True):
-            arrays.append(checked(x, value, sizes, x.name in layout.updated))  # a loop, because warnings count frames
+        for x, array, value in zip(layout.arguments, given, values, strict=True):  # a loop: warnings count frames
+            arrays.append(checked(x, array, sizes, x.name in layout.updated, array is value))
         key = tuple(sizes.values())
         plan = layout.plans.get(key)
         if plan is None:

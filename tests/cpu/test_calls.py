@@ -280,7 +280,7 @@ def test_a_step_updates_in_place_and_refuses_what_it_cannot_update(net: Network)
         before = state["W"].copy()
         net.step(state, **given)
         np.testing.assert_allclose(state["W"], before - gradient, rtol=1e-5, atol=1e-6)
-    with pytest.raises(BindingError, match="W is no array"):
+    with pytest.raises(BindingError, match="W is no NumPy array"):
         net.step({"W": state["W"].tolist()}, **given)
     with pytest.raises(BindingError, match="W is not C-contiguous"):
         net.step({"W": np.asfortranarray(state["W"])}, **given)
@@ -338,7 +338,7 @@ def test_a_backward_pass_is_not_checked_in_full_again(net: Network, monkeypatch:
 
 
 def test_two_networks_of_one_model(net: Network) -> None:
-    again = Network(net.model, net.options, list(net._declared.values()))
+    again = Network(net.model, net.options)
     assert again.module is net.module
     for k in range(4):
         check(net, arrays(seed=k))

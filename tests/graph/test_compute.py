@@ -172,5 +172,5 @@ def test_refusals(message: Message) -> None:
         "gg.sum takes over= for a formula, or axis= and keepdims= for a tensor."
     )
     assert message(DTypeError, lambda: gg.compute(i, "a")) == (
-        "a formula is made of accesses, indices and numbers, not str."
+        "a formula is made of accesses, indices and numbers, not str: declare arrays with gg.input or gg.param."
     )

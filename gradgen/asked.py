@@ -1,0 +1,205 @@
+"""What `gg.compile` is asked for, checked before any pass runs: outputs, names, updates, options.
+
+In: the arguments as given. Out: a `Model` and `Options`, or an error with the user's line. `network` goes on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gradgen.errors import GraphError, OptionError, ShapeError
+from gradgen.graph.axes import describe, dtype_name, shown
+from gradgen.graph.nodes import Compute, Leaf, Node, Project, all_inputs, same_shape, toposort
+from gradgen.graph.place import here
+from gradgen.graph.scalar import FLOATS, Poly, Scalar, SizeSymbol
+from gradgen.graph.tensor import Tensor
+from gradgen.lang.declare import checked_name
+from gradgen.options import Options
+from gradgen.passes.naming import GENERATED
+from gradgen.passes.stabilize import RULES
+from gradgen.pipeline import Model
+from gradgen.program.loops import size_names
+
+__all__ = ["asked_model", "asked_options", "leaves_of"]
+
+
+def asked_model(outputs: Any, name: Any, wrt: Any, updates: Any, loss: Any) -> Model:
+    """The model of `gg.compile`.
+
+    Raises:
+        GraphError: what is no tensor, names that clash, a gradient that is not defined.
+        ShapeError: an update of another shape or dtype.
+    """
+    named = _outputs(outputs)
+    name = checked_name(name, "module")
+    changed = _updates({} if updates is None else updates)
+    roots = [*named.values(), *changed.values(), *changed]
+    leaves = leaves_of(roots)
+    _refuse_clashes(roots, leaves, named)
+    if wrt is None:
+        wanted = [x for x in leaves if x.role == "param" and x.dtype in FLOATS]
+    else:
+        wanted = _wanted(wrt, named)
+    _refuse_adjoint_names(leaves, wanted, named)
+    return Model(name, named, tuple(wanted), _loss(loss, named), changed)
+
+
+def leaves_of(roots: Sequence[Node]) -> list[Leaf]:
+    """The leaves below the roots, in the order of their declaration; names must differ."""
+    found = sorted({n for n in toposort(roots, all_inputs) if isinstance(n, Leaf)}, key=lambda x: x.serial)
+    seen: set[str] = set()
+    for x in found:
+        if x.name in seen:
+            raise GraphError(
+                f"{here()}two tensors are called {x.name!r}: give every input, parameter and state its own name."
+            )
+        seen.add(x.name)
+    return found
+
+
+def asked_options(model: Model, target: Any, dtype: Any, sizes: Any, skip: Any) -> Options:
+    """The options of `gg.compile`.
+
+    Raises:
+        OptionError: one has a value that it cannot have.
+    """
+    if target != "cpu":
+        raise OptionError(f"{here()}target={target!r} is not available for whole networks: use target='cpu'.")
+    if dtype_name(dtype) not in ("float32", "float64"):
+        raise OptionError(f"{here()}dtype={dtype!r}: give 'float32' or 'float64'.")
+    left_out = {skip} if isinstance(skip, str) else set(skip)
+    for rule in sorted(left_out - set(RULES), key=str):
+        raise OptionError(f"{here()}skip={rule!r} is no rewrite: those are {', '.join(RULES)}.")
+    return Options("cpu", dtype_name(dtype), _sizes(model, {} if sizes is None else sizes), frozenset(left_out))
+
+
+def _sizes(model: Model, given: Any) -> dict[str, int]:
+    known = _size_names(model.roots)
+    if not isinstance(given, Mapping):
+        raise OptionError(f"{here()}sizes={given!r}: give numbers by the names of sizes, as in sizes={{'B': 32}}.")
+    found: dict[str, int] = {}
+    for key, value in given.items():
+        name = _size_name(key)
+        if name not in known:
+            raise OptionError(
+                f"{here()}sizes: {shown(key)} is no size of the model, which has {', '.join(known) or 'none'}."
+            )
+        if not hasattr(value, "__index__") or isinstance(value, (bool, Poly)) or value < 0:
+            raise OptionError(f"{here()}sizes: {name} is {shown(value)}: give an integer that is not negative.")
+        found[name] = int(value)
+    return found
+
+
+def _size_name(key: Any) -> Any:
+    """The name of a size, which may be given as the size itself."""
+    match key:
+        case Poly(atoms=(SizeSymbol(name=name),)):
+            return name
+    return key
+
+
+def _outputs(outputs: Any) -> dict[str, Node]:
+    given = {"y": outputs} if isinstance(outputs, Tensor) else outputs
+    if not isinstance(given, Mapping):
+        raise GraphError(
+            f"{here()}gg.compile takes a tensor, or tensors by the names of the outputs, as in "
+            f"{{'loss': loss}}, not {shown(outputs)}."
+        )
+    if not given:
+        raise GraphError(f"{here()}there is nothing to compile: give at least one output.")
+    found: dict[str, Node] = {}
+    for key, t in given.items():
+        name = checked_name(key, "output")
+        if not isinstance(t, Tensor):
+            raise GraphError(f"{here()}output {name} is {shown(t)}: give a tensor, such as gg.compute makes.")
+        if t.node.steps:
+            raise GraphError(
+                f"{here()}output {name} is made of what the body of gg.scan is called with, which has no value outside "
+                "the loop: return it from the body, and take it from what gg.scan returns."
+            )
+        found[name] = t.node
+    return found
+
+
+def _updates(updates: Any) -> dict[Leaf, Node]:
+    if not isinstance(updates, Mapping):
+        raise GraphError(f"{here()}updates={shown(updates)}: give new values by tensor, as in {{w: w - 0.1 * d_w}}.")
+    changed: dict[Leaf, Node] = {}
+    for t, new in updates.items():
+        x = _leaf(t, "updates")
+        if not isinstance(new, Tensor):
+            raise GraphError(f"{here()}the update of {x.name} is {shown(new)}: give a tensor.")
+        if not same_shape(x.shape, new.node.shape) or x.dtype != new.dtype:
+            raise ShapeError(
+                f"{here()}the update of {x.name} is {new.dtype} {describe(new.node)}, and {describe(x)} is "
+                f"{x.dtype}: shapes and dtypes must be equal."
+            )
+        changed[x] = new.node
+    return changed
+
+
+def _wanted(wrt: Any, outputs: Mapping[str, Node]) -> list[Leaf]:
+    several = [wrt] if isinstance(wrt, (Tensor, str)) or not isinstance(wrt, Iterable) else list(wrt)
+    wanted = [_leaf(t, "wrt") for t in several]
+    below = set(toposort(list(outputs.values()), all_inputs))
+    for at, x in enumerate(wanted):
+        if x in wanted[:at]:
+            raise GraphError(f"{here()}wrt names {x.name} twice.")
+        if x not in below:
+            raise GraphError(f"{here()}no output depends on {x.name}: leave it out of wrt, or use it in an output.")
+    return wanted
+
+
+def _leaf(t: Any, what: str) -> Leaf:
+    if not isinstance(t, Tensor) or not isinstance(t.node, Leaf):
+        raise GraphError(
+            f"{here()}{what} names declared tensors (gg.input, gg.param, gg.state), and {shown(t)} is none."
+        )
+    return t.node
+
+
+def _loss(loss: Any, outputs: Mapping[str, Node]) -> str | None:
+    scalars = [key for key, node in outputs.items() if not node.shape and node.dtype in FLOATS]
+    if loss is None:
+        return scalars[0] if len(scalars) == 1 else None
+    if loss not in scalars:
+        those = f"those are {', '.join(scalars)}" if scalars else "there is none: take a sum or a mean"
+        raise GraphError(f"{here()}loss={shown(loss)} names no output that is a float scalar; {those}.")
+    return str(loss)
+
+
+def _refuse_clashes(roots: Sequence[Node], leaves: Sequence[Leaf], outputs: Mapping[str, Node]) -> None:
+    """Sizes, arguments and outputs are all names in one generated file."""
+    arguments = {x.name: x for x in leaves}
+    for name, node in outputs.items():
+        if name in arguments and node is not arguments[name]:
+            raise GraphError(
+                f"{here()}{name!r} names an output and {describe(arguments[name])}: give the output another name."
+            )
+    for name in _size_names(roots):
+        if name in arguments or name in outputs:
+            raise GraphError(f"{here()}{name!r} names a size and a tensor: use another name for one of them.")
+        if name in GENERATED:
+            raise GraphError(f"{here()}{name!r} cannot name a size: generated code calls it. Use {name}_, say.")
+
+
+def _refuse_adjoint_names(leaves: Sequence[Leaf], wanted: Sequence[Leaf], outputs: Iterable[str]) -> None:
+    """The gradient of x and the cotangent of an output x are called d_x: no tensor of the user's may be."""
+    differentiated = {f"d_{name}": name for name in (*outputs, *(x.name for x in wanted))}
+    for x in leaves:
+        if x.name in differentiated:
+            raise GraphError(
+                f"{here()}{x.name!r} is the name of the derivative by {differentiated[x.name]}: use another name."
+            )
+
+
+def _size_names(roots: Sequence[Node]) -> list[str]:
+    """The size symbols of a model, in the order in which they are met."""
+    found: dict[str, None] = {}
+    for node in toposort(roots, all_inputs):
+        mentioned: list[Scalar] = [*node.shape]
+        if isinstance(node, Compute):
+            mentioned += [*node.extents, *node.target, node.body]
+        if isinstance(node, Project):
+            mentioned.append(node.scan.length)
+        found.update(dict.fromkeys(name for part in mentioned for name in size_names(part)))
+    return list(found)
