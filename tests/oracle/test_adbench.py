@@ -8,7 +8,8 @@ import pytest
 jax = pytest.importorskip("jax")
 jax.config.update("jax_enable_x64", True)
 
-from tests.oracle.adbench_example import example  # noqa: E402  # JAX first: it may be absent
+import gradgen as gg  # noqa: E402  # JAX first: it may be absent
+from tests.oracle.adbench_example import example  # noqa: E402
 from tests.oracle.adbench_jax import mixture, mixture_batched, residual  # noqa: E402
 
 TOLERANCE = 1e-10
@@ -25,7 +26,8 @@ def test_gaussian_mixture(points: int, dimensions: int, components: int) -> None
     module = example("gaussian_mixture")
     given = module.problem(points, dimensions, components)
     given |= {"gamma": np.array(1.3), "m": np.array(2.0)}
-    outputs, gradients = module.mixture(dimensions, components).value_and_grad(**given)
+    net = gg.compile({"objective": module.mixture(dimensions, components)}, name="mixture", dtype="float64")
+    outputs, gradients = net.value_and_grad(**given)
     names = ("alphas", "means", "icf")
     rest = [given[name] for name in ("x", "gamma", "m")]
     value, wanted = jax.value_and_grad(lambda t: mixture(*t, *rest))([given[name] for name in names])
