@@ -16,6 +16,8 @@ from rich.text import Text
 from gradgen.cli.checks import check_network
 from gradgen.cli.doctor import trial
 from gradgen.cli.files import (
+    Dtype,
+    check_sizes,
     load_network,
     load_networks,
     parse_sizes,
@@ -46,11 +48,25 @@ def _examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *[f"  gradgen {line}" for line in lines], "", EXIT_CODES])
 
 
+def _complete_file(incomplete: str) -> list[str]:
+    """Python files, and folders that they may be in."""
+    before = incomplete[: incomplete.rfind("/") + 1]
+    if not Path(before).is_dir():
+        return []
+    found = [path for path in Path(before).iterdir() if path.is_dir() or path.suffix == ".py"]
+    names = [f"{before}{path.name}/" if path.is_dir() else f"{before}{path.name}" for path in found]
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
 Model = Annotated[
     str,
-    typer.Argument(metavar="FILE[:NAME]", help="A Python file that calls gg.compile; NAME is one of its variables."),
+    typer.Argument(
+        metavar="FILE[:NAME]",
+        help="A Python file that calls gg.compile; NAME is one of its variables.",
+        autocompletion=_complete_file,
+    ),
 ]
-Dtype = Annotated[str | None, typer.Option(help="What float32 becomes: float32 or float64.")]
+WantedDtype = Annotated[Dtype | None, typer.Option("--dtype", help="What float32 becomes.")]
 Sizes = Annotated[list[str] | None, typer.Option("--size", metavar="B=256", help="A number for a size; repeatable.")]
 Values = Annotated[
     list[str] | None, typer.Option("--at", metavar="x=2", help="A number or a list for a tensor; repeatable.")
@@ -95,7 +111,7 @@ def build(
         Optimiser | None, typer.Option(help="Add a training step by this optimiser, for a network with a scalar loss.")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="The step length of the optimiser.")] = None,
-    dtype: Dtype = None,
+    dtype: WantedDtype = None,
     size: Sizes = None,
 ) -> None:
     """Compile the networks of a model file and write the generated modules.
@@ -106,11 +122,13 @@ def build(
         usage("--lr belongs to --updates, as in --updates adam --lr 1e-3.")
     sizes = parse_sizes(size)
     with working(f"compiling {model}"):
+        declared = load_networks(model)
+        check_sizes(declared, sizes)
         networks = {
             name: recompiled(network, dtype, sizes)
             if updates is None
             else with_updates(network, updates, lr, dtype, sizes)
-            for name, network in load_networks(model).items()
+            for name, network in declared.items()
         }
     folder = output is None or output.is_dir() or len(networks) > 1
     if output is not None and output.exists() and not output.is_dir() and len(networks) > 1:
@@ -140,7 +158,7 @@ def show(
         str | None,
         typer.Option(metavar="PASS", help=f"One of {', '.join(PASSES)}.", autocompletion=_complete),
     ] = None,
-    dtype: Dtype = None,
+    dtype: WantedDtype = None,
     size: Sizes = None,
 ) -> None:
     """Print the formulas of a model after a pass, or one of the stages from graph to source (default: graph)."""
@@ -150,7 +168,9 @@ def show(
         usage(f"there is no pass {after!r}; the passes are {', '.join(PASSES)}.")
     sizes = parse_sizes(size)
     with working(f"compiling {model}"):
-        networks = {name: recompiled(network, dtype, sizes) for name, network in load_networks(model).items()}
+        declared = load_networks(model)
+        check_sizes(declared, sizes)
+        networks = {name: recompiled(network, dtype, sizes) for name, network in declared.items()}
         texts = {
             name: stage_text(network, stage or Stage.graph) if after is None else after_pass(network, pass_name(after))
             for name, network in networks.items()
@@ -185,13 +205,16 @@ def trace(
 
     v-1, v0 and the like are the inputs, v1 the first operation. Adjoints are read upwards: they begin at the output.
     """
-    network = load_network(model, "trace")
+    network, sizes = load_network(model, "trace"), parse_sizes(size)
+    check_sizes({network.model.name: network}, sizes)
+    if set(sizes) & set(network.options.sizes):
+        network = recompiled(network, None, sizes)
     if seed and mode is not Mode.forward:
         usage("--seed belongs to --mode forward; in reverse mode the output's adjoint is 1.")
     console = Console()
     notation = UNICODE if console.encoding.startswith("utf") else ASCII
     with working(f"tracing {network.model.name}"):
-        point = choose_point(network, parse_values(at), parse_sizes(size), random_seed, first=2)
+        point = choose_point(network, parse_values(at), sizes, random_seed, first=2)
         found = trace_network(network, point, mode, output, seed or [], notation)
     console.print(trace_table(found, mode.value, console.width))
     _say(point.notes)
@@ -207,7 +230,7 @@ def trace(
 def check(
     model: Model,
     at: Values = None,
-    dtype: Dtype = None,
+    dtype: WantedDtype = None,
     size: Sizes = None,
     random_seed: Seed = 0,
 ) -> None:
@@ -219,6 +242,7 @@ def check(
     sizes, values = parse_sizes(size), parse_values(at)
     with working(f"compiling {model}"):
         networks = load_networks(model)
+    check_sizes(networks, sizes)
     wrong = []
     for name, network in networks.items():
         with working(f"checking {name}"):

@@ -4,7 +4,6 @@ In: a network and what the command line says. Out: a `Point`; what was chosen fo
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradgen.cli.files import usage
+from gradgen.cli.files import size_names, usage
 from gradgen.errors import GradgenError, ShapeError
 from gradgen.graph.nodes import Leaf, all_inputs, toposort
 from gradgen.lang.interpret import interpret
@@ -59,7 +58,7 @@ def choose_point(
         return {**given, **{x.name: _drawn(network, x, known, rng, draw) for x in drawn}}
 
     arrays, kind = drawn_by(_normal), "normal numbers"
-    if drawn and not _has_values(network, arrays, known):
+    if not _has_values(network, arrays, known) and drawn:
         arrays, kind = drawn_by(_positive), "numbers between 0.1 and 0.9"
     if drawn:
         notes.append(f"{_listed([x.name for x in drawn])} drawn, {kind}, seed {seed} (--at gives values)")
@@ -77,9 +76,7 @@ def _sizes(
     network: Network, leaves: Sequence[Argument], values: Mapping[str, Array], sizes: Mapping[str, int], first: int
 ) -> tuple[dict[str, int], list[str]]:
     """All sizes by name, and which of them nobody gave."""
-    symbols = list(
-        dict.fromkeys(name for x in leaves for extent in x.shape for name in re.findall(r"[^\W\d]\w*", extent))
-    )
+    symbols = size_names(network)
     known = {**network.interface.sizes, **sizes}
     for x in leaves:
         shape = np.shape(values.get(x.name, 0))
@@ -150,5 +147,5 @@ def _has_values(network: Network, arrays: Mapping[str, Array], sizes: Mapping[st
     try:
         found = interpret(roots, {x: arrays[x.name].astype(x.dtype) for x in leaves}, sizes)
     except IndexError as error:
-        raise GradgenError(f"{error}. Give values with --at.") from None
+        raise GradgenError(f"{error}. Give other values with --at.") from None
     return all(bool(np.isfinite(y).all()) for y in found)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from gradgen.cli.files import usage
+from gradgen.cli.files import Dtype, usage
 from gradgen.graph.tensor import tensor
 from gradgen.network import Network
 from gradgen.network import compile as compile_network
@@ -28,7 +28,7 @@ class Optimiser(StrEnum):
 
 
 def with_updates(
-    network: Network, chosen: Optimiser, lr: float | None, dtype: str | None, sizes: Mapping[str, int]
+    network: Network, chosen: Optimiser, lr: float | None, dtype: Dtype | None, sizes: Mapping[str, int]
 ) -> Network:
     """The network with a step that makes its loss smaller; in another dtype or with more sizes known, too."""
     model, options = network.model, network.options

@@ -122,28 +122,36 @@ def check_grad(
             raise BindingError(f"{here()}check_grad has no value for {describe(n)}: give values[{n.name!r}].")
     arrays: dict[Leaf, NDArray[Any]] = {n: np.asarray(values[n.name], n.dtype) for n in leaves}
     rng = np.random.default_rng(seed)
-    lines = [_line(root, x, arrays, rng, sizes, tolerance) for x in chosen]
+    pulled = [t.node for t in vjp(tensor(root), [tensor(x) for x in chosen], None)]
+    value, *gradients = interpret([root, *pulled], arrays, sizes)
+    least = max(1e-8, ROUNDING * abs(float(value)))
+    lines = [
+        _line(root, x, gradient, arrays, rng, sizes, tolerance, least)
+        for x, gradient in zip(chosen, gradients, strict=True)
+    ]
     return GradientReport(loss.name or "the loss", tuple(lines))
 
 
 def _line(
     root: Node,
     x: Leaf,
+    gradient: NDArray[Any],
     arrays: dict[Leaf, NDArray[Any]],
     rng: np.random.Generator,
     sizes: Mapping[str, int] | None,
     tolerance: float,
+    least: float,
 ) -> Line:
     direction = rng.standard_normal(arrays[x].shape)
     direction /= max(float(np.linalg.norm(direction)), 1e-300)
     v = leaf(f"direction_{x.name}", x.shape, x.dtype, "input")
-    slopes = [vjp(tensor(root), tensor(x), None).node, jvp(tensor(root), tensor(x), tensor(v)).node]
+    tangent = jvp(tensor(root), tensor(x), tensor(v)).node
     with np.errstate(all="ignore"):
-        gradient, forward, loss = interpret([*slopes, root], {**arrays, v: direction}, sizes)
+        (forward,) = interpret([tangent], {**arrays, v: direction}, sizes)
         slope = float(np.sum(gradient * direction))
         quotients = []
         for h in STEPS:
             ends = [interpret([root], {**arrays, x: arrays[x] + s * h * direction}, sizes)[0] for s in (1, -1)]
             quotients.append(float(ends[0] - ends[1]) / (2 * h))
     difference = min(quotients, key=lambda q: abs(q - slope) if q == q else np.inf)
-    return Line(describe(x), slope, float(forward), difference, tolerance, max(1e-8, ROUNDING * abs(float(loss))))
+    return Line(describe(x), slope, float(forward), difference, tolerance, least)

@@ -118,6 +118,8 @@ def test_show_prints_each_stage(model: Path) -> None:
         (["{model}", "--after", "paint"], "there is no pass 'paint'; the passes are declare, "),
         (["{model}", "--after", "gather", "--stage", "graph"], "give --stage or --after, not both"),
         (["{model}", "--size", "N"], "write a size as NAME=NUMBER"),
+        (["{model}", "--size", "M=3"], "--size M: no network here has that size; there are N."),
+        (["{model}", "--dtype", "float16"], "'float16' is not one of 'float32', 'float64'."),
         (["{model}", "--stage", "paint"], "'paint' is not one of"),
     ],
 )

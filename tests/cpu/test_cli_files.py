@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import gradgen as gg
 from gradgen.cli import app
+from gradgen.cli.commands import _complete, _complete_file
 from tests.cpu.test_cli import MODEL, SECOND
 
 
@@ -100,3 +101,15 @@ def test_a_folder_without_permission(model: Path) -> None:
     result = run("build", model, "-o", "closed/out.py")
     assert result.exit_code == 2
     assert message(result).endswith("closed/out.py cannot be written: Permission denied. Choose another with -o.")
+
+
+def test_paths_and_passes_are_completed(model: Path) -> None:
+    Path("folder").mkdir()
+    Path("folder", "other.py").touch()
+    Path("notes.txt").touch()
+    assert _complete_file("") == ["folder/", "model.py"]
+    assert _complete_file("mo") == ["model.py"]
+    assert _complete_file("folder/") == ["folder/other.py"]
+    assert _complete_file("./fol") == ["./folder/"]
+    assert _complete_file("nowhere/") == []
+    assert _complete("squ") == ["squeeze"]

@@ -125,6 +125,7 @@ def test_what_is_chosen_is_said(tensors: str) -> None:
         (["--mode", "forward", "--seed", "w=[1, 2, 3]"], 2, "--seed w: [1, 2, 3] is no tangent of shape (2,)."),
         (["--seed", "w"], 2, "--seed belongs to --mode forward; in reverse mode the output's adjoint is 1."),
         (["--mode", "forward", "--seed", "z"], 2, "--seed z: loss depends on no float tensor 'z'; those are a, w."),
+        (["--size", "Q=3"], 2, "--size Q: no network here has that size; there are N."),
         (["--output", "best"], 2, "Invalid value: --output best: tensors has the float outputs loss, u."),
         (
             ["--size", "N=6000"],
@@ -138,6 +139,23 @@ def test_mistakes(tensors: str, arguments: list[str], code: int, expected: str) 
     result = run("trace", tensors, *arguments, columns=200)
     assert result.exit_code == code
     assert message(result).endswith(expected)
+
+
+def test_a_subscript_outside_its_axis_is_an_error_of_the_values(tensors: str) -> None:
+    Path("rows.py").write_text(
+        "import gradgen as gg\nE, at = gg.param('E', (4,)), gg.input('at', (2,), dtype='int64')\n"
+        "net = gg.compile({'y': gg.sum(E[at])}, name='rows')\n"
+    )
+    result = run("trace", "rows.py", "--at", "at=[1, 9]", "--at", "E=1")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: subscript 9 is outside axis 0 of E, which has 4 elements")
+    assert result.stderr.endswith("Give other values with --at.\n")
+
+
+def test_a_size_that_was_compiled_in_is_replaced(tensors: str) -> None:
+    Path(tensors).write_text(TENSORS.replace('name="tensors"', 'name="tensors", sizes={"N": 9}'))
+    assert "(9, 2): " in run("trace", tensors).stdout
+    assert "[[" in run("trace", tensors, "--size", "N=2").stdout
 
 
 def test_a_model_of_many_operations_is_refused(tensors: str) -> None:
