@@ -44,11 +44,19 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"module 'gradgen' has no attribute {name!r}")
+        elsewhere = "" if name.startswith("_") else _elsewhere(name)
+        raise AttributeError(f"module 'gradgen' has no attribute {name!r}{elsewhere}")
     module = import_module(_LATER[name])
     value = module if name in _MODULES else getattr(module, name)
     globals()[name] = value
     return value
+
+
+def _elsewhere(name: str) -> str:
+    """Where a name that is asked of the package stands instead: losses and layers, optimisers."""
+    modules = {module: import_module(_LATER[module]) for module in _MODULES}
+    found = [f"gg.{module}.{name}" for module, value in modules.items() if hasattr(value, name)]
+    return f": use {found[0]}" if found else ""
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Never, NoReturn
 
 import numpy as np
 
@@ -123,13 +123,17 @@ class Network:
 
     # ------------------------------------------------------------ calls
 
-    def __call__(self, /, **arguments: Any) -> dict[str, Any]:
+    def __call__(self, /, *unnamed: Never, **arguments: Any) -> dict[str, Any]:
         """Outputs by name: arrays, and NumPy scalars for outputs without axes."""
+        if unnamed:
+            self._refuse_unnamed("forward")
         self._refuse_outside(arguments)
         return self._entries["forward"](arguments)[0]
 
-    def forward(self, /, **arguments: Any) -> tuple[dict[str, Any], Saved]:
+    def forward(self, /, *unnamed: Never, **arguments: Any) -> tuple[dict[str, Any], Saved]:
         """The outputs, and what `backward` needs."""
+        if unnamed:
+            self._refuse_unnamed("forward")
         self._refuse_outside(arguments)
         outputs, room, plan, given = self._entries["forward"].saving(arguments)
         return outputs, Saved(self.interface, room, plan, given)
@@ -158,7 +162,7 @@ class Network:
             given[x.name] = array[()] if x.by_value else array
         return caller.with_saved(given, saved.room)
 
-    def value_and_grad(self, /, **arguments: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def value_and_grad(self, /, *unnamed: Never, **arguments: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Outputs by name, and the gradient of the scalar output by parameter name."""
         caller = self._entries.get("value_and_grad")
         if caller is None:
@@ -166,14 +170,18 @@ class Network:
                 "value_and_grad needs exactly one float scalar output that depends on a parameter; "
                 'name it with gg.compile(..., loss="...")'
             )
+        if unnamed:
+            self._refuse_unnamed("value_and_grad")
         self._refuse_outside(arguments)
         return caller(arguments)
 
-    def step(self, state: Mapping[str, Any], /, **arguments: Any) -> dict[str, Any]:
+    def step(self, state: Mapping[str, Any], /, *unnamed: Never, **arguments: Any) -> dict[str, Any]:
         """One training step: outputs at the old values; `state` (from `init`) is updated in place."""
         caller = self._entries.get("step")
         if caller is None:
             raise GraphError("this network has no updates: gg.compile(..., updates=gg.optim.sgd(loss, lr=0.1))")
+        if unnamed:
+            self._refuse_unnamed("step")
         try:
             given = {**state, **arguments}
         except TypeError:
@@ -186,6 +194,10 @@ class Network:
             raise BindingError(f"{self.interface.name}.step: {twice} given twice, in the state and by name.")
         self._refuse_outside(given)
         return caller(given)[0]
+
+    def _refuse_unnamed(self, entry: str) -> NoReturn:
+        names = ", ".join(f"{x.name}=..." for x in self.interface.leaves if x.role != "state")
+        raise BindingError(f"{self.interface.name}.{entry} takes arrays by name: {names}.")
 
     def _refuse_outside(self, arguments: Mapping[str, Any]) -> None:
         """What only the formulas know: whether a computed subscript stays inside its axis."""

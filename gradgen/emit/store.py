@@ -12,11 +12,11 @@ import shutil
 import stat
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 from gradgen import env
 from gradgen.errors import CacheError, CacheWarning
+from gradgen.graph.place import warn
 from gradgen.version import __version__
 
 __all__ = [
@@ -66,11 +66,10 @@ def temporary_directory(reason: str) -> Path:
     if pid not in _temporary or not _temporary[pid].is_dir():
         _temporary[pid] = Path(tempfile.mkdtemp(prefix="gradgen-"))  # mode 0700
         atexit.register(_remove, _temporary[pid], pid)
-        warnings.warn(
+        warn(
             f"compiled models are kept for this process only: {reason.removesuffix('.')}."
             " Set GRADGEN_CACHE_DIR to a directory of your own to keep them.",
             CacheWarning,
-            stacklevel=3,
         )
     return _temporary[pid]
 

@@ -9,6 +9,7 @@ import itertools
 import linecache
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,14 @@ def here() -> str:
     """The user's file and line now running, with a colon, for the beginning of a message: `mlp.py:14: `."""
     frames = _user_frames()
     return f"{Path(frames[0].f_code.co_filename).name}:{_targets(frames[0])[0]}: " if frames else ""
+
+
+def warn(message: str, kind: type[Warning]) -> None:
+    """A warning that shows the user's line now running."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and _is_ours(frame):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, kind, stacklevel=level)
 
 
 # ---------------------------------------------------------------- frames

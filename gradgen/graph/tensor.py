@@ -89,6 +89,9 @@ class Tensor(Operators["Tensor"]):
             "places with gg.accumulate, and give new values of parameters as updates= of gg.compile."
         )
 
+    def __delitem__(self, key: Any) -> NoReturn:
+        raise GraphError(f"{here()}nothing can be deleted from {self._described()}: take the rest as a slice.")
+
     def __len__(self) -> NoReturn:
         raise GraphError(f"{here()}len() of {self._described()} asks for a number: use its .shape[0] or .ndim.")
 

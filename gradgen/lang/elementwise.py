@@ -69,7 +69,10 @@ def function(name: str, expression: Any, arguments: Sequence[Any] | None = None)
     """
     import sympy
 
-    formula = sympy.sympify(expression)
+    try:
+        formula = sympy.sympify(expression)
+    except sympy.SympifyError:
+        raise GraphError(f"{here()}{name}: SymPy cannot read {expression!r}.") from None
     free = sorted(formula.free_symbols, key=str)
     order = free if arguments is None else [s if isinstance(s, sympy.Symbol) else sympy.Symbol(s) for s in arguments]
     by_name = {str(symbol): f"x{k}" for k, symbol in enumerate(order)}

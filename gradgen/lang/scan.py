@@ -44,6 +44,8 @@ def scan(
         DTypeError: a carry that changes its dtype.
         GraphError: no length, or a body that does not return a carry like `init` and a result.
     """
+    if not callable(body):
+        raise GraphError(f"{here()}the body of gg.scan is {body!r}: give a function of a carry and an element of xs.")
     steps = _length(xs, length)
     depth = _depth.get()
     starts = [x.node for x in _leaves(init)]

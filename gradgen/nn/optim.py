@@ -7,7 +7,7 @@ that their tensors have when the step begins. `lr` is a number, a tensor without
 from typing import Any
 
 from gradgen.errors import GraphError, OptionError
-from gradgen.graph.axes import describe
+from gradgen.graph.axes import describe, shown
 from gradgen.graph.nodes import Leaf, toposort
 from gradgen.graph.origin import naming
 from gradgen.graph.place import here
@@ -258,9 +258,16 @@ def _step_length(lr: Any, optimiser: str) -> tuple[Updates, Any]:
 
 
 def _tensor(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else array.full((), float(value), "float64")
+    return value if isinstance(value, Tensor) else array.full((), _number(value), "float64")
 
 
 def _as(value: Any, like: Tensor) -> Any:
     """A number as it is; a tensor in the dtype of another."""
-    return array.cast(value, like.dtype) if isinstance(value, Tensor) else float(value)
+    return array.cast(value, like.dtype) if isinstance(value, Tensor) else _number(value)
+
+
+def _number(value: Any) -> float:
+    """A step length or another setting that is no tensor."""
+    if not hasattr(value, "__float__"):
+        raise GraphError(f"{here()}a step length is {shown(value)}: give a number, a tensor, or a schedule.")
+    return float(value)

@@ -4,7 +4,6 @@ In: arguments by name and an `Interface`. Out: arrays that the njit layer may tr
 `calls` runs these checks when a call differs from the one before.
 """
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradgen.errors import BindingError, DTypeError, LayoutWarning, ShapeError
+from gradgen.graph.place import warn
 from gradgen.graph.scalar import FloorDiv, Poly, SizeSymbol
 from gradgen.runtime.interface import Argument, evaluate_size
 from gradgen.runtime.requirements import Label, Requirement
@@ -23,7 +23,6 @@ __all__ = [
 ]  # fmt: skip
 
 Array = NDArray[Any]
-_STACK = 6  # from a warning in `checked` to the user's call of the network
 
 
 def evaluate(p: Poly, sizes: Mapping[str, int]) -> int:
@@ -138,7 +137,7 @@ def checked(x: Argument, array: Array, sizes: Mapping[str, int], written: bool =
         raise BindingError(
             f"{x.name} is not C-contiguous, and the step updates it in place. Give np.ascontiguousarray({x.name})."
         )
-    warnings.warn(f"{x.name} is not C-contiguous and is copied for every call.", LayoutWarning, stacklevel=_STACK)
+    warn(f"{x.name} is not C-contiguous and is copied for every call.", LayoutWarning)
     return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
 
 

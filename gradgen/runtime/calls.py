@@ -160,9 +160,10 @@ class Caller:
         names = [x.name for x in layout.arguments]
         given = [as_array(x, value) for x, value in zip(layout.arguments, values, strict=True)]
         sizes = bind_sizes(layout.declared, dict(zip(names, given, strict=True)), self.interface.sizes)
-        arrays: list[Any] = []
-        for x, array, value in zip(layout.arguments, given, values, strict=True):  # a loop: warnings count frames
-            arrays.append(checked(x, array, sizes, x.name in layout.updated, array is value))
+        arrays: list[Any] = [
+            checked(x, array, sizes, x.name in layout.updated, array is value)
+            for x, array, value in zip(layout.arguments, given, values, strict=True)
+        ]
         key = tuple(sizes.values())
         plan = layout.plans.get(key)
         if plan is None:

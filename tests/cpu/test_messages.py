@@ -69,6 +69,10 @@ def known() -> dict[str, Any]:
 
 MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     # names
+    ("net(A, L, W, 1.0)", BindingError, "small.forward takes arrays by name: a=..., b=..., c=..., W=...."),
+    ("plain.forward(A, W)", BindingError, "plain.forward takes arrays by name: a=..., W=...."),
+    ("net.value_and_grad(A)", BindingError, "small.value_and_grad takes arrays by name: a=..., b=..., c=..., W=...."),
+    ("net.step(W, A, L)", BindingError, "small.step takes arrays by name: a=..., b=..., c=..., W=...."),
     ("net()", BindingError, "small.forward: a, b, c, W missing. Needed are a, b, c, W."),
     ("net(a=A, b=L, c=1.0, w=W)", BindingError, "small.forward: W missing. Needed are a, b, c, W."),
     ("net(**given(d=1))", BindingError, "small.forward: d unknown. Needed are a, b, c, W."),

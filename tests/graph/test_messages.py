@@ -310,6 +310,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
             "gg.accumulate, and give new values of parameters as updates= of gg.compile."
         ),
     ),
+    ("del x[0]", GraphError, "nothing can be deleted from x (B, 4): take the rest as a slice."),
     # broadcasting and products
     (
         "x + W",
@@ -650,7 +651,19 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         ShapeError,
         "gg.scan: W (3, 4) has 3 elements along its first axis, and the loop has B steps. Make them equal.",
     ),
+    (
+        "gg.scan(3, 0.0, x)",
+        GraphError,
+        "the body of gg.scan is 3: give a function of a carry and an element of xs.",
+    ),
     # losses and layers
+    (
+        "gg.optim.sgd(gg.sum(W), lr='fast')",
+        GraphError,
+        "a step length is 'fast': give a number, a tensor, or a schedule.",
+    ),
+    ("gg.function('f', 'x +')", GraphError, "f: SymPy cannot read 'x +'."),
+    ("gg.optim.adam(gg.sum(labels))", GraphError, "the loss has no parameters to update: declare some with gg.param."),
     ("fc = nn.Linear(4, 3)\ny = fc(W.T)", ShapeError, "fc takes 4 inputs along the last axis, and is given y (4, 3)."),
     ("nn.cross_entropy(x, x)", DTypeError, "the labels of cross_entropy are integers; x (B, 4) is float32."),
     (
@@ -825,3 +838,12 @@ def test_numpys_functions_are_ours() -> None:
     known = run("a, b = np.arctan2(x, W[0]), gg.atan2(x, W[0])\nc, d = np.multiply(2.0, x), 2.0 * x")
     assert known["a"] is known["b"]
     assert known["c"] is known["d"]
+
+
+def test_a_name_that_stands_elsewhere() -> None:
+    with pytest.raises(AttributeError) as caught:
+        gg.softmax  # noqa: B018
+    assert str(caught.value) == "module 'gradgen' has no attribute 'softmax': use gg.nn.softmax"
+    with pytest.raises(AttributeError) as caught:
+        gg.everything  # noqa: B018
+    assert str(caught.value) == "module 'gradgen' has no attribute 'everything'"
