@@ -153,7 +153,7 @@ def checked_name(name: Any, what: str) -> str:
     return name
 
 
-_SPOKEN_FOR = frozenset({"np", "range", "abs", "min", "max"})  # what the text of a kernel calls by name
+_SPOKEN_FOR = frozenset({"np", "range", "prange", "abs", "min", "max"})  # what the text of a kernel calls by name
 
 
 _ARTICLE = {"size": "a", "tensor": "a", "index": "an", "layer": "a", "output": "an", "module": "a"}

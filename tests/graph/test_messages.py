@@ -28,6 +28,11 @@ TRUTH = (
 
 MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     # names
+    (
+        'gg.param("prange", (2,))',
+        GraphError,
+        "'prange' cannot name a tensor: generated code calls it. Use prange_, say.",
+    ),
     ('gg.input("1x", (2,))', GraphError, "'1x' cannot name a tensor: use a Python identifier, such as x1."),
     ('gg.input("lambda", (2,))', GraphError, "'lambda' cannot name a tensor: use a Python identifier, such as x1."),
     ('gg.input((2,), "x")', GraphError, "(2,) cannot name a tensor: use a Python identifier, such as x1."),
