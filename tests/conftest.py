@@ -16,11 +16,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many examples had each feature; the counts travel with the report, so xdist hands them over."""
+    """How many examples had each feature, as a table; the counts travel with the report, so xdist hands them over."""
     for kind in ("passed", "failed"):
         for report in terminalreporter.getreports(kind):
             recorded = dict(report.user_properties)
             if "features" in recorded:
                 counts = sorted(recorded["features"].items(), key=lambda item: (item[1], item[0]))
-                terminalreporter.section(f"features in {recorded['examples']} random formulas")
-                terminalreporter.write_line(", ".join(f"{feature} {count}" for feature, count in counts))
+                terminalreporter.section(f"features in {recorded['examples']} random {recorded['of']}")
+                rows = -(-len(counts) // 4)
+                for row in range(rows):
+                    cells = [f"{feature[:27]:<27}{count:>6}" for feature, count in counts[row::rows]]
+                    terminalreporter.write_line("  ".join(cells))

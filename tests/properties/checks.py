@@ -25,6 +25,7 @@ from gradgen.passes.reducers import lower_reducers
 from gradgen.passes.simplify import simplify
 from gradgen.passes.split import split
 from tests.cpu.running import unjitted
+from tests.properties.cases import Case, rounding
 from tests.properties.derivatives import (
     TOLERANCE,
     directional,
@@ -35,7 +36,6 @@ from tests.properties.derivatives import (
     moderate,
     twins,
 )
-from tests.properties.formulas import Case, rounding
 
 # Passes that rewrite a graph and must keep its values.
 REWRITES: tuple[Callable[..., Any], ...] = (

@@ -11,7 +11,7 @@ from hypothesis import assume
 from gradgen.graph.nodes import Leaf, Node, leaf
 from gradgen.graph.scalar import FLOATS
 from gradgen.lang.interpret import interpret
-from tests.properties.formulas import Case
+from tests.properties.cases import Case
 
 Values = Mapping[Leaf, np.ndarray]
 STEP = 1e-4

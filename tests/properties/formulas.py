@@ -5,7 +5,7 @@ properties that hold for all of them. Structure is drawn, values come from a see
 land on kinks and ties.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
@@ -14,8 +14,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from gradgen.graph.nodes import (
+    Compute,
     Leaf,
     Node,
+    Project,
+    Scan,
     carry,
     compute,
     leaf,
@@ -39,38 +42,25 @@ from gradgen.graph.scalar import (
     size_symbol,
     step,
 )
+from tests.properties.cases import Case
 from tests.properties.scalar_forms import FORMS, POWERS
-from tests.properties.show import show
 from tests.properties.subscripts import Extent, Subscripts, Variable
 
 SHAPES_AND_SUBSCRIPTS = (
     "stride", "dilation", "offset", "negative step", "diagonal", "window", "constant subscript", "modulo",
     "floor division", "gather", "gather in two indices", "computed gather", "gather by argmax", "padding",
+    "data guard", "data guard of a sum", "computed subscript",
     "several windows", "size one", "empty axis", "symbolic size", "derived size", "unbound size", "scalar result",
 )  # fmt: skip
 FORMULAS = (
     "sum", "max", "min", "logsumexp", "two reduced axes", "nested reducer", "nested in nested", "count", "index mask",
-    "value mask", "index as number", "integral power", "scatter", "scatter through a gather", "reshape", "chain",
-    "scan", "reverse scan", "nested scan", "scan of length zero", "two carries", "step as subscript", "several outputs",
+    "value mask", "index as number", "integral power", "scatter", "scatter through a gather",
+    "scatter to computed places", "read of a scatter", "reshape", "chain",
+    "scan", "reverse scan", "nested scan", "scan of length zero", "several carries", "step as subscript",
+    "several outputs", "scan over a sequence", "scan of length one", "scan of many steps", "scan with stacked outputs",
+    "parameter shared by steps", "gather inside a scan", "scan of a scan",
 )  # fmt: skip
 FEATURES = (*SHAPES_AND_SUBSCRIPTS, *FORMULAS, *[f"function {name}" for name in FORMS])
-
-
-@dataclass(frozen=True)
-class Case:
-    """A graph, an array for each leaf below its outputs, and the sizes that no axis of a leaf binds."""
-
-    outputs: tuple[Node, ...]
-    values: dict[Leaf, np.ndarray]
-    sizes: dict[str, int]
-    features: frozenset[str]
-
-    def __repr__(self) -> str:
-        shapes = {given.name: array.shape for given, array in self.values.items()}
-        return f"Case, leaves {shapes}, sizes {self.sizes}:\n{show(self.outputs)}"
-
-    def _repr_pretty_(self, printer: object, cycle: bool) -> None:  # Hypothesis would print every field of every node
-        printer.text(repr(self))
 
 
 @dataclass
@@ -90,6 +80,7 @@ class Writer(Subscripts):
     read: set[Node] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
     reducing: int = 0
+    outside: bool = False
 
     # ------------------------------------------------------------ small draws
 
@@ -138,13 +129,16 @@ class Writer(Subscripts):
         self.add(node, extents)
         return node
 
-    def integers(self, extents: Sequence[Extent], below: int) -> Leaf:
+    def integers(self, extents: Sequence[Extent], below: int, above: int = -1) -> Leaf:
         node = leaf(f"at{len(self.values)}", [e.size for e in extents], "int64", "input")
-        self.values[node] = self.rng.integers(0, max(below, 1), [e.value for e in extents])
+        self.values[node] = self.rng.integers(above + 1, max(below, above + 2), [e.value for e in extents])
         return node
 
     def tensor(self, variables: Sequence[Variable]) -> Node:
         """Something to read: one of the newest tensors, or a new leaf that fits the variables."""
+        scattered = [n for n in self.tensors if isinstance(n, Compute) and not n.gathers]
+        if scattered and self.chance(4):
+            return self.pick(scattered)
         if self.tensors and not self.chance(3):
             return self.pick(self.tensors[-4:])
         rank = self.pick((2, 1, 1, 2, 3, 0))
@@ -271,8 +265,11 @@ class Writer(Subscripts):
         body = self.expression([*variables, *self.steps], self.pick((1, 2)))
         target = [self.subscript(e, variables, padded=False)[0] for e in shape]
         self.features.add("scatter")
-        if any(isinstance(a, Load) for t in target for a in t.atoms):
+        loaded = [t for t in target if any(isinstance(a, Load) for a in t.atoms)]
+        if loaded:
             self.features.add("scatter through a gather")
+        if any(not isinstance(t.terms[0][0][0] if t.terms[0][0] else t, Load) or t.terms[0][1] != 1 for t in loaded):
+            self.features.add("scatter to computed places")
         return self.add(compute([e.size for e in shape], [e.size for e in loops], target, "sum", body), shape)
 
     def reshape(self) -> Node:
@@ -305,35 +302,49 @@ class Writer(Subscripts):
 
     def scan(self) -> Node:
         depth = len(self.steps)
-        length = Extent(integer(0), 0) if self.chance(8) else self.extent()
-        shapes = [[self.extent() for _ in range(self.pick((1, 0, 2)))] for _ in range(self.pick((1, 1, 2)))]
+        length = self.pick((Extent(integer(0), 0), Extent(integer(1), 1), Extent(integer(7), 7), *[None] * 5))
+        length = length or self.extent()
+        shapes = [[self.extent() for _ in range(self.pick((1, 0, 2)))] for _ in range(self.pick((1, 1, 2, 3)))]
         inits = [self.formula(shape) if self.chance(3) else self.leaf(shape) for shape in shapes]
         carries = [
             carry(k, [e.size for e in s], init.dtype, depth)
             for k, (s, init) in enumerate(zip(shapes, inits, strict=True))
         ]
+        outside = set(self.tensors)
+        labels = len(self.values)
         with self.inside(depth, length):
             for state, shape in zip(carries, shapes, strict=True):
                 self.add(state, shape)
             if self.chance(2):
+                self.element(length, depth)
+            if self.chance(2):
                 self.scan() if depth == 0 and self.chance(2) else self.node()
             nexts = [self.following(state, shape) for state, shape in zip(carries, shapes, strict=True)]
             outputs = [
-                self.formula([self.extent() for _ in range(self.pick((1, 0)))]) for _ in range(self.pick((1, 0)))
+                self.formula([self.extent() for _ in range(self.pick((1, 0, 2)))]) for _ in range(self.pick((1, 0, 2)))
             ]
             made = [(n, self.extents[n]) for n in outputs]
         self.read.update([*inits, *nexts, *outputs])
         reverse = self.chance(2)
         loop = scan(length.size, depth, carries, inits, nexts, outputs, reverse)
-        self.features |= {"reverse scan" if reverse else "scan"}
-        self.features |= {"nested scan"} if depth else set()
-        self.features |= {"scan of length zero"} if length.value == 0 else set()
-        self.features |= {"two carries"} if len(carries) > 1 else set()
+        self.features |= _features_of(loop, length.value, outside)
+        self.features |= {"gather inside a scan"} if any(x.dtype == "int64" for x in [*self.values][labels:]) else set()
         for k, (_, shape) in enumerate(made):
             self.add(project(loop, "stack", k), [length, *shape])
         count = Extent(length.size + 1, length.value + 1)
         states = [self.add(project(loop, "states", k), [count, *shape]) for k, shape in enumerate(shapes)]
         return states[0]
+
+    def element(self, length: Extent, depth: int) -> None:
+        """One element of a sequence that the scan walks along, forwards or from its other end."""
+        rest = [self.extent() for _ in range(self.pick((1, 0)))]
+        at = self.pick((step(depth), length.size - 1 - step(depth)))
+        sequence = self.leaf([length, *rest])
+        self.tensors.remove(sequence)
+        element = load(sequence, [at, *[position(k) for k in range(len(rest))]])
+        self.add(pointwise([e.size for e in rest], call("mul", element, number(0.5))), rest)
+        self.read.add(sequence)
+        self.features.add("scan over a sequence")
 
     def following(self, state: Node, shape: Sequence[Extent]) -> Node:
         """The next state: a formula of the same dtype that keeps it moderate."""
@@ -344,13 +355,35 @@ class Writer(Subscripts):
         return pointwise(state.shape, call(state.dtype, body))
 
 
+def _features_of(loop: Scan, length: int, outside: Collection[Node]) -> set[str]:
+    shared = [n for n in loop.captured if isinstance(n, Leaf) and n.role == "param"]
+    found = {
+        "reverse scan" if loop.reverse else "scan": True,
+        "nested scan": loop.depth > 0,
+        "scan of length zero": length == 0,
+        "scan of length one": length == 1,
+        "scan of many steps": length > 4,
+        "several carries": len(loop.carries) > 1,
+        "scan with stacked outputs": bool(loop.outputs),
+        "parameter shared by steps": bool(shared) and length > 1,
+        "scan of a scan": any(isinstance(n, Project) and n in outside for n in (*loop.captured, *loop.inits)),
+    }
+    return {feature for feature, holds in found.items() if holds}
+
+
 @st.composite
-def formulas(draw: Callable, smooth: bool = False, dtype: str = "float64") -> Case:
-    """A case; `smooth` leaves out the functions whose gradient is not the derivative of their value."""
+def formulas(
+    draw: Callable, smooth: bool = False, dtype: str = "float64", scans: bool = False, outside: bool = False
+) -> Case:
+    """A case; `smooth` leaves out the functions whose gradient is not the derivative of their value.
+
+    With `scans` every case has a scan. With `outside` some computed subscripts leave their axes.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     symbols = {name: draw(st.sampled_from((2, 3, 1, 4, 3, 2, 3, 2, 4, 3, 2, 3, 0))) for name in ("M", "N")}
-    writer = Writer(draw, smooth, dtype, rng, symbols)
-    made = [writer.node() for _ in range(draw(st.integers(1, 4)))]
+    writer = Writer(draw, smooth, dtype, rng, symbols, outside=outside)
+    count = draw(st.integers(1, 2 if scans else 4))
+    made = [writer.scan() if scans else writer.node() for _ in range(count)]
     made += [n for n in writer.tensors if not isinstance(n, Leaf)]
     outputs = [n for n in dict.fromkeys(made) if n not in writer.read] or made[-1:]
     if len(outputs) > 1:
@@ -367,8 +400,3 @@ def formulas(draw: Callable, smooth: bool = False, dtype: str = "float64") -> Ca
         writer.features.add("unbound size")
     values = {n: writer.values[n] for n in reached}
     return Case(tuple(outputs), values, free, frozenset(writer.features))
-
-
-def rounding(case: Case) -> float:
-    """How far two ways of computing the same may be apart, as a fraction of the largest term."""
-    return 1e-5 if "function float32" in case.features else 1e-10

@@ -89,8 +89,8 @@ def _matmul(w: Writer) -> str:
 
 
 SPECS = (
-    "ij,jk->ik", "ij,jk->ki", "ij,j->i", "i,i->", "ij,ij->ij", "ij,kj->", "ii->i", "ii", "ij->ji", "ijk,ikl->ijl", "ij,jk,kl->il",
-    "ij,jk,j->ki", "ijk->j", "i,j->ij", "ij,ij", "ii,i->i", "i,i,i->", "ijj->ij", "ij,jk,ki->", "i,j,k->kji",
+    "ij,jk->ik", "ij,jk->ki", "ij,j->i", "i,i->", "ij,ij->ij", "ij,kj->", "ii->i", "ii", "ij->ji", "ijk,ikl->ijl",
+    "ij,jk,kl->il", "ij,jk,j->ki", "ijk->j", "i,j->ij", "ij,ij", "ii,i->i", "i,i,i->", "ijj->ij", "ij,jk,ki->", "i,j,k->kji",
 )  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def _einsum(w: Writer) -> str:
 
 def _einsum_dots(w: Writer) -> str:
     x = w.some(2, 3)
-    *rest, last = w[x].shape
+    last = w[x].shape[-1]
     return f'm.einsum("...j,jk->...k", {x}, {w.of_shape((last, w.extent()))})'
 
 
@@ -138,7 +138,7 @@ def _slice(w: Writer, extent: int) -> str:
 
 
 def _bounds(text: str) -> str:
-    return ", ".join(part or "None" for part in (text.split(":") + [""])[:3])
+    return ", ".join(part or "None" for part in [*text.split(":"), ""][:3])
 
 
 def _slices(w: Writer) -> str:
@@ -187,7 +187,8 @@ def _computed(w: Writer) -> str:
     x = w.some(1, 2, 3, full=True)
     extent = w[x].shape[0]
     half = w.integers((w.pick((3, 2, 1)),), (extent + 1) // 2)
-    return w.pick((f"{x}[{half} * 2]", f"{x}[{extent - 1} - {half} * 2]", f"{x}[{half} + {half}]", f"m.take({x}, {half} * 2, axis=0)"))  # fmt: skip
+    places = (f"{half} * 2", f"{extent - 1} - {half} * 2", f"{half} + {half}")
+    return w.pick((f"{x}[{w.pick(places)}]", f"m.take({x}, {half} * 2, axis=0)"))
 
 
 def _compress(w: Writer) -> str:
@@ -208,7 +209,9 @@ def _selected(w: Writer, x: str, axis: int) -> str:
 def _take_along_axis(w: Writer) -> str:
     x = w.some(1, 2, 3, full=True)
     axis = w.axis(x)
-    ways = [_selected(w, x, axis)] if w.chance(2) else [f"m.argmax({x}, axis={axis}, keepdims=True)", f"m.argsort({x}, {axis})"]  # fmt: skip
+    ways = [f"m.argmax({x}, axis={axis}, keepdims=True)", f"m.argsort({x}, {axis})"]
+    if w.chance(2):
+        ways = [_selected(w, x, axis)]
     return f"m.take_along_axis({x}, {w.pick(ways)}, {axis})"
 
 
@@ -323,7 +326,8 @@ TABLE: dict[str, dict[str, Form]] = {
         "silu": _unary("m.silu({})"), "softplus": _unary("m.softplus({})"), "erf": _unary("m.erf({})"),
     },
     "products": {
-        "matmul": _matmul, "einsum": _einsum, "einsum with dots": _einsum_dots, "tensordot": _tensordot, "outer": _outer,
+        "matmul": _matmul, "einsum": _einsum, "einsum with dots": _einsum_dots, "tensordot": _tensordot,
+        "outer": _outer,
     },
     "reductions": {
         "sum": _reduction("m.sum({}, {})", nothing=True), "prod": _reduction("m.prod({}, {})", nothing=True),
@@ -336,7 +340,8 @@ TABLE: dict[str, dict[str, Form]] = {
         "log_softmax": _along("m.log_softmax({}, axis={})", full=True),
         "naive softmax": _along("m.exp({0}) / m.sum(m.exp({0}), axis={1}, keepdims=True)", full=True),
         "standardised": _along(
-            "({0} - m.mean({0}, axis={1}, keepdims=True)) / m.sqrt(m.var({0}, axis={1}, keepdims=True) + 0.1)", full=True
+            "({0} - m.mean({0}, axis={1}, keepdims=True)) / m.sqrt(m.var({0}, axis={1}, keepdims=True) + 0.1)",
+            full=True,
         ),
         "shift by max": _along("m.exp({0} - m.max({0}, axis={1}, keepdims=True))", full=True),
     },
@@ -360,7 +365,8 @@ TABLE: dict[str, dict[str, Form]] = {
     },
     "diagonals": {
         "diagonal": lambda w: f"m.diagonal({w.some(2, full=True)})", "tril": lambda w: f"m.tril({w.some(2, 3)})",
-        "triu": lambda w: f"m.triu({w.some(2)}, {w.pick((1, 0, -1))})", "trace": lambda w: f"m.trace({w.some(2, full=True)})",
+        "triu": lambda w: f"m.triu({w.some(2)}, {w.pick((1, 0, -1))})",
+        "trace": lambda w: f"m.trace({w.some(2, full=True)})",
         "diag": lambda w: f"m.diag({w.some(1, full=True)}, {w.pick((0, 1, -2))})",
     },
     "running": {

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import gradgen as gg
 from gradgen.graph.nodes import Leaf, toposort
 from tests.properties.by_numpy import GRADGEN, NUMPY
-from tests.properties.formulas import Case
+from tests.properties.cases import Case
 
 LARGEST = 6.0
 

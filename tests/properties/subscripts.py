@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product as pairs
 
-from gradgen.graph.nodes import Compute, Leaf, Node
-from gradgen.graph.scalar import Load, Poly, Scalar, as_poly, call, integer, load, number
+from gradgen.graph.nodes import Compute, Leaf, Node, pointwise
+from gradgen.graph.scalar import Load, Poly, Scalar, as_poly, call, integer, load, number, position
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Subscripts:
     features: set[str]
     read: set[Node]
     reducing: int
+    outside: bool
 
     @abstractmethod
     def chance(self, one_in: int) -> bool: ...
@@ -45,7 +46,7 @@ class Subscripts:
     def pick(self, options: Sequence): ...
 
     @abstractmethod
-    def integers(self, extents: Sequence[Extent], below: int) -> Leaf: ...
+    def integers(self, extents: Sequence[Extent], below: int, above: int = -1) -> Leaf: ...
 
     @abstractmethod
     def inner_node(
@@ -56,7 +57,7 @@ class Subscripts:
         """An access of a tensor, and the condition under which it is in range."""
         self.read.add(tensor)
         if isinstance(tensor, Compute):
-            self.features.add("chain")
+            self.features.add("chain" if tensor.gathers else "read of a scatter")
         subscripts, inside = [], number(True)
         for axis in self.extents[tensor]:
             subscript, condition = self.subscript(axis, variables)
@@ -74,7 +75,7 @@ class Subscripts:
             if v.is_step:
                 self.features.add("step as subscript")
             return v.poly, always
-        ways = [w for w in self.ways(axis, variables) if padded or w[0] != "padding"]
+        ways = [w for w in self.ways(axis, variables) if padded or w[0] not in ("padding", "data guard")]
         if not ways:  # only a guard can make sense of an empty axis
             return self.guarded(axis, variables)
         feature, make = self.pick(ways)
@@ -82,6 +83,8 @@ class Subscripts:
             self.features.add(feature)
         if feature == "padding":
             return self.guarded(axis, variables)
+        if feature == "data guard":
+            return self.guarded_by_data(axis, variables)
         made = make()
         assert isinstance(made, Poly)
         if any(v.is_step and any(a is v.poly.atoms[0] for a in made.atoms) for v in variables):
@@ -96,6 +99,8 @@ class Subscripts:
             found.append(("constant subscript", lambda: integer(self.pick(range(n)))))
             found.append(("gather", lambda: self.gather(axis, variables)))
             found.append(("padding", lambda: last))
+            found.append(("data guard", lambda: last))
+            found.append(("computed subscript", lambda: self.computed(axis, variables)))
         for v in variables:
             top = v.extent.value - 1
             for stride, offset in pairs((1, 2, 3), (0, 1, 2)):
@@ -124,6 +129,57 @@ class Subscripts:
         self.features.add("padding")
         return at, call("and", call("ge", at, integer(0)), call("lt", at, axis.size))
 
+    def label(self, variables: Sequence[Variable], below: int, above: int = -1) -> Poly:
+        """An access of a new integer tensor with values between the two."""
+        at = as_poly(load(self.integers([v.extent for v in variables], below, above), [v.poly for v in variables]))
+        assert at is not None
+        return at
+
+    def guarded_by_data(self, axis: Extent, variables: Sequence[Variable]) -> tuple[Poly, Scalar]:
+        """A subscript from data that names no element here and there, and a condition on the data."""
+        chosen = [v for v in variables if self.chance(2)][:2]
+        self.features.add("data guard")
+        way = self.pick(("below", "both", "one value", "both"))
+        beyond = 2 if way == "both" else 0
+        at = self.label(chosen, axis.value + beyond, -2 - beyond)
+        if self.chance(3):
+            self.features.add("data guard of a sum")
+            at = at + (variables[0].poly if variables else 1)
+            way = "both"
+        if way == "one value":
+            return at, call("ne", at, integer(-1))
+        below = call("ge", at, integer(0))
+        if way == "below":
+            return at, below
+        above = call("lt", at, axis.size)
+        return at, call("and", below, above)
+
+    def computed(self, axis: Extent, variables: Sequence[Variable]) -> Poly:
+        """Arithmetic with data, whose range only a call can know; outside of the axis only where that is asked for."""
+        chosen = [v for v in variables if self.chance(2)][:2] or list(variables[:1])
+        n, far = axis.value, self.pick((0, 0, 1)) if self.outside else 0
+        self.features.add("computed subscript")
+        if far:
+            self.features.add("computed subscript that may be outside")
+        ways = ("multiple", "sum", "product", "difference", "formula")
+        match self.pick(ways):
+            case "multiple":
+                return 2 * self.label(chosen, (n + 1) // 2 + far, -1 - far)
+            case "sum":
+                return self.label(chosen, (n + 1) // 2 + far, -1 - far) + self.label(chosen[:1], n // 2 + 1)
+            case "product":
+                factors = self.label(chosen, min(n, 2) + far), self.label(chosen[:1], n)
+                return factors[0] * factors[1]
+            case "difference":
+                return axis.size - 1 - 2 * self.label(chosen, (n + 1) // 2 + far, -1 - far)
+        outer = [v for v in chosen if not v.is_step]
+        body = 2 * self.label(
+            [Variable(position(k), v.extent) for k, v in enumerate(outer)], (n + 1) // 2 + far, -1 - far
+        )
+        found = as_poly(load(pointwise([v.extent.size for v in outer], body), [v.poly for v in outer]))
+        assert found is not None
+        return found
+
     def gather(self, axis: Extent, variables: Sequence[Variable]) -> Poly:
         """A subscript read from an integer tensor."""
         chosen = [v for v in variables if self.chance(2)][:2] or list(variables[:1])
@@ -133,8 +189,7 @@ class Subscripts:
             found = self.argmax(axis, chosen)
             if found is not None:
                 return found
-        at = as_poly(load(self.integers([v.extent for v in chosen], axis.value), [v.poly for v in chosen]))
-        assert at is not None
+        at = self.label(chosen, axis.value)
         if self.chance(4):
             self.features.add("computed gather")
             return (at + (chosen[0].poly if chosen else 1)) % axis.size

@@ -1,37 +1,16 @@
 """What holds for every formula: shapes, gradients against differences, the dot test, second order, passes.
 
-`--hypothesis-profile=long` draws 5,000 examples of each instead of 300 (see tests/conftest.py).
+`--hypothesis-profile=long` draws 5,000 examples of each instead of 300 (docs/debugging.md).
 """
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
-from hypothesis import assume, event, given
+from hypothesis import given
 
-from gradgen.graph.nodes import toposort
-from gradgen.lang.interpret import interpret
-from gradgen.passes.branches import inline_branches
-from gradgen.passes.contract import contract
-from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
-from gradgen.passes.gather import gather
-from gradgen.passes.merge import merge_scans
-from gradgen.passes.prepare import prepare
-from gradgen.passes.reducers import lower_reducers
-from gradgen.passes.simplify import simplify
-from gradgen.passes.split import split
-from tests.properties.derivatives import (
-    TOLERANCE,
-    directional,
-    float_leaves,
-    float_outputs,
-    inner,
-    magnitude,
-    moderate,
-    twins,
-)
-from tests.properties.formulas import FEATURES, Case, formulas, rounding
+from tests.properties import checks
+from tests.properties.cases import Case
+from tests.properties.formulas import FEATURES, formulas
 
 
 def test_every_feature_is_drawn(record_property: Callable[[str, object], None]) -> None:
@@ -46,6 +25,7 @@ def test_every_feature_is_drawn(record_property: Callable[[str, object], None]) 
 
     draw()
     record_property("examples", examples["all"])
+    record_property("of", "formulas")
     record_property("features", {feature: drawn[feature] for feature in FEATURES})
     assert drawn.keys() <= set(FEATURES)
     assert [feature for feature in FEATURES if not drawn[feature]] == []
@@ -53,112 +33,24 @@ def test_every_feature_is_drawn(record_property: Callable[[str, object], None]) 
 
 @given(formulas())
 def test_shapes_and_dtypes(case: Case) -> None:
-    before = {x: array.copy() for x, array in case.values.items()}
-    found = interpret(case.outputs, case.values, case.sizes)
-    assert [array.dtype.name for array in found] == [y.dtype for y in case.outputs]
-    assert [array.ndim for array in found] == [len(y.shape) for y in case.outputs]
-    for x, array in case.values.items():
-        np.testing.assert_array_equal(array, before[x])
+    checks.shapes_and_dtypes(case)
 
 
 @given(formulas(smooth=True))
 def test_gradients_are_differences(case: Case) -> None:
-    """<J^T w, v> is d/dt <w, f(x + t v)>."""
-    outputs, wrt = float_outputs(case), float_leaves(case.values)
-    assume(outputs and wrt)
-    rng = np.random.default_rng(0)
-    found = interpret(outputs, case.values, case.sizes)
-    assume(moderate(found))
-    weights = twins(outputs, "w", rng, found)
-    direction = {x: rng.normal(size=case.values[x].shape) for x in wrt}
-    measured, scale = directional(outputs, list(weights.values()), case, case.values, direction)
-    nodes = vjp_nodes(outputs, list(weights), wrt)
-    gradients = interpret(nodes, {**case.values, **weights}, case.sizes)
-    assert [g.shape for g in gradients] == [case.values[x].shape for x in wrt]
-    assert [g.dtype.name for g in gradients] == [x.dtype for x in wrt]
-    derived = inner(gradients, list(direction.values()))
-    event("gradients not all zero" if any(g.any() for g in gradients) else "gradients zero")
-    assert abs(derived - measured) < TOLERANCE * max(scale, magnitude(gradients, list(direction.values())))
+    checks.gradients_are_differences(case)
 
 
 @given(formulas())
 def test_forward_and_reverse_mode_agree(case: Case) -> None:
-    """The dot test: <J v, w> = <v, J^T w>; it needs no smoothness."""
-    outputs, wrt = float_outputs(case), float_leaves(case.values)
-    assume(outputs and wrt)
-    rng = np.random.default_rng(0)
-    weights = twins(outputs, "w", rng, interpret(outputs, case.values, case.sizes))
-    direction = twins(wrt, "v", rng, [case.values[x] for x in wrt])
-    pulled = interpret(vjp_nodes(outputs, list(weights), wrt), {**case.values, **weights}, case.sizes)
-    pushed = interpret(jvp_nodes(outputs, wrt, list(direction)), {**case.values, **direction}, case.sizes)
-    assert [t.shape for t in pushed] == [w.shape for w in weights.values()]
-    assert [t.dtype.name for t in pushed] == [y.dtype for y in outputs]
-    assume(moderate(pulled) and moderate(pushed))
-    left, right = inner(pushed, list(weights.values())), inner(pulled, list(direction.values()))
-    scale = max(magnitude(pushed, list(weights.values())), magnitude(pulled, list(direction.values())))
-    assert abs(left - right) < rounding(case) * scale
+    checks.forward_and_reverse_mode_agree(case)
 
 
 @given(formulas(smooth=True))
 def test_second_derivatives_are_differences_of_gradients(case: Case) -> None:
-    """With g = J^T w: <d<g, c>/dx, v> is d/dt <c, g(x + t v)>, and d<g, c>/dw is J c."""
-    outputs, wrt = float_outputs(case), float_leaves(case.values)
-    assume(outputs and wrt)
-    rng = np.random.default_rng(0)
-    weights = twins(outputs, "w", rng, interpret(outputs, case.values, case.sizes))
-    again = twins(wrt, "c", rng, [case.values[x] for x in wrt])
-    values = {**case.values, **weights}
-    gradients = vjp_nodes(outputs, list(weights), wrt)
-    below = set(toposort(gradients))
-    inputs = [x for x in (*wrt, *weights) if x in below]
-    assume(inputs)
-    direction = {x: rng.normal(size=values[x].shape) for x in inputs if x in wrt}
-    measured, scale = directional(gradients, list(again.values()), case, values, direction)
-    second = dict(
-        zip(inputs, interpret(vjp_nodes(gradients, list(again), inputs), {**values, **again}, case.sizes), strict=True)
-    )
-    derived = inner([second[x] for x in direction], list(direction.values()))
-    terms = magnitude([second[x] for x in direction], list(direction.values()))
-    event("second derivatives not all zero" if any(second[x].any() for x in direction) else "second derivatives zero")
-    assert abs(derived - measured) < TOLERANCE * max(scale, terms)
-    pushed = interpret(jvp_nodes(outputs, wrt, list(again)), {**case.values, **again}, case.sizes)
-    for w, tangent in zip(weights, pushed, strict=True):
-        if w in second:
-            np.testing.assert_allclose(
-                second[w], tangent, rtol=1e-9, atol=1e-9 * max(1.0, np.abs(tangent).max(initial=0))
-            )
-
-
-# Passes that rewrite a graph and must keep its values.
-REWRITES: tuple[Callable[..., Any], ...] = (
-    inline_branches,
-    split,
-    prepare,
-    simplify,
-    gather,
-    merge_scans,
-    lower_reducers,
-    contract,
-)
+    checks.second_derivatives_are_differences_of_gradients(case)
 
 
 @given(formulas())
 def test_passes_keep_the_values(case: Case) -> None:
-    """Of outputs and of gradients; an access that was guarded stays guarded."""
-    roots, values = list(case.outputs), dict(case.values)
-    outputs, wrt = float_outputs(case), float_leaves(case.values)
-    if outputs and wrt:
-        weights = twins(outputs, "w", np.random.default_rng(0), interpret(outputs, case.values, case.sizes))
-        roots += vjp_nodes(outputs, list(weights), wrt)
-        values |= weights
-    wanted = interpret(roots, values, case.sizes)
-    for rewrite in REWRITES:
-        rewritten = rewrite(roots)
-        rewritten = rewritten[0] if isinstance(rewritten, tuple) else rewritten  # some also tell what they did
-        assert [n.dtype for n in rewritten] == [n.dtype for n in roots]
-        for before, after in zip(wanted, interpret(rewritten, values, case.sizes), strict=True):
-            assert after.shape == before.shape, rewrite.__name__
-            size = np.abs(before, where=np.isfinite(before), out=np.zeros(before.shape)).max(initial=1.0)
-            np.testing.assert_allclose(
-                after, before, rtol=rounding(case), atol=rounding(case) * size, err_msg=rewrite.__name__
-            )
+    checks.passes_keep_the_values(case)
