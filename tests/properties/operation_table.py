@@ -90,7 +90,8 @@ def _matmul(w: Writer) -> str:
 
 SPECS = (
     "ij,jk->ik", "ij,jk->ki", "ij,j->i", "i,i->", "ij,ij->ij", "ij,kj->", "ii->i", "ii", "ij->ji", "ijk,ikl->ijl",
-    "ij,jk,kl->il", "ij,jk,j->ki", "ijk->j", "i,j->ij", "ij,ij", "ii,i->i", "i,i,i->", "ijj->ij", "ij,jk,ki->", "i,j,k->kji",
+    "ij,jk,kl->il", "ij,jk,j->ki", "ijk->j", "i,j->ij", "ij,ij", "ii,i->i", "i,i,i->", "ijj->ij",
+    "ij,jk,ki->", "i,j,k->kji",
 )  # fmt: skip
 
 
