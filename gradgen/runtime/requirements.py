@@ -28,6 +28,9 @@ class Label:
     axis: str
 
 
+Ranges = dict[Atom, Poly]
+
+
 @dataclass(frozen=True, slots=True)
 class Requirement:
     """One of `either` is not negative, unless one of `extents` is zero (then nothing is read)."""
@@ -69,13 +72,16 @@ def requirements(roots: Sequence[Node]) -> tuple[Requirement, ...]:
                 found[Requirement((size,), (), message, size)] = None
     for node, ranges, lengths in _formulas(roots):
         for access in unproved(node, lengths):
-            found.update(dict.fromkeys(_stays_inside(node, access, ranges)))
+            found.update(dict.fromkeys(_stays_inside(node, access, ranges, lengths)))
     return tuple(found)
 
 
-def _stays_inside(node: Compute, access: Access, ranges: dict[Atom, Poly]) -> list[Requirement]:
+def _stays_inside(node: Compute, access: Access, ranges: Ranges, lengths: dict[int, Poly]) -> list[Requirement]:
     """The two ends of a subscript that depends on sizes and indices only, as far as they are not proved."""
     found: list[Requirement] = []
+    loops = (*lengths.values(), *node.extents)
+    if any(extent.constant == 0 for extent in loops):
+        return found  # nothing is read, whatever the sizes
     p, size = access.subscript, access.size
     for end in (p, require_poly(size - p - 1)):
         if nonnegative(end, ranges, access.facts):
@@ -89,12 +95,9 @@ def _stays_inside(node: Compute, access: Access, ranges: dict[Atom, Poly]) -> li
             f"{_place(node)}a subscript leaves axis {access.axis} of {what}, whose size is {show_size(size)}: "
             f"{'it begins before 0' if end is p else 'it ends behind the last element'} here"
         )
-        extents = tuple(show_size(e) for e in node.extents if e.constant is None)
+        extents = tuple(show_size(e) for e in loops if e.constant is None)
         found.append(Requirement(tuple(show_size(e) for e in lowest), extents, message, show_size(size)))
     return found
-
-
-Ranges = dict[Atom, Poly]
 
 
 def _formulas(roots: Sequence[Node]) -> list[tuple[Compute, Ranges, dict[int, Poly]]]:

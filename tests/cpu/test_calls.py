@@ -416,6 +416,17 @@ def test_sizes_that_make_no_sense_are_refused_by_name() -> None:
         call(3, 2, 5)
 
 
+def test_a_loop_without_steps_needs_no_elements() -> None:
+    x, e = gg.input("x", (B,)), gg.input("e", (K,))
+    net = gg.compile({"y": gg.scan(lambda state, weight: (state[0] * weight + state, None), x, e)[0]}, name="nothing")
+    empty, two = np.ones(0, np.float32), np.ones(2, np.float32)
+    np.testing.assert_array_equal(net(x=two, e=two)["y"], [4, 4])
+    np.testing.assert_array_equal(net(x=two, e=empty)["y"], two)
+    assert net(x=empty, e=empty)["y"].shape == (0,)
+    with pytest.raises(ShapeError, match=r"ends behind the last element here: B is 0 for"):
+        net(x=empty, e=two)
+
+
 START = """
 import sys
 import numpy as np
