@@ -123,6 +123,7 @@ class Builder:
         names = name_nodes(order, fixed, sizes)
         for node in (*request.saved, *request.given):
             self.names[node] = names[node]
+        self.arrays.taken = frozenset(names.values())
 
         given: dict[Node, Buffer] = {n: self.leaf_buffer(n) for n in order if isinstance(n, Leaf)}
         given |= {n: self.buffer(names[n], n, "saved") for n in request.given}
@@ -130,7 +131,9 @@ class Builder:
         overwrites = {r.node: r.overwrites for r in request.roots if r.overwrites is not None and r.node not in given}
         plan = schedule([r.node for r in request.roots], set(given), names, kept, sizes, overwrites)
         results, copies = self.result_buffers(request, names, given, unsafe_overwrites(plan.trees))
-        placed = {**results, **{n: self.buffer(names[n], n, "saved") for n in request.saved if n not in results}}
+        saved = {n: self.buffer(names[n], n, "saved") for n in request.saved if n not in results}
+        self.names |= {n: b.name for n, b in saved.items()}
+        placed = {**results, **saved}
         places = assign_storage(plan, given, placed, names, self.arrays, [node for node, _ in copies])
         self.place_reshapes(order, places, names)
         lowering = Lowering(places, names, self.arrays, frozenset({*names.values(), *sizes, *self.arrays.by_name}))

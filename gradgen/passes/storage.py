@@ -42,15 +42,20 @@ class Buffers:
     """The arrays of a module, one for each name; entries that need the same array share it."""
 
     by_name: dict[str, Buffer] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()  # the names of the entry at hand: no array gets one that is not its own
 
     def make(self, name: str, shape: tuple[Poly, ...], dtype: str, role: Role) -> Buffer:
         """The array of this name, or one with a number behind it where the name means another array."""
         if not shape and role == "local":
             return intern(Buffer, name, shape, dtype, role, None)
         wanted, number = name, 2
-        while (found := self.by_name.get(wanted)) is not None and not _is_alike(found, shape, dtype, role):
+        while self._is_another(wanted, shape, dtype, role) or (wanted != name and wanted in self.taken):
             wanted, number = f"{name}_{number}", number + 1
         return self.by_name.setdefault(wanted, intern(Buffer, wanted, shape, dtype, role, None))
+
+    def _is_another(self, name: str, shape: tuple[Poly, ...], dtype: str, role: Role) -> bool:
+        found = self.by_name.get(name)
+        return found is not None and not _is_alike(found, shape, dtype, role)
 
 
 def _is_alike(found: Buffer, shape: tuple[Poly, ...], dtype: str, role: Role) -> bool:

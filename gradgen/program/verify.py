@@ -107,15 +107,19 @@ def shared_by_parts(parts: Parts) -> list[str]:
 def private(loop: For) -> list[Buffer]:
     """What every iteration writes before it reads it, all of it anew: each could have a copy of its own.
 
-    Only a workspace, or a scalar variable, and only where no subscript depends on the iteration.
+    Only a workspace, or a scalar variable, and only where the iteration decides no place that is written. Where it
+    decides what is read, everything has been written by then.
     """
     own = atom_of(loop.letter)
     found = []
     for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
         if buffer.role not in ("work", "local") or buffer.alias_of is not None:
             continue
-        depends = any(mentions(s, own) for subscripts in accesses(loop.body, buffer) for s in subscripts)
-        if not depends and _written_first(loop.body, buffer):
+        if any(mentions(s, own) for subscripts in _written(loop.body, buffer) for s in subscripts):
+            continue
+        last = max(k for k, statement in enumerate(loop.body) if buffer in writes(statement))
+        early = (x for subscripts in accesses(loop.body[: last + 1], buffer) for x in subscripts)
+        if not any(mentions(x, own) for x in early) and _written_first(loop.body, buffer):
             found.append(buffer)
     return found
 

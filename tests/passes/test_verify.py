@@ -105,3 +105,13 @@ def test_a_scalar_variable_lives_in_its_loop() -> None:
     assert violations(program(defined, over("i", Assign(total, (i,), load(here, ()))))) == [
         "forward: compute_y reads here before anything is written there"
     ]
+
+
+def test_a_row_of_ones_own_may_be_read_anywhere_once_it_is_written() -> None:
+    written = over("j", Assign(row, (j,), load(x, (i, j))), kind="serial")
+    read = Assign(total, (i,), load(row, (i,)))
+    verify_program(program(over("i", written, read)))
+    both = over("j", Assign(row, (j,), load(x, (i, j))), Assign(y, (i, j), load(row, (i,))), kind="serial")
+    assert violations(program(over("i", both))) == [
+        "compute_y: the parallel loop over i does not own what it writes of row: [j], [i]"
+    ]

@@ -42,6 +42,10 @@ def _topk(x, k, axis=-1):
     return np.take_along_axis(x, first, axis), first
 
 
+def _logsumexp(x, axis=None, keepdims=False):
+    return np.log(np.sum(np.exp(x), axis=axis, keepdims=keepdims))
+
+
 def _one_hot(at, classes, dtype):
     return np.eye(classes, dtype=dtype)[at]
 
@@ -49,7 +53,7 @@ def _one_hot(at, classes, dtype):
 NUMPY = SimpleNamespace(**{
     **vars(np),
     "norm": _norm, "pad": _pad, "scatter_add": _scatter_add, "compress": _compress, "topk": _topk, "one_hot": _one_hot,
-    "erf": special.erf, "logsumexp": special.logsumexp, "softmax": special.softmax, "log_softmax": special.log_softmax,
+    "erf": special.erf, "logsumexp": _logsumexp, "softmax": special.softmax, "log_softmax": special.log_softmax,
     "sigmoid": special.expit, "relu": lambda x: np.maximum(x, 0), "softplus": lambda x: np.logaddexp(x, 0),
     "silu": lambda x: x * special.expit(x), "gelu": lambda x: x * special.ndtr(x), "atan": np.arctan,
     "cast": lambda x, dtype: x.astype(dtype),
