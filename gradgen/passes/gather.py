@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from gradgen.graph.nodes import Compute, Node, compute, pointwise
 from gradgen.graph.scalar import (
     Atom,
+    Call,
     Poly,
     Position,
     Scalar,
     call,
+    is_zero,
     load,
     mentions,
     number,
@@ -21,7 +23,7 @@ from gradgen.graph.scalar import (
     substitute,
 )
 from gradgen.graph.sizes import reads_data
-from gradgen.passes.conditions import conjunction, fold_conditions, mask_of, normal_where
+from gradgen.passes.conditions import conjunction, fold_conditions, normal_where
 from gradgen.passes.formulas import map_formulas, ranges_of
 from gradgen.passes.inline import at, positions_of
 from gradgen.passes.record import Rewrite
@@ -112,14 +114,15 @@ def _summed_out(node: Compute) -> Compute | None:
     A mask on the whole body shields the target too; one that mentions q cannot, so such a formula is left alone.
     """
     used = positions_of(*node.target)
-    if len(used) == len(node.extents) or _masked_by_others(node, used):
+    others = [position(k).atoms[0] for k in range(len(node.extents)) if k not in used]
+    shield = _shield(node.body)
+    if not others or any(mentions(condition, other) for condition in shield for other in others):
         return None
     order = [*used, *[k for k in range(len(node.extents)) if k not in used]]
     places = [position(0)] * len(order)
     for new, old in enumerate(order):
         places[old] = position(new)
     rank = len(used)
-    mask, _ = _mask_of(node.body)
     rows = compute(
         [node.extents[k] for k in used],
         [node.extents[k] for k in order],
@@ -129,18 +132,19 @@ def _summed_out(node: Compute) -> Compute | None:
     )
     target = [require_poly(at(t, places)) for t in node.target]
     value: Scalar = load(rows, [position(k) for k in range(rank)])
-    if mask is not None:
-        value = call("where", at(mask, places), value, number(0))
+    if shield:
+        value = call("where", at(conjunction(shield), places), value, number(0))
     new_node = compute(node.shape, [node.extents[k] for k in used], target, "sum", value)
     return new_node if isinstance(new_node, Compute) and new_node.dtype == node.dtype else None
 
 
-def _mask_of(body: Scalar) -> tuple[Scalar | None, Scalar]:
-    found = mask_of(body)
-    return (None, body) if found is None else found
-
-
-def _masked_by_others(node: Compute, used: Sequence[int]) -> bool:
-    mask, _ = _mask_of(node.body)
-    others = [k for k in range(len(node.extents)) if k not in used]
-    return mask is not None and any(mentions(mask, position(k).atoms[0]) for k in others)
+def _shield(body: Scalar) -> list[Scalar]:
+    """What holds wherever the body adds something: c of `where(c, x, 0)`, not c of `where(c, 0, x)`, and so on in x."""
+    found: list[Scalar] = []
+    while isinstance(body, Call) and body.function.name == "where":
+        condition, yes, no = body.arguments
+        if not (is_zero(yes) or is_zero(no)):
+            break
+        found.append(condition if is_zero(no) else call("not", condition))
+        body = yes if is_zero(no) else no
+    return found

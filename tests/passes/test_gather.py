@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradgen.graph.nodes import Compute, Node
-from gradgen.graph.scalar import Scalar, integer, position
+from gradgen.graph.scalar import Scalar, integer, number, position
 from gradgen.lang.interpret import interpret
 from gradgen.passes.differentiate import vjp_nodes
 from gradgen.passes.gather import gather
@@ -163,6 +163,19 @@ def test_masks_shield_targets_outside() -> None:
     g = tensor("g", N)
     after = gathered(scatter((N,), (N,), (i - 2,), where(i >= 2, at(g, i))))
     assert after is formula((N,), where(i <= N - 3, at(g, i + 2)))
+
+
+def test_every_mask_on_the_way_shields_the_target_of_what_is_summed_first() -> None:
+    """where(c, 0, where(d, x, 0)): without d, row index[i] of the result may not be there."""
+    g, h, index = tensor("g", N, M), tensor("h", N), tensor("index", N, dtype="int64")
+    inner = where(at(index, i) <= 0, at(g, i, j))
+    node = scatter((1,), (N, M), (at(index, i),), where(f("gt", at(h, i), 0.0), number(0.0), inner))
+    (after,), _ = gather([node])
+    assert isinstance(after, Compute)
+    assert after.extents == (N,)
+    assert_same_values([node], [after])
+    beside = scatter((1,), (N, M), (at(index, i),), where(f("gt", at(g, i, j), 0.0), number(0.0), inner))
+    assert gather([beside])[0] == [beside]
 
 
 def test_nothing_is_written_by_empty_loops() -> None:
