@@ -133,8 +133,7 @@ class Writer:
 
     def line(self, table: dict[str, dict[str, Callable[["Writer"], str]]]) -> None:
         """One more line. Values stay moderate: a large result is scaled by a power of two."""
-        family = self.pick(tuple(table))
-        operation = self.pick(tuple(table[family]))
+        family, operation = self.pick([(family, operation) for family in table for operation in table[family]])
         text = table[family][operation](self)
         with np.errstate(all="ignore"):
             value = np.asarray(eval(text, {"m": NUMPY}, {**self.leaves, **self.results}))
