@@ -66,16 +66,9 @@ def relu_f32(x):
 
 
 @njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
-def order_f32(x):
-    """The bits of x as an integer that grows with x and is largest for nan: maxima of integers run in vectors."""
-    bits = np.float32(x).view(np.int32)
-    return np.int32(0x7FC00000) if x != x else np.int32(bits ^ ((bits >> 31) & 0x7FFFFFFF))
-
-
-@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
-def from_order_f32(k):
-    """x for k = order_f32(x)."""
-    return np.int32(k ^ ((k >> 31) & 0x7FFFFFFF)).view(np.float32)
+def maximum_f32(x, y):
+    """The larger one, x on a tie; nan where either is."""
+    return x if x >= y or x != x else y
 
 
 @njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
@@ -151,12 +144,11 @@ def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, exp, sum_2):
     # sum_3 = sum_n loss_neg[n]
     sum_3_acc = np.float64(0.0)
     for n in range(B):
-        max_2_order = order_f32(np.float32(-np.inf))
+        max_2 = np.float32(-np.inf)
         for i in range(10):
             u2_here = u2_sum[n, i] + mu2[i]
             u2_row[i] = u2_here
-            max_2_order = max(max_2_order, order_f32(u2_here))
-        max_2 = from_order_f32(max_2_order)
+            max_2 = maximum_f32(max_2, u2_here)
         masked = max_2 if abs(max_2) < np.float32(np.inf) else np.float32(0.0)
         sum_2_acc = np.float32(0.0)
         for i in range(10):
@@ -178,19 +170,17 @@ def compute_d_h1(d_loss, sum_2, b, exp, X2, d_mu2, d_u2, d_u1):
     # product = d_loss * (1 / B)
     product = d_loss * (np.float32(1.0) / np.float32(B))
     # d_loss_neg[i] = -product
-    # neg[n] = -d_loss_neg[n]
-    # product_2[n, i] = neg[n] * ratio[n, i]
+    # product_2[n, i] = product * ratio[n, i]
     # d_u2[n, i] = masked[n, i] + product_2[n, i]
     # d_mu2[n] = sum_i d_u2[i, n]
     for i in range(10):
         d_mu2[i] = np.float32(0.0)
     d_loss_neg = -product
-    neg = -d_loss_neg
     for i in range(B):
         sum_2_i = sum_2[i]
         b_i = b[i]
         for j in range(10):
-            product_2 = neg * (exp[i, j] / sum_2_i)
+            product_2 = product * (exp[i, j] / sum_2_i)
             d_u2_here = (d_loss_neg if j == b_i else np.float32(0.0)) + product_2
             d_u2[i, j] = d_u2_here
             d_mu2[j] += d_u2_here
@@ -221,32 +211,6 @@ def compute_d_X2(d_u2, h1, d_X2):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h1_2(sum_2, b, exp, X2, d_mu2, d_u2, d_u1):
-    B = sum_2.shape[0]
-    # constant = 1 / B
-    constant = np.float32(1.0) / np.float32(B)
-    # neg[n] = -constant
-    # neg_2[n] = -neg[n]
-    # product[n, i] = neg_2[n] * ratio[n, i]
-    # d_u2[n, i] = masked_2[n, i] + product[n, i]
-    # d_mu2[n] = sum_i d_u2[i, n]
-    for i in range(10):
-        d_mu2[i] = np.float32(0.0)
-    neg = -constant
-    neg_2 = -neg
-    for n in range(B):
-        sum_2_n = sum_2[n]
-        b_n = b[n]
-        for i in range(10):
-            product = neg_2 * (exp[n, i] / sum_2_n)
-            d_u2_here = (neg if i == b_n else np.float32(0.0)) + product
-            d_u2[n, i] = d_u2_here
-            d_mu2[i] += d_u2_here
-    # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j], into d_u1
-    np.dot(d_u2, X2, d_u1)
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(b, a, p, w):
     """b (B,), a (B, 64) -> loss"""
     compute_h1(a, p.X1, p.mu1, w.h1)
@@ -267,7 +231,7 @@ def value_and_grad(b, a, p, w, g):
     """b (B,), a (B, 64) -> loss"""
     compute_h1(a, p.X1, p.mu1, w.h1)
     loss = compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.exp, w.sum_2)
-    compute_d_h1_2(w.sum_2, b, w.exp, p.X2, g.d_mu2, w.d_u2, w.d_u1)
+    compute_d_h1(np.float32(1.0), w.sum_2, b, w.exp, p.X2, g.d_mu2, w.d_u2, w.d_u1)
     compute_d_X1(w.h1, w.d_u1, a, g.d_mu1, g.d_X1)
     compute_d_X2(w.d_u2, w.h1, g.d_X2)
     return loss

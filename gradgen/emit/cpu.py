@@ -260,6 +260,8 @@ class CpuPrinter:
 
     def holder(self, b: Buffer) -> str:
         """How an entry point names a buffer: `p.X1`, `w.h1`, or the bare name of an argument or a local."""
+        if b.role == "one":
+            return self.literal(1.0, b.dtype)
         if b.alias_of is not None or b.by_value or b.role not in HOLDER_OF:
             return b.name
         if b in self.rows:

@@ -17,7 +17,7 @@ from gradgen.program.registers import Registers
 __all__ = ["ORDERS", "with_integer_maxima"]
 
 ORDERS = {"float32": "int32", "float64": "int64"}
-SHORTEST = 8  # iterations that fill a vector
+SHORTEST = 16  # iterations; in fewer, a maximum one by one is as fast, and shorter to read
 ORDER = ScalarFunction("order", 1, "promote", "x")
 FROM_ORDER = ScalarFunction("from_order", 1, "promote", "x")
 

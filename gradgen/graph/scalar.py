@@ -249,6 +249,9 @@ def _integral_power(x: Scalar, exponent: int) -> Scalar:
 
 
 def _is_one(x: Scalar) -> bool:
+    """Whether this is the number 1, in any dtype."""
+    if isinstance(x, Call) and x.function.name in FLOATS:
+        return _is_one(x.arguments[0])
     return isinstance(x, Const) and x.dtype != "bool" and x.value == 1
 
 

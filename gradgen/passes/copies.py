@@ -19,11 +19,13 @@ _ON_INDICES = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not")
 
 
 def compose_copies(body: Scalar) -> Scalar:
-    """T[f] = source[g at f] for every access to a node that only moves data."""
-    if not any(is_copy(a.tensor) or isinstance(a.tensor, Reshape) for a in loads(body)):
+    """T[f] = source[g at f] for every access to a node that only moves data; -T[f] = x[f] where T is -x."""
+    if not any(is_copy(a.tensor) or _negated(a) is not None or isinstance(a.tensor, Reshape) for a in loads(body)):
         return body
 
     def change(part: Scalar) -> Scalar | None:
+        if isinstance(part, Call) and part.function.name == "neg" and isinstance(part.arguments[0], Load):
+            return _negated(part.arguments[0])
         if not isinstance(part, Load):
             return None
         new = composed(part)
@@ -45,6 +47,18 @@ def composed(access: Load) -> Scalar:
     if any(isinstance(a.tensor, Reshape) or is_copy(a.tensor) for a in loads(current)):
         return compose_copies(current)
     return current
+
+
+def _negated(access: Load) -> Scalar | None:
+    """x for an access to a pointwise node -x: two signs in a row vanish."""
+    node = access.tensor
+    if not isinstance(node, Compute) or not is_pointwise(node):
+        return None
+    body = node.body
+    if not isinstance(body, Call) or body.function.name != "neg" or body.dtype != node.dtype:
+        return None
+    found = pointwise_body(access)
+    return found.arguments[0] if isinstance(found, Call) and found.function.name == "neg" else None
 
 
 def is_copy(node: Node) -> bool:

@@ -10,15 +10,18 @@ from typing import Literal
 
 from gradgen.graph.intern import digest_of, intern
 from gradgen.graph.nodes import Shape
-from gradgen.graph.scalar import Letter, Load, Poly, Scalar, SizeSymbol, atom_poly, size_symbol, walk
+from gradgen.graph.scalar import FLOATS, Letter, Load, Poly, Scalar, SizeSymbol, atom_poly, size_symbol, walk
 
-Role = Literal["input", "param", "state", "output", "saved", "work", "cotangent", "gradient", "local"]
+Role = Literal["input", "param", "state", "output", "saved", "work", "cotangent", "gradient", "local", "one"]
 LoopKind = Literal["parallel", "serial", "reduce"]
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
 class Buffer:
-    """Memory with a name; of rank 0 and role `local` a scalar variable. `alias_of` marks another shape of a buffer."""
+    """Memory with a name; of rank 0 and role `local` a scalar variable. `alias_of` marks another shape of a buffer.
+
+    Role `one` is no memory but the number 1, the cotangent that a gradient starts from.
+    """
 
     name: str
     shape: Shape
@@ -33,7 +36,10 @@ class Buffer:
     @property
     def by_value(self) -> bool:
         """Whether the emitted code passes a scalar instead of an array."""
-        return not self.shape and self.role in ("local", "input", "cotangent")
+        return not self.shape and self.role in ("local", "input", "cotangent", "one")
+
+
+ONE = {dtype: Buffer("1", (), dtype, "one") for dtype in FLOATS}
 
 
 @dataclass(frozen=True, slots=True)

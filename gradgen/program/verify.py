@@ -308,7 +308,7 @@ class _Reader:
 
 def _undefined(program: Program, entry: Entry, kernels: dict[str, Kernel]) -> list[str]:
     """Reads of what neither the caller nor an earlier statement has written."""
-    given = ("input", "param", "state", "cotangent")
+    given = ("input", "param", "state", "cotangent", "one")
     arguments = {b for call in entry.kernel_calls for b in call.buffers}
     defined = {_memory(b) for b in (*entry.parameters, *arguments, *program.buffers) if _memory(b).role in given}
     defined |= _left_by(program, entry)

@@ -11,16 +11,16 @@ import gradgen as gg
 from gradgen.emit.maxima import with_integer_maxima
 from tests.passes.statements import add, array, assign, at, i, j, loop, text, variable
 
-x, y = array("x", 9, 9), array("y", 9)
+x, y = array("x", 20, 20), array("y", 20)
 top, least = variable("top"), variable("least")
 
 
 def test_a_maximum_starts_from_the_value_given_before() -> None:
-    nest = loop(i, 9, assign(top, [], -1.0), loop(j, 9, add(top, [], at(x, i, j), "max")), assign(y, [i], at(top)))
+    nest = loop(i, 20, assign(top, [], -1.0), loop(j, 20, add(top, [], at(x, i, j), "max")), assign(y, [i], at(top)))
     assert text(with_integer_maxima([nest], ())) == (
-        "for i in range(9):\n"
+        "for i in range(20):\n"
         "    top_order = order_f64((-1.0))\n"
-        "    for j in range(9):\n"
+        "    for j in range(20):\n"
         "        top_order = max(top_order, order_f64(x[i, j]))\n"
         "    top = from_order_f64(top_order)\n"
         "    y[i] = top"
@@ -28,16 +28,16 @@ def test_a_maximum_starts_from_the_value_given_before() -> None:
 
 
 def test_a_minimum_is_a_maximum_of_negated_values() -> None:
-    assert text(with_integer_maxima([loop(j, 9, add(least, [], at(y, j), "min"))], ())) == (
+    assert text(with_integer_maxima([loop(j, 20, add(least, [], at(y, j), "min"))], ())) == (
         "least_order = order_f64(-least)\n"
-        "for j in range(9):\n"
+        "for j in range(20):\n"
         "    least_order = max(least_order, order_f64(-y[j]))\n"
         "least = -from_order_f64(least_order)"
     )
 
 
 def test_what_is_read_inside_or_short_stays() -> None:
-    read = loop(j, 9, add(top, [], at(y, j), "max"), assign(y, [j], at(top)))
+    read = loop(j, 20, add(top, [], at(y, j), "max"), assign(y, [j], at(top)))
     assert with_integer_maxima([read], ()) == [read]
     short = loop(j, 3, add(top, [], at(y, j), "max"))
     assert with_integer_maxima([short], ()) == [short]
@@ -60,6 +60,7 @@ def test_values(name: str, dtype: str) -> None:
 
 
 @pytest.mark.skipif(not llvmlite.binding.get_host_cpu_features().get("avx2"), reason="needs an x86 CPU with AVX2")
+@pytest.mark.usefixtures("cache")  # machine code that is loaded cannot be looked at
 def test_the_loop_is_vector_code() -> None:
     net = network(gg.max, "float32")
     net(a=np.zeros((4, 100), np.float32))

@@ -167,8 +167,7 @@ def compute_d_mu1(d_loss, sum_2, b, exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X2,
     # product = d_loss * (1 / B)
     product = d_loss * (np.float32(1.0) / np.float32(B))
     # d_loss_neg[i] = -product
-    # neg[n] = -d_loss_neg[n]
-    # product_2[n, i] = neg[n] * ratio[n, i]
+    # product_2[n, i] = product * ratio[n, i]
     # d_u2[i, j] = total[i, j] + product_2[i, j]
     # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j]
     # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
@@ -187,14 +186,13 @@ def compute_d_mu1(d_loss, sum_2, b, exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X2,
     for i in range(4):
         d_mu2[i] = np.float32(0.0)
     d_loss_neg = -product
-    neg = -d_loss_neg
     for i in range(B):
         for j in range(7):
             d_h1_row[j] = np.float32(0.0)
         sum_2_i = sum_2[i]
         b_i = b[i]
         for j in range(4):
-            product_2 = neg * (exp[i, j] / sum_2_i)
+            product_2 = product * (exp[i, j] / sum_2_i)
             d_u2 = d_scores[i, j] + (d_loss_neg if j == b_i else np.float32(0.0)) + product_2
             for k in range(7):
                 d_h1_row[k] += d_u2 * X2[j, k]
@@ -214,8 +212,7 @@ def compute_d_mu1_2(sum_2, b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row
     # constant = 1 / B
     constant = np.float32(1.0) / np.float32(B)
     # neg[n] = -constant
-    # neg_2[n] = -neg[n]
-    # product[n, i] = neg_2[n] * ratio[n, i]
+    # product[n, i] = constant * ratio[n, i]
     # d_u2[i, j] = masked_2[i, j] + product[i, j]
     # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j]
     # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
@@ -234,14 +231,13 @@ def compute_d_mu1_2(sum_2, b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row
     for i in range(4):
         d_mu2[i] = np.float32(0.0)
     neg = -constant
-    neg_2 = -neg
     for n in range(B):
         for i in range(7):
             d_h1_row[i] = np.float32(0.0)
         sum_2_n = sum_2[n]
         b_n = b[n]
         for i in range(4):
-            product = neg_2 * (exp[n, i] / sum_2_n)
+            product = constant * (exp[n, i] / sum_2_n)
             d_u2 = (neg if i == b_n else np.float32(0.0)) + product
             for j in range(7):
                 d_h1_row[j] += d_u2 * X2[i, j]
