@@ -41,9 +41,9 @@ class Work(NamedTuple):
 
 
 class Gradients(NamedTuple):
+    d_q: np.ndarray  # float32 (B, T, 32)
     d_k: np.ndarray  # float32 (B, T, 32)
     d_v: np.ndarray  # float32 (B, T, 32)
-    d_q: np.ndarray  # float32 (B, T, 32)
 
 
 def workspace(B, T):
@@ -145,8 +145,7 @@ def compute_loss(q, k, v, g, s_sum_part, masked, exp_row, sum_2, p_ratio_part, y
         for j in range(T):
             for i in range(32):
                 loss_acc += np.float64(y_row[j, i] * g[b, j, i])
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -331,20 +330,18 @@ def compute_loss_2(
         for j in range(T):
             for i in range(32):
                 loss_acc += np.float64(y_row[j, i] * g[b, j, i])
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(g, p, w):
     """g (B, T, 32) -> loss"""
-    loss = compute_loss(p.q, p.k, p.v, g, w.s_sum_part, w.masked, w.exp_row, w.sum_2, w.p_ratio_part, w.y_row)
-    return loss
+    return compute_loss(p.q, p.k, p.v, g, w.s_sum_part, w.masked, w.exp_row, w.sum_2, w.p_ratio_part, w.y_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, g, p, w, g_):
-    """d_loss, g (B, T, 32)"""
+def backward(g, d_loss, p, w, g_):
+    """g (B, T, 32), d_loss"""
     compute_d_v(
         d_loss,
         g,
@@ -370,7 +367,7 @@ def backward(d_loss, g, p, w, g_):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(g, p, w, g_):
     """g (B, T, 32) -> loss"""
-    loss = compute_loss_2(
+    return compute_loss_2(
         p.q,
         p.k,
         p.v,
@@ -388,4 +385,3 @@ def value_and_grad(g, p, w, g_):
         w.d_k_term,
         w.d_v_term,
     )
-    return loss

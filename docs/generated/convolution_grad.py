@@ -189,8 +189,7 @@ def compute_loss(y, g, loss_acc_parts):
         compute_loss_part(y, g, loss_acc_parts[part], part * N // parts, (part + 1) * N // parts)
     for part in range(parts):
         loss_acc += loss_acc_parts[part, 0]
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -527,13 +526,12 @@ def compute_d_a_2(g, K, g_vectors_parts, K_scalars_parts, d_a_sums_parts, d_a):
 def forward(g, p, w):
     """g (N, 16, 26, 26) -> loss"""
     compute_y(p.a, p.K, w.a_vectors_parts, w.K_scalars_parts, w.y_sums_parts, w.y)
-    loss = compute_loss(w.y, g, w.loss_acc_parts)
-    return loss
+    return compute_loss(w.y, g, w.loss_acc_parts)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, g, p, w, g_):
-    """d_loss, g (N, 16, 26, 26)"""
+def backward(g, d_loss, p, w, g_):
+    """g (N, 16, 26, 26), d_loss"""
     compute_d_y(d_loss, g, w.d_y)
     compute_d_a(w.d_y, p.K, w.d_y_vectors_parts, w.K_scalars_parts, w.d_a_sums_parts, g_.d_a)
     compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_2_parts, w.a_scalars_parts, g_.d_K)

@@ -77,8 +77,7 @@ def compute_loss(idx, E, g, loss_tanh):
             loss_tanh_here = tanh_f32(E[idx_i, j])
             loss_tanh[i, j] = loss_tanh_here
             loss_acc += np.float64(loss_tanh_here * g[i, j])
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -110,25 +109,22 @@ def compute_d_E_2(idx, E, g, d_E):
             loss_tanh = tanh_f32(E[idx_i, j])
             loss_acc += np.float64(loss_tanh * g[i, j])
             d_E[idx_i, j] += g[i, j] * (np.float32(1.0) - loss_tanh * loss_tanh)
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(idx, g, p, w):
     """idx (N,), g (N, 64) -> loss"""
-    loss = compute_loss(idx, p.E, g, w.loss_tanh)
-    return loss
+    return compute_loss(idx, p.E, g, w.loss_tanh)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, g, idx, w, g_):
-    """d_loss, g (N, 64), idx (N,)"""
+def backward(idx, g, d_loss, w, g_):
+    """idx (N,), g (N, 64), d_loss"""
     compute_d_E(idx, d_loss, g, w.loss_tanh, g_.d_E)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(idx, g, p, g_):
     """idx (N,), g (N, 64) -> loss"""
-    loss = compute_d_E_2(idx, p.E, g, g_.d_E)
-    return loss
+    return compute_d_E_2(idx, p.E, g, g_.d_E)

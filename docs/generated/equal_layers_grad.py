@@ -41,10 +41,10 @@ class Work(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    d_mu100: np.ndarray  # float32 (128,)
-    d_mu: np.ndarray  # float32 (99, 128): d_mu1 .. d_mu99
     d_X1: np.ndarray  # float32 (128, 128)
+    d_mu: np.ndarray  # float32 (99, 128): d_mu1 .. d_mu99
     d_X: np.ndarray  # float32 (99, 128, 128): d_X2 .. d_X100
+    d_mu100: np.ndarray  # float32 (128,)
 
 
 def workspace(N):
@@ -111,8 +111,7 @@ def compute_loss(h_tanh_98, X100, mu100, g, d_h, h_tanh_99):
             h_tanh_99_here = tanh_f32(d_h[i, j] + mu100[j])
             h_tanh_99[i, j] = h_tanh_99_here
             loss_acc += np.float64(h_tanh_99_here * g[i, j])
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -188,8 +187,7 @@ def compute_d_mu100(h_tanh_98, X100, mu100, g, d_h, d_mu100):
             d_h_here = g[i, j] * (np.float32(1.0) - h_tanh_99 * h_tanh_99)
             d_h[i, j] = d_h_here
             d_mu100[j] += d_h_here
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -214,13 +212,12 @@ def forward(a, g, p, w):
     compute_h(a, p.X1, p.mu1, w.h[0])
     for l in range(98):
         compute_h(w.h[l], p.X[l], p.mu[l], w.h[l + 1])
-    loss = compute_loss(w.h[98], p.X[98], p.mu100, g, w.d_h[0], w.h_tanh_99)
-    return loss
+    return compute_loss(w.h[98], p.X[98], p.mu100, g, w.d_h[0], w.h_tanh_99)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, g, a, p, w, g_):
-    """d_loss, g (N, 128), a (N, 128)"""
+def backward(a, g, d_loss, p, w, g_):
+    """a (N, 128), g (N, 128), d_loss"""
     compute_d_h_sum(d_loss, g, w.h_tanh_99, p.X[98], g_.d_mu100, w.d_h[1], w.d_h[2])
     for l in range(98):
         compute_d_h_sum_2(w.d_h[l + 2], w.h[98 - l], p.X[97 - l], g_.d_mu[98 - l], w.d_h[l + 3])

@@ -223,8 +223,7 @@ def compute_loss(h_states, g):
         for j in range(32):
             for k in range(128):
                 loss_acc += np.float64(h_states[i + 1, j, k] * g[i, j, k])
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -356,8 +355,8 @@ def compute_masked_2(g, masked):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def forward(h0, c0, x, g, p, w):
-    """h0 (32, 128), c0 (32, 128), x (T, 32, 64), g (T, 32, 128) -> loss"""
+def forward(x, h0, c0, g, p, w):
+    """x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128) -> loss"""
     compute_sum_2(x, p.W_ih, w.sum_2)
     compute_h_states(
         h0,
@@ -375,13 +374,12 @@ def forward(h0, c0, x, g, p, w):
         w.c_stack_2,
         w.h_stack_2,
     )
-    loss = compute_loss(w.h_states, g)
-    return loss
+    return compute_loss(w.h_states, g)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, g, x, p, w, g_):
-    """d_loss, g (T, 32, 128), x (T, 32, 64)"""
+def backward(x, g, d_loss, p, w, g_):
+    """x (T, 32, 64), g (T, 32, 128), d_loss"""
     compute_masked(d_loss, g, w.product, w.masked)
     compute_constant(w.constant)
     compute_d_u_stack(
@@ -410,8 +408,8 @@ def backward(d_loss, g, x, p, w, g_):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(h0, c0, x, g, p, w, g_):
-    """h0 (32, 128), c0 (32, 128), x (T, 32, 64), g (T, 32, 128) -> loss"""
+def value_and_grad(x, h0, c0, g, p, w, g_):
+    """x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128) -> loss"""
     compute_sum_2(x, p.W_ih, w.sum_2)
     compute_h_states(
         h0,

@@ -40,10 +40,10 @@ class Work(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    d_mu2: np.ndarray  # float32 (10,)
-    d_mu1: np.ndarray  # float32 (128,)
     d_X1: np.ndarray  # float32 (128, 64)
+    d_mu1: np.ndarray  # float32 (128,)
     d_X2: np.ndarray  # float32 (10, 128)
+    d_mu2: np.ndarray  # float32 (10,)
 
 
 def workspace(B):
@@ -160,8 +160,7 @@ def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, exp, sum_2):
         sum_3_acc -= np.float64(u2_row[b[n]] - total)
     sum_3 = np.float32(sum_3_acc)
     # loss = sum_3 / B
-    loss = sum_3 / np.float32(B)
-    return loss
+    return sum_3 / np.float32(B)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -211,11 +210,10 @@ def compute_d_X2(d_u2, h1, d_X2):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def forward(b, a, p, w):
-    """b (B,), a (B, 64) -> loss"""
+def forward(a, b, p, w):
+    """a (B, 64), b (B,) -> loss"""
     compute_h1(a, p.X1, p.mu1, w.h1)
-    loss = compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.exp, w.sum_2)
-    return loss
+    return compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.exp, w.sum_2)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -227,8 +225,8 @@ def backward(a, b, d_loss, p, w, g):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(b, a, p, w, g):
-    """b (B,), a (B, 64) -> loss"""
+def value_and_grad(a, b, p, w, g):
+    """a (B, 64), b (B,) -> loss"""
     compute_h1(a, p.X1, p.mu1, w.h1)
     loss = compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.exp, w.sum_2)
     compute_d_h1(np.float32(1.0), w.sum_2, b, w.exp, p.X2, g.d_mu2, w.d_u2, w.d_u1)

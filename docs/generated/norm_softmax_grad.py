@@ -53,9 +53,9 @@ class Work(NamedTuple):
 
 
 class Gradients(NamedTuple):
+    d_x: np.ndarray  # float32 (N, 768)
     d_weight: np.ndarray  # float32 (768,)
     d_bias: np.ndarray  # float32 (768,)
-    d_x: np.ndarray  # float32 (N, 768)
 
 
 def workspace(N):
@@ -222,8 +222,7 @@ def compute_loss(
         )
     for part in range(parts):
         loss_acc += loss_acc_parts[part, 0]
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -513,14 +512,13 @@ def compute_d_x_2(
             d_weight[at] += d_weight_parts[part, at]
     for part in range(parts):
         loss_acc += loss_acc_parts[part, 0]
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(g, p, w):
     """g (N, 768) -> loss"""
-    loss = compute_loss(
+    return compute_loss(
         p.x,
         p.weight,
         p.bias,
@@ -534,12 +532,11 @@ def forward(g, p, w):
         w.exp_row_parts,
         w.loss_ratio,
     )
-    return loss
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, g, p, w, g_):
-    """d_loss, g (N, 768)"""
+def backward(g, d_loss, p, w, g_):
+    """g (N, 768), d_loss"""
     compute_d_x(
         d_loss,
         g,
@@ -565,7 +562,7 @@ def backward(d_loss, g, p, w, g_):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(g, p, w, g_):
     """g (N, 768) -> loss"""
-    loss = compute_d_x_2(
+    return compute_d_x_2(
         p.x,
         p.weight,
         p.bias,
@@ -584,4 +581,3 @@ def value_and_grad(g, p, w, g_):
         w.d_y_total_row_parts,
         g_.d_x,
     )
-    return loss

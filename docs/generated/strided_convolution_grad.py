@@ -15,8 +15,8 @@ FAST = {"contract", "reassoc"}  # float reordering allowed; nan and inf keep the
 
 
 class Params(NamedTuple):
-    K: np.ndarray  # float32 (16, 8, 3, 3)
     a: np.ndarray  # float32 (N, 8, 29, 29)
+    K: np.ndarray  # float32 (16, 8, 3, 3)
 
 
 class Work(NamedTuple):
@@ -196,8 +196,7 @@ def compute_loss(y, g):
             for k in range(14):
                 for l in range(14):
                     loss_acc += np.float64(y[i, j, k, l] * g[i, j, k, l])
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -580,13 +579,12 @@ def compute_d_a_2(K, g, K_vectors_2, d_a_sums_parts, g_scalars_parts, d_a):
 def forward(g, p, w):
     """g (N, 16, 14, 14) -> loss"""
     compute_y(p.K, p.a, w.K_vectors, w.a_scalars_parts, w.y_sums_parts, w.y)
-    loss = compute_loss(w.y, g)
-    return loss
+    return compute_loss(w.y, g)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, g, p, w, g_):
-    """d_loss, g (N, 16, 14, 14)"""
+def backward(g, d_loss, p, w, g_):
+    """g (N, 16, 14, 14), d_loss"""
     compute_d_y(d_loss, g, w.d_y)
     compute_d_a(p.K, w.d_y, w.K_vectors_2, w.d_a_sums_parts, w.d_y_scalars_parts, g_.d_a)
     compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_parts, w.a_scalars_parts, g_.d_K)

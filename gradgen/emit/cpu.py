@@ -245,7 +245,7 @@ class CpuPrinter:
         body = with_integer_maxima(kernel.body, taken)
         lines = self.lines(fit_lines(body, self.width, taken, indent=1))
         if kernel.returns:
-            lines.append(f"return {', '.join(b.name for b in kernel.returns)}")
+            lines = with_return(lines, ", ".join(b.name for b in kernel.returns))
         words = {word for line in lines if not line.lstrip().startswith("#") for word in _WORD.findall(line)}
         sources = size_sources(kernel.sizes, kernel.parameters).items()
         lines = [*[f"{s} = {source}" for s, source in sources if s in words], *lines]
@@ -284,6 +284,15 @@ class CpuPrinter:
         results = ", ".join(b.name for b in call.results)
         opening = f"{results} = {call.kernel}(" if results else f"{call.kernel}("
         return fill(opening, arguments)
+
+
+def with_return(lines: Sequence[str], results: str) -> list[str]:
+    """The lines and their results: what the last statement assigns is returned at once."""
+    last = max((k for k, line in enumerate(lines) if line.startswith(f"{results} = ")), default=None)
+    closed = last is not None and all(line.startswith((" ", ")")) for line in lines[last + 1 :])
+    if last is None or not closed:
+        return [*lines, f"return {results}"]
+    return [*lines[:last], lines[last].replace(f"{results} = ", "return ", 1), *lines[last + 1 :]]
 
 
 def size_sources(sizes: Sequence[str], arrays: Sequence[Buffer | Row]) -> dict[str, str]:

@@ -5,7 +5,7 @@ In: a `Program`. Out: the text of a file, its lines from `CpuPrinter`, arranged 
 
 from collections.abc import Sequence
 
-from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, signature, size_sources, wrap
+from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, signature, size_sources, with_return, wrap
 from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
@@ -118,7 +118,7 @@ def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, obj
             pad = "    " if isinstance(statement, Repeat) else ""
             lines += [pad + line for line in printer.call(call)]
     if entry.returns:
-        lines.append(f"return {', '.join(b.name for b in entry.returns)}")
+        lines = with_return(lines, ", ".join(b.name for b in entry.returns))
     return {
         "options": OPTIONS,
         "signature": signature(entry.name, parameters),

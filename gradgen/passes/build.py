@@ -3,8 +3,9 @@
 In: the roots of every entry and what is in memory when it starts. Out: a `Program` for `emit`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Leaf, Node, Project, Reshape, all_inputs, toposort
@@ -65,6 +66,7 @@ class Builder:
     entries: list[Entry] = field(default_factory=list)
     buffers: dict[Buffer, None] = field(default_factory=dict)
     arrays: Buffers = field(default_factory=Buffers)
+    declared: dict[str, int] = field(default_factory=dict)  # leaves by name: users expect the order of declaration
 
     def add(
         self,
@@ -87,7 +89,7 @@ class Builder:
         used = {b for call in calls for b in call.buffers} | {b.alias_of for call in calls for b in call.buffers}
         used |= set(told)
         given = (b for step in steps for b in step.given)
-        parameters = dict.fromkeys(b for b in (*given, *told) if b.role in ("input", "cotangent"))
+        parameters = dict.fromkeys(b for b in self.in_order([*given, *told]) if b.role in ("input", "cotangent"))
         self.entries.append(
             Entry(
                 name,
@@ -151,6 +153,7 @@ class Builder:
     # ------------------------------------------------------------ buffers
 
     def leaf_buffer(self, leaf: Leaf) -> Buffer:
+        self.declared[leaf.name] = leaf.serial
         if not leaf.shape and leaf.role in ("input", "cotangent"):
             return intern(Buffer, leaf.name, (), leaf.dtype, leaf.role, None)
         return self.arrays.make(leaf.name, leaf.shape, leaf.dtype, leaf.role)
@@ -264,8 +267,18 @@ class Builder:
             calls.append(call)
         return calls
 
+    def in_order(self, buffers: Iterable[Buffer]) -> list[Buffer]:
+        """Arguments as they were declared, gradients as what they are taken by, and others after them as they come."""
+
+        def rank(b: Buffer) -> float:
+            return self.declared.get(b.name.removeprefix("d_") if b.role == "gradient" else b.name, inf)
+
+        return sorted(buffers, key=rank)
+
     def program(self, formulas: Sequence[str]) -> Program:
-        return Program(self.name, tuple(self.buffers), tuple(self.kernels), tuple(self.entries), tuple(formulas))
+        return Program(
+            self.name, tuple(self.in_order(self.buffers)), tuple(self.kernels), tuple(self.entries), tuple(formulas)
+        )
 
 
 def whole(buffer: Buffer) -> Storage:

@@ -56,7 +56,9 @@ def retarget(roots: Sequence[Node], dtype: str, sizes: Mapping[str, int]) -> tup
     def kind(name: str) -> str:
         return dtype if name == "float32" else name
 
-    for node in toposort(roots, all_inputs):
+    order = toposort(roots, all_inputs)
+    declared = sorted((n for n in order if isinstance(n, Leaf)), key=lambda n: n.serial)
+    for node in (*declared, *(n for n in order if not isinstance(n, Leaf))):
         match node:
             case Leaf():
                 leaves[node] = leaf(node.name, shape(node), kind(node.dtype), node.role)

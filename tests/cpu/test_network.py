@@ -342,3 +342,18 @@ def test_updates_read_the_values_at_entry_in_every_shape() -> None:
     net.step(state)
     np.testing.assert_allclose(state["V"], 0.5 * v, rtol=1e-6)
     np.testing.assert_allclose(state["W"], w + w.reshape(6, 4).T + v.reshape(4, 6), rtol=1e-6)
+
+
+# ---------------------------------------------------------------- the order of declaration
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arguments_and_gradients_come_in_the_order_of_declaration(dtype: str) -> None:
+    a, b = gg.input("a", (N := gg.size("N"), 3)), gg.input("b", (N,))
+    first, second = gg.param("first", (3,)), gg.param("second", ())
+    outputs = {"loss": gg.sum(b * second * (a @ first)), "also": b + gg.sum(first)}
+    net = gg.compile(outputs, name="declared", dtype=dtype)
+    taken = {e.name: e.parameters for e in net.compiled.program.entries}
+    assert [x.name for x in taken["value_and_grad"]] == ["a", "b"]
+    assert [x.name for x in taken["backward"]] == ["a", "b", "d_loss", "d_also"]
+    assert net.module.Gradients._fields == ("d_first", "d_second")

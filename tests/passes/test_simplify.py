@@ -42,6 +42,12 @@ def test_slices_and_transposes_vanish() -> None:
     assert simple(formula((N,), at(row, N - 1 - i) * 2)) is formula((N,), at(x, N - 1 - i, 2) * 2)
 
 
+def test_two_signs_cancel_through_a_node() -> None:
+    x, y = tensor("x", N), tensor("y", N)
+    negative = formula((N,), -at(x, i))
+    assert simple(formula((N,), -at(negative, i) * at(y, i))) is formula((N,), at(x, i) * at(y, i))
+
+
 def test_padded_copies_vanish_where_the_padding_is_not_read() -> None:
     x = tensor("x", N)
     padded = formula((N + 2,), where(f("and", i >= 1, i <= N), at(x, i - 1)))

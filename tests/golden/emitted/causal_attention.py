@@ -114,12 +114,10 @@ def compute_loss(q, k, v, g, s_sum_part, exp_row, p_ratio_part, y_row):
             for i in range(T):
                 for l in range(4):
                     loss_acc += np.float64(y_row[i, l] * g[b, h, i, l])
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(q, k, v, g, w):
     """q (B, 3, T, 4), k (B, 3, T, 4), v (B, 3, T, 4), g (B, 3, T, 4) -> loss"""
-    loss = compute_loss(q, k, v, g, w.s_sum_part, w.exp_row, w.p_ratio_part, w.y_row)
-    return loss
+    return compute_loss(q, k, v, g, w.s_sum_part, w.exp_row, w.p_ratio_part, w.y_row)

@@ -24,8 +24,8 @@ FAST_SCALAR = {"contract"}  # no reordering: the scalar functions rely on each r
 
 class Params(NamedTuple):
     a: np.ndarray  # float32 (N, 2)
-    c: np.ndarray  # float32 (2, 2)
     b: np.ndarray  # float32 (N, 3)
+    c: np.ndarray  # float32 (2, 2)
 
 
 class Work(NamedTuple):
@@ -131,8 +131,7 @@ def compute_text_sum_2(a, c, long):
         for j in range(2):
             long[i, j] = c[i - N, j]
             text_sum_2_acc += np.float64(c[i - N, j] * c[i - N, j])
-    text_sum_2 = np.float32(text_sum_2_acc)
-    return text_sum_2
+    return np.float32(text_sum_2_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -174,8 +173,7 @@ def compute_loss(b, a, text_sum_2, wide_row, text_tanh):
             text_sum_acc += np.float64(text_product)
     text_sum = np.float32(text_sum_acc)
     # loss = text_sum + text_sum_2
-    loss = text_sum + text_sum_2
-    return loss
+    return text_sum + text_sum_2
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -243,8 +241,7 @@ def compute_d_long(a, c, long, d_long_2):
             long[i, j] = c[i - N, j]
             text_sum_2_acc += np.float64(c[i - N, j] * c[i - N, j])
             d_long_2[i, j] = c[i - N, j] + c[i - N, j]
-    text_sum_2 = np.float32(text_sum_2_acc)
-    return text_sum_2
+    return np.float32(text_sum_2_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -287,8 +284,7 @@ def compute_loss_2(b, a, d_long_2, text_sum_2, wide_row, d_wide_row, d_a, d_b):
             d_b[i, j] = d_wide_row[j + 2] * b[i, j] + d_wide_row[j + 2] * b[i, j]
     text_sum = np.float32(text_sum_acc)
     # loss = text_sum + text_sum_2
-    loss = text_sum + text_sum_2
-    return loss
+    return text_sum + text_sum_2
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -304,13 +300,12 @@ def forward(p, w, out):
     """-> loss"""
     text_sum_2 = compute_text_sum_2(p.a, p.c, out.long)
     compute_pile(p.a, out.pile)
-    loss = compute_loss(p.b, p.a, text_sum_2, w.wide_row, w.text_tanh)
-    return loss
+    return compute_loss(p.b, p.a, text_sum_2, w.wide_row, w.text_tanh)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, d_pile, d_long, p, w, g):
-    """d_loss, d_pile (N, 2, 2), d_long (N + 2, 2)"""
+def backward(d_long, d_pile, d_loss, p, w, g):
+    """d_long (N + 2, 2), d_pile (N, 2, 2), d_loss"""
     compute_d_c(
         d_long,
         d_loss,

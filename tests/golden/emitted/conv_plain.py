@@ -37,8 +37,7 @@ def compute_loss(K, a, g):
                             for q in range(3):
                                 y += K[o, c, p, q] * a[n, c, h + p, q + w]
                     loss_acc += np.float64(y * g[n, o, h, w])
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -88,25 +87,22 @@ def compute_loss_2(g, K, a, d_K):
                             for k in range(3):
                                 d_K[o, c, j, k] += g_n_o_h_w * a[n, c, h + j, k + w]
                     loss_acc += np.float64(y * g[n, o, h, w])
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(a, g, p):
     """a (N, 3, 8, 7), g (N, 4, 6, 5) -> loss"""
-    loss = compute_loss(p.K, a, g)
-    return loss
+    return compute_loss(p.K, a, g)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, g, a, g_):
-    """d_loss, g (N, 4, 6, 5), a (N, 3, 8, 7)"""
+def backward(a, g, d_loss, g_):
+    """a (N, 3, 8, 7), g (N, 4, 6, 5), d_loss"""
     compute_d_K(d_loss, g, a, g_.d_K)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, g, p, g_):
     """a (N, 3, 8, 7), g (N, 4, 6, 5) -> loss"""
-    loss = compute_loss_2(g, p.K, a, g_.d_K)
-    return loss
+    return compute_loss_2(g, p.K, a, g_.d_K)

@@ -84,8 +84,7 @@ def compute_loss(idx, E, g, v, text_tanh):
             text_tanh_here = tanh_f32(v_here)
             text_tanh[n, f] = text_tanh_here
             loss_acc += np.float64(text_tanh_here * g[n, f])
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -122,25 +121,22 @@ def compute_d_E_2(idx, E, g, d_E, v):
             text_tanh = tanh_f32(v_here)
             loss_acc += np.float64(text_tanh * g[n, f])
             d_E[idx_n, f] += g[n, f] * (np.float32(1.0) - text_tanh * text_tanh)
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(idx, g, p, w, out):
     """idx (N,), g (N, 5) -> loss"""
-    loss = compute_loss(idx, p.E, g, out.v, w.text_tanh)
-    return loss
+    return compute_loss(idx, p.E, g, out.v, w.text_tanh)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_v, d_loss, g, idx, w, g_):
-    """d_v (N, 5), d_loss, g (N, 5), idx (N,)"""
+def backward(idx, g, d_loss, d_v, w, g_):
+    """idx (N,), g (N, 5), d_loss, d_v (N, 5)"""
     compute_d_E(idx, d_v, d_loss, g, w.text_tanh, g_.d_E)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(idx, g, p, out, g_):
     """idx (N,), g (N, 5) -> loss"""
-    loss = compute_d_E_2(idx, p.E, g, g_.d_E, out.v)
-    return loss
+    return compute_d_E_2(idx, p.E, g, g_.d_E, out.v)

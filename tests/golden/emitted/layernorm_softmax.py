@@ -144,8 +144,7 @@ def compute_loss(x, weight, bias, w, y_ratio, y_difference_row, y_rsqrt, y_row, 
             text_ratio_here = exp_row[j] / sum_4
             text_ratio[n, j] = text_ratio_here
             loss_acc += np.float64(w[n, j] * text_ratio_here)
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -251,29 +250,27 @@ def compute_d_bias_2(
             d_y = text_product_row[j] + sum_5 * text_ratio_row[j]
             d_weight[j] += d_y * y_product_2_row[j]
             d_bias[j] += d_y
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def forward(w, x, p, w_):
-    """w (N, 7), x (N, 7) -> loss"""
-    loss = compute_loss(
+def forward(x, w, p, w_):
+    """x (N, 7), w (N, 7) -> loss"""
+    return compute_loss(
         x, p.weight, p.bias, w, w_.y_ratio, w_.y_difference_row, w_.y_rsqrt, w_.y_row, w_.exp_row, w_.text_ratio
     )
-    return loss
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, w, x, w_, g):
-    """d_loss, w (N, 7), x (N, 7)"""
+def backward(x, w, d_loss, w_, g):
+    """x (N, 7), w (N, 7), d_loss"""
     compute_d_bias(d_loss, w, w_.text_ratio, w_.y_rsqrt, w_.y_ratio, x, g.d_weight, g.d_bias, w_.d_text_product_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(w, x, p, w_, g):
-    """w (N, 7), x (N, 7) -> loss"""
-    loss = compute_d_bias_2(
+def value_and_grad(x, w, p, w_, g):
+    """x (N, 7), w (N, 7) -> loss"""
+    return compute_d_bias_2(
         x,
         p.weight,
         p.bias,
@@ -287,4 +284,3 @@ def value_and_grad(w, x, p, w_, g):
         w_.text_ratio_row,
         w_.text_product_row,
     )
-    return loss

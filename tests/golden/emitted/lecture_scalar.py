@@ -57,8 +57,7 @@ def compute_y(x1, x2):
     # y_sin = sin(x2)
     y_sin = np.sin(x2[()])
     # y = y_total - y_sin
-    y = y_total - y_sin
-    return y
+    return y_total - y_sin
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -99,8 +98,7 @@ def compute_d_x2_2(x1, x2, d_x1, d_x2):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(p):
     """-> y"""
-    y = compute_y(p.x1, p.x2)
-    return y
+    return compute_y(p.x1, p.x2)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -112,5 +110,4 @@ def backward(d_y, p, g):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(p, g):
     """-> y"""
-    y = compute_d_x2_2(p.x1, p.x2, g.d_x1, g.d_x2)
-    return y
+    return compute_d_x2_2(p.x1, p.x2, g.d_x1, g.d_x2)

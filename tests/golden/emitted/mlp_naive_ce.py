@@ -157,8 +157,7 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, exp, sum_2):
         sum_3_acc -= np.float64(scores[n, b[n]] - total)
     sum_3 = np.float32(sum_3_acc)
     # loss = sum_3 / B
-    loss = sum_3 / np.float32(B)
-    return loss
+    return sum_3 / np.float32(B)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -252,21 +251,20 @@ def compute_d_mu1_2(sum_2, b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def forward(b, a, p, w, out):
-    """b (B,), a (B, 6) -> loss"""
-    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.exp, w.sum_2)
-    return loss
+def forward(a, b, p, w, out):
+    """a (B, 6), b (B,) -> loss"""
+    return compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.exp, w.sum_2)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(a, d_scores, b, d_loss, p, w, g):
-    """a (B, 6), d_scores (B, 4), b (B,), d_loss"""
+def backward(a, b, d_loss, d_scores, p, w, g):
+    """a (B, 6), b (B,), d_loss, d_scores (B, 4)"""
     compute_d_mu1(d_loss, w.sum_2, b, w.exp, d_scores, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(b, a, p, w, out, g):
-    """b (B,), a (B, 6) -> loss"""
+def value_and_grad(a, b, p, w, out, g):
+    """a (B, 6), b (B,) -> loss"""
     loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.exp, w.sum_2)
     compute_d_mu1_2(w.sum_2, b, w.exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
     return loss

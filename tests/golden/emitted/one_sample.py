@@ -33,10 +33,10 @@ class Work(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    d_mu2: np.ndarray  # float32 (3,)
-    d_X2: np.ndarray  # float32 (3, 24)
-    d_mu1: np.ndarray  # float32 (24,)
     d_X1: np.ndarray  # float32 (24, 6)
+    d_mu1: np.ndarray  # float32 (24,)
+    d_X2: np.ndarray  # float32 (3, 24)
+    d_mu2: np.ndarray  # float32 (3,)
 
 
 def workspace():
@@ -100,8 +100,7 @@ def compute_loss(X1, a, mu1, X2, mu2, y, h1, h2):
         h2_here = tanh_f32(h2_sum + mu2[i])
         h2[i] = h2_here
         loss_acc += np.float64((h2_here - y[i]) * (h2_here - y[i]))
-    loss = np.float32(loss_acc)
-    return loss
+    return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -175,18 +174,16 @@ def compute_d_X1_2(X1, a, mu1, X2, mu2, y, h1, d_mu1, d_mu2, d_X2, d_X1):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(a, y, p, w):
     """a (6,), y (3,) -> loss"""
-    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, y, w.h1, w.h2)
-    return loss
+    return compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, y, w.h1, w.h2)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_loss, a, y, p, w, g):
-    """d_loss, a (6,), y (3,)"""
+def backward(a, y, d_loss, p, w, g):
+    """a (6,), y (3,), d_loss"""
     compute_d_X1(d_loss, w.h2, y, p.X2, w.h1, a, g.d_mu1, g.d_mu2, g.d_X2, g.d_X1)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, y, p, w, g):
     """a (6,), y (3,) -> loss"""
-    loss = compute_d_X1_2(p.X1, a, p.mu1, p.X2, p.mu2, y, w.h1, g.d_mu1, g.d_mu2, g.d_X2, g.d_X1)
-    return loss
+    return compute_d_X1_2(p.X1, a, p.mu1, p.X2, p.mu2, y, w.h1, g.d_mu1, g.d_mu2, g.d_X2, g.d_X1)

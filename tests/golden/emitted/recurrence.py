@@ -24,8 +24,8 @@ FAST_SCALAR = {"contract"}  # no reordering: the scalar functions rely on each r
 
 
 class Params(NamedTuple):
-    h0: np.ndarray  # float32 (2, 3)
     W: np.ndarray  # float32 (3, 3)
+    h0: np.ndarray  # float32 (2, 3)
 
 
 class Work(NamedTuple):
@@ -126,8 +126,7 @@ def compute_text_sum_2(h_states, last):
         for j in range(3):
             last[i, j] = h_states[0, i, j]
             text_sum_2_acc += np.float64(h_states[0, i, j])
-    text_sum_2 = np.float32(text_sum_2_acc)
-    return text_sum_2
+    return np.float32(text_sum_2_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -140,8 +139,7 @@ def compute_loss(sums_2, text_sum_2):
             text_sum_acc += np.float64(sums_2[i, j] * sums_2[i, j])
     text_sum = np.float32(text_sum_acc)
     # loss = text_sum + text_sum_2
-    loss = text_sum + text_sum_2
-    return loss
+    return text_sum + text_sum_2
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -247,8 +245,8 @@ def forward(xs, p, w, out):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(d_last, d_loss, d_sums, p, w, g):
-    """d_last (2, 3), d_loss, d_sums (T, 2)"""
+def backward(d_last, d_sums, d_loss, p, w, g):
+    """d_last (2, 3), d_sums (T, 2), d_loss"""
     T = w.d_h_stack.shape[0]
     compute_d_last_total(d_last, d_loss, w.d_last_total)
     compute_d_h_stack(w.d_last_total, w.sums_2, d_sums, d_loss, w.h_states, p.W, w.scan_states, w.d_h_stack)
