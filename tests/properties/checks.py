@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import assume, event
 
 import gradgen as gg
+from gradgen.asked import _size_names as names_of_sizes
 from gradgen.errors import ShapeError
 from gradgen.graph.nodes import toposort
 from gradgen.graph.tensor import tensor
@@ -153,7 +154,7 @@ def emitted(case: Case) -> Network:
     return gg.compile(
         {f"y{k}": tensor(node) for k, node in enumerate(case.outputs)},
         wrt=[tensor(x) for x in wrt] if float_outputs(case) else [],
-        sizes=case.sizes,
+        sizes={name: size for name, size in case.sizes.items() if name in names_of_sizes(case.outputs)},
         name="random",
     )
 
