@@ -5,8 +5,7 @@ In: a body. Out: an equal body with fewer operations; `simplify` calls this for 
 
 import math
 
-from gradgen.graph.scalar import FLOATS, Call, Const, Load, Scalar, call, number, promote, rewrite
-from gradgen.passes.inline import pointwise_body
+from gradgen.graph.scalar import FLOATS, Call, Const, Scalar, call, number, promote, rewrite
 
 __all__ = ["simplify_algebra"]
 
@@ -30,8 +29,6 @@ def _simpler(x: Call) -> Scalar | None:
             return call("sub", a, y)
         case "add", (a, b) if (y := _negative(a)) is not None:  # -y + b = b - y
             return call("sub", b, y)
-        case "neg", (Load() as a,) if (y := pointwise_body(a)) is not None and (z := _negative(y)) is not None:
-            return z  # -v for a node v = -z
         case (("mul" | "div"), (a, b)) if x.dtype in FLOATS:
             new = _signless(x.function.name, a, b)
             return _by_constant(x, a, b) if new is None else new
