@@ -102,7 +102,7 @@ def compile_model(model: Model, options: Options) -> Compiled:
     watch = Watch()
     prepared, notes = watch.run(after_declaring(options.skip), list(declared.values()), "outputs")
     outputs = dict(zip(names, prepared, strict=True))
-    builder = Builder(model.name, formula, notes)
+    builder = Builder(model.name, formula, notes, tuple(x for x in toposort(roots, all_inputs) if isinstance(x, Leaf)))
 
     seeds = {f"d_{k}": leaf(f"d_{k}", y.shape, y.dtype, "cotangent") for k, y in outputs.items() if y.dtype in FLOATS}
     below = set(toposort([outputs[k[2:]] for k in seeds]))
@@ -159,9 +159,7 @@ def _add_checks(builder: Builder, watch: Watch, declared: Sequence[Node]) -> dic
     free = (name for name in (f"outside_{k}" for k in count(1)) if name not in taken)
     names = dict(zip(free, found, strict=False))
     final, notes = watch.run(AFTER_DIFFERENTIATING, [x.count for x in names.values()], "check")
-    builder.add(
-        "check", Request(_roots({name: x.count for name, x in names.items()}, final)), notes=notes, around=leaves
-    )
+    builder.add("check", Request(_roots({name: x.count for name, x in names.items()}, final)), notes=notes)
     return {name: x.message for name, x in names.items()}
 
 

@@ -60,6 +60,7 @@ class Builder:
     name: str
     describe: Callable[[Node, Mapping[Node, str]], str]
     notes: tuple[str, ...] = ()  # what was done to the outputs before there were entries
+    leaves: tuple[Leaf, ...] = ()  # arguments that an entry may take for their sizes alone
     names: dict[Node, str] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
     kernel_names: set[str] = field(default_factory=set)
@@ -74,18 +75,17 @@ class Builder:
         request: Request,
         otherwise: Sequence[Request] = (),
         notes: tuple[str, ...] = (),
-        around: Sequence[Leaf] = (),
     ) -> None:
         """One entry point; in several requests where a single one would keep values that outgrow the arguments.
 
-        `notes` say what was done to its formulas; `around` are arguments that it may take for their sizes alone.
+        `notes` say what was done to its formulas.
         """
         steps = [self.step(request)]
         if steps[0].whole and otherwise:
             steps = [self.step(part) for part in otherwise]
         returned = {b for step in steps for b in step.returns}
         calls = self.cut([piece for step in steps for piece in step.pieces], returned)
-        told = self.telling_sizes(calls, around)
+        told = self.telling_sizes(calls)
         used = {b for call in calls for b in call.buffers} | {b.alias_of for call in calls for b in call.buffers}
         used |= set(told)
         given = (b for step in steps for b in step.given)
@@ -105,14 +105,14 @@ class Builder:
             for b in call.buffers:
                 self.buffers.setdefault(b if b.alias_of is None else b.alias_of)
 
-    def telling_sizes(self, calls: Sequence[KernelCall], around: Sequence[Leaf]) -> tuple[Buffer, ...]:
+    def telling_sizes(self, calls: Sequence[KernelCall]) -> tuple[Buffer, ...]:
         """The first argument with an axis of each size that no array of the calls has."""
         found: dict[Buffer, None] = {}
         for name in dict.fromkeys(name for call in calls for name in call.sizes):
             size = size_symbol(name)
             if not any(extent is size for call in calls for b in call.buffers for extent in b.shape):
                 found.update(
-                    dict.fromkeys([self.leaf_buffer(x) for x in around if any(e is size for e in x.shape)][:1])
+                    dict.fromkeys([self.leaf_buffer(x) for x in self.leaves if any(e is size for e in x.shape)][:1])
                 )
         return tuple(found)
 

@@ -302,7 +302,8 @@ class _Reader:
                 self.need(x.tensor)
 
     def need(self, buffer: Buffer) -> None:
-        if _memory(buffer) not in self.defined:
+        empty = any(extent.constant == 0 for extent in buffer.shape)  # read in loops that never run
+        if _memory(buffer) not in self.defined and not empty:
             self.found.append(f"{self.kernel} reads {buffer.name} before anything is written there")
 
 

@@ -452,3 +452,16 @@ def test_another_process_runs_no_pass(cache: Any, python: Callable[..., Any]) ->
     assert found[0][0] == found[1][0]
     assert found[0][1] == "False"
     assert found[1][1:3] == ["True", "[]"]
+
+
+def test_sizes_that_only_an_argument_tells_reach_every_entry_point() -> None:
+    """backward reads nothing with an axis M, and yet runs over it."""
+    M = gg.size("M")
+    x, y = gg.param("x", (3,)), gg.input("y", (M,))
+    m = gg.index("m", M)
+    i = gg.index("i", 3)
+    total = gg.sum(gg.compute((m, i), gg.where(y[m] > 0.0, x[i], x[i] * gg.cast(m, "float32"))))
+    net = gg.compile({"total": gg.sum(gg.compute((m, i), x[i] * x[i] * m)), "other": total}, name="telling")
+    given = {"x": np.arange(3, dtype=np.float32), "y": np.ones(4, np.float32)}
+    _, saved = net.forward(**given)
+    np.testing.assert_allclose(net.backward(saved, total=1.0, other=0.0)["x"], 12.0 * given["x"])

@@ -4,7 +4,7 @@ import pytest
 
 import gradgen as gg
 from gradgen.errors import GradgenError
-from gradgen.graph.scalar import load, number, size_symbol
+from gradgen.graph.scalar import integer, load, number, size_symbol
 from gradgen.program.loops import Accumulate, Assign, Buffer, Entry, For, Kernel, KernelCall, Program, Statement, letter
 from gradgen.program.verify import verify_program, violations
 from tests.cpu.models import BY_NAME
@@ -97,6 +97,13 @@ def test_what_is_read_was_written() -> None:
     assert violations(program(over("i", Assign(total, (i,), load(row, (i,)))))) == [
         "forward: compute_y reads row before anything is written there"
     ]
+
+
+def test_what_has_no_elements_is_read_by_nobody() -> None:
+    """A loop without steps reads rows that there are not, and nothing has to write them."""
+    nothing = array("nothing", "work", integer(0), N)
+    copy = Assign(row, (j,), load(nothing, (i, j)))
+    assert violations(program(For("i", integer(0), integer(0), "serial", (over("j", copy),)))) == []
 
 
 def test_a_scalar_variable_lives_in_its_loop() -> None:

@@ -34,14 +34,12 @@ def test_the_emitted_file_computes_outputs_and_gradients(case: Case) -> None:
     checks.unjitted_code_agrees(case)
 
 
-@pytest.mark.skip(reason="open: an adjoint reads a value of the loop's body that the forward loop has not kept")
 @THIRD
 @given(formulas(scans=True))
 def test_scans(case: Case) -> None:
     checks.unjitted_code_agrees(case)
 
 
-@pytest.mark.skip(reason="open: a size that only an unread result of a loop holds; the adjoint named above")
 def test_subscripts_outside_are_refused_where_the_interpreter_raises() -> None:
     """No sooner and no later; else the values agree."""
     seen = Counter[bool]()
