@@ -108,13 +108,13 @@ def compute_loss(q, k, v, g, s_sum_part, masked, exp_row, sum_2, p_ratio_part, y
     B = q.shape[0]
     T = q.shape[1]
     # s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
-    # max_2[n, i] = max_j s_sum[n, i, j] / 5.65685 if i >= j else -inf
-    # masked[n, i] = max_2[n, i] if abs(max_2[n, i]) < inf else 0
-    # exp[n, i, j] = exp((s_sum[n, i, j] / 5.65685 if i >= j else -inf) - masked[n, i])
-    # sum_2[n, i] = sum_j exp[n, i, j]
+    # max_2[b, i] = max_j s_sum[b, i, j] / 5.65685 if i >= j else -inf
+    # masked[b, i] = max_2[b, i] if abs(max_2[b, i]) < inf else 0
+    # exp[b, i, j] = exp((s_sum[b, i, j] / 5.65685 if i >= j else -inf) - masked[b, i])
+    # sum_2[b, i] = sum_j exp[b, i, j]
     # p_ratio[b, i, j] = exp[b, i, j] / sum_2[b, i]
     # y[b, i, c] = sum_j p_ratio[b, i, j] * v[b, j, c]
-    # loss = sum_{i, j, k} loss_product[i, j, k]
+    # loss = sum_{b, j, i} y[b, j, i] * g[b, j, i]
     loss_acc = np.float64(0.0)
     for b in range(B):
         for i0 in range(0, T, 64):
@@ -174,15 +174,15 @@ def compute_d_v(
     # d_y[b, i, c] = d_loss * g[b, i, c]
     # d_p[b, i, j] = sum_n d_y[b, i, n] * v[b, j, n]
     # s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
-    # exp[n, i, j] = exp((s_sum[n, i, j] / 5.65685 if i >= j else -inf) - masked[n, i])
+    # exp[b, i, j] = exp((s_sum[b, i, j] / 5.65685 if i >= j else -inf) - masked[b, i])
     # p_ratio[b, i, j] = exp[b, i, j] / sum_2[b, i]
-    # masked_2[n, i, j] = d_p[n, i, j] * p_ratio[n, i, j] * (1 / 5.65685) if i >= j else 0
-    # sum_3[n, i] = sum_j -(d_p[n, i, j] * p_ratio[n, i, j])
-    # masked_3[n, i, j] = sum_3[n, i] * p_ratio[n, i, j] * (1 / 5.65685) if i >= j else 0
+    # masked_2[b, i, j] = d_p[b, i, j] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
+    # sum_3[b, i] = sum_j -(d_p[b, i, j] * p_ratio[b, i, j])
+    # masked_3[b, i, j] = sum_3[b, i] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
     # d_s[b, i, j] = masked_2[b, i, j] + masked_3[b, i, j]
-    # d_q[n, i, j] = sum_k d_s[n, i, k] * k[n, k, j]
-    # d_k[n, i, j] = sum_k d_s[n, k, i] * q[n, k, j]
-    # d_v[n, i, j] = sum_k d_y[n, k, j] * p_ratio[n, k, i]
+    # d_q[b, i, n] = sum_j d_s[b, i, j] * k[b, j, n]
+    # d_k[b, n, j] = sum_i d_s[b, i, n] * q[b, i, j]
+    # d_v[b, n, j] = sum_i d_y[b, i, j] * p_ratio[b, i, n]
     for b in range(B):
         for i in range(T):
             for c in range(32):
@@ -255,21 +255,21 @@ def compute_loss_2(
     B = q.shape[0]
     T = q.shape[1]
     # s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
-    # max_2[n, i] = max_j s_sum[n, i, j] / 5.65685 if i >= j else -inf
-    # masked[n, i] = max_2[n, i] if abs(max_2[n, i]) < inf else 0
-    # exp[n, i, j] = exp((s_sum[n, i, j] / 5.65685 if i >= j else -inf) - masked[n, i])
-    # sum_2[n, i] = sum_j exp[n, i, j]
+    # max_2[b, i] = max_j s_sum[b, i, j] / 5.65685 if i >= j else -inf
+    # masked[b, i] = max_2[b, i] if abs(max_2[b, i]) < inf else 0
+    # exp[b, i, j] = exp((s_sum[b, i, j] / 5.65685 if i >= j else -inf) - masked[b, i])
+    # sum_2[b, i] = sum_j exp[b, i, j]
     # p_ratio[b, i, j] = exp[b, i, j] / sum_2[b, i]
     # y[b, i, c] = sum_j p_ratio[b, i, j] * v[b, j, c]
     # d_p[b, i, j] = sum_n g[b, i, n] * v[b, j, n]
-    # masked_2[n, i, j] = d_p[n, i, j] * p_ratio[n, i, j] * (1 / 5.65685) if i >= j else 0
-    # sum_3[n, i] = sum_j -(d_p[n, i, j] * p_ratio[n, i, j])
-    # masked_3[n, i, j] = sum_3[n, i] * p_ratio[n, i, j] * (1 / 5.65685) if i >= j else 0
+    # masked_2[b, i, j] = d_p[b, i, j] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
+    # sum_3[b, i] = sum_j -(d_p[b, i, j] * p_ratio[b, i, j])
+    # masked_3[b, i, j] = sum_3[b, i] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
     # d_s[b, i, j] = masked_2[b, i, j] + masked_3[b, i, j]
-    # d_q[n, i, j] = sum_k d_s[n, i, k] * k[n, k, j]
-    # d_k[n, i, j] = sum_k d_s[n, k, i] * q[n, k, j]
-    # d_v[n, i, j] = sum_k g[n, k, j] * p_ratio[n, k, i]
-    # loss = sum_{i, j, k} loss_product[i, j, k]
+    # d_q[b, i, n] = sum_j d_s[b, i, j] * k[b, j, n]
+    # d_k[b, n, j] = sum_i d_s[b, i, n] * q[b, i, j]
+    # d_v[b, n, j] = sum_i g[b, i, j] * p_ratio[b, i, n]
+    # loss = sum_{b, j, i} y[b, j, i] * g[b, j, i]
     loss_acc = np.float64(0.0)
     for b in range(B):
         for i in range(T):

@@ -183,7 +183,7 @@ def compute_loss_part(y, g, loss_acc_part, first, last):
 def compute_loss(y, g, loss_acc_parts):
     N = y.shape[0]
     parts = loss_acc_parts.shape[0]
-    # loss = sum_{i, j, k, l} loss_product[i, j, k, l]
+    # loss = sum_{i, j, k, l} y[i, j, k, l] * g[i, j, k, l]
     loss_acc = np.float64(0.0)
     for part in prange(parts):
         compute_loss_part(y, g, loss_acc_parts[part], part * N // parts, (part + 1) * N // parts)

@@ -69,7 +69,7 @@ def tanh_f32(x):
 def compute_loss(idx, E, g, loss_tanh):
     N = idx.shape[0]
     # loss_tanh[i, j] = tanh(v[i, j])
-    # loss = sum_{i, j} loss_product[i, j]
+    # loss = sum_{i, j} loss_tanh[i, j] * g[i, j]
     loss_acc = np.float64(0.0)
     for i in range(N):
         idx_i = idx[i]
@@ -97,8 +97,8 @@ def compute_d_E(idx, d_loss, g, loss_tanh, d_E):
 def compute_d_E_2(idx, E, g, d_E):
     N = idx.shape[0]
     # loss_tanh[i, j] = tanh(v[i, j])
-    # loss = sum_{i, j} loss_product[i, j]
-    # d_E[idx[n], i] += d_v[n, i]
+    # loss = sum_{i, j} loss_tanh[i, j] * g[i, j]
+    # d_E[idx[i], j] += d_v[i, j]
     loss_acc = np.float64(0.0)
     for i in range(10000):
         for j in range(64):

@@ -92,7 +92,7 @@ def compute_h(a, X1, mu1, h):
     N = a.shape[0]
     # h_sum[i, j] = sum_k a[i, k] * X1[j, k], into h
     np.dot(a, X1.T, h)
-    # h[i, j] = tanh(h_total[i, j])
+    # h[i, j] = tanh(h_sum[i, j] + mu1[j])
     for i in range(N):
         for j in range(128):
             h[i, j] = tanh_f32(h[i, j] + mu1[j])
@@ -103,8 +103,8 @@ def compute_loss(h_tanh_98, X100, mu100, g, d_h, h_tanh_99):
     N = h_tanh_98.shape[0]
     # h_sum_100[i, j] = sum_k h_tanh_98[i, k] * X100[j, k], into d_h
     np.dot(h_tanh_98, X100.T, d_h)
-    # h_tanh_99[i, j] = tanh(h_total_100[i, j])
-    # loss = sum_{i, j} loss_product[i, j]
+    # h_tanh_99[i, j] = tanh(h_sum_100[i, j] + mu100[j])
+    # loss = sum_{i, j} h_tanh_99[i, j] * g[i, j]
     loss_acc = np.float64(0.0)
     for i in range(N):
         for j in range(128):
@@ -118,7 +118,7 @@ def compute_loss(h_tanh_98, X100, mu100, g, d_h, h_tanh_99):
 def compute_d_h_sum(d_loss, g, h_tanh_99, X100, d_mu100, d_h_product, d_h_product_2):
     N = g.shape[0]
     # d_h_product[i, j] = d_h[i, j] * (1 - h_tanh_99[i, j] * h_tanh_99[i, j])
-    # d_mu100[n] = sum_i d_h_product[i, n]
+    # d_mu100[j] = sum_i d_h_product[i, j]
     for i in range(128):
         d_mu100[i] = np.float32(0.0)
     for i in range(N):
@@ -134,7 +134,7 @@ def compute_d_h_sum(d_loss, g, h_tanh_99, X100, d_mu100, d_h_product, d_h_produc
 def compute_d_h_sum_2(d_h_product_2, h_tanh_98, X99, d_mu99, d_h_product_3):
     N = d_h_product_2.shape[0]
     # d_h_product_2[i, j] = d_h_sum[i, j] * (1 - h_tanh_98[i, j] * h_tanh_98[i, j])
-    # d_mu99[n] = sum_i d_h_product_2[i, n]
+    # d_mu99[j] = sum_i d_h_product_2[i, j]
     for i in range(128):
         d_mu99[i] = np.float32(0.0)
     for i in range(N):
@@ -150,7 +150,7 @@ def compute_d_h_sum_2(d_h_product_2, h_tanh_98, X99, d_mu99, d_h_product_3):
 def compute_d_X1(d_h_product_100, h, a, d_mu1, d_X1):
     N = d_h_product_100.shape[0]
     # d_h_product_100[i, j] = d_h_sum_99[i, j] * (1 - h[i, j] * h[i, j])
-    # d_mu1[n] = sum_i d_h_product_100[i, n]
+    # d_mu1[j] = sum_i d_h_product_100[i, j]
     for i in range(128):
         d_mu1[i] = np.float32(0.0)
     for i in range(N):
@@ -173,10 +173,10 @@ def compute_d_mu100(h_tanh_98, X100, mu100, g, d_h, d_mu100):
     N = h_tanh_98.shape[0]
     # h_sum_100[i, j] = sum_k h_tanh_98[i, k] * X100[j, k], into d_h
     np.dot(h_tanh_98, X100.T, d_h)
-    # h_tanh_99[i, j] = tanh(h_total_100[i, j])
-    # loss = sum_{i, j} loss_product[i, j]
+    # h_tanh_99[i, j] = tanh(h_sum_100[i, j] + mu100[j])
+    # loss = sum_{i, j} h_tanh_99[i, j] * g[i, j]
     # d_h[i, j] = g[i, j] * (1 - h_tanh_99[i, j] * h_tanh_99[i, j])
-    # d_mu100[n] = sum_i d_h[i, n]
+    # d_mu100[j] = sum_i d_h[i, j]
     loss_acc = np.float64(0.0)
     for i in range(128):
         d_mu100[i] = np.float32(0.0)
@@ -196,7 +196,7 @@ def compute_d_mu99(d_h, X100, h_tanh_98, d_h_product_2, d_mu99, d_h_product):
     # d_h_sum[i, j] = sum_n d_h[i, n] * X100[n, j], into d_h_product_2
     np.dot(d_h, X100, d_h_product_2)
     # d_h_product[i, j] = d_h_sum[i, j] * (1 - h_tanh_98[i, j] * h_tanh_98[i, j])
-    # d_mu99[n] = sum_i d_h_product[i, n]
+    # d_mu99[j] = sum_i d_h_product[i, j]
     for i in range(128):
         d_mu99[i] = np.float32(0.0)
     for i in range(N):

@@ -179,12 +179,12 @@ def compute_h_states(
 ):
     T = sum_2.shape[0]
     # u_sum[i, j] = sum_k value[i, k] * W_hh[j, k]
-    # u[i, j] = u_total[i, j] + mu[j]
+    # u[i, j] = sum_2[t, i, j] + u_sum[i, j] + mu[j]
     # h_sigmoid[i, j] = sigmoid(u[i, j + 384])
     # c_sigmoid[i, j] = sigmoid(u[i, j + 128])
     # c_sigmoid_2[i, j] = sigmoid(u[i, j])
     # c_tanh[i, j] = tanh(u[i, j + 256])
-    # c[i, j] = c_product[i, j] + c_product_2[i, j]
+    # c[i, j] = c_sigmoid[i, j] * value_2[i, j] + c_sigmoid_2[i, j] * c_tanh[i, j]
     # h_tanh[i, j] = tanh(c[i, j])
     # h[i, j] = h_sigmoid[i, j] * h_tanh[i, j]
     for i in range(32):
@@ -217,7 +217,7 @@ def compute_h_states(
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_loss(h_states, g):
     T = g.shape[0]
-    # loss = sum_{i, j, k} loss_product[i, j, k]
+    # loss = sum_{i, j, k} h_states[i + 1, j, k] * g[i, j, k]
     loss_acc = np.float64(0.0)
     for i in range(T):
         for j in range(32):
@@ -270,14 +270,14 @@ def compute_d_u_stack(
     sum_3,
 ):
     T = h_stack.shape[0]
-    # d_c[i, j] = value[i, j] + product_2[i, j]
-    # product_3[i, j] = d_c_product[i, j] * (1 - c_stack_2[t, i, j] * c_stack_2[t, i, j])
-    # product_4[i, j] = d_c_product_2[i, j] * (c_stack[t, i, j] * (1 - c_stack[t, i, j]))
-    # product_5[i, j] = d_c_product_3[i, j] * (c_stack_3[t, i, j] * (1 - c_stack_3[t, i, j]))
-    # product_6[i, j] = d_h_product[i, j] * (h_stack[t, i, j] * (1 - h_stack[t, i, j]))
-    # product_7[n, i] = d_c[n, i] * c_stack_3[t, n, i]
-    # total[n, i] = (product_3[n, i - 256] if 256 <= i < 384 else 0) + (product_4[n, i] if i < 128 else 0)
-    # total_2[n, i] = total[n, i] + (product_5[n, i - 128] if 128 <= i < 256 else 0)
+    # d_c[i, j] = value[i, j] + value_2[i, j] * h_stack[t, i, j] * (1 - h_stack_2[t, i, j] * h_stack_2[t, i, j])
+    # product_3[i, j] = d_c[i, j] * c_stack[t, i, j] * (1 - c_stack_2[t, i, j] * c_stack_2[t, i, j])
+    # product_4[i, j] = d_c[i, j] * c_stack_2[t, i, j] * (c_stack[t, i, j] * (1 - c_stack[t, i, j]))
+    # product_5[i, j] = d_c[i, j] * c_states[t, i, j] * (c_stack_3[t, i, j] * (1 - c_stack_3[t, i, j]))
+    # product_6[i, j] = value_2[i, j] * h_stack_2[t, i, j] * (h_stack[t, i, j] * (1 - h_stack[t, i, j]))
+    # product_7[i, j] = d_c[i, j] * c_stack_3[t, i, j]
+    # total[i, j] = (product_3[i, j - 256] if 256 <= j < 384 else 0) + (product_4[i, j] if j < 128 else 0)
+    # total_2[i, j] = total[i, j] + (product_5[i, j - 128] if 128 <= j < 256 else 0)
     # d_u[i, j] = total_2[i, j] + (product_6[i, j - 384] if j >= 384 else 0)
     # sum_3[n, i] = sum_j d_u[n, j] * W_hh[j, i]
     # total_3[n, i] = sum_3[n, i] + (product[t - 1, n, i] if t >= 1 else 0)

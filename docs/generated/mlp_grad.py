@@ -141,7 +141,7 @@ def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, exp, sum_2):
     # exp[n, i] = exp(u2[n, i] - masked[n])
     # sum_2[n] = sum_i exp[n, i]
     # total[n] = log(sum_2[n]) + masked[n]
-    # sum_3 = sum_n loss_neg[n]
+    # sum_3 = sum_n -(u2[n, b[n]] - total[n])
     sum_3_acc = np.float64(0.0)
     for n in range(B):
         max_2 = np.float32(-np.inf)
@@ -169,9 +169,9 @@ def compute_d_h1(d_loss, sum_2, b, exp, X2, d_mu2, d_u2, d_u1):
     # product = d_loss * (1 / B)
     product = d_loss * (np.float32(1.0) / np.float32(B))
     # d_loss_neg[i] = -product
-    # product_2[n, i] = product * ratio[n, i]
-    # d_u2[n, i] = masked[n, i] + product_2[n, i]
-    # d_mu2[n] = sum_i d_u2[i, n]
+    # product_2[i, j] = product * (exp[i, j] / sum_2[i])
+    # d_u2[i, j] = (d_loss_neg[i] if j == b[i] else 0) + product_2[i, j]
+    # d_mu2[j] = sum_i d_u2[i, j]
     for i in range(10):
         d_mu2[i] = np.float32(0.0)
     d_loss_neg = -product
@@ -191,7 +191,7 @@ def compute_d_h1(d_loss, sum_2, b, exp, X2, d_mu2, d_u2, d_u1):
 def compute_d_X1(h1, d_u1, a, d_mu1, d_X1):
     B = h1.shape[0]
     # d_u1[n, i] = 0 if h1[n, i] <= 0 else d_h1[n, i]
-    # d_mu1[n] = sum_i d_u1[i, n]
+    # d_mu1[i] = sum_n d_u1[n, i]
     for i in range(128):
         d_mu1[i] = np.float32(0.0)
     for n in range(B):

@@ -189,7 +189,7 @@ def compute_y(K, a, K_vectors, a_scalars_parts, y_sums_parts, y):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_loss(y, g):
     N = y.shape[0]
-    # loss = sum_{i, j, k, l} loss_product[i, j, k, l]
+    # loss = sum_{i, j, k, l} y[i, j, k, l] * g[i, j, k, l]
     loss_acc = np.float64(0.0)
     for i in range(N):
         for j in range(16):

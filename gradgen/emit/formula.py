@@ -4,6 +4,7 @@ In: nodes with names. Out: lines for the comments of generated files and for `ex
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from gradgen.emit.scalar_printer import ScalarPrinter
 from gradgen.graph.letters import index_letters
@@ -11,29 +12,36 @@ from gradgen.graph.nodes import Compute, Node, Project, Reshape, show_shape
 from gradgen.graph.scalar import Load, Poly, Position, Scalar, Step, rewrite
 from gradgen.program.loops import letter
 
+NO_LETTERS: Mapping[int, str] = MappingProxyType({})
 
-def formula(node: Node, names: Mapping[Node, str]) -> str:
-    """The defining formula of a node, with the user's letters where they are known."""
+
+def formula(
+    node: Node, names: Mapping[Node, str], body: Scalar | None = None, bound: Mapping[int, str] = NO_LETTERS
+) -> str:
+    """The defining formula of a node, with the user's letters where they are known.
+
+    `body` stands for the node's own where parts are written into it; `bound` are letters of loops that it runs in.
+    """
     match node:
         case Reshape():
             return f"{names[node]} = {names[node.source]} as {show_shape(node.shape)}"
         case Project():
             return f"{names[node]}: {node.kind} of a scan over {show_shape((node.scan.length,))[1:-1]} steps"
         case Compute():
-            letters = index_letters(node)
+            letters = index_letters(node, bound)
             printer = ScalarPrinter(
                 _call, lambda x, p: _access(x, p, names), lambda value, dtype: f"{value:g}", _uncast
             )
-            body = printer.text(_lettered(node.body, letters))
+            text = printer.text(_lettered(node.body if body is None else body, letters))
             target = ", ".join(printer.poly(_lettered_poly(t, letters)) for t in node.target)
             left = f"{names[node]}[{target}]" if node.target else names[node]
             if not node.gathers:
-                return f"{left} += {body}"
+                return f"{left} += {text}"
             reduced = ", ".join(letters[k] for k in node.reduced)
             if not reduced:
-                return f"{left} = {body}"
+                return f"{left} = {text}"
             subscript = reduced if len(node.reduced) == 1 else f"{{{reduced}}}"
-            return f"{left} = {node.reducer}_{subscript} {body}"
+            return f"{left} = {node.reducer}_{subscript} {text}"
     return names[node]
 
 

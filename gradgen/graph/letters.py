@@ -3,14 +3,20 @@
 In: nodes and their origins. Out: letters for comments and loop variables.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from gradgen.graph.nodes import Compute
 from gradgen.graph.origin import origin
 
 _POOL = ("n", "i", "j", "k", "m", "p", "q", "r", "s", "u", "v", "x", "y", "z", *[f"i{k}" for k in range(40)])
 
 
-def index_letters(node: Compute) -> list[str]:
-    """A letter per position; an adjoint keeps the letters of the axes of what it is the adjoint of."""
+def index_letters(node: Compute, bound: Mapping[int, str] = MappingProxyType({})) -> list[str]:
+    """A letter per position: that of its loop in `bound`, else the user's, else one that is free.
+
+    An adjoint keeps the letters of the axes of what it is the adjoint of.
+    """
     found = origin(node)
     given = found.letters if found is not None else ()
     if found is not None and found.note:
@@ -18,7 +24,10 @@ def index_letters(node: Compute) -> list[str]:
     letters: list[str] = []
     for k in range(len(node.extents)):
         own = given[k] if k < len(given) and given[k].isidentifier() else ""
-        if not own or own in letters:
-            own = next(c for c in _POOL if c not in letters and c not in given)
+        taken = {*letters, *(letter for at, letter in bound.items() if at != k)}
+        if k in bound:
+            own = bound[k]
+        elif not own or own in taken:
+            own = next(c for c in _POOL if c not in taken and c not in given)
         letters.append(own)
     return letters

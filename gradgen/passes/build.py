@@ -9,11 +9,12 @@ from math import inf
 
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Leaf, Node, Project, Reshape, all_inputs, toposort
-from gradgen.graph.scalar import size_symbol
+from gradgen.graph.scalar import Scalar, size_symbol
+from gradgen.passes.inlining import expand
 from gradgen.passes.kernels import Piece, cut, defined_locals, make_kernel
 from gradgen.passes.lower import Lowering
 from gradgen.passes.motion import move_code
-from gradgen.passes.naming import name_nodes
+from gradgen.passes.naming import is_named_by_user, name_nodes
 from gradgen.passes.parallel import divide
 from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, whole_values
@@ -58,7 +59,7 @@ class Builder:
     """What the entries of one module share: names, buffers, kernels."""
 
     name: str
-    describe: Callable[[Node, Mapping[Node, str]], str]
+    describe: Callable[[Node, Mapping[Node, str], Scalar, Mapping[int, str]], str]
     notes: tuple[str, ...] = ()  # what was done to the outputs before there were entries
     leaves: tuple[Leaf, ...] = ()  # arguments that an entry may take for their sizes alone
     names: dict[Node, str] = field(default_factory=dict)
@@ -245,8 +246,14 @@ class Builder:
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
             last = next((names[n] for n in names if isinstance(n, Project) and n.scan is tree.scan), last)
-        notes = tuple(self.describe(item.node, names) for item in items)
+        notes = tuple(self.note(item, names, plan) for item in items)
         return Piece(last, notes, tuple(body), alone)
+
+    def note(self, item: Item, names: Mapping[Node, str], plan: Schedule) -> str:
+        """The formula of an item as its loops compute it: their letters, and no name for what is written into it."""
+        unnamed = {n: body for n, body in plan.inlined.items() if not is_named_by_user(n, names[n])}
+        bound = item.bound if item.tile is None else {**item.bound, item.tile: item.tile_letter}
+        return self.describe(item.node, names, expand(item.node.body, unnamed), bound)
 
     def divided(self, piece: Piece, lowering: Lowering, names: Mapping[Node, str], busy: float) -> Piece:
         """A piece with its costliest loop in parts; `busy` is the work of the products in the same program."""

@@ -44,6 +44,11 @@ def name_nodes(order: Sequence[Node], fixed: Mapping[Node, str], reserved: Itera
     return names
 
 
+def is_named_by_user(node: Node, name: str) -> bool:
+    """Whether a name is the user's own, or that of an adjoint of what has it."""
+    return _assigned(node) == name
+
+
 def _assigned(node: Node) -> str | None:
     found = origin(node)
     return f"{found.note}{found.name}" if found is not None and found.name else None

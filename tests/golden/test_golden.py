@@ -53,5 +53,20 @@ def test_the_emitted_file(name: str, request: pytest.FixtureRequest) -> None:
         pytest.fail("\n".join([*lines, "", "--update-golden accepts this."]), pytrace=False)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_comments_name_what_the_reader_can_find(name: str) -> None:
+    """In the code below them, in a comment that defines it, or among the model's formulas at the head of the file."""
+    text = (FILES / f"{name}.py").read_text(encoding="utf-8")
+    head, *kernels = text.split("\ndef compute_")
+    for kernel in kernels:
+        lines = kernel.splitlines()
+        code = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+        known = set(re.findall(r"[A-Za-z_]\w*", code)) | set(re.findall(r"[A-Za-z_]\w*", head))
+        known |= {f"d_{word}" for word in known}
+        comments = "\n".join(line for line in lines if line.lstrip().startswith("#"))
+        known |= set(re.findall(r"# (\w+)(?:\[[^\]]*\])? \+?=", comments))
+        assert set(re.findall(r"([A-Za-z_]\w*)\[", comments)) <= known
+
+
 def test_no_file_is_left_over() -> None:
     assert sorted(path.stem for path in FILES.glob("*.py")) == sorted(NAMES)

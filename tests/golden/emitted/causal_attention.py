@@ -80,13 +80,13 @@ def compute_loss(q, k, v, g, s_sum_part, exp_row, p_ratio_part, y_row):
     B = q.shape[0]
     T = q.shape[2]
     # s_sum[b, h, i, j] = sum_c q[b, h, i, c] * k[b, h, j, c]
-    # max_2[n, i, j] = max_k s_sum[n, i, j, k] * 0.5 if j >= k else -inf
-    # masked[n, i, j] = max_2[n, i, j] if abs(max_2[n, i, j]) < inf else 0
-    # exp[n, i, j, k] = exp((s_sum[n, i, j, k] * 0.5 if j >= k else -inf) - masked[n, i, j])
-    # sum_2[n, i, j] = sum_k exp[n, i, j, k]
-    # p_ratio[i, j, k, l] = exp[i, j, k, l] / sum_2[i, j, k]
+    # max_2[b, h, i] = max_j s_sum[b, h, i, j] * 0.5 if i >= j else -inf
+    # masked[b, h, i] = max_2[b, h, i] if abs(max_2[b, h, i]) < inf else 0
+    # exp[b, h, i, j] = exp((s_sum[b, h, i, j] * 0.5 if i >= j else -inf) - masked[b, h, i])
+    # sum_2[b, h, i] = sum_j exp[b, h, i, j]
+    # p_ratio[b, h, i, l] = exp[b, h, i, l] / sum_2[b, h, i]
     # y[b, h, i, c] = sum_j p_ratio[b, h, i, j] * v[b, h, j, c]
-    # loss = sum_{i, j, k, l} text_product[i, j, k, l]
+    # loss = sum_{b, h, i, l} y[b, h, i, l] * g[b, h, i, l]
     loss_acc = np.float64(0.0)
     for b in range(B):
         for h in range(3):

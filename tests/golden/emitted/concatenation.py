@@ -121,7 +121,7 @@ def tanh_f32(x):
 def compute_text_sum_2(a, c, long):
     N = a.shape[0]
     # long[i, j] = a[i, j] if i < N else c[i - N, j]
-    # text_sum_2 = sum_{i, j} text_product_2[i, j]
+    # text_sum_2 = sum_{i, j} (a[i, j] if i < N else c[i - N, j]) * (a[i, j] if i < N else c[i - N, j])
     text_sum_2_acc = np.float64(0.0)
     for i in range(N):
         for j in range(2):
@@ -181,7 +181,8 @@ def compute_d_c(
     d_long, d_loss, a, c, b, text_tanh, d_pile, d_long_total, wide_row, d_wide_row, sum_2_row, d_a, d_b, d_c
 ):
     N = a.shape[0]
-    # d_long_total[i, j] = d_long[i, j] + total_4[i, j]
+    # d_long_total[i, j] = d_long[i, j] + (d_loss * (a[i, j] if i < N else c[i - N, j]) + d_loss * (a[i, j] if i < N
+    #     else c[i - N, j]))
     for i in range(N):
         for j in range(2):
             d_long_total[i, j] = d_long[i, j] + (d_loss * a[i, j] + d_loss * a[i, j])
@@ -190,10 +191,10 @@ def compute_d_c(
             d_long_total[i, j] = d_long[i, j] + (d_loss * c[i - N, j] + d_loss * c[i - N, j])
     # wide[i, j] = b[i, j] * b[i, j]
     # d_text_product[i, j] = d_loss * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
-    # d_wide[i, j] = product[i, j] + product_2[i, j]
-    # sum_2[n, i] = sum_j d_pile[n, j, i] * exp(a[n, i]) if j >= 1 else 0
-    # d_a[n, i] = total_3[n, i] + d_long_total[n, i]
-    # d_b[n, i] = d_wide[n, i + 2] * b[n, i] + d_wide[n, i + 2] * b[n, i]
+    # d_wide[i, j] = d_loss * text_tanh[i, j] + d_text_product[i, j] * (1 - text_tanh[i, j] * text_tanh[i, j])
+    # sum_2[i, k] = sum_j d_pile[i, j, k] * exp(a[i, k]) if j >= 1 else 0
+    # d_a[i, j] = d_wide[i, j] + d_wide[i, j + 5] + sum_2[i, j] + d_pile[i, 0, j] + d_long_total[i, j]
+    # d_b[i, j] = d_wide[i, j + 2] * b[i, j] + d_wide[i, j + 2] * b[i, j]
     for i in range(N):
         for j in range(3):
             wide_row[j] = b[i, j] * b[i, j]
@@ -228,7 +229,7 @@ def compute_d_c(
 def compute_d_long(a, c, long, d_long_2):
     N = a.shape[0]
     # long[i, j] = a[i, j] if i < N else c[i - N, j]
-    # text_sum_2 = sum_{i, j} text_product_2[i, j]
+    # text_sum_2 = sum_{i, j} (a[i, j] if i < N else c[i - N, j]) * (a[i, j] if i < N else c[i - N, j])
     # d_long[i, j] = (a[i, j] if i < N else c[i - N, j]) + (a[i, j] if i < N else c[i - N, j])
     text_sum_2_acc = np.float64(0.0)
     for i in range(N):
@@ -251,11 +252,11 @@ def compute_loss_2(b, a, d_long_2, text_sum_2, wide_row, d_wide_row, d_a, d_b):
     # text_tanh[i, j] = tanh(a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
     # text_product[i, j] = text_tanh[i, j] * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
     # text_sum = sum_{i, j} text_product[i, j]
-    # product[n, i] = (a[n, i] if i < 2 else wide[n, i - 2] if i < 5 else a[n, i - 5]) * (1 - text_tanh[n, i] *
-    #     text_tanh[n, i])
+    # product[i, j] = (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5]) * (1 - text_tanh[i, j] *
+    #     text_tanh[i, j])
     # d_wide[i, j] = text_tanh[i, j] + product[i, j]
-    # d_a[n, i] = total[n, i] + d_wide[n, i + 5]
-    # d_b[n, i] = d_wide[n, i + 2] * b[n, i] + d_wide[n, i + 2] * b[n, i]
+    # d_a[i, j] = d_long[i, j] + d_wide[i, j] + d_wide[i, j + 5]
+    # d_b[i, j] = d_wide[i, j + 2] * b[i, j] + d_wide[i, j + 2] * b[i, j]
     text_sum_acc = np.float64(0.0)
     for i in range(N):
         for j in range(3):

@@ -25,7 +25,7 @@ class Gradients(NamedTuple):
 def compute_loss(K, a, g):
     N = a.shape[0]
     # y[n, o, h, w] = sum_{c, p, q} K[o, c, p, q] * a[n, c, h + p, q + w]
-    # loss = sum_{i, j, k, l} text_product[i, j, k, l]
+    # loss = sum_{n, o, h, w} y[n, o, h, w] * g[n, o, h, w]
     loss_acc = np.float64(0.0)
     for n in range(N):
         for o in range(4):
@@ -44,7 +44,7 @@ def compute_loss(K, a, g):
 def compute_d_K(d_loss, g, a, d_K):
     N = g.shape[0]
     # d_y[n, o, h, w] = d_loss * g[n, o, h, w]
-    # d_K[n, i, j, k] = sum_{m, p, q} d_y[m, n, p, q] * a[m, i, j + p, k + q]
+    # d_K[o, i, j, k] = sum_{n, h, w} d_y[n, o, h, w] * a[n, i, h + j, k + w]
     for i in range(4):
         for j in range(3):
             for k in range(3):
@@ -65,8 +65,8 @@ def compute_d_K(d_loss, g, a, d_K):
 def compute_loss_2(g, K, a, d_K):
     N = g.shape[0]
     # y[n, o, h, w] = sum_{c, p, q} K[o, c, p, q] * a[n, c, h + p, q + w]
-    # d_K[n, i, j, k] = sum_{m, p, q} g[m, n, p, q] * a[m, i, j + p, k + q]
-    # loss = sum_{i, j, k, l} text_product[i, j, k, l]
+    # d_K[o, c, j, k] = sum_{n, h, w} g[n, o, h, w] * a[n, c, h + j, k + w]
+    # loss = sum_{n, o, h, w} y[n, o, h, w] * g[n, o, h, w]
     loss_acc = np.float64(0.0)
     for i in range(4):
         for j in range(3):

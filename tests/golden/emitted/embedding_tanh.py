@@ -73,8 +73,8 @@ def tanh_f32(x):
 def compute_loss(idx, E, g, v, text_tanh):
     N = idx.shape[0]
     # v[n, f] = E[idx[n], f]
-    # text_tanh[i, j] = tanh(v[i, j])
-    # loss = sum_{i, j} text_product[i, j]
+    # text_tanh[n, f] = tanh(v[n, f])
+    # loss = sum_{n, f} text_tanh[n, f] * g[n, f]
     loss_acc = np.float64(0.0)
     for n in range(N):
         idx_n = idx[n]
@@ -90,8 +90,8 @@ def compute_loss(idx, E, g, v, text_tanh):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_E(idx, d_v, d_loss, g, text_tanh, d_E):
     N = idx.shape[0]
-    # d_v_total[n, f] = d_v[n, f] + product[n, f]
-    # d_E[idx[n], i] += d_v_total[n, i]
+    # d_v_total[n, f] = d_v[n, f] + d_loss * g[n, f] * (1 - text_tanh[n, f] * text_tanh[n, f])
+    # d_E[idx[n], f] += d_v_total[n, f]
     for i in range(11):
         for j in range(5):
             d_E[i, j] = np.float32(0.0)
@@ -106,9 +106,9 @@ def compute_d_E(idx, d_v, d_loss, g, text_tanh, d_E):
 def compute_d_E_2(idx, E, g, d_E, v):
     N = idx.shape[0]
     # v[n, f] = E[idx[n], f]
-    # text_tanh[i, j] = tanh(v[i, j])
-    # loss = sum_{i, j} text_product[i, j]
-    # d_E[idx[n], i] += d_v[n, i]
+    # text_tanh[n, f] = tanh(v[n, f])
+    # loss = sum_{n, f} text_tanh[n, f] * g[n, f]
+    # d_E[idx[n], f] += d_v[n, f]
     loss_acc = np.float64(0.0)
     for i in range(11):
         for j in range(5):

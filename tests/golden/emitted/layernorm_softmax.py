@@ -102,18 +102,18 @@ def exp_f32(x):
 def compute_loss(x, weight, bias, w, y_ratio, y_difference_row, y_rsqrt, y_row, exp_row, text_ratio):
     N = x.shape[0]
     # sum_2[n] = sum_i x[n, i]
-    # y_ratio[i] = sum_2[i] / 7
-    # y_difference[i, j] = x[i, j] - y_ratio[i]
-    # sum_3[n] = sum_i y_product[n, i]
-    # y_total[i] = y_ratio_2[i] + 1e-05
-    # y_rsqrt[i] = 1 / sqrt(y_total[i])
-    # y[i, j] = y_product_3[i, j] + bias[j]
-    # max_2[n] = max_i y[n, i]
+    # y_ratio[n] = sum_2[n] / 7
+    # y_difference[n, j] = x[n, j] - y_ratio[n]
+    # sum_3[n] = sum_j y_difference[n, j] * y_difference[n, j]
+    # y_total[n] = sum_3[n] / 7 + 1e-05
+    # y_rsqrt[n] = 1 / sqrt(y_total[n])
+    # y[n, j] = y_difference[n, j] * y_rsqrt[n] * weight[j] + bias[j]
+    # max_2[n] = max_j y[n, j]
     # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
     # exp[n, i] = exp(y[n, i] - masked[n])
     # sum_4[n] = sum_i exp[n, i]
-    # text_ratio[i, j] = exp[i, j] / sum_4[i]
-    # loss = sum_{i, j} text_product[i, j]
+    # text_ratio[n, j] = exp[n, j] / sum_4[n]
+    # loss = sum_{n, j} w[n, j] * text_ratio[n, j]
     loss_acc = np.float64(0.0)
     for n in range(N):
         sum_2 = np.float32(0.0)
@@ -151,10 +151,10 @@ def compute_loss(x, weight, bias, w, y_ratio, y_difference_row, y_rsqrt, y_row, 
 def compute_d_bias(d_loss, w, text_ratio, y_rsqrt, y_ratio, x, d_weight, d_bias, d_text_product_row):
     N = w.shape[0]
     # d_text_product[i, j] = d_loss * w[i, j]
-    # sum_5[n] = sum_i -(d_text_product[n, i] * text_ratio[n, i])
-    # d_y[i, j] = product[i, j] + product_2[i, j]
-    # d_weight[n] = sum_i d_y[i, n] * y_product_2[i, n]
-    # d_bias[n] = sum_i d_y[i, n]
+    # sum_5[i] = sum_j -(d_text_product[i, j] * text_ratio[i, j])
+    # d_y[i, j] = d_text_product[i, j] * text_ratio[i, j] + sum_5[i] * text_ratio[i, j]
+    # d_weight[j] = sum_i d_y[i, j] * ((x[i, j] - y_ratio[i]) * y_rsqrt[i])
+    # d_bias[j] = sum_i d_y[i, j]
     for i in range(7):
         d_weight[i] = np.float32(0.0)
     for i in range(7):
@@ -190,24 +190,24 @@ def compute_d_bias_2(
 ):
     N = x.shape[0]
     # sum_2[n] = sum_i x[n, i]
-    # y_ratio[i] = sum_2[i] / 7
-    # y_difference[i, j] = x[i, j] - y_ratio[i]
-    # sum_3[n] = sum_i y_product[n, i]
-    # y_total[i] = y_ratio_2[i] + 1e-05
-    # y_rsqrt[i] = 1 / sqrt(y_total[i])
-    # y_product_2[i, j] = y_difference[i, j] * y_rsqrt[i]
-    # y[i, j] = y_product_3[i, j] + bias[j]
-    # max_2[n] = max_i y[n, i]
+    # y_ratio[n] = sum_2[n] / 7
+    # y_difference[n, j] = x[n, j] - y_ratio[n]
+    # sum_3[n] = sum_j y_difference[n, j] * y_difference[n, j]
+    # y_total[n] = sum_3[n] / 7 + 1e-05
+    # y_rsqrt[n] = 1 / sqrt(y_total[n])
+    # y_product_2[n, j] = y_difference[n, j] * y_rsqrt[n]
+    # y[n, j] = y_product_2[n, j] * weight[j] + bias[j]
+    # max_2[n] = max_j y[n, j]
     # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
     # exp[n, i] = exp(y[n, i] - masked[n])
     # sum_4[n] = sum_i exp[n, i]
-    # text_ratio[i, j] = exp[i, j] / sum_4[i]
-    # text_product[i, j] = w[i, j] * text_ratio[i, j]
-    # loss = sum_{i, j} text_product[i, j]
-    # sum_5[n] = sum_i -(w[n, i] * text_ratio[n, i])
-    # d_y[i, j] = text_product[i, j] + product[i, j]
-    # d_weight[n] = sum_i d_y[i, n] * y_product_2[i, n]
-    # d_bias[n] = sum_i d_y[i, n]
+    # text_ratio[n, j] = exp[n, j] / sum_4[n]
+    # text_product[n, j] = w[n, j] * text_ratio[n, j]
+    # loss = sum_{n, j} text_product[n, j]
+    # sum_5[n] = sum_j -(w[n, j] * text_ratio[n, j])
+    # d_y[n, j] = text_product[n, j] + sum_5[n] * text_ratio[n, j]
+    # d_weight[j] = sum_n d_y[n, j] * y_product_2[n, j]
+    # d_bias[j] = sum_n d_y[n, j]
     loss_acc = np.float64(0.0)
     for i in range(7):
         d_weight[i] = np.float32(0.0)

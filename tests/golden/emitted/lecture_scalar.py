@@ -52,7 +52,7 @@ def log_f32(x):
 def compute_y(x1, x2):
     # y_log = log(x1)
     y_log = log_f32(x1[()])
-    # y_total = y_log + y_product
+    # y_total = y_log + x1 * x2
     y_total = y_log + x1[()] * x2[()]
     # y_sin = sin(x2)
     y_sin = np.sin(x2[()])
@@ -64,11 +64,11 @@ def compute_y(x1, x2):
 def compute_d_x2(d_y, x1, x2, d_x1, d_x2):
     # product_2 = d_y * (1 / x1)
     product_2 = d_y * (np.float32(1.0) / x1[()])
-    # d_x1 = product + product_2
+    # d_x1 = d_y * x2 + product_2
     d_x1[()] = d_y * x2[()] + product_2
-    # product_3 = d_y_neg * cos(x2)
+    # product_3 = -d_y * cos(x2)
     product_3 = -d_y * np.cos(x2[()])
-    # d_x2 = product_3 + product_4
+    # d_x2 = product_3 + d_y * x1
     d_x2[()] = product_3 + d_y * x1[()]
 
 
@@ -76,7 +76,7 @@ def compute_d_x2(d_y, x1, x2, d_x1, d_x2):
 def compute_d_x2_2(x1, x2, d_x1, d_x2):
     # y_log = log(x1)
     y_log = log_f32(x1[()])
-    # y_total = y_log + y_product
+    # y_total = y_log + x1 * x2
     y_total = y_log + x1[()] * x2[()]
     # y_sin = sin(x2)
     y_sin = np.sin(x2[()])

@@ -122,15 +122,15 @@ def log_f32(x):
 def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, exp, sum_2):
     B = a.shape[0]
     # u1_sum[n, i] = sum_j X1[i, j] * a[n, j]
-    # h1[i, j] = relu(u1[i, j])
-    # u2_sum[i, j] = sum_k h1[i, k] * X2[j, k]
-    # scores[i, j] = u2_sum[i, j] + mu2[j]
-    # max_2[n] = max_i scores[n, i]
+    # h1[n, i] = relu(u1[n, i])
+    # u2_sum[n, j] = sum_k h1[n, k] * X2[j, k]
+    # scores[n, j] = u2_sum[n, j] + mu2[j]
+    # max_2[n] = max_j scores[n, j]
     # masked[n] = max_2[n] if abs(max_2[n]) < inf else 0
     # exp[n, i] = exp(scores[n, i] - masked[n])
     # sum_2[n] = sum_i exp[n, i]
     # total[n] = log(sum_2[n]) + masked[n]
-    # sum_3 = sum_n loss_neg[n]
+    # sum_3 = sum_n -(scores[n, b[n]] - total[n])
     sum_3_acc = np.float64(0.0)
     for n in range(B):
         for i in range(7):
@@ -166,14 +166,14 @@ def compute_d_mu1(d_loss, sum_2, b, exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X2,
     # product = d_loss * (1 / B)
     product = d_loss * (np.float32(1.0) / np.float32(B))
     # d_loss_neg[i] = -product
-    # product_2[n, i] = product * ratio[n, i]
-    # d_u2[i, j] = total[i, j] + product_2[i, j]
-    # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j]
-    # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
-    # d_mu2[n] = sum_i d_u2[i, n]
-    # d_u1[n, i] = 0 if h1[n, i] <= 0 else d_h1[n, i]
-    # d_X1[n, i] = sum_j d_u1[j, n] * a[j, i]
-    # d_mu1[n] = sum_i d_u1[i, n]
+    # product_2[i, j] = product * (exp[i, j] / sum_2[i])
+    # d_u2[i, j] = d_scores[i, j] + (d_loss_neg[i] if j == b[i] else 0) + product_2[i, j]
+    # d_h1[i, k] = sum_j d_u2[i, j] * X2[j, k]
+    # d_X2[j, k] = sum_i d_u2[i, j] * h1[i, k]
+    # d_mu2[j] = sum_i d_u2[i, j]
+    # d_u1[i, j] = 0 if h1[i, j] <= 0 else d_h1[i, j]
+    # d_X1[j, k] = sum_i d_u1[i, j] * a[i, k]
+    # d_mu1[j] = sum_i d_u1[i, j]
     for i in range(7):
         for j in range(6):
             d_X1[i, j] = np.float32(0.0)
@@ -211,14 +211,14 @@ def compute_d_mu1_2(sum_2, b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row
     # constant = 1 / B
     constant = np.float32(1.0) / np.float32(B)
     # neg[n] = -constant
-    # product[n, i] = constant * ratio[n, i]
-    # d_u2[i, j] = masked_2[i, j] + product[i, j]
-    # d_h1[i, j] = sum_n d_u2[i, n] * X2[n, j]
+    # product[n, i] = constant * (exp[n, i] / sum_2[n])
+    # d_u2[n, i] = (neg[n] if i == b[n] else 0) + product[n, i]
+    # d_h1[n, j] = sum_i d_u2[n, i] * X2[i, j]
     # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
-    # d_mu2[n] = sum_i d_u2[i, n]
+    # d_mu2[i] = sum_n d_u2[n, i]
     # d_u1[n, i] = 0 if h1[n, i] <= 0 else d_h1[n, i]
-    # d_X1[n, i] = sum_j d_u1[j, n] * a[j, i]
-    # d_mu1[n] = sum_i d_u1[i, n]
+    # d_X1[i, j] = sum_n d_u1[n, i] * a[n, j]
+    # d_mu1[i] = sum_n d_u1[n, i]
     for i in range(7):
         for j in range(6):
             d_X1[i, j] = np.float32(0.0)

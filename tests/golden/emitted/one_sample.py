@@ -86,12 +86,12 @@ def compute_loss(X1, a, mu1, X2, mu2, y, h1, h2):
         for j in range(6):
             h1_sum_acc += X1[i, j] * a[j]
         h1[i] = h1_sum_acc
-    # h1[i] = tanh(h1_total[i])
+    # h1[i] = tanh(h1_sum[i] + mu1[i])
     for i in range(24):
         h1[i] = tanh_f32(h1[i] + mu1[i])
     # h2_sum[i] = sum_j X2[i, j] * h1[j]
-    # h2[i] = tanh(h2_total[i])
-    # loss = sum_i loss_product[i]
+    # h2[i] = tanh(h2_sum[i] + mu2[i])
+    # loss = sum_i (h2[i] - y[i]) * (h2[i] - y[i])
     loss_acc = np.float64(0.0)
     for i in range(3):
         h2_sum = np.float32(0.0)
@@ -105,9 +105,9 @@ def compute_loss(X1, a, mu1, X2, mu2, y, h1, h2):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_X1(d_loss, h2, y, X2, h1, a, d_mu1, d_mu2, d_X2, d_X1):
-    # d_mu2[i] = d_loss_total[i] * (1 - h2[i] * h2[i])
-    # d_h1[i] = sum_n d_mu2[n] * X2[n, i], into d_mu1
-    # d_X2[n, i] = d_mu2[n] * h1[i]
+    # d_mu2[i] = (d_loss * (h2[i] - y[i]) + d_loss * (h2[i] - y[i])) * (1 - h2[i] * h2[i])
+    # d_h1[j] = sum_i d_mu2[i] * X2[i, j], into d_mu1
+    # d_X2[i, j] = d_mu2[i] * h1[j]
     for i in range(24):
         d_mu1[i] = np.float32(0.0)
     for i in range(3):
@@ -118,7 +118,7 @@ def compute_d_X1(d_loss, h2, y, X2, h1, a, d_mu1, d_mu2, d_X2, d_X1):
         for j in range(24):
             d_X2[i, j] = d_mu2_here * h1[j]
     # d_mu1[i] = d_h1[i] * (1 - h1[i] * h1[i])
-    # d_X1[n, i] = d_mu1[n] * a[i]
+    # d_X1[i, j] = d_mu1[i] * a[j]
     for i in range(24):
         d_mu1_here = d_mu1[i] * (np.float32(1.0) - h1[i] * h1[i])
         d_mu1[i] = d_mu1_here
@@ -134,16 +134,16 @@ def compute_d_X1_2(X1, a, mu1, X2, mu2, y, h1, d_mu1, d_mu2, d_X2, d_X1):
         for j in range(6):
             h1_sum_acc += X1[i, j] * a[j]
         h1[i] = h1_sum_acc
-    # h1[i] = tanh(h1_total[i])
+    # h1[i] = tanh(h1_sum[i] + mu1[i])
     for i in range(24):
         h1[i] = tanh_f32(h1[i] + mu1[i])
     # h2_sum[i] = sum_j X2[i, j] * h1[j]
-    # h2[i] = tanh(h2_total[i])
+    # h2[i] = tanh(h2_sum[i] + mu2[i])
     # loss_difference[i] = h2[i] - y[i]
-    # loss = sum_i loss_product[i]
+    # loss = sum_i loss_difference[i] * loss_difference[i]
     # d_mu2[i] = d_loss[i] * (1 - h2[i] * h2[i])
-    # d_h1[i] = sum_n d_mu2[n] * X2[n, i], into d_mu1
-    # d_X2[n, i] = d_mu2[n] * h1[i]
+    # d_h1[j] = sum_i d_mu2[i] * X2[i, j], into d_mu1
+    # d_X2[i, j] = d_mu2[i] * h1[j]
     loss_acc = np.float64(0.0)
     for i in range(24):
         d_mu1[i] = np.float32(0.0)
@@ -162,7 +162,7 @@ def compute_d_X1_2(X1, a, mu1, X2, mu2, y, h1, d_mu1, d_mu2, d_X2, d_X1):
             d_X2[i, j] = d_mu2_here * h1[j]
     loss = np.float32(loss_acc)
     # d_mu1[i] = d_h1[i] * (1 - h1[i] * h1[i])
-    # d_X1[n, i] = d_mu1[n] * a[i]
+    # d_X1[i, j] = d_mu1[i] * a[j]
     for i in range(24):
         d_mu1_here = d_mu1[i] * (np.float32(1.0) - h1[i] * h1[i])
         d_mu1[i] = d_mu1_here

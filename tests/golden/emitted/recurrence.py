@@ -96,7 +96,7 @@ def tanh_f32(x):
 def compute_sums(h0, W, xs, h_states, h_sum_row, sums_2):
     T = xs.shape[0]
     # h_sum[i, j] = sum_k value[i, k] * W[k, j]
-    # h[i, j] = tanh(h_total[i, j])
+    # h[i, j] = tanh(h_sum[i, j] + xs[t, i, j])
     # sum_2[i] = sum_j h[i, j]
     for i in range(2):
         for j in range(3):
@@ -132,7 +132,7 @@ def compute_text_sum_2(h_states, last):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_loss(sums_2, text_sum_2):
     T = sums_2.shape[0]
-    # text_sum = sum_{i, j} text_product[i, j]
+    # text_sum = sum_{i, j} sums[i, j] * sums[i, j]
     text_sum_acc = np.float64(0.0)
     for i in range(T):
         for j in range(2):
@@ -162,8 +162,8 @@ def compute_d_last_total(d_last, d_loss, d_last_total):
 def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, scan_states, d_h_stack):
     T = sums_2.shape[0]
     # d_h_product[i, j] = d_h[i, j] * (1 - h_states[t, i, j] * h_states[t, i, j])
-    # sum_3[n, i] = sum_j d_h_product[n, j] * W[i, j]
-    # total_2[n, i] = sum_3[n, i] + 0
+    # sum_3[i, j] = sum_k d_h_product[i, k] * W[j, k]
+    # total_2[i, j] = sum_3[i, j] + 0
     for i in range(2):
         for j in range(3):
             scan_states[0, i, j] = d_last_total[i, j]
@@ -216,8 +216,8 @@ def compute_constant(constant):
 def compute_d_h_stack_2(constant, sums, h_states, W, scan_states, d_h_stack):
     T = sums.shape[0]
     # d_h_product[i, j] = d_h[i, j] * (1 - h_states[t, i, j] * h_states[t, i, j])
-    # sum_3[n, i] = sum_j d_h_product[n, j] * W[i, j]
-    # total[n, i] = sum_3[n, i] + 0
+    # sum_3[i, j] = sum_k d_h_product[i, k] * W[j, k]
+    # total[i, j] = sum_3[i, j] + 0
     for i in range(2):
         for j in range(3):
             scan_states[0, i, j] = constant[i, j]
