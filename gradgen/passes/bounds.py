@@ -32,7 +32,19 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.sizes import nonnegative
 from gradgen.passes.masking import Known, certain_parts, mentioned, simplified, size, with_first_terms
-from gradgen.program.loops import Assign, Buffer, For, If, Statement, bodies, expressions, letter, statements, writes
+from gradgen.program.loops import (
+    Assign,
+    Buffer,
+    For,
+    If,
+    Statement,
+    bodies,
+    choice,
+    expressions,
+    letter,
+    statements,
+    writes,
+)
 from gradgen.program.registers import Registers
 
 SEGMENTS = 5  # pieces of one loop
@@ -118,7 +130,7 @@ class _Bounder:
                     found += self.loop(statement, inside)
                 case If():
                     then, otherwise = self.run(statement.then, inside), self.run(statement.otherwise, inside)
-                    found.append(If(statement.condition, tuple(then), tuple(otherwise)))
+                    found += choice(statement.condition, tuple(then), tuple(otherwise))
                 case _:
                     found.append(statement)
         return with_first_terms(found)

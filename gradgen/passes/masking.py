@@ -35,6 +35,7 @@ from gradgen.program.loops import (
     If,
     Matrix,
     Statement,
+    choice,
     expressions,
     statements,
 )
@@ -83,7 +84,7 @@ class _Simplifier:
                         found += self.run(statement.then if condition.value else statement.otherwise)
                     else:
                         then, otherwise = self.run(statement.then), self.run(statement.otherwise)
-                        found.append(If(condition, then, otherwise))
+                        found += choice(condition, then, otherwise)
                 case Assign() | Accumulate():
                     value, masked = self.value(statement.value)
                     if isinstance(statement, Accumulate) and _is_neutral(statement.operation, value):

@@ -10,7 +10,7 @@ from typing import Literal
 
 from gradgen.graph.intern import digest_of, intern
 from gradgen.graph.nodes import Shape
-from gradgen.graph.scalar import FLOATS, Letter, Load, Poly, Scalar, SizeSymbol, atom_poly, size_symbol, walk
+from gradgen.graph.scalar import FLOATS, Letter, Load, Poly, Scalar, SizeSymbol, atom_poly, call, size_symbol, walk
 
 Role = Literal["input", "param", "state", "output", "saved", "work", "cotangent", "gradient", "local", "one"]
 LoopKind = Literal["parallel", "serial", "reduce"]
@@ -336,6 +336,13 @@ def writes(statement: Statement) -> set[Buffer]:
 def _behind(statement: Statement, buffers: set[Buffer]) -> set[Buffer]:
     """The buffers, with the arrays of all parts in place of what a part has for itself."""
     return {dict(statement.own).get(b, b) for b in buffers} if isinstance(statement, Parts) else buffers
+
+
+def choice(condition: Scalar, then: tuple[Statement, ...], otherwise: tuple[Statement, ...]) -> list[Statement]:
+    """if condition: then, else: otherwise, of which nothing may be left."""
+    if then:
+        return [If(condition, then, otherwise)]
+    return [If(call("not", condition), otherwise)] if otherwise else []
 
 
 def with_body(loop: For, body: tuple[Statement, ...]) -> For:

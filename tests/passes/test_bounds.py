@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from gradgen.graph.scalar import Scalar, call, size_symbol
+from gradgen.graph.scalar import Scalar, call, number, size_symbol
 from gradgen.passes.bounds import bound_loops
 from gradgen.passes.motion import move_code
-from gradgen.program.loops import For, Statement, statements
+from gradgen.program.loops import For, If, Statement, choice, statements
 from gradgen.program.registers import Registers
 from tests.passes.statements import add, array, assign, at, both, h, i, j, k, loop, run, t, text, variable, where
 
@@ -195,3 +195,23 @@ def test_results_do_not_change(seed: int, change: object) -> None:
         after = run(change(body), arrays, {"N": size})  # type: ignore[operator]  # one of the two
         for name in shapes:
             np.testing.assert_array_equal(before[name], after[name], err_msg=text(change(body)))  # type: ignore[operator]
+
+
+def test_a_branch_that_keeps_nothing_goes() -> None:
+    """Behind the seam the masked sum is 0, and the `if` on data around it has nothing to do."""
+    masked = If(call("lt", at(x, i), number(0.5)), (add(y, [i], where(i < 3, at(x, i))),))
+    assert bounded(loop(i, 9, masked, assign(row, [i], where(i < 3, at(x, i))))) == (
+        "for i in range(3):\n"
+        "    if x[i] < (0.5):\n"
+        "        y[i] += x[i]\n"
+        "    row[i] = x[i]\n"
+        "for i in range(3, 9):\n"
+        "    row[i] = (0.0)"
+    )
+
+
+def test_the_other_side_of_a_branch_stays() -> None:
+    plain = (assign(y, [i], 1.0),)
+    test = call("lt", at(x, i), number(0.5))
+    assert choice(test, (), plain) == [If(call("not", test), plain)]
+    assert choice(test, (), ()) == []
