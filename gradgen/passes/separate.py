@@ -1,4 +1,4 @@
-"""Every scan gets carries of its own.
+"""Every scan gets carries of its own, and what is read in another shape inside a scan is whole.
 
 In: nodes, last of all passes on graphs. Out: the same values; `schedule` and `storage` may now say of a carry, and of
 what a body computes from it, in which loop it lives. Until then two scans whose carries have equal shapes share them,
@@ -7,20 +7,34 @@ because nodes are interned, and equal bodies are found to be equal.
 
 from collections.abc import Sequence
 
-from gradgen.graph.nodes import Carry, Node, Project, Scan, carry, project, scan
+from gradgen.graph.nodes import (
+    Carry,
+    Node,
+    Project,
+    Reshape,
+    Scan,
+    all_inputs,
+    carry,
+    pointwise,
+    project,
+    scan,
+    toposort,
+)
+from gradgen.graph.scalar import Load, Poly, integer, load, position, require_poly
+from gradgen.passes.inline import reshaped_access
 from gradgen.passes.substitute import map_nodes, replace_nodes
 
 __all__ = ["separate"]
 
 
 def separate(roots: Sequence[Node]) -> list[Node]:
-    """Scans that share a carry with one before them are written with others.
+    """Scans that share a carry with one before them are written with others; reshapes in a body read no row of a stack.
 
     Scans inside them were equal and have become different by that, so it is done again until nothing changes.
     """
     current = list(roots)
     while True:
-        changed = _separated(current)
+        changed = _with_whole_sources(_separated(current))
         if all(new is old for new, old in zip(changed, current, strict=True)):
             return current
         current = changed
@@ -41,6 +55,38 @@ def _separated(roots: Sequence[Node]) -> list[Node]:
         return None if written[source] is source else project(written[source], node.kind, node.number)
 
     return map_nodes(roots, change)
+
+
+def _with_whole_sources(roots: Sequence[Node]) -> list[Node]:
+    """R = reshape(x) in a body becomes R[i, j] = x[...], where x is one row of what all steps write.
+
+    A reshape is a view of a whole buffer, in which the rows of other steps lie too.
+    """
+    scans = {n.scan for n in toposort(roots, all_inputs) if isinstance(n, Project)}
+    stacked = {n for s in scans for n in (*s.carries, *s.nexts, *s.outputs)}
+
+    def change(node: Node) -> Node | None:
+        if not isinstance(node, Reshape) or not node.steps or node.source not in stacked:
+            return None
+        access = load(node, [position(k) for k in range(len(node.shape))])
+        exact = reshaped_access(access)
+        return pointwise(node.shape, _unravelled(access) if exact is None else exact)
+
+    return map_nodes(roots, change)
+
+
+def _unravelled(access: Load) -> Load:
+    """R[f] = source[g] for any reshape R: the place of the element in memory, and the subscripts of that place."""
+    node = access.tensor
+    assert isinstance(node, Reshape)
+    place = integer(0)
+    for s, extent in zip(access.subscripts, node.shape, strict=True):
+        place = require_poly(place * extent + s)
+    subscripts: list[Poly] = []
+    for extent in reversed(node.source.shape[1:]):
+        subscripts.append(require_poly(place % extent))
+        place = require_poly(place // extent)
+    return load(node.source, [*([place] if node.source.shape else []), *reversed(subscripts)])
 
 
 def _free(owners: dict[Carry, Scan], source: Scan) -> int:

@@ -1,6 +1,7 @@
 """Scans whose carries look alike: each has its own when loops are laid out, inside other scans too."""
 
 import numpy as np
+import pytest
 
 import gradgen as gg
 from gradgen.graph.nodes import Project, Scan, all_inputs, toposort
@@ -8,6 +9,7 @@ from gradgen.graph.tensor import tensor
 from gradgen.lang.interpret import interpret
 from gradgen.passes.separate import separate
 from gradgen.pipeline import AFTER_DIFFERENTIATING
+from tests.cpu.running import unjitted
 
 x, y = gg.input("x", (5, 3)), gg.input("y", (8, 3))
 
@@ -44,3 +46,29 @@ def test_what_is_separate_already_stays() -> None:
 
 def test_it_is_the_last_pass_on_graphs() -> None:
     assert AFTER_DIFFERENTIATING[-1][1] is separate
+
+
+@pytest.mark.parametrize("rows", [3, gg.size("B")])
+@pytest.mark.parametrize("shape", ["flat", "split", "turned"])
+def test_a_carry_in_another_shape(rows: int | gg.Tensor, shape: str) -> None:
+    """A view would be of the states of all steps: value and gradient are those of the steps written out."""
+    start, scale = gg.param("start", (rows, 4), dtype="float64"), gg.input("scale", (3,), dtype="float64")
+    other = {"flat": (rows * 4,), "split": (rows, 2, 2), "turned": (2, rows * 2)}[shape]
+
+    def step(h: gg.Tensor, s: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
+        whole = h.reshape(other)
+        h = gg.tanh(h * s + gg.sum(gg.flip(whole, axis=0) * whole) * 0.1)
+        return h, whole
+
+    last, seen = gg.scan(step, start, scale)
+    loss = gg.sum(last**2) + gg.sum(seen**3)
+    h, total = start, 0.0
+    for t in range(3):
+        h, whole = step(h, scale[t])
+        total = total + gg.sum(whole**3)
+    written_out = gg.sum(h**2) + total
+    given = {"start": np.linspace(-1, 1, 12).reshape(3, 4), "scale": np.array([0.5, -1.0, 1.5])}
+    nets = [unjitted(gg.compile({"loss": x}, name="reshaped_carry")) for x in (loss, written_out)]
+    (first, d_first), (second, d_second) = (net.value_and_grad(**given) for net in nets)
+    np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-12)
+    np.testing.assert_allclose(d_first["start"], d_second["start"], rtol=1e-10)
