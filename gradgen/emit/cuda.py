@@ -30,7 +30,8 @@ from gradgen.program.loops import (
     statements,
     writes,
 )
-from gradgen.program.verify import private, unowned, verify_program
+from gradgen.program.ownership import private, unowned
+from gradgen.program.verify import verify_program
 from gradgen.version import __version__
 
 LOCAL_BYTES = 1024  # of a thread's own arrays; what is larger becomes a workspace with a row for every iteration

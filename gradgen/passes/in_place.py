@@ -30,7 +30,7 @@ from gradgen.program.loops import (
     reads,
     writes,
 )
-from gradgen.program.verify import accesses
+from gradgen.program.ownership import accesses
 
 __all__ = ["update_in_place"]
 

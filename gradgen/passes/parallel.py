@@ -32,8 +32,8 @@ from gradgen.program.loops import (
     statements,
     writes,
 )
+from gradgen.program.ownership import accesses, owns, private
 from gradgen.program.registers import names_in
-from gradgen.program.verify import accesses, owns, private
 
 SHARE = 8.0  # how much costlier than the clearing and adding of its sums a loop must be
 

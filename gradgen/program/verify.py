@@ -4,15 +4,12 @@ In: a `Program` from `passes.build`. Out: the violations in words; a legal progr
 what one iteration owns may run on any thread.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gradgen.errors import GradgenError
-from gradgen.graph.nodes import same_shape
-from gradgen.graph.scalar import Atom, Load, Poly, Scalar, atom_poly, integer, mentions, require_poly, walk
-from gradgen.graph.sizes import index_atoms, nonnegative
+from gradgen.graph.scalar import Load, walk
 from gradgen.program.loops import (
-    PARTS,
     Accumulate,
     Assign,
     Buffer,
@@ -27,14 +24,10 @@ from gradgen.program.loops import (
     Row,
     Statement,
     expressions,
-    letter,
-    reads,
     statements,
     writes,
 )
-
-Subscripts = tuple[Poly, ...]
-Place = tuple[int, Poly, Poly]  # an axis, the step from one iteration to the next along it, and where iteration 0 is
+from gradgen.program.ownership import is_scalar, private, shared_by_parts, unowned
 
 
 def verify_program(program: Program) -> None:
@@ -62,172 +55,6 @@ def violations(program: Program) -> list[str]:
     for entry in program.entries:
         found += [f"{entry.name}: {text}" for text in _undefined(program, entry, kernels)]
     return list(dict.fromkeys(found))
-
-
-# ---------------------------------------------------------------- ownership
-
-
-def unowned(loop: For) -> list[str]:
-    """What the iterations of a loop write and other iterations reach too; nothing if they may run in any order."""
-    mine = private(loop)
-    found = []
-    for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
-        if buffer not in mine and not owns(loop, buffer):
-            at = ", ".join(_shown(s) for s in dict.fromkeys(accesses(loop.body, buffer)))
-            found.append(f"the parallel loop over {loop.letter} does not own what it writes of {buffer.name}: {at}")
-    return found
-
-
-def owns(loop: For, buffer: Buffer) -> bool:
-    """Whether no iteration of a loop reaches what another one writes of a buffer."""
-    inner = _inner_loops(loop)
-    touched = list(dict.fromkeys(accesses(loop.body, buffer)))
-    written = dict.fromkeys(_written(loop.body, buffer))
-    places = {subscripts: _places(subscripts, loop.letter, inner) for subscripts in touched}
-    varying = {atom_of(loop.letter), *inner}
-    return all(places[a] & places[b] or _apart(a, b, varying) for a in written for b in touched)
-
-
-def shared_by_parts(parts: Parts) -> list[str]:
-    """What the parts of a loop write and other parts reach too: neither rows of their own, nor what iterations own."""
-    loop, own = parts.loop, dict(parts.own)
-    found = []
-    for mine, behind in own.items():
-        if not same_shape(behind.shape, (PARTS, *mine.shape)) or behind.dtype != mine.dtype:
-            found.append(f"{behind.name} does not hold one {mine.name} for each part")
-    for buffer in sorted({b for s in parts.body for b in writes(s)}, key=lambda b: b.name):
-        if buffer in own or _is_scalar(buffer):
-            continue
-        outside = any(buffer in writes(s) | reads(s) for s in parts.body if s is not loop)
-        if outside or not owns(loop, buffer):
-            found.append(f"the parts of the loop over {loop.letter} share what they write of {buffer.name}")
-    return found
-
-
-def private(loop: For) -> list[Buffer]:
-    """What every iteration writes before it reads it, all of it anew: each could have a copy of its own.
-
-    Only a workspace, or a scalar variable, and only where the iteration decides no place that is written. Where it
-    decides what is read, everything has been written by then.
-    """
-    own = atom_of(loop.letter)
-    found = []
-    for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
-        if buffer.role not in ("work", "local") or buffer.alias_of is not None:
-            continue
-        if any(mentions(s, own) for subscripts in _written(loop.body, buffer) for s in subscripts):
-            continue
-        last = max(k for k, statement in enumerate(loop.body) if buffer in writes(statement))
-        early = (x for subscripts in accesses(loop.body[: last + 1], buffer) for x in subscripts)
-        if not any(mentions(x, own) for x in early) and _written_first(loop.body, buffer):
-            found.append(buffer)
-    return found
-
-
-def accesses(body: Iterable[Statement], buffer: Buffer) -> Iterable[Subscripts]:
-    """The subscripts of every read and write of a buffer; a product fixes only the leading ones."""
-    for statement in statements(body):
-        for x in walk(*expressions(statement)):
-            if isinstance(x, Load) and x.tensor is buffer:
-                yield x.subscripts
-        match statement:
-            case Assign() | Accumulate() if statement.buffer is buffer:
-                yield statement.subscripts
-            case Dot():
-                for m in (statement.left, statement.right, statement.out):
-                    if m.buffer is buffer:
-                        yield m.fixed
-                if statement.scratch is buffer:
-                    yield ()
-
-
-def _written(body: Iterable[Statement], buffer: Buffer) -> Iterable[Subscripts]:
-    for statement in statements(body):
-        match statement:
-            case Assign() | Accumulate() if statement.buffer is buffer:
-                yield statement.subscripts
-            case Dot():
-                if statement.out.buffer is buffer:
-                    yield statement.out.fixed
-                if statement.scratch is buffer:
-                    yield ()
-
-
-def _apart(a: Subscripts, b: Subscripts, varying: set[Atom]) -> bool:
-    """Whether two accesses never meet, whatever the iterations: another step of a recurrence."""
-    return any(
-        require_poly(x - y).constant not in (None, 0) and not any(mentions(x, atom) for atom in varying)
-        for x, y in zip(a, b, strict=False)
-    )
-
-
-def atom_of(name: str) -> Atom:
-    """The loop variable itself, as it stands in subscripts."""
-    return letter(name).atoms[0]
-
-
-def _places(subscripts: Subscripts, name: str, inner: dict[Atom, For]) -> set[Place]:
-    """For each axis along which iterations are apart: how far, and from where on."""
-    own = atom_of(name)
-    found: set[Place] = set()
-    for axis, subscript in enumerate(subscripts):
-        step = subscript.coefficient(own)
-        if step is None or index_atoms(step) or step.constant == 0:
-            continue
-        rest = require_poly(subscript - step * atom_poly(own))
-        spread, least = _spread(rest, inner)
-        if least is None or any(isinstance(x, Load) for x in walk(rest)):
-            continue
-        if nonnegative(require_poly(step - spread - 1)) or nonnegative(require_poly(-step - spread - 1)):
-            found.add((axis, step, least))
-    return found
-
-
-def _spread(rest: Poly, inner: dict[Atom, For]) -> tuple[Poly, Poly | None]:
-    """How many places the loops inside reach beyond the first one, and that one; None where that is not known."""
-    spread, least = integer(0), rest
-    for atom, loop in inner.items():
-        factor = rest.coefficient(atom)
-        if factor is None:
-            return spread, None
-        if factor.constant == 0:
-            continue
-        start, stop = loop.start, loop.stop
-        if not isinstance(start, Poly) or not isinstance(stop, Poly) or loop.stride < 1 or index_atoms(factor):
-            return spread, None
-        if factor.constant is None or factor.constant < 0 or start.constant is None or index_atoms(stop):
-            return spread, None
-        spread = require_poly(spread + factor * (stop - 1 - start))
-        least = require_poly(least - factor * (atom_poly(atom) - start))
-    return spread, least
-
-
-def _inner_loops(loop: For) -> dict[Atom, For]:
-    return {atom_of(s.letter): s for s in statements(loop.body) if isinstance(s, For)}
-
-
-def _written_first(body: Sequence[Statement], buffer: Buffer) -> bool:
-    """Whether no read of a buffer comes before a statement that assigns it, loops counted as entered."""
-    for statement in body:
-        if isinstance(statement, (For, If)):
-            if any(_reads(x, buffer) for x in expressions(statement)):
-                return False
-            for branch in (statement.body,) if isinstance(statement, For) else (statement.then, statement.otherwise):
-                if buffer in {b for s in branch for b in reads(s) | writes(s)} and not _written_first(branch, buffer):
-                    return False
-        elif buffer in reads(statement):
-            return isinstance(statement, Dot) and statement.scratch is buffer
-        if buffer in writes(statement):
-            return True
-    return False
-
-
-def _reads(x: Scalar, buffer: Buffer) -> bool:
-    return any(isinstance(part, Load) and part.tensor is buffer for part in walk(x))
-
-
-def _shown(subscripts: Subscripts) -> str:
-    return f"[{', '.join(str(s) for s in subscripts)}]"
 
 
 # ---------------------------------------------------------------- written before read
@@ -268,16 +95,16 @@ class _Reader:
         self.defined -= {mine for mine, _ in parts.own}
         self.run(parts.body)
         written = {_memory(behind) for _, behind in parts.own}
-        self.defined = {b for b in self.defined if not _is_scalar(b) or b in outside} | written
+        self.defined = {b for b in self.defined if not is_scalar(b) or b in outside} | written
 
     def loop(self, loop: For) -> None:
-        outside = {b for b in self.defined if _is_scalar(b)}
+        outside = {b for b in self.defined if is_scalar(b)}
         hidden = set(private(loop)) if loop.kind == "parallel" else set()
         if loop.kind == "parallel":
             changed = sorted({b.name for s in loop.body for b in writes(s) if b in outside and b not in hidden})
             self.found += [f"the parallel loop over {loop.letter} of {self.kernel} changes {name}" for name in changed]
         self.run(loop.body)
-        self.defined = {b for b in self.defined if (not _is_scalar(b) or b in outside) and b not in hidden}
+        self.defined = {b for b in self.defined if (not is_scalar(b) or b in outside) and b not in hidden}
 
     def branches(self, choice: If) -> None:
         before = set(self.defined)
@@ -286,7 +113,7 @@ class _Reader:
         self.defined = before
         self.run(choice.otherwise)
         both = after & self.defined
-        self.defined = both | {b for b in after | self.defined if not _is_scalar(b)}
+        self.defined = both | {b for b in after | self.defined if not is_scalar(b)}
 
     def product(self, dot: Dot) -> None:
         self.read(dot)
@@ -353,8 +180,4 @@ def _memory(buffer: Buffer) -> Buffer:
     return buffer.alias_of if buffer.alias_of is not None else buffer
 
 
-def _is_scalar(buffer: Buffer) -> bool:
-    return buffer.role == "local" and not buffer.shape
-
-
-__all__ = ["accesses", "owns", "private", "unowned", "verify_program", "violations"]
+__all__ = ["verify_program", "violations"]

@@ -12,7 +12,7 @@ from gradgen.passes.parallel import divide
 from gradgen.passes.storage import Buffers
 from gradgen.program.cost import operations, products
 from gradgen.program.loops import Accumulate, Assign, Buffer, Dot, For, Matrix, Parts, Statement, letter
-from gradgen.program.verify import shared_by_parts
+from gradgen.program.ownership import shared_by_parts
 from tests.cpu.running import unjitted
 
 N, D = integer(1000), integer(64)

@@ -85,6 +85,26 @@ def test_a_row_of_the_workspace_belongs_to_the_iteration_that_writes_it_first() 
         verify_program(program(over("j", Assign(row, (j,), number(0))), over("i", read, write)))
 
 
+def test_a_row_that_an_iteration_begins_with_is_its_own_wherever_it_writes() -> None:
+    begin = over("j", Assign(row, (j,), number(0)))
+    add = Accumulate(row, (i,), "sum", load(x, (i, i)))
+    read = over("j", Assign(y, (i, j), load(row, (j,))))
+    verify_program(program(over("i", begin, add, read)))
+    parts = [For("j", *ends, "parallel", (Assign(row, (j,), number(0)),)) for ends in ((integer(0), i), (i + 1, N))]
+    verify_program(program(over("i", parts[0], Assign(row, (i,), load(x, (i, i))), parts[1], add, read)))
+    with pytest.raises(GradgenError, match="does not own what it writes of row"):
+        verify_program(program(over("i", *parts, add, read)))
+    half = For("j", integer(0), N - 1, "parallel", (Assign(row, (j,), number(0)),))
+    with pytest.raises(GradgenError, match="does not own what it writes of row"):
+        verify_program(program(over("i", half, add, read)))
+
+
+def test_a_row_of_an_inner_iteration_is_no_concern_of_the_outer_one() -> None:
+    write = over("j", Assign(row, (j,), load(x, (i, j))))
+    read = Assign(y, (i, letter("k")), load(row, (i,)))
+    verify_program(program(over("i", over("k", write, read))))
+
+
 def test_such_a_row_means_nothing_behind_the_loop() -> None:
     write = over("j", Assign(row, (j,), load(x, (i, j))))
     read = over("i", over("j", Assign(y, (i, j), load(row, (j,)))))
