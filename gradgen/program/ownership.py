@@ -68,32 +68,30 @@ def shared_by_parts(parts: Parts) -> list[str]:
 
 
 def private(loop: For) -> list[Buffer]:
-    """What every iteration writes before it reads it, all of it anew: each could have a copy of its own.
+    """What every iteration writes before it reads it, all of it anew: each could have a copy of its own."""
+    written = {b for s in loop.body for b in writes(s)}
+    return [b for b in sorted(written, key=lambda b: b.name) if _is_private(loop, b)]
 
-    Only a workspace, or a scalar variable, and only where the iteration decides no place that is written, unless it
-    begins with all of them. Where it decides what is read, everything has been written by then.
+
+def _is_private(loop: For, buffer: Buffer) -> bool:
+    """Only a workspace, or a scalar variable, and only where the iteration decides no place that is written.
+
+    Unless it begins with all of them, or the iterations of a loop inside do. Where the iteration decides what is read,
+    everything has been written by then.
     """
+    if buffer.role not in ("work", "local") or buffer.alias_of is not None:
+        return False
+    if _begins_anew(loop.body, buffer):
+        return True
+    touching = [s for s in loop.body if buffer in reads(s) | writes(s)]
+    if len(touching) == 1 and isinstance(touching[0], For) and _is_private(touching[0], buffer):
+        return True
     own = atom_of(loop.letter)
-    found = []
-    for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
-        if buffer.role not in ("work", "local") or buffer.alias_of is not None:
-            continue
-        if _begins_anew(loop.body, buffer) or _is_private_further_in(loop.body, buffer):
-            found.append(buffer)
-            continue
-        if any(mentions(s, own) for subscripts in _written(loop.body, buffer) for s in subscripts):
-            continue
-        last = max(k for k, statement in enumerate(loop.body) if buffer in writes(statement))
-        early = (x for subscripts in accesses(loop.body[: last + 1], buffer) for x in subscripts)
-        if not any(mentions(x, own) for x in early) and _written_first(loop.body, buffer):
-            found.append(buffer)
-    return found
-
-
-def _is_private_further_in(body: Sequence[Statement], buffer: Buffer) -> bool:
-    """Whether all that happens to a buffer is in one loop, each of whose iterations writes it anew."""
-    places = [s for s in body if buffer in reads(s) | writes(s)]
-    return len(places) == 1 and isinstance(places[0], For) and buffer in private(places[0])
+    if any(mentions(s, own) for subscripts in _written(loop.body, buffer) for s in subscripts):
+        return False
+    last = max((k for k, statement in enumerate(loop.body) if buffer in writes(statement)), default=-1)
+    early = (x for subscripts in accesses(loop.body[: last + 1], buffer) for x in subscripts)
+    return last >= 0 and not any(mentions(x, own) for x in early) and _written_first(loop.body, buffer)
 
 
 def _begins_anew(body: Sequence[Statement], buffer: Buffer) -> bool:
