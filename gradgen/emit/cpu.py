@@ -6,6 +6,7 @@ In: a `Program`. Out: the lines of its functions and classes, which the template
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 from gradgen.emit.long_lines import fit_lines
 from gradgen.emit.maxima import ORDERS, with_integer_maxima
@@ -34,6 +35,7 @@ from gradgen.program.loops import (
 
 WIDTH = 116
 OPTIONS = 'cache=True, fastmath=FAST, error_model="numpy"'
+# Text by name, for both dtypes: no constants, which would have a dtype of their own. What needs some is a snippet.
 DIRECT = {
     "sqrt": "np.sqrt({})",
     "cbrt": "np.cbrt({})",
@@ -157,6 +159,8 @@ class CpuPrinter:
                     found += [pad + line for line in self.dot(statement, len(pad))]
                 case Parts():
                     found += [pad + line for line in self.parts(statement, len(pad))]
+                case _:
+                    assert_never(statement)
         return found
 
     @staticmethod

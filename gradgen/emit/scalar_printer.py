@@ -1,7 +1,8 @@
 """Scalar expressions as Python text: typed constants, as few parentheses as precedence allows.
 
 In: expressions over buffers and loop variables, and a target's table of functions. Out: text, and which library
-functions it calls.
+functions it calls. Choices, logic, chained comparisons, `//` and `%` are Python's: a target with other syntax overrides
+`_call`, `_condition` and `_poly`.
 """
 
 from collections.abc import Callable

@@ -4,6 +4,7 @@ In: nodes by name, or a program. Out: lines that a person reads: one formula per
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import assert_never
 
 from gradgen.emit.formula import formula
 from gradgen.emit.scalar_printer import ScalarPrinter
@@ -121,6 +122,8 @@ def _lines(body: Iterable[Statement], depth: int) -> list[str]:
                 sign = "=" if statement.scratch is None else "+="
                 left, right, out = (_matrix(m) for m in (statement.left, statement.right, statement.out))
                 lines.append(f"{pad}{out} {sign} {left} @ {right}")
+            case _:
+                assert_never(statement)
     return lines
 
 

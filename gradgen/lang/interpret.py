@@ -187,6 +187,8 @@ class _Formula:
                 operands.append((yield (argument, mask)).astype(dtype, copy=False))
             if name == "pow" and dtype.startswith("int"):
                 operands[1] = np.where(mask, operands[1], 1)  # a negative exponent counts only where it is taken
+        if name not in IMPLEMENTATIONS:
+            raise GraphError(f"the interpreter has no value for the scalar function {name}: see interpret_scalar.py")
         result = np.asarray(IMPLEMENTATIONS[name](*operands))
         wanted = np.dtype(WEAK.get(x.dtype, x.dtype))
         if result.dtype != wanted:

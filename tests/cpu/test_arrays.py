@@ -44,7 +44,7 @@ def graph(names: tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, np.ndarr
         for k, x in enumerate(operation.given):
             given.append(gg.input(f"{key(name)}_x{k}", x.shape, dtype=x.dtype))
             arrays[f"{key(name)}_x{k}"] = x
-        outputs[key(name)] = y = operation.ours(*given)
+        outputs[f"y_{key(name)}"] = y = operation.ours(*given)
         if operation.gradient:
             seed = cotangent(operation)
             arrays[f"{key(name)}_seed"] = seed
@@ -74,7 +74,7 @@ def test_an_operation(name: str, way: str) -> None:
     operation = OPERATIONS[name]
     with np.errstate(all="ignore"):
         wanted = np.asarray(operation.theirs(np, *operation.given))
-    found = results(way)[key(name)]
+    found = results(way)[f"y_{key(name)}"]
     assert found.shape == wanted.shape
     assert found.dtype.kind == wanted.dtype.kind
     np.testing.assert_allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE)

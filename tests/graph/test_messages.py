@@ -708,7 +708,11 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ),
     ('gg.compile({"x": x + 1})', GraphError, "'x' names an output and x (B, 4): give the output another name."),
     ('gg.compile(x, name="a b")', GraphError, "'a b' cannot name a module: use a Python identifier, such as x1."),
-    ('gg.compile(x, target="gpu")', OptionError, "target='gpu' is not available for whole networks: use target='cpu'."),
+    (
+        'gg.compile(x, target="gpu")',
+        OptionError,
+        "target='gpu': gg.compile has 'cpu' only (single CUDA kernels: gradgen.emit.cuda).",
+    ),
     ('gg.compile(x, dtype="float16")', OptionError, "dtype='float16': give 'float32' or 'float64'."),
     ('gg.compile(x, sizes={"B": -1})', OptionError, "sizes: B is -1: give an integer that is not negative."),
     ('gg.compile(x, sizes={"B": 2.5})', OptionError, "sizes: B is 2.5: give an integer that is not negative."),

@@ -140,4 +140,4 @@ POWERS: tuple[Callable[[Scalar], Scalar], ...] = (
     lambda x: call("mod", x, number(0.75)),
 )
 
-assert set(FORMS) == set(FUNCTIONS)
+assert set(FORMS) == set(FUNCTIONS), f"FORMS and FUNCTIONS differ in {sorted(set(FORMS) ^ set(FUNCTIONS))}"
