@@ -63,9 +63,8 @@ def asked_options(model: Model, target: Any, dtype: Any, sizes: Any, skip: Any) 
         OptionError: one has a value that it cannot have.
     """
     if target != "cpu":
-        raise OptionError(
-            f"{here()}target={target!r}: gg.compile has 'cpu' only (single CUDA kernels: gradgen.emit.cuda)."
-        )
+        only = "gg.compile has 'cpu' only; gradgen.emit.cuda writes single kernels"
+        raise OptionError(f"{here()}target={target!r}: {only}.")
     if dtype_name(dtype) not in ("float32", "float64"):
         raise OptionError(f"{here()}dtype={dtype!r}: give 'float32' or 'float64'.")
     left_out = {skip} if isinstance(skip, str) else set(skip)

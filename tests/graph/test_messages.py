@@ -711,7 +711,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         'gg.compile(x, target="gpu")',
         OptionError,
-        "target='gpu': gg.compile has 'cpu' only (single CUDA kernels: gradgen.emit.cuda).",
+        "target='gpu': gg.compile has 'cpu' only; gradgen.emit.cuda writes single kernels.",
     ),
     ('gg.compile(x, dtype="float16")', OptionError, "dtype='float16': give 'float32' or 'float64'."),
     ('gg.compile(x, sizes={"B": -1})', OptionError, "sizes: B is -1: give an integer that is not negative."),
