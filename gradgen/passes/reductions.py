@@ -7,7 +7,8 @@ import math
 from typing import Literal
 
 from gradgen.graph.intern import intern
-from gradgen.graph.scalar import FLOATS, Call, Poly, Scalar, call, number
+from gradgen.graph.scalar import FLOATS, Call, Poly, Scalar, call, is_zero, number
+from gradgen.graph.sizes import reads_data
 from gradgen.passes.conditions import conjunction, conjuncts, is_index_only, mask_of
 from gradgen.passes.trees import Item
 from gradgen.program.loops import Accumulate, Buffer, If, Statement
@@ -24,21 +25,29 @@ def accumulator_variable(name: str, dtype: str) -> Buffer:
 
 
 def added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar) -> list[Statement]:
-    """buffer[subscripts] += where(c, x, 0), where the place may not be there if data says that c fails.
+    """buffer[subscripts] += where(c, x, 0), where the place may not be there if c fails and data decide either of them.
 
     What indices say stays in the value as well: it becomes bounds of loops.
     """
     bare = value
     while isinstance(bare, Call) and bare.function.name in FLOATS:
         bare = bare.arguments[0]
-    mask = mask_of(bare)
-    if mask is None or is_index_only(mask[0]):
+    mask = _mask(bare)
+    if mask is None or (is_index_only(mask[0]) and not any(reads_data(s) for s in subscripts)):
         return [Accumulate(buffer, subscripts, "sum", value)]
     condition, x = mask
     by_index = [c for c in conjuncts(condition) if is_index_only(c)]
     added = call("where", conjunction(by_index), x, number(0)) if by_index else x
     added = call(value.dtype, added) if added.dtype != value.dtype and value.dtype in FLOATS else added
     return [If(condition, (Accumulate(buffer, subscripts, "sum", added),))]
+
+
+def _mask(x: Scalar) -> tuple[Scalar, Scalar] | None:
+    """c and x of where(c, x, 0), and of where(not c, 0, x)."""
+    match x:
+        case Call(function=f, arguments=(condition, zero, y)) if f.name == "where" and is_zero(zero):
+            return call("not", condition), y
+    return mask_of(x)
 
 
 def operation(reducer: str) -> Literal["sum", "max", "min"]:
