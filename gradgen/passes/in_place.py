@@ -31,6 +31,7 @@ from gradgen.program.loops import (
     writes,
 )
 from gradgen.program.ownership import accesses
+from gradgen.program.registers import names_in
 
 __all__ = ["update_in_place"]
 
@@ -63,8 +64,10 @@ def _pairs(kernel: Kernel) -> Iterator[tuple[Buffer, Buffer]]:
 
 
 def _may_merge(program: Program, old: Buffer, new: Buffer) -> bool:
-    """Whether no entry needs the old value once the new one is there."""
+    """Whether no entry needs the old value once the new one is there, and no kernel has another use for its name."""
     if any(b.alias_of in (old, new) for k in program.kernels for b in k.parameters if b.alias_of is not None):
+        return False
+    if any(old in k.parameters and new not in k.parameters and new.name in names_in(k.body) for k in program.kernels):
         return False
     kernels = {kernel.name: kernel for kernel in program.kernels}
     return all(_in_order(entry, kernels, old, new) for entry in program.entries)

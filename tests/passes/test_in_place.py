@@ -70,3 +70,18 @@ def test_the_text_says_where_a_value_goes() -> None:
     arrays = {"a": np.ones((32, 64), np.float32), **net.init()}
     wanted = np.maximum(arrays["a"] @ arrays["X"].T + arrays["mu"], 0) @ arrays["V"].T
     np.testing.assert_allclose(net(**arrays)["loss"], np.sum(np.square(wanted)), rtol=1e-4)
+
+
+def test_a_name_that_another_kernel_uses_for_a_variable_is_not_taken() -> None:
+    """The heir's name would hide the variable, or the variable the array."""
+    update = loop(i, 9, loop(j, 9, assign(h, [i, j], at(u, i, j) + 1)))
+    variable = Buffer("h", (), "float64", "local", None)
+    names_h = (assign(variable, [], 2.0), loop(i, 9, loop(j, 9, assign(u, [i, j], at(variable)))))
+    one, call = kernel("one", first, update)
+    other = Kernel("other", (x, u), (), names_h, ())
+    entries = (
+        Entry("forward", (x,), (call,), ()),
+        Entry("backward", (x,), (KernelCall("other", (x, u), (), ()),), ()),
+    )
+    used = Program("small", (x, u, h), (one, other), entries)
+    assert update_in_place(used).buffers == (x, u, h)
