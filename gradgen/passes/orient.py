@@ -55,7 +55,9 @@ def _orders_in(reader: Node) -> dict[Node, Order | None]:
 
 
 def _permutation(subscripts: Sequence[Poly], rank: int) -> Order | None:
-    """The positions of a reordering of axes that changes something."""
+    """The positions of a reordering of axes that changes something; every subscript is an index of its own."""
+    if len(subscripts) != rank:
+        return None
     found = [a.position for s in subscripts for a in s.atoms if isinstance(a, Position) and s is position(a.position)]
     return tuple(found) if sorted(found) == list(range(rank)) and found != sorted(found) else None
 
