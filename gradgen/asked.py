@@ -39,7 +39,6 @@ def asked_model(outputs: Any, name: Any, wrt: Any, updates: Any, loss: Any) -> M
         wanted = [x for x in leaves if x.role == "param" and x.dtype in FLOATS]
     else:
         wanted = _wanted(wrt, named)
-    _refuse_adjoint_names(leaves, wanted, named)
     return Model(name, named, tuple(wanted), _loss(loss, named), changed)
 
 
@@ -181,16 +180,6 @@ def _refuse_clashes(roots: Sequence[Node], leaves: Sequence[Leaf], outputs: Mapp
             raise GraphError(f"{here()}{name!r} names a size and a tensor: use another name for one of them.")
         if name in GENERATED:
             raise GraphError(f"{here()}{name!r} cannot name a size: generated code calls it. Use {name}_, say.")
-
-
-def _refuse_adjoint_names(leaves: Sequence[Leaf], wanted: Sequence[Leaf], outputs: Iterable[str]) -> None:
-    """The gradient of x and the cotangent of an output x are called d_x: no tensor of the user's may be."""
-    differentiated = {f"d_{name}": name for name in (*outputs, *(x.name for x in wanted))}
-    for x in leaves:
-        if x.name in differentiated:
-            raise GraphError(
-                f"{here()}{x.name!r} is the name of the derivative by {differentiated[x.name]}: use another name."
-            )
 
 
 def _size_names(roots: Sequence[Node]) -> list[str]:

@@ -101,7 +101,13 @@ class Network:
             Watch().text(self.source)
             chosen = [compiled.leaves.get(x, x) for x in leaves]
             self.interface = interface_of(
-                compiled.program, chosen, compiled.outputs, compiled.updates, options.sizes, compiled.checks
+                compiled.program,
+                chosen,
+                compiled.outputs,
+                compiled.updates,
+                options.sizes,
+                compiled.checks,
+                compiled.derivatives,
             )
             if key:
                 store.remember(key, json.dumps({"source": self.source, "interface": self.interface.as_json()}))
@@ -155,10 +161,9 @@ class Network:
         self._refuse_outside(saved.arguments)
         given = dict(saved.arguments)
         for x in self.interface.cotangents:
-            name = x.name[2:]
             shape = tuple(evaluate_size(extent, saved.plan.sizes) for extent in x.shape)
-            value = cotangents.get(name)
-            array = np.zeros(shape, x.dtype) if value is None else cotangent(replace(x, name=name), value, shape)
+            value = cotangents.get(x.of)
+            array = np.zeros(shape, x.dtype) if value is None else cotangent(replace(x, name=x.of), value, shape)
             given[x.name] = array[()] if x.by_value else array
         return caller.with_saved(given, saved.room)
 

@@ -3,9 +3,8 @@
 In: a `Model` (outputs, parameters, updates). Out: a `Program`, which `emit` renders.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 
 from gradgen import env
 from gradgen.emit.formula import formula
@@ -20,7 +19,7 @@ from gradgen.passes.gather import gather
 from gradgen.passes.hoist import hoist
 from gradgen.passes.in_place import update_in_place
 from gradgen.passes.inside import outside
-from gradgen.passes.naming import name_nodes
+from gradgen.passes.naming import fresh_names, name_nodes
 from gradgen.passes.orient import orient
 from gradgen.passes.prepare import preparations
 from gradgen.passes.record import Passes
@@ -32,7 +31,7 @@ from gradgen.passes.separate import separate
 from gradgen.passes.simplify import simplify
 from gradgen.passes.squeeze import squeeze
 from gradgen.passes.unify import unify
-from gradgen.program.loops import Program
+from gradgen.program.loops import Program, Role
 from gradgen.program.verify import verify_program
 from gradgen.watch import Watch
 
@@ -86,6 +85,7 @@ class Compiled:
     updates: Mapping[Leaf, Node]
     stages: Mapping[str, tuple[tuple[str, Node], ...]]
     checks: Mapping[str, str]  # what `check` counts, and what a count that is not 0 means
+    derivatives: Mapping[str, str]  # what a cotangent or a gradient belongs to, by its name in the program
 
 
 def compile_model(model: Model, options: Options) -> Compiled:
@@ -104,40 +104,48 @@ def compile_model(model: Model, options: Options) -> Compiled:
     outputs = dict(zip(names, prepared, strict=True))
     builder = Builder(model.name, formula, notes, tuple(x for x in toposort(roots, all_inputs) if isinstance(x, Leaf)))
 
-    seeds = {f"d_{k}": leaf(f"d_{k}", y.shape, y.dtype, "cotangent") for k, y in outputs.items() if y.dtype in FLOATS}
-    below = set(toposort([outputs[k[2:]] for k in seeds]))
+    floats = [k for k, y in outputs.items() if y.dtype in FLOATS]
+    below = set(toposort([declared[k] for k in floats]))
     reached = [x for x in wrt if x in below]
+    taken = {*outputs, *(x.name for x in builder.leaves)}
+    cotangents = fresh_names({k: f"d_{k}" for k in floats}, taken)
+    gradients = fresh_names({x: f"d_{x.name}" for x in reached}, taken)
+    nexts = fresh_names({x: f"{x.name}_next" for x in updates}, taken)
+    builder.public = frozenset(taken)
+    builder.declared |= {name: x.serial for x, name in gradients.items()}
     if reached:
-        pulled = vjp_nodes([outputs[k[2:]] for k in seeds], list(seeds.values()), reached)
-        _optimise_pair(builder, watch, outputs, pulled, reached, stages)
+        seeds = [leaf(cotangents[k], outputs[k].shape, outputs[k].dtype, "cotangent") for k in floats]
+        pulled = vjp_nodes([outputs[k] for k in floats], seeds, reached)
+        _optimise_pair(builder, watch, outputs, dict(zip(gradients.values(), pulled, strict=True)), stages)
     else:
         final, notes = watch.run(AFTER_DIFFERENTIATING, list(outputs.values()), "forward")
         builder.add("forward", Request(_roots(outputs, final)), notes=notes)
 
     if reached and model.loss is not None:
         loss = outputs[model.loss]
-        below_loss = set(toposort([loss]))
+        below_loss = set(toposort([declared[model.loss]]))
         mine = [x for x in reached if x in below_loss]
-        gradients = vjp_nodes([loss], [pointwise(loss.shape, call(loss.dtype, number(1)))], mine)
-        final, notes = watch.run(AFTER_DIFFERENTIATING, [*outputs.values(), *gradients], "value_and_grad")
-        _add_joint(
-            builder, "value_and_grad", _roots(outputs, final), _gradient_roots(mine, final[len(outputs) :]), notes
-        )
+        pulled = vjp_nodes([loss], [pointwise(loss.shape, call(loss.dtype, number(1)))], mine)
+        final, notes = watch.run(AFTER_DIFFERENTIATING, [*outputs.values(), *pulled], "value_and_grad")
+        ahead, back = final[: len(outputs)], final[len(outputs) :]
+        pulled_roots = _roots([gradients[x] for x in mine], back, "gradient")
+        _add_joint(builder, "value_and_grad", _roots(outputs, ahead), pulled_roots, notes)
     if updates:
         settled, before = watch.run(before_updating(options.skip), list(updates.values()), "updates")
         final, notes = watch.run(AFTER_DIFFERENTIATING, [*outputs.values(), *settled], "step")
         new = tuple(
-            Root(f"{x.name}_next", n, "state", overwrites=x)
-            for x, n in zip(updates, final[len(outputs) :], strict=True)
+            Root(name, n, "state", overwrites=x)
+            for (x, name), n in zip(nexts.items(), final[len(outputs) :], strict=True)
         )
-        _add_joint(builder, "step", _roots(outputs, final), new, (*before, *notes))
-    checks = _add_checks(builder, watch, [*declared.values(), *updates.values()])
+        _add_joint(builder, "step", _roots(outputs, final[: len(outputs)]), new, (*before, *notes))
+    checks = _add_checks(builder, watch, [*declared.values(), *updates.values()], taken)
     program = update_in_place(builder.program(_formulas(declared)))
     if env.check():
         verify_program(program)
     program = roll(unify(program))
     watch.program(program)
-    return Compiled(program, leaves, declared, updates, stages, checks)
+    derivatives = {**{name: k for k, name in cotangents.items()}, **{name: x.name for x, name in gradients.items()}}
+    return Compiled(program, leaves, declared, updates, stages, checks, derivatives)
 
 
 def _add_joint(
@@ -149,43 +157,35 @@ def _add_joint(
     builder.add(name, Request((*ahead, *back)), apart, notes)
 
 
-def _add_checks(builder: Builder, watch: Watch, declared: Sequence[Node]) -> dict[str, str]:
+def _add_checks(builder: Builder, watch: Watch, declared: Sequence[Node], taken: set[str]) -> dict[str, str]:
     """The entry point `check`, where subscripts are computed: how many of them leave their axes, message by message."""
     found = outside(declared)
     if not found:
         return {}
-    leaves = [x for x in toposort(declared, all_inputs) if isinstance(x, Leaf)]
-    taken = {x.name for x in leaves}
-    free = (name for name in (f"outside_{k}" for k in count(1)) if name not in taken)
-    names = dict(zip(free, found, strict=False))
-    final, notes = watch.run(AFTER_DIFFERENTIATING, [x.count for x in names.values()], "check")
-    builder.add("check", Request(_roots({name: x.count for name, x in names.items()}, final)), notes=notes)
-    return {name: x.message for name, x in names.items()}
+    names = fresh_names({x: f"outside_{k}" for k, x in enumerate(found, 1)}, taken)
+    final, notes = watch.run(AFTER_DIFFERENTIATING, [x.count for x in names], "check")
+    builder.add("check", Request(_roots(names.values(), final)), notes=notes)
+    return {name: x.message for x, name in names.items()}
 
 
 def _optimise_pair(
     builder: Builder,
     watch: Watch,
     outputs: Mapping[str, Node],
-    pulled: Sequence[Node],
-    reached: Sequence[Leaf],
+    gradients: Mapping[str, Node],
     stages: dict[str, tuple[tuple[str, Node], ...]],
 ) -> None:
     """forward and backward: optimised together, so that they agree on what is saved; scheduled apart."""
-    final, notes = watch.run(AFTER_DIFFERENTIATING, [*outputs.values(), *pulled], "forward and backward")
+    final, notes = watch.run(AFTER_DIFFERENTIATING, [*outputs.values(), *gradients.values()], "forward and backward")
     ahead, back = final[: len(outputs)], final[len(outputs) :]
-    stages["adjoint"] = tuple(zip([f"d_{x.name}" for x in reached], back, strict=True))
+    stages["adjoint"] = tuple(zip(gradients, back, strict=True))
     saved = tuple(choose_saved(ahead, back))
     builder.add("forward", Request(_roots(outputs, ahead), saved=saved))
-    builder.add("backward", Request(_gradient_roots(reached, back), given=saved), notes=notes)
+    builder.add("backward", Request(_roots(gradients, back, "gradient"), given=saved), notes=notes)
 
 
-def _roots(outputs: Mapping[str, Node], final: Sequence[Node]) -> tuple[Root, ...]:
-    return tuple(Root(name, node, "output") for name, node in zip(outputs, final[: len(outputs)], strict=True))
-
-
-def _gradient_roots(wrt: Sequence[Leaf], nodes: Sequence[Node]) -> tuple[Root, ...]:
-    return tuple(Root(f"d_{x.name}", n, "gradient") for x, n in zip(wrt, nodes, strict=True))
+def _roots(names: Iterable[str], nodes: Sequence[Node], role: Role = "output") -> tuple[Root, ...]:
+    return tuple(Root(name, node, role) for name, node in zip(names, nodes, strict=True))
 
 
 def _formulas(outputs: Mapping[str, Node]) -> list[str]:

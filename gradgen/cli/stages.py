@@ -80,8 +80,9 @@ def stages(network: Network) -> Iterator[tuple[str, str, dict[str, Node]]]:
     model, options = network.model, network.options
     names = list(model.outputs)
     roots, leaves = retarget([*model.outputs.values(), *model.wrt], options.dtype, options.sizes)
-    current = roots[: len(names)]
-    yield "declare", "as written", dict(zip(names, current, strict=True))
+    declared = dict(zip(names, roots, strict=False))
+    current = list(declared.values())
+    yield "declare", "as written", declared
     watch = Watch(0)
     for step in after_declaring(options.skip):
         name, _, reason = step
@@ -90,7 +91,7 @@ def stages(network: Network) -> Iterator[tuple[str, str, dict[str, Node]]]:
     outputs = dict(zip(names, current, strict=True))
     chosen = {model.loss: outputs[model.loss]} if model.loss is not None else outputs
     seeded = [(name, y, _seed(name, y, model.loss)) for name, y in chosen.items() if y.dtype in FLOATS]
-    below = set(toposort([y for _, y, _ in seeded], all_inputs))
+    below = set(toposort([declared[name] for name, _, _ in seeded], all_inputs))
     wrt = [x for x in (leaves.get(x, x) for x in model.wrt) if x in below]
     if wrt:
         current = [*current, *vjp_nodes([y for _, y, _ in seeded], [d for _, _, d in seeded], wrt)]

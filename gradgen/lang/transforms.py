@@ -9,7 +9,7 @@ from typing import Any
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph.axes import describe, shown
-from gradgen.graph.nodes import Leaf, Node, leaf, pointwise, same_shape, show_shape
+from gradgen.graph.nodes import Leaf, Node, leaf, pointwise, same_shape, show_shape, toposort
 from gradgen.graph.origin import display_name
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, call, number
@@ -42,6 +42,7 @@ def vjp(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, cotangents:
     outputs = [t.node for t in _several(y)]
     wrt = [t.node for t in _several(xs)]
     seeds = list(map(_ones, outputs)) if cotangents is None else _checked(_several(cotangents), outputs, "cotangent")
+    _check_related(outputs, wrt)
     cuts = _cuts(wrt)
     prepared = prepare(replace_nodes([*outputs, *seeds], cuts))
     pulled = vjp_nodes(prepared[: len(outputs)], prepared[len(outputs) :], [cuts.get(x, x) for x in wrt])
@@ -51,6 +52,12 @@ def vjp(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, cotangents:
 
 def jvp(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, tangents: Any) -> Any:
     """The products of the Jacobians with tangents: sum over xs of (dy/dx) tangent, for each output, in forward mode."""
+    _check_related([t.node for t in _several(y)], [t.node for t in _several(xs)])
+    return _pushed(y, xs, tangents)
+
+
+def _pushed(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, tangents: Any) -> Any:
+    """The same, with zeros for an output that depends on none of xs."""
     outputs = [t.node for t in _several(y)]
     wrt = [t.node for t in _several(xs)]
     directions = _checked(_several(tangents), wrt, "tangent")
@@ -64,7 +71,7 @@ def jvp(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, tangents: A
 def hvp(loss: Tensor, xs: Sequence[Tensor] | Tensor, directions: Any) -> Any:
     """The product of the Hessian of a scalar with a direction: the tangent of its gradient."""
     gradients = grad(loss, _several(xs))
-    found = jvp(gradients, _several(xs), _several(directions))
+    found = _pushed(gradients, _several(xs), _several(directions))  # a linear loss has a gradient without x
     return found[0] if isinstance(xs, Tensor) else found
 
 
@@ -78,6 +85,21 @@ def _several(ts: Any) -> Sequence[Tensor]:
                 "or lists of tensors."
             )
     return given
+
+
+def _check_related(outputs: Sequence[Node], wrt: Sequence[Node]) -> None:
+    """Unrelated is not zero: asked of what is declared, before a rewrite can show that a derivative is zero."""
+    below = set(toposort(outputs))
+    for x in wrt:
+        name = display_name(x)
+        if x.dtype not in FLOATS:
+            raise DTypeError(
+                f"{here()}{name} is {x.dtype}, and only floats have gradients: declare it as float32, or leave it out."
+            )
+        if x not in below:
+            raise GraphError(
+                f"{here()}what is differentiated does not depend on {name}: use it there, or leave it out."
+            )
 
 
 def _cuts(wrt: Sequence[Node]) -> dict[Node, Node]:

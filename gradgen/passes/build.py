@@ -62,13 +62,14 @@ class Builder:
     describe: Callable[[Node, Mapping[Node, str], Scalar, Mapping[int, str]], str]
     notes: tuple[str, ...] = ()  # what was done to the outputs before there were entries
     leaves: tuple[Leaf, ...] = ()  # arguments that an entry may take for their sizes alone
+    public: frozenset[str] = frozenset()  # of arguments, outputs, cotangents, gradients: nothing else is called so
     names: dict[Node, str] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
     kernel_names: set[str] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
     buffers: dict[Buffer, None] = field(default_factory=dict)
     arrays: Buffers = field(default_factory=Buffers)
-    declared: dict[str, int] = field(default_factory=dict)  # leaves by name: users expect the order of declaration
+    declared: dict[str, int] = field(default_factory=dict)  # leaves, gradients: users expect the order of declaration
 
     def add(
         self,
@@ -123,7 +124,7 @@ class Builder:
         fixed = {n: self.names[n] for n in order if n in self.names}
         fixed |= {r.node: r.name for r in request.roots if r.node not in fixed and not isinstance(r.node, Leaf)}
         sizes = {name for n in order for name in _size_names(n)}
-        names = name_nodes(order, fixed, sizes)
+        names = name_nodes(order, fixed, {*sizes, *self.public})
         for node in (*request.saved, *request.given):
             self.names[node] = names[node]
         self.arrays.taken = frozenset(names.values())
@@ -276,11 +277,7 @@ class Builder:
 
     def in_order(self, buffers: Iterable[Buffer]) -> list[Buffer]:
         """Arguments as they were declared, gradients as what they are taken by, and others after them as they come."""
-
-        def rank(b: Buffer) -> float:
-            return self.declared.get(b.name.removeprefix("d_") if b.role == "gradient" else b.name, inf)
-
-        return sorted(buffers, key=rank)
+        return sorted(buffers, key=lambda b: self.declared.get(b.name, inf))
 
     def program(self, formulas: Sequence[str]) -> Program:
         return Program(

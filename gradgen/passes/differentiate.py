@@ -7,7 +7,7 @@ rule inside one formula is in `differentiate_formula`; nothing else knows calcul
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from gradgen.errors import DTypeError, GraphError
+from gradgen.errors import GraphError
 from gradgen.graph.nodes import (
     Compute,
     Node,
@@ -28,8 +28,7 @@ from gradgen.graph.nodes import (
     show_shape,
     toposort,
 )
-from gradgen.graph.origin import carry_origin, display_name, origin
-from gradgen.graph.place import here
+from gradgen.graph.origin import carry_origin, origin
 from gradgen.graph.scalar import (
     FLOATS,
     Scalar,
@@ -50,21 +49,16 @@ RECOMPUTED = 3.0  # additions' worth of work in a step of a scan that its adjoin
 
 
 def vjp_nodes(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]) -> list[Node]:
-    """d_x for every x in `wrt`: the sum over outputs y of (dy/dx)^T d_y. Every x is a cut of the graph.
-
-    Raises DTypeError for an integer x, GraphError for one that no output depends on.
-    """
+    """d_x for every x in `wrt`, floats: the sum over outputs y of (dy/dx)^T d_y. Every x is a cut of the graph."""
     for y, d_y in zip(outputs, cotangents, strict=True):
         if not same_shape(y.shape, d_y.shape):
             raise GraphError(f"the cotangent of a {show_shape(y.shape)} tensor has shape {show_shape(d_y.shape)}")
-    _check_wrt(outputs, wrt)
     adjoints = _reverse(outputs, cotangents, wrt)
     return [adjoints[x] if x in adjoints else zeros_like(x) for x in wrt]
 
 
 def jvp_nodes(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequence[Node]) -> list[Node]:
     """t_y for every output y: the sum over x in `wrt` of (dy/dx) t_x, in forward mode."""
-    _check_wrt(outputs, wrt)
     known = dict(zip(wrt, tangents, strict=True))
     _forward(outputs, known)
     return [known[y] if y in known else zeros_like(y) for y in outputs]
@@ -72,20 +66,6 @@ def jvp_nodes(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequence[N
 
 def zeros_like(x: Node) -> Node:
     return pointwise(x.shape, call(x.dtype, ZERO) if x.dtype in FLOATS else ZERO)
-
-
-def _check_wrt(outputs: Sequence[Node], wrt: Sequence[Node]) -> None:
-    below = set(toposort(outputs))
-    for x in wrt:
-        name = display_name(x)
-        if x.dtype not in FLOATS:
-            raise DTypeError(
-                f"{here()}{name} is {x.dtype}, and only floats have gradients: declare it as float32, or leave it out."
-            )
-        if x not in below:
-            raise GraphError(
-                f"{here()}what is differentiated does not depend on {name}: use it there, or leave it out."
-            )
 
 
 # ---------------------------------------------------------------- reverse mode

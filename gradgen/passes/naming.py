@@ -5,12 +5,14 @@ In: the nodes of a program. Out: one identifier per node, unique in the generate
 
 import builtins
 import keyword
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Call, Const, Poly, loads
 
+Key = TypeVar("Key", bound=Hashable)
 # What generated modules call by name.
 GENERATED = frozenset(
     {"np", "njit", "prange", "get_num_threads", "NamedTuple", "FAST", "FAST_SCALAR"}
@@ -42,6 +44,15 @@ def name_nodes(order: Sequence[Node], fixed: Mapping[Node, str], reserved: Itera
             names[node] = _free(_described(node), taken)
             taken.add(names[node])
     return names
+
+
+def fresh_names(wanted: Mapping[Key, str], taken: set[str]) -> dict[Key, str]:
+    """Each name, with a number behind it where it is taken; from then on it is."""
+    found: dict[Key, str] = {}
+    for key, name in wanted.items():
+        found[key] = _free(name, taken)
+        taken.add(found[key])
+    return found
 
 
 def is_named_by_user(node: Node, name: str) -> bool:

@@ -56,7 +56,7 @@ class Caller:
         self._layouts: dict[tuple[str, ...], Layout] = {}
         self._stacks = {key: interface.stacked(key) for key in ("p", "s", "g")}
         self._out_names = [x.name for x in interface.fields["out"]]
-        self._g_names = [x.name[2:] for x in interface.fields["g"]]
+        self._g_names = [x.of for x in interface.fields["g"]]
         kinds = interface.numbers()
         self._returns = [(name, np.dtype(kinds[name]).type) for name in entry.returns]
         self._output_names = {"backward": [], "check": list(interface.checks)}.get(

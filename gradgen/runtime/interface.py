@@ -27,6 +27,7 @@ class Argument:
     dtype: str
     shape: tuple[str, ...]
     role: str
+    of: str = ""  # the tensor whose derivative it is: the output of a cotangent, the leaf of a gradient
 
     @property
     def by_value(self) -> bool:
@@ -129,6 +130,7 @@ def interface_of(
     updated: Mapping[Leaf, Node],
     sizes: Mapping[str, int],
     checks: Mapping[str, str],
+    derivatives: Mapping[str, str],
 ) -> Interface:
     """The interface of a program; `leaves`, `outputs` and `updated` have its dtype and its sizes."""
     cotangents = {b: None for entry in program.entries for b in entry.parameters if b.role == "cotangent"}
@@ -136,13 +138,9 @@ def interface_of(
     return Interface(
         program.name,
         tuple(Argument(x.name, x.dtype, _shape(x), x.role) for x in leaves),
-        tuple(Argument(b.name, b.dtype, _shape(b), b.role) for b in cotangents),
+        tuple(_of_buffer(b, derivatives) for b in cotangents),
         tuple(Argument(name, node.dtype, _shape(node), "output") for name, node in outputs.items()),
-        {
-            key: tuple(Argument(b.name, b.dtype, _shape(b), b.role) for b in _fields(program, key))
-            for key in HOLDERS
-            if key != "w"
-        },
+        {key: tuple(_of_buffer(b, derivatives) for b in _fields(program, key)) for key in HOLDERS if key != "w"},
         tuple(workspace_sizes(program)),
         tuple(_entry_point(program, entry) for entry in program.entries),
         tuple(x.name for x in updated),
@@ -159,6 +157,10 @@ def interface_of(
             if stack.buffer is b
         ),
     )
+
+
+def _of_buffer(b: Buffer, derivatives: Mapping[str, str]) -> Argument:
+    return Argument(b.name, b.dtype, _shape(b), b.role, derivatives.get(b.name, ""))
 
 
 def _fields(program: Program, key: str) -> list[Buffer]:

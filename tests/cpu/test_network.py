@@ -357,3 +357,25 @@ def test_arguments_and_gradients_come_in_the_order_of_declaration(dtype: str) ->
     assert [x.name for x in taken["value_and_grad"]] == ["a", "b"]
     assert [x.name for x in taken["backward"]] == ["a", "b", "d_loss", "d_also"]
     assert net.module.Gradients._fields == ("d_first", "d_second")
+
+
+def test_derivatives_keep_out_of_the_way_of_the_users_names() -> None:
+    """d_z, d_L and z_next are what derivatives and updates are called where nobody else is."""
+    z, x = gg.param("z", (3,)), gg.input("x", (4, 3))
+    d_z = gg.tanh(x * z)  # a variable, whose name would be that of its array
+    d_loss = gg.tanh(x @ z)
+    given, z_next = gg.input("d_x", (3,)), gg.input("z_next", (3,))
+    loss = gg.sum(d_z * d_z) + gg.sum(gg.exp(d_loss) * d_loss) + gg.sum(given * z_next * z)
+    slope = gg.grad(loss, z)
+    outputs = {"loss": loss, "d_z": slope, "d_loss": 2 * z}
+    net = gg.compile(outputs, wrt=[z, x], loss="loss", updates={z: z - slope}, name="clashing")
+    arrays = {"z": np.ones(3), "x": np.ones((4, 3)), "d_x": np.full(3, 2.0), "z_next": np.full(3, 5.0)}
+    arrays = {name: value.astype(np.float32) for name, value in arrays.items()}
+    found, gradients = net.value_and_grad(**arrays)
+    assert list(gradients) == ["z", "x"]
+    np.testing.assert_allclose(gradients["z"], found["d_z"], rtol=1e-6)
+    _, saved = net.forward(**arrays)
+    np.testing.assert_allclose(net.backward(saved, loss=1.0, d_loss=np.ones(3))["z"], found["d_z"] + 2, rtol=1e-6)
+    state = {"z": arrays["z"].copy()}
+    net.step(state, **{name: value for name, value in arrays.items() if name != "z"})
+    np.testing.assert_allclose(state["z"], arrays["z"] - found["d_z"], rtol=1e-6)

@@ -32,3 +32,34 @@ def test_compiled_jacobians(way: str) -> None:
     wanted = interpret([y.node for y in OUTPUTS.values()], leaves)
     for name, value in zip(OUTPUTS, wanted, strict=True):
         assert_close(found[name], value, "float64", name)
+
+
+def test_zero_is_not_unrelated() -> None:
+    """What is masked away as a whole, as only a rewrite can show, has the gradient 0 rather than none."""
+    i, j = gg.index("i", 3), gg.index("j", 2)
+    w, z = gg.param("w", (2,)), gg.param("z", (3,))
+    shifted = gg.compute(i, 2 * gg.padded(z)[i + 2])  # its first element alone reads z
+    y = gg.compute(j, shifted[j + 1] * w[j])
+    loss = gg.sum(y)
+    ones = {"w": np.ones(2, np.float32), "z": np.ones(3, np.float32)}
+    asked = {
+        "loss": loss,
+        "d_z": gg.grad(loss, z),
+        "J": gg.jacobian(y, z),
+        "t": gg.jvp(y, z, z),
+        "H": gg.hvp(loss, z, z),
+    }
+    net = unjitted(gg.compile(asked, name="masked_away", loss="loss"))
+    outputs, gradients = net.value_and_grad(**ones)
+    _, saved = net.forward(**ones)
+    for name, value in {**outputs, **gradients, **net.backward(saved, loss=1.0)}.items():
+        np.testing.assert_array_equal(value, np.zeros_like(value), name)
+    assert list(gradients) == ["w", "z"]
+
+
+def test_the_hessian_of_a_linear_loss_is_zero() -> None:
+    w, x = gg.param("w", (3,)), gg.input("x", (3,))
+    loss = w @ x
+    net = unjitted(gg.compile({"loss": loss, "Hv": gg.hvp(loss, [w], [w])[0]}, wrt=[], name="linear_loss"))
+    ones = np.ones(3, np.float32)
+    np.testing.assert_array_equal(net(w=ones, x=ones)["Hv"], np.zeros(3))

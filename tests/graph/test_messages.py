@@ -777,11 +777,6 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         "two tensors are called 'x': give every input, parameter and state its own name.",
     ),
     (
-        'gg.compile(gg.input("d_w", (2,)) + gg.param("w", (2,)))',
-        GraphError,
-        "'d_w' is the name of the derivative by w: use another name.",
-    ),
-    (
         'gg.compile(gg.param("B", (B,)) + 1)',
         GraphError,
         "'B' names a size and a tensor: use another name for one of them.",

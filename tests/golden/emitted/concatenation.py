@@ -34,7 +34,6 @@ class Work(NamedTuple):
     d_long_total: np.ndarray  # float32 (N + 2, 2)
     d_wide_row: np.ndarray  # float32 (7,)
     sum_2_row: np.ndarray  # float32 (2,)
-    d_long_2: np.ndarray  # float32 (N + 2, 2)
 
 
 class Outputs(NamedTuple):
@@ -56,7 +55,6 @@ def workspace(N):
         np.empty((N + 2, 2), np.float32),
         np.empty((7,), np.float32),
         np.empty((2,), np.float32),
-        np.empty((N + 2, 2), np.float32),
     )
 
 
@@ -226,27 +224,27 @@ def compute_d_c(
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_long(a, c, long, d_long_2):
+def compute_d_long_total(a, c, long, d_long_total):
     N = a.shape[0]
     # long[i, j] = a[i, j] if i < N else c[i - N, j]
     # text_sum_2 = sum_{i, j} (a[i, j] if i < N else c[i - N, j]) * (a[i, j] if i < N else c[i - N, j])
-    # d_long[i, j] = (a[i, j] if i < N else c[i - N, j]) + (a[i, j] if i < N else c[i - N, j])
+    # d_long_total[i, j] = (a[i, j] if i < N else c[i - N, j]) + (a[i, j] if i < N else c[i - N, j])
     text_sum_2_acc = np.float64(0.0)
     for i in range(N):
         for j in range(2):
             long[i, j] = a[i, j]
             text_sum_2_acc += np.float64(a[i, j] * a[i, j])
-            d_long_2[i, j] = a[i, j] + a[i, j]
+            d_long_total[i, j] = a[i, j] + a[i, j]
     for i in range(N, N + 2):
         for j in range(2):
             long[i, j] = c[i - N, j]
             text_sum_2_acc += np.float64(c[i - N, j] * c[i - N, j])
-            d_long_2[i, j] = c[i - N, j] + c[i - N, j]
+            d_long_total[i, j] = c[i - N, j] + c[i - N, j]
     return np.float32(text_sum_2_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss_2(b, a, d_long_2, text_sum_2, wide_row, d_wide_row, d_a, d_b):
+def compute_loss_2(b, a, d_long_total, text_sum_2, wide_row, d_wide_row, d_a, d_b):
     N = b.shape[0]
     # wide[i, j] = b[i, j] * b[i, j]
     # text_tanh[i, j] = tanh(a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
@@ -255,7 +253,7 @@ def compute_loss_2(b, a, d_long_2, text_sum_2, wide_row, d_wide_row, d_a, d_b):
     # product[i, j] = (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5]) * (1 - text_tanh[i, j] *
     #     text_tanh[i, j])
     # d_wide[i, j] = text_tanh[i, j] + product[i, j]
-    # d_a[i, j] = d_long[i, j] + d_wide[i, j] + d_wide[i, j + 5]
+    # d_a[i, j] = d_long_total[i, j] + d_wide[i, j] + d_wide[i, j + 5]
     # d_b[i, j] = d_wide[i, j + 2] * b[i, j] + d_wide[i, j + 2] * b[i, j]
     text_sum_acc = np.float64(0.0)
     for i in range(N):
@@ -280,7 +278,7 @@ def compute_loss_2(b, a, d_long_2, text_sum_2, wide_row, d_wide_row, d_a, d_b):
             product = a[i, j - 5] * (np.float32(1.0) - text_tanh * text_tanh)
             d_wide_row[j] = text_tanh + product
         for j in range(2):
-            d_a[i, j] = d_long_2[i, j] + d_wide_row[j] + d_wide_row[j + 5]
+            d_a[i, j] = d_long_total[i, j] + d_wide_row[j] + d_wide_row[j + 5]
         for j in range(3):
             d_b[i, j] = d_wide_row[j + 2] * b[i, j] + d_wide_row[j + 2] * b[i, j]
     text_sum = np.float32(text_sum_acc)
@@ -289,11 +287,11 @@ def compute_loss_2(b, a, d_long_2, text_sum_2, wide_row, d_wide_row, d_a, d_b):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_c_2(d_long_2, d_c, N):
-    # d_c[n, i] = d_long[N + n, i]
+def compute_d_c_2(d_long_total, d_c, N):
+    # d_c[n, i] = d_long_total[N + n, i]
     for n in range(2):
         for i in range(2):
-            d_c[n, i] = d_long_2[N + n, i]
+            d_c[n, i] = d_long_total[N + n, i]
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -329,8 +327,8 @@ def backward(d_long, d_pile, d_loss, p, w, g):
 def value_and_grad(p, w, out, g):
     """-> loss"""
     N = p.a.shape[0]
-    text_sum_2 = compute_d_long(p.a, p.c, out.long, w.d_long_2)
+    text_sum_2 = compute_d_long_total(p.a, p.c, out.long, w.d_long_total)
     compute_pile(p.a, out.pile)
-    loss = compute_loss_2(p.b, p.a, w.d_long_2, text_sum_2, w.wide_row, w.d_wide_row, g.d_a, g.d_b)
-    compute_d_c_2(w.d_long_2, g.d_c, N)
+    loss = compute_loss_2(p.b, p.a, w.d_long_total, text_sum_2, w.wide_row, w.d_wide_row, g.d_a, g.d_b)
+    compute_d_c_2(w.d_long_total, g.d_c, N)
     return loss

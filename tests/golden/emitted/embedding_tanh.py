@@ -108,7 +108,7 @@ def compute_d_E_2(idx, E, g, d_E, v):
     # v[n, f] = E[idx[n], f]
     # text_tanh[n, f] = tanh(v[n, f])
     # loss = sum_{n, f} text_tanh[n, f] * g[n, f]
-    # d_E[idx[n], f] += d_v[n, f]
+    # d_E[idx[n], f] += g[n, f] * (1 - text_tanh[n, f] * text_tanh[n, f])
     loss_acc = np.float64(0.0)
     for i in range(11):
         for j in range(5):

@@ -141,7 +141,7 @@ def compute_d_X1_2(X1, a, mu1, X2, mu2, y, h1, d_mu1, d_mu2, d_X2, d_X1):
     # h2[i] = tanh(h2_sum[i] + mu2[i])
     # loss_difference[i] = h2[i] - y[i]
     # loss = sum_i loss_difference[i] * loss_difference[i]
-    # d_mu2[i] = d_loss[i] * (1 - h2[i] * h2[i])
+    # d_mu2[i] = (loss_difference[i] + loss_difference[i]) * (1 - h2[i] * h2[i])
     # d_h1[j] = sum_i d_mu2[i] * X2[i, j], into d_mu1
     # d_X2[i, j] = d_mu2[i] * h1[j]
     loss_acc = np.float64(0.0)
