@@ -1,13 +1,17 @@
-"""What the README and the docs say is what is there: commands, emitted code, files, variables, conventions."""
+"""What the README and the docs say is what is there: commands, examples, emitted code, files, conventions."""
 
+import doctest
 import linecache
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from types import ModuleType
 
 import pytest
 
+import gradgen
 from gradgen import env
 from gradgen.cli import PASSES
 from gradgen.graph.functions import FUNCTIONS
@@ -47,6 +51,28 @@ def test_the_emitted_code_in_the_readme_is_what_its_model_becomes(
 def test_every_python_block_of_the_readme_is_python() -> None:
     for block in blocks(README):
         compile(block, "README.md", "exec")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if ">>>" in page.read_text("utf-8")], ids=lambda p: p.name)
+def test_the_examples_of_a_page_run(page: Path) -> None:
+    text = "\n".join(blocks(page.read_text(encoding="utf-8")))
+    run(doctest.DocTestParser().get_doctest(text, {}, page.stem, page.name, 0))
+
+
+def test_the_examples_in_docstrings_run() -> None:
+    found = doctest.DocTestFinder()
+    modules = [import_module(m.name) for m in walk_packages(gradgen.__path__, "gradgen.") if "__main__" not in m.name]
+    tests = [test for module in modules for test in found.find(module) if test.examples]
+    assert tests
+    for test in tests:
+        run(test)
+
+
+def run(examples: doctest.DocTest) -> None:
+    """Three dots in an expected line stand for anything: the place in a message, say."""
+    report: list[str] = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples, out=report.append)
+    assert not report, "".join(report)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
