@@ -11,6 +11,7 @@ from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Compute, Leaf, Node, product, show_size
 from gradgen.graph.origin import display_name
 from gradgen.graph.scalar import (
+    FLOATS,
     Atom,
     Call,
     Const,
@@ -21,6 +22,7 @@ from gradgen.graph.scalar import (
     Scalar,
     as_poly,
     atom_poly,
+    call,
     children,
     integer,
     is_zero,
@@ -141,16 +143,26 @@ def is_inside(access: Access, ranges: Mapping[Atom, Poly], facts: Sequence[Poly]
     )
 
 
-def where_written(body: Scalar) -> tuple[Poly, ...]:
-    """Polynomials that are >= 0 where an accumulate adds: `where(c, x, 0)` adds nothing, anywhere, without c."""
-    facts: tuple[Poly, ...] = ()
-    while isinstance(body, Call) and body.function.name == "where":
-        condition, yes, no = body.arguments
-        if not (is_zero(yes) or is_zero(no)):
-            break
-        facts += known(condition, is_zero(no))
-        body = yes if is_zero(no) else no
-    return facts
+def guarded(body: Scalar) -> tuple[list[Scalar], Scalar]:
+    """The conditions without which an accumulate adds nothing anywhere, outermost first, and what it adds under them.
+
+    `where(c, x, 0)` adds nothing without c, `where(c, 0, x)` with it; they may be nested and cast.
+    """
+    conditions: list[Scalar] = []
+    casts: list[str] = []
+    while isinstance(body, Call):
+        match body.arguments:
+            case (condition, yes, no) if body.function.name == "where" and (is_zero(yes) or is_zero(no)):
+                conditions.append(condition if is_zero(no) else call("not", condition))
+                body = yes if is_zero(no) else no
+            case (x,) if body.function.name in FLOATS:
+                casts.append(body.function.name)
+                body = x
+            case _:
+                break
+    for dtype in reversed(casts):
+        body = call(dtype, body)
+    return conditions, body
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -177,7 +189,7 @@ def unproved(node: Compute, steps: Mapping[int, Poly] | None = None) -> list[Acc
     ranges = ranges_in(node, steps)
     found = accesses((), node.body, *node.target)
     targets = zip(node.target, node.shape, strict=True)
-    written = where_written(node.body)
+    written = tuple(fact for condition in guarded(node.body)[0] for fact in known(condition, True))
     found += [Access(p, size, axis, None, written, frozenset()) for axis, (p, size) in enumerate(targets)]
     return [access for access in found if not is_inside(*_with_letters(access, ranges))]
 
@@ -228,12 +240,7 @@ def plainly_read(node: Compute) -> set[Poly]:
         if isinstance(x, Load):
             found.update(x.subscripts)
         stack += parts
-    body = node.body
-    while isinstance(body, Call) and body.function.name == "where" and any(map(is_zero, body.arguments[1:])):
-        if _reads(body.arguments[0]):
-            return found
-        body = body.arguments[2 if is_zero(body.arguments[1]) else 1]
-    return found | set(node.target)
+    return found if any(map(_reads, guarded(node.body)[0])) else found | set(node.target)
 
 
 def _reads(x: Scalar) -> bool:

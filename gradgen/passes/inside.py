@@ -8,7 +8,7 @@ subscripts by themselves are left to the labels of `runtime.requirements`, which
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gradgen.graph.accesses import Access, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.accesses import Access, guarded, leaf_subscript, plainly_read, ranges_in, unproved
 from gradgen.graph.nodes import (
     Carry,
     Compute,
@@ -30,7 +30,6 @@ from gradgen.graph.scalar import (
     Scalar,
     call,
     children,
-    is_zero,
     load,
     number,
     position,
@@ -124,11 +123,8 @@ def _strays(node: Compute, tensor: Node | None, axis: int, subscripts: set[Poly]
     """Whether an iteration reads (or writes) outside, by the rules of evaluation: a branch not taken reads nothing."""
     if tensor is None:
         condition: Scalar = number(True)
-        body = node.body
-        while isinstance(body, Call) and body.function.name == "where" and any(map(is_zero, body.arguments[1:])):
-            test, yes, no = body.arguments
-            condition = _and(condition, test if is_zero(no) else call("not", test))
-            body = yes if is_zero(no) else no
+        for test in guarded(node.body)[0]:
+            condition = _and(condition, test)
         return _and(condition, _beyond(node.target[axis], node.shape[axis]))
     found: dict[Scalar, Scalar] = {}
     for x in walk(node.body, *node.target):

@@ -6,10 +6,11 @@ In: an item of a schedule. Out: values and statements, which `lower` puts around
 import math
 from typing import Literal
 
+from gradgen.graph.accesses import guarded
 from gradgen.graph.intern import intern
-from gradgen.graph.scalar import FLOATS, Call, Poly, Scalar, call, is_zero, number
+from gradgen.graph.scalar import FLOATS, Poly, Scalar, call, number
 from gradgen.graph.sizes import reads_data
-from gradgen.passes.conditions import conjunction, conjuncts, is_index_only, mask_of
+from gradgen.passes.conditions import conjunction, conjuncts, is_index_only
 from gradgen.passes.trees import Item
 from gradgen.program.loops import Accumulate, Buffer, If, Statement
 
@@ -29,25 +30,15 @@ def added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar) -> list[S
 
     What indices say stays in the value as well: it becomes bounds of loops.
     """
-    bare = value
-    while isinstance(bare, Call) and bare.function.name in FLOATS:
-        bare = bare.arguments[0]
-    mask = _mask(bare)
-    if mask is None or (is_index_only(mask[0]) and not any(reads_data(s) for s in subscripts)):
+    conditions, x = guarded(value)
+    chosen = any(reads_data(s) for s in subscripts)
+    if not conditions or (not chosen and all(map(is_index_only, conditions))):
         return [Accumulate(buffer, subscripts, "sum", value)]
-    condition, x = mask
-    by_index = [c for c in conjuncts(condition) if is_index_only(c)]
+    every = conjunction([part for condition in conditions for part in conjuncts(condition)])
+    by_index = [part for part in conjuncts(every) if is_index_only(part)]
     added = call("where", conjunction(by_index), x, number(0)) if by_index else x
     added = call(value.dtype, added) if added.dtype != value.dtype and value.dtype in FLOATS else added
-    return [If(condition, (Accumulate(buffer, subscripts, "sum", added),))]
-
-
-def _mask(x: Scalar) -> tuple[Scalar, Scalar] | None:
-    """c and x of where(c, x, 0), and of where(not c, 0, x)."""
-    match x:
-        case Call(function=f, arguments=(condition, zero, y)) if f.name == "where" and is_zero(zero):
-            return call("not", condition), y
-    return mask_of(x)
+    return [If(every, (Accumulate(buffer, subscripts, "sum", added),))]
 
 
 def operation(reducer: str) -> Literal["sum", "max", "min"]:

@@ -191,3 +191,14 @@ def test_a_place_that_indices_shield_is_not_written() -> None:
     _, saved = net.forward(**given)
     found = net.backward(saved, y=np.ones((4, 2)))["x"]
     np.testing.assert_allclose(found, np.cos(given["x"]), rtol=1e-6)
+
+
+def test_every_condition_around_a_place_shields_it() -> None:
+    """One on indices around one on data: the adjoint writes where both hold."""
+    x, a = gg.param("x", (2,), dtype="float64"), gg.input("a", (3,), dtype="int64")
+    i, j = gg.index("i", 3), gg.index("j", 2)
+    place = i + a[i]
+    y = gg.compute((i, j), gg.where(j % 2 == 0, 0.5, gg.where((place >= 0) & (place < 2), x[place], 0)))
+    net = unjitted(gg.compile({"y": y}, name="twice_shielded"))
+    _, saved = net.forward(x=np.ones(2), a=np.array([1, -1, 7]))
+    np.testing.assert_array_equal(net.backward(saved, y=np.ones((3, 2)))["x"], [1, 1])
