@@ -30,7 +30,6 @@ from gradgen.graph.scalar import (
     require_poly,
     step,
     substitute,
-    walk,
 )
 from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative, reads_data
 
@@ -225,7 +224,7 @@ def _reads_all(access: Load, ranges: Mapping[Atom, Poly]) -> bool:
 
 
 def plainly_read(node: Compute) -> set[Poly]:
-    """The subscripts that a node uses whatever the data: those in no branch that data decides."""
+    """The subscripts that every iteration of a node uses: those in no branch."""
     found: set[Poly] = set()
     seen: set[Scalar] = set()
     stack: list[Scalar] = [node.body]
@@ -235,16 +234,12 @@ def plainly_read(node: Compute) -> set[Poly]:
             continue
         seen.add(x)
         parts = children(x)
-        if isinstance(x, Call) and x.function.name in ("where", "and", "or") and _reads(x.arguments[0]):
+        if isinstance(x, Call) and x.function.name in ("where", "and", "or"):
             parts = parts[:1]
         if isinstance(x, Load):
             found.update(x.subscripts)
         stack += parts
-    return found if any(map(_reads, guarded(node.body)[0])) else found | set(node.target)
-
-
-def _reads(x: Scalar) -> bool:
-    return any(isinstance(part, Load) for part in walk(x))
+    return found if guarded(node.body)[0] else found | set(node.target)
 
 
 def _with_letters(access: Access, ranges: dict[Atom, Poly]) -> tuple[Access, dict[Atom, Poly], tuple[Poly, ...]]:

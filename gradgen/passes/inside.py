@@ -17,6 +17,7 @@ from gradgen.graph.nodes import (
     Scan,
     compute,
     inside_inputs,
+    pointwise,
     project,
     scan,
     show_size,
@@ -81,7 +82,7 @@ def _counts(order: Sequence[Node], lengths: Mapping[int, Poly]) -> list[Outside]
 def _over_steps(count: Node, s: Scan) -> Node:
     """The sum of a count over the steps of a scan; the recurrence runs along only if the count depends on it."""
     if s.depth not in count.steps:
-        return count
+        return pointwise((), load(count, ()) * s.length)
     below = toposort([count], lambda n: inside_inputs(n, s.depth))
     if not any(isinstance(n, (Carry, Project)) and s.depth in n.steps for n in below):
         return sum_over_steps(count, s.length, s.depth)

@@ -108,7 +108,7 @@ class Interface:
             tuple(EntryPoint(**_with_tuples(entry)) for entry in data["entries"]),
             tuple(data["updated"]),
             data["sizes"],
-            tuple(Label(**label) for label in data["labels"]),
+            tuple(Label(**_with_tuples(label)) for label in data["labels"]),
             tuple(Requirement(**_with_tuples(requirement)) for requirement in data["requirements"]),
             data["checks"],
             tuple(Stacked(**stack) for stack in data["stacks"]),

@@ -144,7 +144,11 @@ class Plan:
             for x in layout.parts["g"]
         ]
         places = {x.name: at for at, x in enumerate(layout.arguments)}
-        self.labels = [(places[x.leaf], *label_bounds(x, sizes), x) for x in interface.labels if x.leaf in places]
+        self.labels = [
+            (places[x.leaf], *label_bounds(x, sizes), x)
+            for x in interface.labels
+            if x.leaf in places and all(evaluate_size(extent, sizes) for extent in x.loops)
+        ]
         self.makes = bool(self.out or self.g)
         self.used = False
         self.frames: Frames | None = None

@@ -18,7 +18,10 @@ __all__ = ["Label", "Requirement", "labels", "requirements"]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Integer data that selects from an axis: 0 <= factor * value + low and factor * value + high < extent."""
+    """Integer data that selects from an axis: 0 <= factor * value + low and factor * value + high < extent.
+
+    Where one of `loops` has no steps, nothing is selected.
+    """
 
     leaf: str
     factor: int
@@ -26,6 +29,7 @@ class Label:
     high: str
     extent: str
     axis: str
+    loops: tuple[str, ...] = ()
 
 
 Ranges = dict[Atom, Poly]
@@ -48,6 +52,10 @@ def labels(roots: Sequence[Node]) -> tuple[Label, ...]:
     """
     found: dict[Label, None] = {}
     for node, ranges, lengths in _formulas(roots):
+        loops = (*lengths.values(), *node.extents)
+        if any(extent.constant == 0 for extent in loops):
+            continue
+        counted = tuple(show_size(extent) for extent in loops if extent.constant is None)
         plain = plainly_read(node)
         for access in unproved(node, lengths):
             given = leaf_subscript(access, ranges) if access.subscript in plain else None
@@ -56,7 +64,7 @@ def labels(roots: Sequence[Node]) -> tuple[Label, ...]:
             what = "the result" if access.tensor is None else display_name(access.tensor)
             where = f"it selects from axis {access.axis} of {what}"
             low, high = show_size(given.low), show_size(given.high)
-            found[Label(given.leaf.name, given.factor, low, high, show_size(access.size), where)] = None
+            found[Label(given.leaf.name, given.factor, low, high, show_size(access.size), where, counted)] = None
     return tuple(found)
 
 

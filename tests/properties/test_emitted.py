@@ -40,7 +40,6 @@ def test_scans(case: Case) -> None:
     checks.unjitted_code_agrees(case)
 
 
-@pytest.mark.skip(reason="open: labels that no index lets read are refused; no d_x where x is masked away")
 def test_subscripts_outside_are_refused_where_the_interpreter_raises() -> None:
     """No sooner and no later; else the values agree."""
     seen = Counter[bool]()
