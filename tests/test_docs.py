@@ -1,6 +1,7 @@
 """What the README and the docs say is what is there: commands, examples, emitted code, files, conventions."""
 
 import doctest
+import inspect
 import linecache
 import re
 import sys
@@ -8,10 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-import gradgen
+import gradgen as gg
 from gradgen import env
 from gradgen.cli import PASSES
 from gradgen.graph.functions import FUNCTIONS
@@ -61,11 +63,29 @@ def test_the_examples_of_a_page_run(page: Path) -> None:
 
 def test_the_examples_in_docstrings_run() -> None:
     found = doctest.DocTestFinder()
-    modules = [import_module(m.name) for m in walk_packages(gradgen.__path__, "gradgen.") if "__main__" not in m.name]
+    modules = [import_module(m.name) for m in walk_packages(gg.__path__, "gradgen.") if "__main__" not in m.name]
     tests = [test for module in modules for test in found.find(module) if test.examples]
     assert tests
     for test in tests:
         run(test)
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    names = {f"gg.{name}": getattr(gg, name) for name in gg.__all__}
+    for module in (gg.nn, gg.nn.init, gg.optim):
+        names |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
+    for name, value in list(names.items()):
+        if inspect.isclass(value):
+            names |= {f"{name}.{key}": found for key, found in vars(value).items() if not key.startswith("_")}
+    documented = {name: value for name, value in names.items() if inspect.isroutine(value) or inspect.isclass(value)}
+    assert len(documented) > 150
+    assert [name for name, value in documented.items() if not has_docstring(value)] == []
+
+
+def has_docstring(value: Any) -> bool:
+    """Python writes one for a dataclass without: its signature."""
+    automatic = inspect.isclass(value) and str(value.__doc__).startswith(f"{value.__name__}(")
+    return bool(value.__doc__) and not automatic
 
 
 def run(examples: doctest.DocTest) -> None:

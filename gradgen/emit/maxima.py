@@ -8,7 +8,7 @@ the maximum of the negated values. The CPU printer calls this before it prints.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from gradgen.graph.functions import ScalarFunction
+from gradgen.graph.declaration import ScalarFunction
 from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import FLOATS, Load, Scalar, as_poly, call, load, require_poly, rewrite, walk
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, expressions, statements

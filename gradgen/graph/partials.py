@@ -6,7 +6,7 @@ multiplies them together. `None` is an explicit zero.
 
 from functools import cache
 
-from gradgen.graph.functions import ScalarFunction, argument_names
+from gradgen.graph.declaration import ScalarFunction, argument_names
 from gradgen.graph.scalar import FLOATS, Call, Scalar, call
 from gradgen.graph.written import evaluated, written
 

@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from gradgen.errors import DTypeError, GraphError
-from gradgen.graph.functions import FUNCTIONS, ScalarFunction
+from gradgen.graph.declaration import ScalarFunction
+from gradgen.graph.functions import FUNCTIONS
 from gradgen.graph.intern import digest_of, intern_built
 from gradgen.graph.operators import Operators
 from gradgen.graph.place import here

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, Union
 
-from gradgen.graph.functions import ScalarFunction
+from gradgen.graph.declaration import ScalarFunction
 from gradgen.graph.intern import digest_of, intern_built
 from gradgen.graph.operators import Operators
 

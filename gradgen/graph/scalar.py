@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
-from gradgen.graph.functions import FUNCTIONS, ScalarFunction
+from gradgen.graph.declaration import ScalarFunction
+from gradgen.graph.functions import FUNCTIONS
 from gradgen.graph.intern import digest_of, intern, intern_built
 from gradgen.graph.operators import Operators, refuse_operand
 from gradgen.graph.place import here

@@ -9,7 +9,8 @@ from typing import Any
 from gradgen.errors import GraphError
 from gradgen.graph.axes import cast_name, shown
 from gradgen.graph.compositions import COMPOSITIONS, Composition, composed
-from gradgen.graph.functions import FUNCTIONS, argument_names
+from gradgen.graph.declaration import ScalarFunction, argument_names
+from gradgen.graph.functions import FUNCTIONS
 from gradgen.graph.place import here
 from gradgen.graph.tensor import apply, apply_formula
 from gradgen.graph.written import written
@@ -26,20 +27,53 @@ __all__ = [
 ]  # fmt: skip
 
 
-def elementwise(function: str) -> Callable[..., Any]:
-    """A scalar function as a function of tensors, formulas and numbers."""
+# What comes out, for the kinds of results that `ScalarFunction` has.
+_RESULTS = {
+    "promote": "the dtype of the arguments, or the one that both fit in",
+    "float": "the float dtype of the arguments; float32 for integers",
+    "bool": "the dtype bool",
+    "float32": "the dtype float32",
+    "float64": "the dtype float64",
+    "int64": "the dtype int64",
+}
+_DESCRIBED = """{name}({arguments}): {meaning}.
+
+Element by element: of tensors, which broadcast as NumPy's do, of formulas, and of numbers.{formula}{kink}
+The result has {result}.
+
+Raises:
+    ShapeError: tensors that do not broadcast.
+    DTypeError: arguments of a dtype that it is not defined for.
+    TypeError: too few or too many arguments.
+"""
+
+
+def elementwise(function: str, name: str = "") -> Callable[..., Any]:
+    """A scalar function as a function of tensors, formulas and numbers, under another name where one is given."""
     declared = FUNCTIONS[function]
+    name = name or function
+    letters = argument_names(declared)
 
     def applied(*arguments: Any) -> Any:
         if len(arguments) != declared.arity:
-            raise TypeError(f"{here()}{function} takes {declared.arity} arguments, {len(arguments)} were given.")
+            raise TypeError(f"{here()}{name} takes {', '.join(letters)}: {len(arguments)} arguments were given.")
         return apply(function, *arguments)
 
-    letters = argument_names(declared)
-    kink = f" Derivative: {declared.kink}." if declared.kink else ""
-    applied.__name__ = applied.__qualname__ = function
-    applied.__doc__ = f"{function}({', '.join(letters)}) = {declared.definition}, element by element.{kink}"
+    applied.__name__ = applied.__qualname__ = name
+    applied.__doc__ = _DESCRIBED.format(
+        name=name,
+        arguments=", ".join(letters),
+        meaning=declared.meaning,
+        formula="",
+        result=_RESULTS[declared.result],
+        kink=_kink(declared),
+    )
+    vars(applied)["declared"] = declared  # for whoever lists the public functions
     return applied
+
+
+def _kink(declared: ScalarFunction | Composition) -> str:
+    return f"\nThe derivative at kinks: {declared.kink}." if declared.kink else ""
 
 
 def composition(name: str) -> Callable[..., Any]:
@@ -101,9 +135,16 @@ def _function(declared: Composition) -> Callable[..., Any]:
             raise TypeError(f"{here()}{declared.name} takes {_listed(declared)}: see help(gg.{declared.name}).")
         return apply_formula(declared.name, lambda *xs: composed(declared, xs), *[values[key] for key in names])
 
-    kink = f" Derivative: {declared.kink}." if declared.kink else ""
     applied.__name__ = applied.__qualname__ = declared.name
-    applied.__doc__ = f"{declared.name}({_listed(declared)}) = {declared.formula}, element by element.{kink}"
+    applied.__doc__ = _DESCRIBED.format(
+        name=declared.name,
+        arguments=_listed(declared),
+        meaning=declared.meaning,
+        formula=f"\nThe formula is {declared.formula}.",
+        result="the dtype of the formula",
+        kink=_kink(declared),
+    )
+    vars(applied)["declared"] = declared  # for whoever lists the public functions
     return applied
 
 
@@ -133,7 +174,7 @@ ceil = elementwise("ceil")
 cos = elementwise("cos")
 cosh = elementwise("cosh")
 digamma = elementwise("digamma")
-equal = elementwise("eq")
+equal = elementwise("eq", "equal")
 erf = elementwise("erf")
 erfc = elementwise("erfc")
 erfinv = elementwise("erfinv")
@@ -143,30 +184,30 @@ expm1 = elementwise("expm1")
 float32 = elementwise("float32")
 float64 = elementwise("float64")
 floor = elementwise("floor")
-greater = elementwise("gt")
-greater_equal = elementwise("ge")
+greater = elementwise("gt", "greater")
+greater_equal = elementwise("ge", "greater_equal")
 hypot = elementwise("hypot")
 int64 = elementwise("int64")
 isnan = elementwise("isnan")
-less = elementwise("lt")
-less_equal = elementwise("le")
+less = elementwise("lt", "less")
+less_equal = elementwise("le", "less_equal")
 lgamma = elementwise("lgamma")
 log = elementwise("log")
 log10 = elementwise("log10")
 log1p = elementwise("log1p")
 log2 = elementwise("log2")
 logaddexp = elementwise("logaddexp")
-logical_and = elementwise("and")
-logical_not = elementwise("not")
-logical_or = elementwise("or")
+logical_and = elementwise("and", "logical_and")
+logical_not = elementwise("not", "logical_not")
+logical_or = elementwise("or", "logical_or")
 logsigmoid = elementwise("logsigmoid")
 maximum = elementwise("maximum")
 minimum = elementwise("minimum")
 mod = elementwise("mod")
-negative = elementwise("neg")
-not_equal = elementwise("ne")
+negative = elementwise("neg", "negative")
+not_equal = elementwise("ne", "not_equal")
 polygamma = elementwise("polygamma")
-power = elementwise("pow")
+power = elementwise("pow", "power")
 reciprocal = elementwise("reciprocal")
 relu = elementwise("relu")
 round = elementwise("round")  # noqa: A001  # gg.round

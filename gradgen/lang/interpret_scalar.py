@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from gradgen.graph.functions import ScalarFunction
+from gradgen.graph.declaration import ScalarFunction
 
 __all__ = ["IMPLEMENTATIONS", "WEAK", "Array", "operand_dtype", "reduce_last"]
 

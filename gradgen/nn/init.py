@@ -15,6 +15,11 @@ from gradgen.errors import ShapeError
 from gradgen.graph.nodes import Leaf
 from gradgen.lang.declare import Initialiser, initialiser
 
+__all__ = [
+    "constant", "fans", "kaiming_normal", "kaiming_uniform", "normal", "ones", "uniform", "xavier_normal",
+    "xavier_uniform", "zeros",
+]  # fmt: skip
+
 GAINS = {
     "linear": 1.0,
     "sigmoid": 1.0,

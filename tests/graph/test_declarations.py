@@ -8,7 +8,8 @@ import pytest
 import sympy
 
 from gradgen.graph.compositions import COMPOSITIONS, composed
-from gradgen.graph.functions import FUNCTIONS, argument_names
+from gradgen.graph.declaration import argument_names
+from gradgen.graph.functions import FUNCTIONS
 from gradgen.graph.nodes import leaf, pointwise
 from gradgen.graph.partials import partials
 from gradgen.graph.scalar import Call, call, integer, load, position
@@ -50,6 +51,11 @@ def test_every_notation_names_the_arguments_and_nothing_else() -> None:
     for composition in COMPOSITIONS.values():
         used = set(Template(composition.latex).get_identifiers())
         assert used == set(composition.parameters), composition.name
+
+
+def test_every_declaration_says_in_words_what_the_value_is() -> None:
+    declared = [*FUNCTIONS.values(), *COMPOSITIONS.values()]
+    assert [x.name for x in declared if not x.meaning or x.meaning.endswith(".")] == []
 
 
 def test_a_composition_is_built_of_scalar_functions() -> None:
