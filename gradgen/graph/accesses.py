@@ -217,7 +217,8 @@ def _reads_all(access: Load, ranges: Mapping[Atom, Poly]) -> bool:
         ]
         if size.constant == 1 and p.constant == 0:
             continue
-        if len(run) != 1 or bounds(p, ranges) != (integer(0), require_poly(size - 1)):
+        ends = bounds(p, ranges)
+        if len(run) != 1 or ends is None or ends[0] is not integer(0) or ends[1] is not require_poly(size - 1):
             return False
         free.remove(run[0])
     return True

@@ -73,6 +73,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "guarded and raised": lambda: guarded(label[n] >= 0, gg.maximum(label[n], 0)),
     "read in a condition": lambda: guarded((label[n] >= 0) & (table[label[n], 0] > 1.0), 0 * n),
     "product of labels": lambda: selected(label[n] * factor[n]),
+    "one of the labels": lambda: selected(label[3]),
     "by a formula": lambda: selected(gg.compute((n,), label[n] * 2)[n]),
     "through a table": through_a_table,
     "scatter": lambda: scattered(False),
