@@ -73,7 +73,6 @@ MODELS: dict[str, Callable[[], Any]] = {
     "guarded and raised": lambda: guarded(label[n] >= 0, gg.maximum(label[n], 0)),
     "read in a condition": lambda: guarded((label[n] >= 0) & (table[label[n], 0] > 1.0), 0 * n),
     "product of labels": lambda: selected(label[n] * factor[n]),
-    "one of the labels": lambda: selected(label[3]),
     "by a formula": lambda: selected(gg.compute((n,), label[n] * 2)[n]),
     "through a table": through_a_table,
     "scatter": lambda: scattered(False),
@@ -203,3 +202,16 @@ def test_every_condition_around_a_place_shields_it() -> None:
     net = unjitted(gg.compile({"y": y}, name="twice_shielded"))
     _, saved = net.forward(x=np.ones(2), a=np.array([1, -1, 7]))
     np.testing.assert_array_equal(net.backward(saved, y=np.ones((3, 2)))["x"], [1, 1])
+
+
+def test_places_that_neighbours_in_one_array_select() -> None:
+    """As in the likelihood of a Markov chain: no access reads all of the array, so the subscripts are counted."""
+    square = gg.param("square", (ROWS, ROWS), dtype="float64")
+    k = gg.index("k", N - 1)
+    net = unjitted(gg.compile({"y": gg.compute((k,), square[label[k], label[k + 1]])}, name="chain", dtype="float64"))
+    values = np.random.default_rng(0).normal(size=(ROWS, ROWS))
+    labels = np.array([3, 0, 4, 4])
+    np.testing.assert_array_equal(net(square=values, label=labels)["y"], values[labels[:-1], labels[1:]])
+    for bad in ([3, 0, ROWS, 4], [3, 0, 4, ROWS], [-1, 0, 4, 4]):
+        with pytest.raises(BindingError):
+            net(square=values, label=np.array(bad))
