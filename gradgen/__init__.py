@@ -6,6 +6,7 @@ Expression graphs in, readable Numba programs for values and gradients out. What
 imported when it is first used, so that declaring a model stays quick.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -55,8 +56,9 @@ def __getattr__(name: str) -> Any:
 def _elsewhere(name: str) -> str:
     """Where a name that is asked of the package stands instead: losses and layers, optimisers."""
     modules = {module: import_module(_LATER[module]) for module in _MODULES}
-    found = [f"gg.{module}.{name}" for module, value in modules.items() if hasattr(value, name)]
-    return f": use {found[0]}" if found else ""
+    found = [f"gg.{module}.{name}" for module, value in modules.items() if name in value.__all__]
+    near = found or [f"gg.{close}" for close in get_close_matches(name.lower(), __all__, 1, 0.75)]
+    return f": use {near[0]}" if near else ""
 
 
 def __dir__() -> list[str]:

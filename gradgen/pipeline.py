@@ -192,13 +192,10 @@ def _formulas(outputs: Mapping[str, Node]) -> list[str]:
     """The model as the user wrote it, for the head of the generated file."""
     order = toposort(list(outputs.values()), all_inputs)
     names = name_nodes(order, {n: k for k, n in outputs.items() if not isinstance(n, Leaf)})
-    lines = []
-    for node in order:
-        if isinstance(node, (Compute, Project)):
-            found = origin(node)
-            line = f"{found.line:4d}" if found is not None else "    "
-            lines.append(f"{line}  {formula(node, names)}")
-    return lines
+    shown = [node for node in order if isinstance(node, (Compute, Project))]
+    lines = [str(found.line) if (found := origin(node)) is not None else "" for node in shown]
+    width = max(map(len, lines), default=0)
+    return [f"{line:>{width}}  {formula(node, names)}" for line, node in zip(lines, shown, strict=True)]
 
 
 __all__ = ["AFTER_DIFFERENTIATING", "Compiled", "Model", "after_declaring", "compile_model"]

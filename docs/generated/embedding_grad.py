@@ -83,7 +83,7 @@ def compute_loss(idx, E, g, loss_tanh):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_E(idx, d_loss, g, loss_tanh, d_E):
     N = idx.shape[0]
-    # d_E[idx[n], i] += d_v[n, i]
+    # d_E[idx[n], i] += d_loss * g[n, i] * (1 - loss_tanh[n, i] * loss_tanh[n, i])
     for i in range(10000):
         for j in range(64):
             d_E[i, j] = np.float32(0.0)
@@ -98,7 +98,7 @@ def compute_d_E_2(idx, E, g, d_E):
     N = idx.shape[0]
     # loss_tanh[i, j] = tanh(v[i, j])
     # loss = sum_{i, j} loss_tanh[i, j] * g[i, j]
-    # d_E[idx[i], j] += d_v[i, j]
+    # d_E[idx[i], j] += g[i, j] * (1 - loss_tanh[i, j] * loss_tanh[i, j])
     loss_acc = np.float64(0.0)
     for i in range(10000):
         for j in range(64):

@@ -9,7 +9,7 @@
 #   112  h_sum_2[i, j] = sum_k h[i, k] * h_part_2[k, j]
 #   112  h_total_2[i, j] = h_sum_2[i, j] + mu2[j]
 #   112  h_tanh[i, j] = tanh(h_total_2[i, j])
-#   ... and so on: 4 formulas, 100 times in all, up to
+#         ... and so on: 4 formulas, 100 times in all, up to
 #   112  h_part_100[i, j] = X100[j, i]
 #   112  h_sum_100[i, j] = sum_k h_tanh_98[i, k] * h_part_100[k, j]
 #   112  h_total_100[i, j] = h_sum_100[i, j] + mu100[j]
@@ -117,7 +117,7 @@ def compute_loss(h_tanh_98, X100, mu100, g, d_h, h_tanh_99):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_h_sum(d_loss, g, h_tanh_99, X100, d_mu100, d_h_product, d_h_product_2):
     N = g.shape[0]
-    # d_h_product[i, j] = d_h[i, j] * (1 - h_tanh_99[i, j] * h_tanh_99[i, j])
+    # d_h_product[i, j] = d_loss * g[i, j] * (1 - h_tanh_99[i, j] * h_tanh_99[i, j])
     # d_mu100[j] = sum_i d_h_product[i, j]
     for i in range(128):
         d_mu100[i] = np.float32(0.0)

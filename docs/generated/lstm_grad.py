@@ -5,14 +5,14 @@
 #   71  u_part[i, j] = W_ih[j, i]
 #   71  u_sum[i, j] = sum_k part[i, k] * u_part[k, j]
 #   71  u_part_2[i, j] = W_hh[j, i]
-#   71  u_sum_2[i, j] = sum_k value[i, k] * u_part_2[k, j]
+#   71  u_sum_2[i, j] = sum_k carry[i, k] * u_part_2[k, j]
 #   71  u_total[i, j] = u_sum[i, j] + u_sum_2[i, j]
 #   71  u[i, j] = u_total[i, j] + mu[j]
 #   72  part_2[i, j] = u[i, j + 384]
 #   74  h_sigmoid[i, j] = sigmoid(part_2[i, j])
 #   72  part_3[i, j] = u[i, j + 128]
 #   73  c_sigmoid[i, j] = sigmoid(part_3[i, j])
-#   73  c_product[i, j] = c_sigmoid[i, j] * value_2[i, j]
+#   73  c_product[i, j] = c_sigmoid[i, j] * carry_2[i, j]
 #   72  part_4[i, j] = u[i, j]
 #   73  c_sigmoid_2[i, j] = sigmoid(part_4[i, j])
 #   72  part_5[i, j] = u[i, j + 256]
@@ -21,7 +21,7 @@
 #   73  c[i, j] = c_product[i, j] + c_product_2[i, j]
 #   74  h_tanh[i, j] = tanh(c[i, j])
 #   74  h[i, j] = h_sigmoid[i, j] * h_tanh[i, j]
-#   77  h_states: states of a scan over T steps
+#   77  h_states: carry before each step of a scan over T steps, and after the last
 #   77  part_6[n, i, j] = h_states[n + 1, i, j]
 #   78  loss_product[i, j, k] = part_6[i, j, k] * g[i, j, k]
 #   78  loss = sum_{i, j, k} loss_product[i, j, k]
@@ -178,13 +178,15 @@ def compute_h_states(
     h0, c0, W_hh, sum_2, mu, h_states, c_states, u_sum, u_row, h_stack, c_stack_3, c_stack, c_stack_2, h_stack_2
 ):
     T = sum_2.shape[0]
-    # u_sum[i, j] = sum_k value[i, k] * W_hh[j, k]
+    # carry = h_states[t]
+    # carry_2 = c_states[t]
+    # u_sum[i, j] = sum_k carry[i, k] * W_hh[j, k]
     # u[i, j] = sum_2[t, i, j] + u_sum[i, j] + mu[j]
     # h_sigmoid[i, j] = sigmoid(u[i, j + 384])
     # c_sigmoid[i, j] = sigmoid(u[i, j + 128])
     # c_sigmoid_2[i, j] = sigmoid(u[i, j])
     # c_tanh[i, j] = tanh(u[i, j + 256])
-    # c[i, j] = c_sigmoid[i, j] * value_2[i, j] + c_sigmoid_2[i, j] * c_tanh[i, j]
+    # c[i, j] = c_sigmoid[i, j] * carry_2[i, j] + c_sigmoid_2[i, j] * c_tanh[i, j]
     # h_tanh[i, j] = tanh(c[i, j])
     # h[i, j] = h_sigmoid[i, j] * h_tanh[i, j]
     for i in range(32):
@@ -270,11 +272,13 @@ def compute_d_u_stack(
     sum_3,
 ):
     T = h_stack.shape[0]
-    # d_c[i, j] = value[i, j] + value_2[i, j] * h_stack[t, i, j] * (1 - h_stack_2[t, i, j] * h_stack_2[t, i, j])
+    # carry_2 = total_3_states[t + 1]
+    # carry = product_7_states[t + 1]
+    # d_c[i, j] = carry[i, j] + carry_2[i, j] * h_stack[t, i, j] * (1 - h_stack_2[t, i, j] * h_stack_2[t, i, j])
     # product_3[i, j] = d_c[i, j] * c_stack[t, i, j] * (1 - c_stack_2[t, i, j] * c_stack_2[t, i, j])
     # product_4[i, j] = d_c[i, j] * c_stack_2[t, i, j] * (c_stack[t, i, j] * (1 - c_stack[t, i, j]))
     # product_5[i, j] = d_c[i, j] * c_states[t, i, j] * (c_stack_3[t, i, j] * (1 - c_stack_3[t, i, j]))
-    # product_6[i, j] = value_2[i, j] * h_stack_2[t, i, j] * (h_stack[t, i, j] * (1 - h_stack[t, i, j]))
+    # product_6[i, j] = carry_2[i, j] * h_stack_2[t, i, j] * (h_stack[t, i, j] * (1 - h_stack[t, i, j]))
     # product_7[i, j] = d_c[i, j] * c_stack_3[t, i, j]
     # total[i, j] = (product_3[i, j - 256] if 256 <= j < 384 else 0) + (product_4[i, j] if j < 128 else 0)
     # total_2[i, j] = total[i, j] + (product_5[i, j - 128] if 128 <= j < 256 else 0)

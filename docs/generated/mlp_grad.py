@@ -10,7 +10,7 @@
 #   25  p_ratio[n] = exp(u2[n, b[n]]) / p_sum[n]
 #   26  loss_log[i] = log(p_ratio[i])
 #   26  loss_neg[i] = -loss_log[i]
-#   sum_2 = sum_n loss_neg[n]
+#       sum_2 = sum_n loss_neg[n]
 #   26  loss = sum_2 / B
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
 from typing import NamedTuple

@@ -35,7 +35,7 @@ def render_module(program: Program) -> str:
     return render(
         "cpu/module.py.j2",
         version=__version__,
-        header=[f"   {line}" if line else "" for text in program.formulas for line in wrap(text, WIDTH)],
+        header=[f"   {line}" if line else "" for text in program.formulas for line in _indented(text)],
         scalar_header=HEADER.rstrip() if printer.used else "",
         scalar_blocks=[block.rstrip("\n") for block in blocks(printer.used)],
         classes=classes,
@@ -43,6 +43,13 @@ def render_module(program: Program) -> str:
         from_numba=_from_numba(program),
         functions=functions,
     )
+
+
+def _indented(text: str) -> list[str]:
+    """A line of the head in several, none of which leaves the column of line numbers."""
+    plain = text.lstrip()
+    margin = text[: len(text) - len(plain)]
+    return [margin + line for line in wrap(plain, WIDTH - len(margin))]
 
 
 def _from_numba(program: Program) -> str:

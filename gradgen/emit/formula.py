@@ -26,7 +26,11 @@ def formula(
         case Reshape():
             return f"{names[node]} = {names[node.source]} as {show_shape(node.shape)}"
         case Project():
-            return f"{names[node]}: {node.kind} of a scan over {show_shape((node.scan.length,))[1:-1]} steps"
+            steps = f"scan over {show_shape((node.scan.length,))[1:-1]} steps"
+            if node.kind == "states":
+                carry = names.get(node.scan.carries[node.number], "carry")
+                return f"{names[node]}: {carry} before each step of a {steps}, and after the last"
+            return f"{names[node]}: {names.get(node.scan.outputs[node.number], 'a result')} of every step of a {steps}"
         case Compute():
             letters = index_letters(node, bound)
             printer = ScalarPrinter(

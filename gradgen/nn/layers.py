@@ -7,8 +7,10 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from gradgen.errors import GraphError, ShapeError
-from gradgen.graph.axes import describe
+from gradgen.graph.axes import describe, shown
 from gradgen.graph.nodes import show_size
 from gradgen.graph.origin import assigned_name, naming
 from gradgen.graph.place import here
@@ -30,6 +32,9 @@ class Linear:
         self, inputs: int, outputs: int, bias: bool = True, name: str | None = None, dtype: str = "float32"
     ) -> None:
         name = self.name = layer_name(name)
+        for count in (inputs, outputs):
+            if not isinstance(count, (int, np.integer)) or count < 0:
+                raise ShapeError(f"{here()}{name} has {shown(count)} for a size: give numbers of inputs and outputs.")
         within = 1.0 / math.sqrt(inputs) if inputs > 0 else 0.0
         start: Initialiser = init.uniform(-within, within)
         self.weight = param(f"{name}_weight", (outputs, inputs), dtype, start)

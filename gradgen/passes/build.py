@@ -3,12 +3,12 @@
 In: the roots of every entry and what is in memory when it starts. Out: a `Program` for `emit`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
 from gradgen.graph.intern import intern
-from gradgen.graph.nodes import Leaf, Node, Project, Reshape, all_inputs, toposort
+from gradgen.graph.nodes import Leaf, Node, Project, Reshape, all_inputs, project, show_size, toposort
 from gradgen.graph.scalar import Scalar, size_symbol
 from gradgen.passes.inlining import expand
 from gradgen.passes.kernels import Piece, cut, defined_locals, make_kernel
@@ -247,7 +247,7 @@ class Builder:
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
             last = next((names[n] for n in names if isinstance(n, Project) and n.scan is tree.scan), last)
-        notes = tuple(self.note(item, names, plan) for item in items)
+        notes = (*_carried([tree], names, lowering.places), *[self.note(item, names, plan) for item in items])
         return Piece(last, notes, tuple(body), alone)
 
     def note(self, item: Item, names: Mapping[Node, str], plan: Schedule) -> str:
@@ -287,6 +287,19 @@ class Builder:
 
 def whole(buffer: Buffer) -> Storage:
     return Storage(buffer, (), tuple(range(len(buffer.shape))))
+
+
+def _carried(trees: Sequence[Tree], names: Mapping[Node, str], places: Mapping[Node, Storage]) -> Iterator[str]:
+    """What the carries of the scans in a piece are: the states that the step at hand begins with."""
+    for tree in trees:
+        if isinstance(tree, ScanLoop):
+            at = f"{tree.letter} + 1" if tree.scan.reverse else tree.letter
+            for number, carry in enumerate(tree.scan.carries):
+                states = places[project(tree.scan, "states", number)]
+                steps = ", ".join([*map(show_size, states.prefix), at])
+                yield f"{names.get(carry, 'carry')} = {states.buffer.name}[{steps}]"
+        if not isinstance(tree, Item):
+            yield from _carried(tree.members, names, places)
 
 
 def _is_empty(b: Buffer) -> bool:

@@ -8,7 +8,7 @@ import keyword
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape
+from gradgen.graph.nodes import Carry, Compute, Leaf, Node, Project, Reshape
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Call, Const, Poly, loads
 
@@ -56,8 +56,9 @@ def fresh_names(wanted: Mapping[Key, str], taken: set[str]) -> dict[Key, str]:
 
 
 def is_named_by_user(node: Node, name: str) -> bool:
-    """Whether a name is the user's own, or that of an adjoint of what has it."""
-    return _assigned(node) == name
+    """Whether a name is the user's own, so that its formula stands at the head of the file; an adjoint's does not."""
+    found = origin(node)
+    return found is not None and not found.note and found.name == name
 
 
 def _assigned(node: Node) -> str | None:
@@ -91,6 +92,8 @@ def _described(node: Node) -> str:
         case Compute():
             kind = _kind(node)
             return f"{assigned}_{kind}" if assigned else kind
+        case Carry():
+            return "carry"
     return assigned or "value"
 
 
