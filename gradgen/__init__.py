@@ -54,11 +54,13 @@ def __getattr__(name: str) -> Any:
 
 
 def _elsewhere(name: str) -> str:
-    """Where a name that is asked of the package stands instead: losses and layers, optimisers."""
+    """Where a name that is asked of the package stands instead, or the name that is nearest to it."""
     modules = {module: import_module(_LATER[module]) for module in _MODULES}
     found = [f"gg.{module}.{name}" for module, value in modules.items() if name in value.__all__]
-    near = found or [f"gg.{close}" for close in get_close_matches(name.lower(), __all__, 1, 0.75)]
-    return f": use {near[0]}" if near else ""
+    if found:
+        return f": use {found[0]}"
+    near = get_close_matches(name.lower(), __all__, 1, 0.75)
+    return f": did you mean gg.{near[0]}?" if near else ""
 
 
 def __dir__() -> list[str]:

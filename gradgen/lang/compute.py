@@ -62,7 +62,7 @@ def compute(indices: Any, expression: Any, name: str | None = None) -> Tensor:
     name = None if name is None else checked_name(name, "tensor")
     outputs = _letters(indices, "compute")
     root, free = _prepare(outputs, expression)
-    _refuse_free([x for x in free if not contains(outputs, x)])
+    _refuse_free([x for x in free if not contains(outputs, x)], outputs)
     ranges = infer_ranges(outputs, root)
     root, order = _settled(root, outputs, ranges)
     if isinstance(root, Reduce) and root.reducer != "mean":
@@ -203,9 +203,14 @@ def _prepare(outputs: Sequence[Letter], expression: Any, target: Sequence[Poly] 
     return root, list(free)
 
 
-def _refuse_free(free: Sequence[Letter]) -> None:
+def _refuse_free(free: Sequence[Letter], outputs: Sequence[Letter]) -> None:
     if free:
         name = free[0].name
+        if any(letter.name == name for letter in outputs):
+            raise GraphError(
+                f"{here()}there are two indices {name}: every call of gg.index or gg.indices makes another one. "
+                "Use one of them in the result and in the formula."
+            )
         raise GraphError(
             f"{here()}index {name} is neither in the result nor reduced over: add it to the indices of gg.compute, "
             f"or reduce with gg.sum(..., over={name})."

@@ -78,6 +78,11 @@ def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
         )
     for value in over if isinstance(over, (tuple, list)) else (over,):
         letter = letter_of(value)
+        if letter is None and reducer in ("max", "min") and isinstance(x, Tensor):
+            raise GraphError(
+                f"{here()}gg.{reducer} is that of one tensor, over an axis or over indices; "
+                f"gg.{reducer}imum compares two."
+            )
         if letter is None:
             raise GraphError(
                 f'{here()}over= takes indices, as gg.indices("i j") makes them; {axes.shown(value)} is not one.'

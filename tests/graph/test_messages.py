@@ -105,6 +105,32 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         "the init of a is array([0., 0.]): give one of gg.nn.init, such as gg.nn.init.zeros().",
     ),
     ('x.astype("int8")', DTypeError, "x (B, 4) cannot be cast to 'int8': give float32, float64 or int64."),
+    (
+        "gg.zeros(2, 3)",
+        DTypeError,
+        (
+            "a constant has dtype float32, float64, int64 or bool, not 3. Several sizes stand in a tuple, as in "
+            "gg.zeros((2, 3))."
+        ),
+    ),
+    (
+        "gg.max(x, 0.0)",
+        GraphError,
+        "gg.max is that of one tensor, over an axis or over indices; gg.maximum compares two.",
+    ),
+    (
+        'gg.compute(gg.index("q", 4), x[0, gg.index("q", 4)])',
+        GraphError,
+        (
+            "there are two indices q: every call of gg.index or gg.indices makes another one. Use one of them in the "
+            "result and in the formula."
+        ),
+    ),
+    (
+        "gg.nn.Linear(B, 3, name='fc')",
+        ShapeError,
+        "fc has B for a size: give numbers of inputs and outputs.",
+    ),
     ('gg.zeros((2,), "int8")', DTypeError, "a constant has dtype float32, float64, int64 or bool, not 'int8'."),
     # Python that asks a formula for a value
     ("if x > 0: pass", GraphError, TRUTH),
@@ -851,3 +877,9 @@ def test_a_name_that_stands_elsewhere() -> None:
     with pytest.raises(AttributeError) as caught:
         gg.everything  # noqa: B018
     assert str(caught.value) == "module 'gradgen' has no attribute 'everything'"
+    with pytest.raises(AttributeError) as caught:
+        gg.arcsinh  # noqa: B018
+    assert str(caught.value) == "module 'gradgen' has no attribute 'arcsinh': did you mean gg.asinh?"
+    with pytest.raises(AttributeError) as caught:
+        gg.describe  # noqa: B018  # a function that gradgen.nn.optim only uses
+    assert str(caught.value) == "module 'gradgen' has no attribute 'describe'"
