@@ -156,7 +156,8 @@ class ScalarPrinter:
         """p >= 0 with every term on the side where it is positive."""
         larger, smaller = _sides(p)
         if larger.constant is not None:
-            return f"{self.poly(smaller)} < {larger.constant + 1}"
+            known = _constant_term(smaller)
+            return f"{self.poly(require_poly(smaller - known))} < {larger.constant + 1 - known}"
         if smaller.constant is not None:
             return f"{self.poly(larger)} >= {smaller.constant}"
         strict = _constant_term(smaller) > 0

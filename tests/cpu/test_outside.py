@@ -209,6 +209,7 @@ def test_places_that_neighbours_in_one_array_select() -> None:
     square = gg.param("square", (ROWS, ROWS), dtype="float64")
     k = gg.index("k", N - 1)
     net = unjitted(gg.compile({"y": gg.compute((k,), square[label[k], label[k + 1]])}, name="chain", dtype="float64"))
+    assert "label[k] < 0 or label[k] >= 5" in net.source
     values = np.random.default_rng(0).normal(size=(ROWS, ROWS))
     labels = np.array([3, 0, 4, 4])
     np.testing.assert_array_equal(net(square=values, label=labels)["y"], values[labels[:-1], labels[1:]])
