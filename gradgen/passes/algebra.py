@@ -5,7 +5,7 @@ In: a body. Out: an equal body with fewer operations; `simplify` calls this for 
 
 import math
 
-from gradgen.graph.scalar import FLOATS, Call, Const, Scalar, call, number, rewrite
+from gradgen.graph.scalar import FLOATS, Call, Const, Scalar, call, number, promote, rewrite
 
 __all__ = ["simplify_algebra"]
 
@@ -64,15 +64,13 @@ def _signless(function: str, a: Scalar, b: Scalar) -> Scalar | None:
 
 
 def _by_constant(x: Call, a: Scalar, b: Scalar) -> Scalar | None:
-    """x * 1 = x / 1 = x, x * -1 = x / -1 = -x, both in the dtype of the product; x / 2**k = x * 2**-k."""
+    """x * 1 = x / 1 = x, x * -1 = x / -1 = -x, x / 2**k = x * 2**-k."""
     divisor = _value(b)
-    if divisor is not None and abs(divisor) == 1:
-        kept = a if a.dtype == x.dtype else call(x.dtype, a)
-        return kept if divisor == 1 else call("neg", kept)
+    if divisor is not None and abs(divisor) == 1 and promote((a.dtype, b.dtype)) == a.dtype:
+        return a if divisor == 1 else call("neg", a)
     factor = _value(a) if x.function.name == "mul" else None
-    if factor is not None and abs(factor) == 1:
-        kept = b if b.dtype == x.dtype else call(x.dtype, b)
-        return kept if factor == 1 else call("neg", kept)
+    if factor is not None and abs(factor) == 1 and promote((a.dtype, b.dtype)) == b.dtype:
+        return b if factor == 1 else call("neg", b)
     if x.function.name == "div" and divisor and isinstance(b, Const) and math.isfinite(divisor):
         mantissa, exponent = math.frexp(divisor)
         if abs(mantissa) == 0.5 and abs(exponent) <= 100:
