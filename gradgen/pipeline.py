@@ -3,14 +3,14 @@
 In: a `Model` (outputs, parameters, updates). Out: a `Program`, which `emit` renders.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from gradgen import env
 from gradgen.emit.formula import formula
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.origin import origin
-from gradgen.graph.scalar import FLOATS, call, number
+from gradgen.graph.scalar import FLOATS, call, loads, number
 from gradgen.options import Options
 from gradgen.passes.build import Builder, Request, Root
 from gradgen.passes.contract import contract
@@ -18,6 +18,7 @@ from gradgen.passes.differentiate import vjp_nodes
 from gradgen.passes.gather import gather
 from gradgen.passes.hoist import hoist
 from gradgen.passes.in_place import update_in_place
+from gradgen.passes.inlining import direct_reads
 from gradgen.passes.inside import outside
 from gradgen.passes.naming import fresh_names, name_nodes
 from gradgen.passes.orient import orient
@@ -189,13 +190,37 @@ def _roots(names: Iterable[str], nodes: Sequence[Node], role: Role = "output") -
 
 
 def _formulas(outputs: Mapping[str, Node]) -> list[str]:
-    """The model as the user wrote it, for the head of the generated file."""
+    """The model as the user wrote it, for the head of the generated file: what one statement made is one formula."""
     order = toposort(list(outputs.values()), all_inputs)
     names = name_nodes(order, {n: k for k, n in outputs.items() if not isinstance(n, Leaf)})
-    shown = [node for node in order if isinstance(node, (Compute, Project))]
-    lines = [str(found.line) if (found := origin(node)) is not None else "" for node in shown]
-    width = max(map(len, lines), default=0)
-    return [f"{line:>{width}}  {formula(node, names)}" for line, node in zip(lines, shown, strict=True)]
+    written = _parts_of_statements(order, set(outputs.values()))
+    lines = []
+    for node in order:
+        if isinstance(node, (Compute, Project)) and node not in written:
+            found = origin(node)
+            line = f"{found.line:4d}" if found is not None else "    "
+            lines.append(f"{line}  {formula(node, names, written=written)}")
+    return lines
+
+
+def _parts_of_statements(order: Sequence[Node], kept: Set[Node]) -> set[Node]:
+    """The nodes that one other node reads, in one place: that of the same statement."""
+    readers: dict[Node, list[Node]] = {}
+    for node in order:
+        read = [x.tensor for x in loads(node.body, *node.target)] if isinstance(node, Compute) else direct_reads(node)
+        for source in read:
+            readers.setdefault(source, []).append(node)
+    statements: dict[Node, tuple[str, int, int] | None] = {}
+    found: set[Node] = set()
+    for node in reversed(order):
+        by = readers.get(node, [])
+        its = statements[by[0]] if len(by) == 1 else None
+        place = origin(node)
+        statements[node] = its if place is None else (place.file, place.line, place.execution)
+        whole = isinstance(node, Compute) and node.gathers and node not in kept
+        if whole and its is not None and its == statements[node] and isinstance(by[0], Compute):
+            found.add(node)
+    return found
 
 
 __all__ = ["AFTER_DIFFERENTIATING", "Compiled", "Model", "after_declaring", "compile_model"]

@@ -4,13 +4,15 @@ In: a `Program`. Out: the lines of its functions and classes, which the template
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from gradgen.emit.long_lines import fit_lines
 from gradgen.emit.maxima import ORDERS, with_integer_maxima
 from gradgen.emit.parts import parts_lines
+from gradgen.emit.plain import plain
 from gradgen.emit.scalar_library import emitted_name, in_library
 from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter, negation
 from gradgen.errors import GraphError
@@ -31,6 +33,7 @@ from gradgen.program.loops import (
     Parts,
     Row,
     Statement,
+    statements,
 )
 
 WIDTH = 116
@@ -63,6 +66,8 @@ DIRECT = {
     "pow": "np.power({}, {})",
     "square": "np.square({})",
 }
+# What NumPy computes in less time, one value after the other, where a loop cannot become vector code.
+ONE_AT_A_TIME = frozenset({"exp", "log"})
 HOLDER_OF = {role: key for key, roles in HOLDERS.items() for role in roles}
 
 
@@ -81,6 +86,7 @@ class CpuPrinter:
     holders: dict[str, str] = field(default_factory=dict)
     rows: dict[Buffer, tuple[Buffer, int]] = field(default_factory=dict)
     part: Kernel | None = None  # what a thread runs of the kernel that is being printed
+    innermost: bool = False  # whether the loop that is being printed has none inside
 
     # ------------------------------------------------------------ expressions
 
@@ -100,6 +106,8 @@ class CpuPrinter:
     def function(self, name: str, dtype: str, arguments: list[str]) -> str:
         if name == "from_order":
             dtype = next(f for f, order in ORDERS.items() if order == dtype)
+        if name in ONE_AT_A_TIME and not self.innermost:
+            return f"np.{name}({arguments[0]})"
         if dtype in FLOATS and in_library(name, dtype):
             self.used.add((name, dtype))
             return f"{emitted_name(name, dtype)}({', '.join(arguments)})"
@@ -138,7 +146,9 @@ class CpuPrinter:
                 case Note():
                     found += [f"{pad}# {line}" for line in wrap(statement.text, WIDTH - len(pad) - 2)]
                 case For():
+                    self.innermost = not any(isinstance(s, For) for s in statements(statement.body))
                     inner = self.lines(statement.body, indent + 1)
+                    self.innermost = False
                     found.append(f"{pad}for {self.loop_variable(statement, inner)} in {self.range(statement)}:")
                     found += inner
                 case If():
@@ -177,7 +187,10 @@ class CpuPrinter:
                 statement = If(statement.condition, ())
             case Parts():
                 return 0  # a call, which `fill` breaks
-        return max(len(line) for line in self.lines([statement], indent))
+        used, self.used, self.innermost = self.used, set(), True  # the longer names, and none of them for good
+        found = max(len(line) for line in self.lines([statement], indent))
+        self.used, self.innermost = used, False
+        return found
 
     def range(self, loop: For) -> str:
         start, stop = self.size(loop.start), self.size(loop.stop)
@@ -196,6 +209,9 @@ class CpuPrinter:
             if product.startswith("-"):
                 return f"{target} -= {product[1:]}"
             return f"{target} += {value}"
+        if statement.buffer.by_value and value.isidentifier() and statement.buffer.dtype in FLOATS:
+            kept = f"{target} {'>=' if statement.operation == 'max' else '<='} {value} or {target} != {target}"
+            return f"{target} = {target} if {kept} else {value}"
         name = {"max": "maximum", "min": "minimum"}[statement.operation]
         return f"{target} = {self.function(name, statement.buffer.dtype, [target, value])}"
 
@@ -246,13 +262,11 @@ class CpuPrinter:
         self.part = kernel.part
         passed = [s for s in kernel.sizes if s not in size_sources(kernel.sizes, kernel.parameters)]
         taken = {b.name for b in kernel.parameters} | set(kernel.sizes)
-        body = with_integer_maxima(kernel.body, taken)
+        body = plain(with_integer_maxima(kernel.body, taken), taken, kernel.returns)
         lines = self.lines(fit_lines(body, self.width, taken, indent=1))
         if kernel.returns:
             lines = with_return(lines, ", ".join(b.name for b in kernel.returns))
-        words = {word for line in lines if not line.lstrip().startswith("#") for word in _WORD.findall(line)}
-        sources = size_sources(kernel.sizes, kernel.parameters).items()
-        lines = [*[f"{s} = {source}" for s, source in sources if s in words], *lines]
+        lines = with_sizes(lines, size_sources(kernel.sizes, kernel.parameters))
         if all(line.lstrip().startswith("#") for line in lines):
             lines.append("pass")
         return {
@@ -288,6 +302,21 @@ class CpuPrinter:
         results = ", ".join(b.name for b in call.results)
         opening = f"{results} = {call.kernel}(" if results else f"{call.kernel}("
         return fill(opening, arguments)
+
+
+def with_sizes(lines: Sequence[str], sources: Mapping[str, str]) -> list[str]:
+    """The lines behind those that name their sizes; one that is the end of one outer loop alone is written there."""
+    words = Counter(word for line in lines if not line.lstrip().startswith("#") for word in _WORD.findall(line))
+    ends = {s: f" in range({s}):" for s in sources if words[s] == 1}
+    found = [f"{s} = {source}" for s, source in sources.items() if words[s] and not _ends_with(lines, ends.get(s))]
+    for line in lines:
+        end = next((s for s, text in ends.items() if line.startswith("for ") and line.endswith(text)), None)
+        found.append(line if end is None else f"{line.removesuffix(ends[end])} in range({sources[end]}):")
+    return found
+
+
+def _ends_with(lines: Sequence[str], text: str | None) -> bool:
+    return text is not None and any(line.startswith("for ") and line.endswith(text) for line in lines)
 
 
 def with_return(lines: Sequence[str], results: str) -> list[str]:

@@ -3,9 +3,9 @@
 In: a `Program`. Out: the text of a file, its lines from `CpuPrinter`, arranged by the template of `cpu/`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
-from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, signature, size_sources, with_return, wrap
+from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, signature, size_sources, with_return, wrap
 from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
@@ -14,9 +14,11 @@ from gradgen.program.loops import (
     PARTS,
     Buffer,
     Entry,
+    KernelCall,
     Parts,
     Program,
     Repeat,
+    Row,
     entry_holders,
     held,
     size_names,
@@ -75,21 +77,23 @@ def _class(key: str, program: Program, printer: CpuPrinter) -> dict[str, object]
 
 
 def _workspace(program: Program, printer: CpuPrinter) -> dict[str, object]:
-    allocations = [
-        f"np.empty(({printer.shape(b.shape)}), np.{'bool_' if b.dtype == 'bool' else b.dtype}),"
-        for b in held(program, "w")
-    ]
-    counts = any(PARTS is b.shape[0] for b in held(program, "w") if b.shape)
-    return {
-        "sizes": workspace_sizes(program),
-        "lines": [f"{printer.size(PARTS)} = get_num_threads()"] if counts else [],
-        "allocations": allocations,
-    }
+    arrays = held(program, "w")
+    shapes = [f"({printer.shape(b.shape)})" for b in arrays]
+    dtypes = [f"np.{'bool_' if b.dtype == 'bool' else b.dtype}" for b in arrays]
+    counts = any(PARTS is b.shape[0] for b in arrays if b.shape)
+    lines = [f"{printer.size(PARTS)} = get_num_threads()"] if counts else []
+    every = f"shapes = {', '.join(shapes)}"
+    if len(arrays) > 1 and len(set(dtypes)) == 1 and len(every) <= WIDTH:
+        lines += [every, f"return Work(*(np.empty(shape, {dtypes[0]}) for shape in shapes))"]
+    else:
+        made = [f"np.empty({shape}, {dtype})" for shape, dtype in zip(shapes, dtypes, strict=True)]
+        lines += ["return Work(", *(f"    {array}," for array in made), ")"]
+    return {"sizes": workspace_sizes(program), "lines": lines if arrays else []}
 
 
 def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, object]:
     used = {b for call in entry.kernel_calls for b in call.buffers} | set(entry.returns)
-    plain = [b for b in entry.parameters if b.role in ("input", "cotangent") and b.alias_of is None]
+    plain = _plain_parameters(entry)
     parameters = [b.name for b in plain]
     roots = used | {b.alias_of for b in used if b.alias_of is not None} | set(entry.idle)
     bare = {*parameters, *(b.name for b in used if b.by_value or b.alias_of is not None)}
@@ -97,6 +101,54 @@ def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, obj
         key: key if key not in bare else f"{key}_" for key in HOLDERS
     }  # `g` is the user's if an input is
     parameters += [printer.holders[key] for key in entry_holders(program, entry)]
+    lines = _through_others(printer, program, entry) or _calls(printer, entry, roots, used)
+    if entry.returns:
+        lines = with_return(lines, ", ".join(b.name for b in entry.returns))
+    return {
+        "options": OPTIONS,
+        "signature": signature(entry.name, parameters),
+        "lines": [*_entry_doc(entry, plain, printer), *(lines or ["pass"])],
+    }
+
+
+def _plain_parameters(entry: Entry) -> list[Buffer]:
+    """What an entry takes beside its holders."""
+    return [b for b in entry.parameters if b.role in ("input", "cotangent") and b.alias_of is None]
+
+
+def _through_others(printer: CpuPrinter, program: Program, entry: Entry) -> list[str]:
+    """The lines of an entry that does what `forward` does and then what `backward` does for a cotangent of 1."""
+    others = {e.name: e for e in program.entries if e is not entry}
+    if "forward" not in others or "backward" not in others:
+        return []
+    ahead, back = others["forward"], others["backward"]
+    calls = (*ahead.calls, *back.calls)
+    if ahead.returns != entry.returns or len(calls) != len(entry.calls) or not all(map(_alike, calls, entry.calls)):
+        return []
+    lines: list[str] = []
+    for other, results in ((ahead, ", ".join(b.name for b in ahead.returns)), (back, "")):
+        given = [printer.literal(1.0, b.dtype) if b.role == "cotangent" else b.name for b in _plain_parameters(other)]
+        given += [printer.holders[key] for key in entry_holders(program, other)]
+        lines += fill(f"{results} = {other.name}(" if results else f"{other.name}(", given)
+    return lines
+
+
+def _alike(other: KernelCall | Repeat, mine: KernelCall | Repeat) -> bool:
+    """Whether two calls are the same, but for a 1 where the other one has a cotangent."""
+    if isinstance(other, Repeat) or isinstance(mine, Repeat):
+        return other == mine
+    same = (other.kernel, other.sizes, other.results) == (mine.kernel, mine.sizes, mine.results)
+    pairs = zip(other.arguments, mine.arguments, strict=True) if same else ()
+    ones = (x is y or x == y or (_role(x) == "cotangent" and _role(y) == "one") for x, y in pairs)
+    return same and all(ones)
+
+
+def _role(x: Buffer | Row) -> str:
+    return x.role if isinstance(x, Buffer) else ""
+
+
+def _calls(printer: CpuPrinter, entry: Entry, roots: Set[Buffer], used: Set[Buffer]) -> list[str]:
+    """The calls of an entry, behind the sizes and the shapes that they take."""
     sizes = sorted({s for call in entry.kernel_calls for s in call.sizes})
     needed = {s for call in entry.kernel_calls for s in call.sizes if s not in size_sources(call.sizes, call.arguments)}
     needed |= {s for b in used if b.alias_of is not None for extent in b.shape for s in size_names(extent)}
@@ -124,13 +176,7 @@ def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, obj
         for call in inner:
             pad = "    " if isinstance(statement, Repeat) else ""
             lines += [pad + line for line in printer.call(call)]
-    if entry.returns:
-        lines = with_return(lines, ", ".join(b.name for b in entry.returns))
-    return {
-        "options": OPTIONS,
-        "signature": signature(entry.name, parameters),
-        "lines": [*_entry_doc(entry, plain, printer), *(lines or ["pass"])],
-    }
+    return lines
 
 
 def _entry_doc(entry: Entry, plain: Sequence[Buffer], printer: CpuPrinter) -> list[str]:

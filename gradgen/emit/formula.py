@@ -3,24 +3,29 @@
 In: nodes with names. Out: lines for the comments of generated files and for `explain`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from gradgen.emit.scalar_printer import ScalarPrinter
-from gradgen.graph.letters import index_letters
+from gradgen.graph.letters import free_letter, index_letters
 from gradgen.graph.nodes import Compute, Node, Project, Reshape, show_shape
-from gradgen.graph.scalar import Load, Poly, Position, Scalar, Step, rewrite
+from gradgen.graph.scalar import Atom, Load, Poly, Position, Scalar, Step, position, rewrite, substitute
 from gradgen.program.loops import letter
 
 NO_LETTERS: Mapping[int, str] = MappingProxyType({})
 
 
 def formula(
-    node: Node, names: Mapping[Node, str], body: Scalar | None = None, bound: Mapping[int, str] = NO_LETTERS
+    node: Node,
+    names: Mapping[Node, str],
+    body: Scalar | None = None,
+    bound: Mapping[int, str] = NO_LETTERS,
+    written: Collection[Node] = (),
 ) -> str:
     """The defining formula of a node, with the user's letters where they are known.
 
-    `body` stands for the node's own where parts are written into it; `bound` are letters of loops that it runs in.
+    `body` stands for the node's own where parts are written into it; `bound` are letters of loops that it runs in;
+    the formulas of the nodes in `written` stand where they are read.
     """
     match node:
         case Reshape():
@@ -33,20 +38,57 @@ def formula(
             return f"{names[node]}: {names.get(node.scan.outputs[node.number], 'a result')} of every step of a {steps}"
         case Compute():
             letters = index_letters(node, bound)
-            printer = ScalarPrinter(
-                _call, lambda x, p: _access(x, p, names), lambda value, dtype: f"{value:g}", _uncast
-            )
-            text = printer.text(_lettered(node.body if body is None else body, letters))
+            taken = set(letters)
+
+            def access(x: Load, printer: ScalarPrinter) -> str:
+                if isinstance(x.tensor, Compute) and x.tensor in written:
+                    return _in_place(x.tensor, x.subscripts, written, printer, taken)
+                return _access(x, printer, names)
+
+            printer = ScalarPrinter(_call, access, lambda value, dtype: f"{value:g}", _uncast)
+            whole = _with_parts(node.body if body is None else body, written)
+            text = _bare(printer.text(_lettered(whole, letters)))
             target = ", ".join(printer.poly(_lettered_poly(t, letters)) for t in node.target)
             left = f"{names[node]}[{target}]" if node.target else names[node]
             if not node.gathers:
                 return f"{left} += {text}"
-            reduced = ", ".join(letters[k] for k in node.reduced)
-            if not reduced:
-                return f"{left} = {text}"
-            subscript = reduced if len(node.reduced) == 1 else f"{{{reduced}}}"
-            return f"{left} = {node.reducer}_{subscript} {text}"
+            return f"{left} = {_reduced(node, letters)}{text}"
     return names[node]
+
+
+def _reduced(node: Compute, letters: Sequence[str]) -> str:
+    """`sum_j ` or `sum_{j, k} `, and nothing where nothing is reduced."""
+    reduced = ", ".join(letters[k] for k in node.reduced)
+    if not reduced:
+        return ""
+    return f"{node.reducer}_{reduced} " if len(node.reduced) == 1 else f"{node.reducer}_{{{reduced}}} "
+
+
+def _with_parts(body: Scalar, written: Collection[Node]) -> Scalar:
+    """The expression with the bodies of the pointwise nodes in `written` instead of what they hold."""
+
+    def change(x: Scalar) -> Scalar | None:
+        if isinstance(x, Load) and isinstance(x.tensor, Compute) and x.tensor in written and not x.tensor.reduced:
+            found: dict[Atom, Poly] = {position(k).atoms[0]: s for k, s in enumerate(x.subscripts)}
+            return substitute(_with_parts(x.tensor.body, written), found)
+        return None
+
+    return rewrite(body, change, lambda atom: None)
+
+
+def _in_place(
+    node: Compute, subscripts: Sequence[Poly], written: Collection[Node], printer: ScalarPrinter, taken: set[str]
+) -> str:
+    """The formula of a reduction at subscripts, where nothing else has its letters."""
+    letters = index_letters(node)
+    found: dict[Atom, Poly] = {position(k).atoms[0]: s for k, s in enumerate(subscripts)}
+    for k in node.reduced:
+        letters[k] = free_letter(letters[k], taken)
+        taken.add(letters[k])
+        found[position(k).atoms[0]] = letter(letters[k])
+    return _uncast(
+        f"{_reduced(node, letters)}{printer.text(substitute(_with_parts(node.body, written), found))}", node.dtype
+    )
 
 
 def _lettered(x: Scalar, letters: Sequence[str]) -> Scalar:
@@ -65,7 +107,7 @@ def _lettered_poly(p: Poly, letters: Sequence[str]) -> Poly:
 
 
 def _call(name: str, dtype: str, arguments: list[str]) -> str:
-    return f"{name}({', '.join(arguments)})"
+    return f"{name}({', '.join(map(_bare, arguments))})"
 
 
 def _plain_number(value: float, dtype: str) -> str:
@@ -73,7 +115,25 @@ def _plain_number(value: float, dtype: str) -> str:
 
 
 def _uncast(text: str, dtype: str) -> str:
-    return f"({text})" if " " in text else text
+    """The value of a cast as a factor or a term."""
+    return text if _end_of_first(text) == len(text) else f"({text})"
+
+
+def _bare(text: str) -> str:
+    """The text without brackets around all of it."""
+    return text[1:-1] if text.startswith("(") and _end_of_first(text) == len(text) else text
+
+
+def _end_of_first(text: str) -> int:
+    """Where the name, number, call, element or bracket ends that a text begins with."""
+    depth = 0
+    for at, c in enumerate(text):
+        depth += (c in "([{") - (c in ")]}")
+        if depth == 0 and not (c.isalnum() or c in "_.)]}"):
+            return at
+        if depth == 0 and c in ")]}" and text[at + 1 : at + 2] not in ("[", "("):
+            return at + 1
+    return len(text)
 
 
 def _access(x: Load, printer: ScalarPrinter, names: Mapping[Node, str]) -> str:

@@ -3,13 +3,18 @@
 In: nodes and their origins. Out: letters for comments and loop variables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from gradgen.graph.nodes import Compute
 from gradgen.graph.origin import origin
 
 _POOL = ("n", "i", "j", "k", "m", "p", "q", "r", "s", "u", "v", "x", "y", "z", *[f"i{k}" for k in range(40)])
+
+
+def free_letter(wanted: str, taken: Collection[str]) -> str:
+    """The letter, or another one where it is taken."""
+    return wanted if wanted not in taken else next(c for c in _POOL if c not in taken)
 
 
 def index_letters(node: Compute, bound: Mapping[int, str] = MappingProxyType({})) -> list[str]:

@@ -5,7 +5,7 @@ In: the statements of every top-level tree with the buffers they use. Out: kerne
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gradgen.graph.intern import intern
@@ -48,6 +48,7 @@ class Piece:
 
 def cut(pieces: Sequence[Piece]) -> list[list[Piece]]:
     """Consecutive pieces that belong into one function: products then loops, or loops then products."""
+    pieces = _products_early(pieces)
     groups: list[list[Piece]] = []
     keys = {id(piece): body_key(piece.body) for piece in pieces}
     counts = Counter(keys.values())
@@ -60,6 +61,31 @@ def cut(pieces: Sequence[Piece]) -> list[list[Piece]]:
         else:
             groups.append([piece])
     return groups
+
+
+def _products_early(pieces: Sequence[Piece]) -> list[Piece]:
+    """Products that stand alone move up to what completes their operands, which is still near."""
+    found: list[Piece] = []
+    for piece in pieces:
+        at = len(found)
+        if len(piece.body) == 1 and isinstance(piece.body[0], Dot):
+            while at and not _depends(piece, found[at - 1]):
+                at -= 1
+            if not at:
+                at = len(found)  # on nothing but arguments
+        found.insert(at, piece)
+    return found
+
+
+def _depends(later: Piece, earlier: Piece) -> bool:
+    """Whether two pieces must keep their order: one writes what the other one reads or writes."""
+    mine, its = _memory(later, reads), _memory(earlier, reads)
+    writing, written = _memory(later, writes), _memory(earlier, writes)
+    return not written.isdisjoint(mine | writing) or not writing.isdisjoint(its)
+
+
+def _memory(piece: Piece, touched: Callable[[Statement], set[Buffer]]) -> set[Buffer]:
+    return {b if b.alias_of is None else b.alias_of for s in piece.body for b in touched(s)}
 
 
 def _fits(group: Sequence[Piece], piece: Piece) -> bool:

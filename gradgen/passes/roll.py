@@ -243,7 +243,7 @@ def shortened(lines: Sequence[str]) -> tuple[str, ...]:
             at += 1
             continue
         found += lines[at : at + 2 * period]
-        found.append(f"      ... and so on: {period} formulas, {count} times in all, up to")
+        found.append(f"      ... and so on, {count} times in all, up to")
         at += period * count
         found += lines[at - period : at]
     return tuple(found)

@@ -84,7 +84,7 @@ def _is_private(loop: For, buffer: Buffer) -> bool:
     if _begins_anew(loop.body, buffer):
         return True
     touching = [s for s in loop.body if buffer in reads(s) | writes(s)]
-    if len(touching) == 1 and isinstance(touching[0], For) and _is_private(touching[0], buffer):
+    if touching and all(isinstance(s, For) and _is_private(s, buffer) for s in touching):
         return True
     own = atom_of(loop.letter)
     if any(mentions(s, own) for subscripts in _written(loop.body, buffer) for s in subscripts):

@@ -34,7 +34,7 @@ def test_a_kernel_that_fixes_a_cotangent_to_one_is_called_with_a_one() -> None:
     net = gg.compile({"loss": gg.mean(gg.tanh(x) ** 2 * c) / 3.0})
     source = net.source
     assert source.count("def compute_d_x") == 1
-    assert "compute_d_x(np.float32(1.0), " in source
+    assert "backward(c, np.float32(1.0), " in source  # or compute_d_x itself, where the rest is not the same
     values = {"x": np.linspace(-1, 1, 60, dtype=np.float32).reshape(3, 20), "c": np.ones(20, np.float32)}
     saved = net.forward(**values)[1]
     np.testing.assert_array_equal(net.value_and_grad(**values)[1]["x"], net.backward(saved, loss=1.0)["x"])

@@ -103,6 +103,9 @@ def test_a_row_of_an_inner_iteration_is_no_concern_of_the_outer_one() -> None:
     write = over("j", Assign(row, (j,), load(x, (i, j))))
     read = Assign(y, (i, letter("k")), load(row, (i,)))
     verify_program(program(over("i", over("k", write, read))))
+    verify_program(program(over("i", over("k", write, read), over("k", write, read))))
+    with pytest.raises(GradgenError, match="does not own what it writes of row"):
+        verify_program(program(over("i", over("k", write, read), over("k", read))))
 
 
 def test_such_a_row_means_nothing_behind_the_loop() -> None:

@@ -1,0 +1,74 @@
+"""Statements as one would write them by hand: what selects is written out, a cast stands where it is read.
+
+In: the statements of a function, before its lines are fitted. Out: the same values in fewer lines. `u = a[i] + b[i]`,
+then `0 if u <= 0 else u` needs no function for `relu`; `np.float32(acc) / n` needs no name for the cast.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+from gradgen.graph.scalar import FLOATS, Call, Load, Scalar, call, load, number, rewrite, walk
+from gradgen.program.loops import Assign, Buffer, For, If, Note, Statement, expressions, statements
+from gradgen.program.registers import Registers
+
+
+def plain(body: Sequence[Statement], taken: Iterable[str], returned: Collection[Buffer]) -> list[Statement]:
+    """The statements of a function that returns some of its variables."""
+    read = Counter(x.tensor for s in statements(body) for x in walk(*expressions(s)) if isinstance(x, Load))
+    once = {b for b, count in read.items() if count == 1 and b not in returned}
+    return _run(body, Registers(body, taken), once)
+
+
+def _run(body: Sequence[Statement], registers: Registers, once: Collection[Buffer]) -> list[Statement]:
+    found: list[Statement] = []
+    for statement in body:
+        match statement:
+            case For():
+                found.append(replace(statement, body=tuple(_run(statement.body, registers, once))))
+            case If():
+                then, otherwise = (tuple(_run(s, registers, once)) for s in (statement.then, statement.otherwise))
+                found.append(If(statement.condition, then, otherwise))
+            case Assign():
+                found += _selected(_with_cast(statement, found, once), registers)
+            case _:
+                found.append(statement)
+    return found
+
+
+def _selected(statement: Assign, registers: Registers) -> list[Assign]:
+    """y = relu(x) as two statements, or one where x is a variable."""
+    match statement.value:
+        case Call(function=f, arguments=(x,), dtype=dtype) if f.name == "relu" and dtype in FLOATS:
+            before: list[Assign] = []
+            if not (isinstance(x, Load) and x.tensor.by_value):
+                before = [Assign(registers.make(f"{statement.buffer.name}_in", dtype), (), x)]
+                x = load(before[0].buffer, ())
+            zero = call(dtype, number(0))
+            return [*before, replace(statement, value=call("where", call("le", x, zero), zero, x))]
+    return [statement]
+
+
+def _with_cast(statement: Assign, found: list[Statement], once: Collection[Buffer]) -> Assign:
+    """The statement with the cast that the one before, which goes, gives a name for its sake alone."""
+    at = next((k for k in reversed(range(len(found))) if not isinstance(found[k], Note)), -1)
+    last = found[at] if at >= 0 else None
+    if not isinstance(last, Assign) or last.buffer not in once or not _is_cast(last):
+        return statement
+    variable, value = last.buffer, last.value
+    if not any(isinstance(x, Load) and x.tensor is variable for x in walk(statement.value)):
+        return statement
+    del found[at]
+
+    def change(x: Scalar) -> Scalar | None:
+        return value if isinstance(x, Load) and x.tensor is variable else None
+
+    return replace(statement, value=rewrite(statement.value, change, lambda atom: None))
+
+
+def _is_cast(s: Assign) -> bool:
+    """Whether a variable is another one in another dtype."""
+    match s.value:
+        case Call(function=f, arguments=(Load(tensor=tensor),)) if f.name in FLOATS:
+            return tensor.by_value and s.buffer.by_value
+    return False
