@@ -6,6 +6,7 @@ and yes or "not proved"; `lang.ranges` infers and checks ranges with them, `pass
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from gradgen.graph.enumeration import nonnegative_everywhere
 from gradgen.graph.intern import intern
@@ -39,12 +40,21 @@ def nonnegative(p: Poly, ranges: Ranges | None = None, facts: Sequence[Poly] = (
     """
     if p.constant is not None:
         return p.constant >= 0
-    known = dict(ranges or {})
+    given = tuple((ranges or {}).items())
+    prove = _nonnegative if any(map(reads_data, (p, *facts))) else _remembered  # which keeps no arrays alive
+    return prove(p, given, tuple(facts))
+
+
+def _nonnegative(p: Poly, ranges: tuple[tuple[Atom, Poly], ...], facts: tuple[Poly, ...]) -> bool:
+    known = dict(ranges)
     if _proved(p, known):
         return True
     compound = [e for e in dict.fromkeys(known.values()) if e.constant is None and not _is_symbol(e)]
     given = [*facts, *[require_poly(extent - 1) for extent in compound]]
     return any(_proved(require_poly(p - fact), known) for fact in given) or nonnegative_everywhere(p, known, facts)
+
+
+_remembered = lru_cache(maxsize=1 << 14)(_nonnegative)  # passes ask the same of every formula that they meet again
 
 
 def bounds(p: Poly, ranges: Ranges) -> tuple[Poly, Poly] | None:

@@ -5,6 +5,7 @@ condition on indices that fails is no value); `contract` and `gather` come next.
 """
 
 from collections.abc import Mapping, Sequence
+from weakref import WeakKeyDictionary
 
 from gradgen.graph.nodes import Compute, Node, compute, pointwise
 from gradgen.graph.scalar import FLOATS, Poly, call, integer, is_zero, position, require_poly, substitute
@@ -18,6 +19,7 @@ from gradgen.passes.merge import merge_scans
 __all__ = ["simplify"]
 
 _ROUNDS = 8
+_simple: WeakKeyDictionary[Compute, set[tuple[tuple[int, Poly], ...]]] = WeakKeyDictionary()
 
 
 def simplify(roots: Sequence[Node]) -> list[Node]:
@@ -32,6 +34,18 @@ def simplify(roots: Sequence[Node]) -> list[Node]:
 
 
 def _simplified(node: Compute, lengths: Mapping[int, Poly]) -> Node:
+    """The formula in normal form. One that is found so is remembered: rounds and later calls meet it again."""
+    around = tuple(lengths.items())
+    simple = _simple.setdefault(node, set())
+    if around in simple:
+        return node
+    new = _rewritten(node, lengths)
+    if new is node:
+        simple.add(around)
+    return new
+
+
+def _rewritten(node: Compute, lengths: Mapping[int, Poly]) -> Node:
     body = compose_copies(node.body)
     ranges = ranges_of(node.extents, lengths)
     for _ in range(_ROUNDS):
