@@ -11,6 +11,25 @@ settings.register_profile("long", max_examples=5000, deadline=None, print_blob=T
 settings.load_profile("ci")  # --hypothesis-profile=long comes later, and wins
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """`-n 2` keeps the tests of a group in one process, which then has what the first of them compiled."""
+    if config.getoption("numprocesses", None) and config.getoption("dist") == "no":
+        config.option.dist = "loadgroup"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A file is a group; of compiled models, each model; properties share nothing, and take long."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        if item.path.parent.name != "properties":
+            model = item.callspec.params.get("name", "") if hasattr(item, "callspec") else ""
+            of = f"{item.path.name} {model}" if item.path.name == "test_models.py" else item.path.name
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {of}"))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the files in tests/golden/emitted anew")
 
