@@ -55,21 +55,29 @@ def leaves_of(roots: Sequence[Node]) -> list[Leaf]:
     return found
 
 
-def asked_options(model: Model, target: Any, dtype: Any, sizes: Any, skip: Any) -> Options:
+def check_target(target: Any) -> None:
+    """Refuse a target that whole networks are not compiled for.
+
+    Raises:
+        OptionError: it is not 'cpu'.
+    """
+    if target != "cpu":
+        only = "gg.compile has 'cpu' only; gradgen.emit.cuda writes single kernels"
+        raise OptionError(f"{here()}target={target!r}: {only}.")
+
+
+def asked_options(model: Model, dtype: Any, sizes: Any, skip: Any) -> Options:
     """The options of `gg.compile`.
 
     Raises:
         OptionError: one has a value that it cannot have.
     """
-    if target != "cpu":
-        only = "gg.compile has 'cpu' only; gradgen.emit.cuda writes single kernels"
-        raise OptionError(f"{here()}target={target!r}: {only}.")
     if dtype_name(dtype) not in ("float32", "float64"):
         raise OptionError(f"{here()}dtype={dtype!r}: give 'float32' or 'float64'.")
     left_out = {skip} if isinstance(skip, str) else set(skip)
     for rule in sorted(left_out - set(RULES), key=str):
         raise OptionError(f"{here()}skip={rule!r} is no rewrite: those are {', '.join(RULES)}.")
-    return Options("cpu", dtype_name(dtype), _sizes(model, {} if sizes is None else sizes), frozenset(left_out))
+    return Options(dtype_name(dtype), _sizes(model, {} if sizes is None else sizes), frozenset(left_out))
 
 
 def _sizes(model: Model, given: Any) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import Any, Never, NoReturn
 import numpy as np
 
 from gradgen import env
-from gradgen.asked import asked_model, asked_options, leaves_of
+from gradgen.asked import asked_model, asked_options, check_target, leaves_of
 from gradgen.emit import store
 from gradgen.emit.cpu_module import render_module
 from gradgen.emit.module import load_module
@@ -63,7 +63,8 @@ def compile(  # noqa: A001  # gg.compile, as in the design
         OptionError: an option with a value that it cannot have.
     """
     model = asked_model(outputs, name, wrt, updates, loss)
-    return Network(model, asked_options(model, target, dtype, sizes, skip))
+    check_target(target)
+    return Network(model, asked_options(model, dtype, sizes, skip))
 
 
 class Saved:
@@ -254,7 +255,7 @@ class Network:
         """The same model compiled again, in another float dtype or with more sizes known."""
         old = self._options
         more = {**old.sizes, **(sizes or {})}
-        return Network(self._model, asked_options(self._model, old.target, dtype or old.dtype, more, old.skip))
+        return Network(self._model, asked_options(self._model, dtype or old.dtype, more, old.skip))
 
     def save(self, path: str | Path) -> Path:
         """Write the generated module; it needs numpy, scipy and numba only.
@@ -284,5 +285,5 @@ def _key(model: Model, options: Options, leaves: Sequence[Leaf]) -> str:
         return ""
     roots = [*model.outputs.values(), *model.updates.values()]
     told = (model.name, model.loss, list(model.outputs), [x.name for x in model.updates], [x.name for x in model.wrt])
-    chosen = (options.target, options.dtype, sorted(options.sizes.items()), sorted(options.skip))
+    chosen = (options.dtype, sorted(options.sizes.items()), sorted(options.skip))
     return store.key(repr(told), repr(chosen), repr([x.digest for x in leaves]), fingerprint(roots))
