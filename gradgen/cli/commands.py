@@ -18,6 +18,7 @@ from gradgen.cli.doctor import trial
 from gradgen.cli.files import (
     Dtype,
     check_sizes,
+    is_folder,
     load_network,
     load_networks,
     parse_sizes,
@@ -130,8 +131,8 @@ def build(
             else with_updates(network, updates, lr, dtype, sizes)
             for name, network in declared.items()
         }
-    folder = output is None or output.is_dir() or len(networks) > 1
-    if output is not None and output.exists() and not output.is_dir() and len(networks) > 1:
+    folder = output is None or is_folder(output) or len(networks) > 1
+    if output is not None and len(networks) > 1 and not is_folder(output) and output.exists():
         usage(f"{output} is a file, and {model} has {len(networks)} networks: {', '.join(networks)}. Give a folder.")
     for network in networks.values():
         place = output if output is not None else Path()

@@ -166,6 +166,14 @@ def parse_values(given: Sequence[str] | None, option: str = "--at") -> dict[str,
 # ---------------------------------------------------------------- what is written
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there. A name that the system refuses is none: who writes to it says so."""
+    try:
+        return path.is_dir()
+    except OSError:  # Python before 3.14: the name is too long
+        return False
+
+
 def write_generated(network: Network, path: Path) -> Path:
     """Save a generated module; a file that gradgen did not write is left alone."""
     try:
