@@ -133,6 +133,8 @@ class _Formula:
         raise GraphError(f"a {type(x).__name__} has no value: bind letters, reducers and slots before interpreting")
 
     def _polynomial(self, p: Poly, mask: Mask) -> Asks:
+        if p.constant is not None:
+            return np.asarray(p.constant, np.int64)
         total: Any = np.int64(0)
         for monomial, factor in p.terms:
             term: Any = np.int64(factor)
@@ -166,7 +168,7 @@ class _Formula:
         subscripts = []
         for axis, subscript in enumerate(x.subscripts):
             at = yield (subscript, mask)
-            subscripts.append(in_range(at, mask, tensor.shape[axis], f"axis {axis} of {_name(x.tensor)}"))
+            subscripts.append(in_range(at, mask, tensor.shape[axis], axis, x.tensor))
         if tensor.size == 0:  # nothing can be read, and in_range has seen that nothing has to
             return np.zeros(np.broadcast_shapes(*[s.shape for s in subscripts]), tensor.dtype)
         return np.asarray(tensor[tuple(subscripts)])
@@ -196,10 +198,12 @@ class _Formula:
         return result
 
 
-def in_range(subscript: Array, mask: Mask, size: int, where: str) -> Array:
-    """The subscript with 0 where the mask is False; no wraparound where it is True."""
-    bad = mask & ((subscript < 0) | (subscript >= size))
-    if np.any(bad):
+def in_range(subscript: Array, mask: Mask, size: int, axis: int, tensor: Node | None = None) -> Array:
+    """The subscript with 0 where the mask is False; no wraparound where it is True. Without a tensor, a result's."""
+    outside = (subscript < 0) | (subscript >= size)
+    bad = outside if mask is _EVERYWHERE else mask & outside
+    if bad.any():
+        where = f"axis {axis} of {'the result' if tensor is None else _name(tensor)}"
         at = tuple(int(k) for k in np.argwhere(bad)[0])
         wrong = np.broadcast_to(subscript, bad.shape)[at]
         raise IndexError(
@@ -245,8 +249,10 @@ class _Run:
         return known
 
     def sizes_of(self, shape: Sequence[Poly], known: Mapping[Node, Array], steps: Mapping[int, int]) -> tuple[int, ...]:
-        at = _Formula(self.sizes, steps, known)
-        extents = tuple(int(at.value(size)) for size in shape)
+        extents = tuple(number for size in shape if (number := size.constant) is not None)
+        if len(extents) < len(shape):
+            at = _Formula(self.sizes, steps, known)
+            extents = tuple(int(at.value(size)) for size in shape)
         if any(extent < 0 for extent in extents):
             raise ShapeError(f"the sizes {extents} are not all positive or zero")
         return extents
@@ -309,7 +315,7 @@ def _accumulate(result: Array, node: Compute, at: _Formula, extents: tuple[int, 
     chosen = np.broadcast_to(mask, extents)
     subscripts = []
     for axis, (target, size) in enumerate(zip(node.target, result.shape, strict=True)):
-        subscript = in_range(at.value(target, mask), mask, size, f"axis {axis} of the result")
+        subscript = in_range(at.value(target, mask), mask, size, axis)
         subscripts.append(np.broadcast_to(subscript, extents)[chosen])
     np.add.at(result, tuple(subscripts), added[chosen])
 
