@@ -139,6 +139,8 @@ def passes_keep_the_values(case: Case) -> None:
     for rewrite in REWRITES:
         rewritten = rewrite(roots)
         rewritten = rewritten[0] if isinstance(rewritten, tuple) else rewritten  # some also tell what they did
+        if all(before is after for before, after in zip(roots, rewritten, strict=True)):
+            continue  # equal nodes are the same object
         assert [n.dtype for n in rewritten] == [n.dtype for n in roots]
         for before, after in zip(wanted, interpret(rewritten, values, case.sizes), strict=True):
             assert_near(after, before, case, rounding(case), rewrite.__name__)
