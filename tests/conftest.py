@@ -16,11 +16,13 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """`-n 2` keeps the tests of a group in one process, which then has what the first of them compiled."""
     if config.getoption("numprocesses", None) and config.getoption("dist") == "no":
         config.option.dist = "loadgroup"
+        config.option.loadscopereorder = False
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A file is a group; of compiled models, each model; properties share nothing, and take long."""
+    """A file is a group; of compiled models, each model. Properties share nothing and take long, so they come first."""
+    items.sort(key=lambda item: item.path.parent.name != "properties")
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
