@@ -22,7 +22,7 @@ from gradgen.errors import (
     ShapeError,
 )
 from gradgen.network import Network
-from tests.cpu.running import unjitted_module
+from tests.cpu.running import unjitted
 
 
 class Foreign:
@@ -35,9 +35,8 @@ class Foreign:
         return self.array
 
 
-def unjitted(outputs: Any, name: str, **options: Any) -> Network:
-    net = gg.compile(outputs, name=name, **options)
-    return net.with_module(unjitted_module(net.source, name))
+def compiled(outputs: Any, name: str, **options: Any) -> Network:
+    return unjitted(gg.compile(outputs, name=name, **options))
 
 
 @cache
@@ -49,15 +48,15 @@ def known() -> dict[str, Any]:
     u = a @ W.T
     loss = gg.nn.cross_entropy(u, b) * c
     small = {"loss": loss, "scores": u}
-    net = unjitted(small, "small", updates=gg.optim.sgd(loss, lr=0.1))
+    net = compiled(small, "small", updates=gg.optim.sgd(loss, lr=0.1))
     arrays = {
         "a": np.ones((5, 4), "float32"), "b": np.zeros(5, "int64"), "W": np.ones((3, 4), "float32"), "c": 1.0,
     }  # fmt: skip
     return {
         "gg": gg, "np": np, "B": B, "declared": a, "Foreign": Foreign, "net": net,
-        "plain": unjitted({"scores": u}, "plain"),
-        "double": unjitted({"y": 2.0 * a}, "double"),
-        "fixed": unjitted({"y": 2.0 * a}, "fixed", sizes={B: 7}),
+        "plain": compiled({"scores": u}, "plain"),
+        "double": compiled({"y": 2.0 * a}, "double"),
+        "fixed": compiled({"y": 2.0 * a}, "fixed", sizes={B: 7}),
         "growing": gg.compile({"y": gg.param("P", (B, 4)) + a}, name="growing"),
         "counting": gg.compile({"y": gg.arange(gg.size("Z"))}, name="counting"),
         "A": arrays["a"], "L": arrays["b"], "W": arrays["W"], "R": np.zeros(24, "float32"),
@@ -356,14 +355,14 @@ def test_what_is_fine(call: str) -> None:
 def test_names_that_calls_and_generated_code_use_themselves(name: str) -> None:
     x, w = gg.input("x", (3,)), gg.param(name, (3,))
     y = gg.sum(gg.tanh(x * w))
-    net = unjitted({"y": y}, "odd", updates=gg.optim.sgd(y, lr=0.1))
+    net = compiled({"y": y}, "odd", updates=gg.optim.sgd(y, lr=0.1))
     arrays = {"x": np.ones(3, "float32"), name: np.ones(3, "float32")}
     outputs, gradients = net.value_and_grad(**arrays)
     np.testing.assert_allclose(outputs["y"], 3 * np.tanh(1), rtol=1e-6)
     np.testing.assert_allclose(gradients[name], 1 - np.tanh(1) ** 2, rtol=1e-6)
     assert net.step({name: arrays[name]}, x=arrays["x"])["y"] == outputs["y"]
     assert (arrays[name] < 1).all()
-    turned = unjitted({name: gg.tanh(x * gg.param("v", (3,)))}, "turned")
+    turned = compiled({name: gg.tanh(x * gg.param("v", (3,)))}, "turned")
     _, saved = turned.forward(x=np.ones(3, "float32"), v=np.ones(3, "float32"))
     ones = np.ones(3, "float32")
     np.testing.assert_allclose(turned.backward(saved, **{name: ones})["v"], 1 - np.tanh(1) ** 2, rtol=1e-6)
@@ -371,5 +370,5 @@ def test_names_that_calls_and_generated_code_use_themselves(name: str) -> None:
 
 def test_sizes_may_have_letters_of_any_alphabet() -> None:
     size = gg.size("größe")
-    net = unjitted({"y": gg.sum(gg.input("x", (size,))) / size}, "letters")
+    net = compiled({"y": gg.sum(gg.input("x", (size,))) / size}, "letters")
     assert net(x=np.full(5, 3, "float32"))["y"] == 3
