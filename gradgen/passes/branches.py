@@ -6,6 +6,7 @@ In: nodes after `split`. Out: the same values, and adjoints in which the branch 
 
 from collections.abc import Iterator, Sequence
 
+from gradgen.graph.accesses import unproved
 from gradgen.graph.nodes import Compute, Node, Reshape, all_inputs, compute
 from gradgen.graph.scalar import (
     Call,
@@ -28,11 +29,14 @@ from gradgen.passes.substitute import map_nodes
 
 __all__ = ["inline_branches"]
 
+Path = tuple[Scalar, ...]
+
 
 def inline_branches(roots: Sequence[Node], keep: frozenset[Node] = frozenset()) -> list[Node]:
     """where(c, P[f], y) becomes where(c, body of P at f, y), for P pointwise and singular somewhere below it.
 
-    A sum in a branch takes the condition along: where(c, sum_j b, y) = where(c, sum_j where(c, b, 0), y).
+    A sum in a branch takes the condition along, with all those around it that its loops can test, because it is then
+    computed in every iteration: where(c, sum_j b, y) = where(c, sum_j where(c, b, 0), y).
     An access that is in range exactly where its branch is taken (padding) needs nothing: no element is read in vain.
     Nodes in `keep` stay as they are, with everything below them: they are what a gradient is taken by.
     """
@@ -78,49 +82,56 @@ def _with_inlined_branches(node: Compute, risky: dict[Node, bool]) -> Scalar:
 
 def _candidates(body: Scalar, node: Compute, risky: dict[Node, bool]) -> Iterator[tuple[Scalar, Scalar]]:
     """Every `where` of a body with a branch that changes, innermost first, and what becomes of it."""
+    around = _paths(body)
     for x in walk(body):
         match x:
             case Call(function=f, arguments=(condition, yes, no)) if f.name == "where":
                 opposite = call("not", condition)
-                new_yes = _inlined(yes, condition, conjuncts(condition), node, risky)
-                new_no = _inlined(no, opposite, conjuncts(opposite), node, risky)
+                new_yes = _inlined(yes, condition, around[x], node, risky)
+                new_no = _inlined(no, opposite, around[x], node, risky)
                 if new_yes is not yes or new_no is not no:
                     yield x, call("where", condition, new_yes, new_no)
 
 
-def _inlined(
-    branch: Scalar, condition: Scalar, holding: Sequence[Scalar], node: Compute, risky: dict[Node, bool]
-) -> Scalar:
+def _inlined(branch: Scalar, condition: Scalar, around: set[Path], node: Compute, risky: dict[Node, bool]) -> Scalar:
     replaced: dict[Scalar, Scalar] = {}
-    guards = _guards(branch)
+    inside, holding = _paths(branch), conjuncts(condition)
     for access in loads(branch):
         reshaped = reshaped_access(access)
         through = access if reshaped is None else reshaped
         if not risky.get(through.tensor, False) or _is_padding(through, holding):
             continue
         body = pointwise_body(through)
-        if body is None and len(guards[access]) == 1:
-            (guard,) = guards[access]
-            body = _masked_sum(through, conjunction([condition, *guard]), node, risky)
-        new = body
-        if new is not None:
-            replaced[access] = new
+        if body is None and len(inside[access]) == len(around) == 1:
+            (before,), (behind,) = around, inside[access]
+            near = [condition, *behind]
+            body = _masked_sum(through, conjunction([*before, *near]), node, risky)
+            if body is None:  # the loops of the sum cannot test what stands around: it has to be needless for its reads
+                body = _masked_sum(through, conjunction(near), node, risky)
+                body = body if isinstance(body, Load) and _reads_inside(body.tensor) else None
+        if body is not None:
+            replaced[access] = body
     return substitute(branch, {}, replaced) if replaced else branch
 
 
-def _guards(branch: Scalar) -> dict[Load, set[tuple[Scalar, ...]]]:
-    """For every access the conditions of the choices inside the branch under which it is read, place by place."""
-    found: dict[Load, set[tuple[Scalar, ...]]] = {}
-    pending: list[tuple[Scalar, tuple[Scalar, ...]]] = [(branch, ())]
+def _reads_inside(node: Node) -> bool:
+    return isinstance(node, Compute) and not unproved(node)
+
+
+def _paths(root: Scalar) -> dict[Scalar, set[Path]]:
+    """For every part of an expression the conditions of the choices under which it is evaluated, place by place."""
+    found: dict[Scalar, set[Path]] = {}
+    pending: list[tuple[Scalar, Path]] = [(root, ())]
     while pending:
         x, held = pending.pop()
+        if held in found.setdefault(x, set()):
+            continue
+        found[x].add(held)
         match x:
             case Call(function=f, arguments=(condition, yes, no)) if f.name == "where":
                 pending += [(condition, held), (yes, (*held, condition)), (no, (*held, call("not", condition)))]
-                continue
-            case Load():
-                found.setdefault(x, set()).add(held)
-        pending += [(part, held) for part in children(x)]
+            case _:
+                pending += [(part, held) for part in children(x)]
     return found
 
 

@@ -101,6 +101,18 @@ def test_a_sum_in_a_branch_carries_its_mask() -> None:
     assert np.all(np.isinf(result[1]))
 
 
+def test_a_sum_in_a_branch_carries_what_stands_around_the_branch() -> None:
+    """It is computed in every iteration then: without i < 1 it would read x[2 * i] outside."""
+    x, c = tensor("x", 2, 3), tensor("c", 2)
+    s = total((2,), (3,), 1 / at(x, i, j))
+    inner = where(at(c, i) > 0, at(s, 2 * i))
+    for body in (where(i < 1, inner), where(i >= 1, f("float64", 0), inner)):
+        y = formula((2,), body)
+        (after,) = inline_branches([y])
+        assert after is not y
+        assert_same_values([y], [after])
+
+
 def test_padding_needs_nothing() -> None:
     x = tensor("x", N)
     r = formula((N,), 1 / at(x, i))
