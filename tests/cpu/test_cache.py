@@ -132,20 +132,29 @@ def test_foreign_bytecode_beside_the_file_is_not_executed() -> None:
     assert import_module(path).value == "ours"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
-def test_what_belongs_to_another_user_is_not_used(cache: Path) -> None:
+def give_away(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a directory look like another user's; only root could make it so."""
+    real = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        status = real(path)
+        return os.stat_result((*status[:4], 12345, *status[5:10])) if path == directory else status
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+
+
+def test_what_belongs_to_another_user_is_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_module(MODEL, "model")
-    os.chown(path.parent, 12345, -1)
+    give_away(path.parent, monkeypatch)
     with pytest.raises(CacheError, match=r"belongs to another user \(id 12345\), who could change what runs here"):
         import_module(path)
     with pytest.warns(CacheWarning, match="belongs to another user"):
         assert run(load_module(MODEL, "model")) == 18.0
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
-def test_a_cache_of_another_user_is_not_used(cache: Path) -> None:
+def test_a_cache_of_another_user_is_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.mkdir(mode=0o700)
-    os.chown(cache, 12345, -1)
+    give_away(cache, monkeypatch)
     with pytest.warns(CacheWarning, match="belongs to another user"):
         assert store.cache_directory() != cache
 
