@@ -10,6 +10,7 @@ __all__ = [
     "CacheError",
     "CacheWarning",
     "DTypeError",
+    "FileError",
     "GradgenError",
     "GraphError",
     "LayoutWarning",
@@ -42,8 +43,12 @@ class OptionError(GradgenError, ValueError):
     """An option or environment variable with a value it cannot have."""
 
 
-class CacheError(GradgenError, OSError):
-    """A file that cannot be written, or an entry of the cache that must not be imported."""
+class FileError(GradgenError, OSError):
+    """A file that cannot be read or written, or that holds something else."""
+
+
+class CacheError(FileError):
+    """A folder that cannot be the cache, or an entry of it that must not be imported."""
 
 
 class CacheWarning(UserWarning):

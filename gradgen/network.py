@@ -18,7 +18,8 @@ from gradgen.asked import asked_model, asked_options, check_target, leaves_of
 from gradgen.emit import store
 from gradgen.emit.cpu_module import render_module
 from gradgen.emit.module import load_module
-from gradgen.errors import BindingError, CacheError, GraphError, OptionError
+from gradgen.errors import BindingError, GraphError, OptionError
+from gradgen.files import save_file
 from gradgen.graph.fingerprint import fingerprint
 from gradgen.graph.nodes import Leaf
 from gradgen.graph.scalar import FLOATS
@@ -261,13 +262,10 @@ class Network:
         """Write the generated module; it needs numpy, scipy and numba only.
 
         Raises:
-            CacheError: an OSError, with the path and the reason.
+            FileError: an OSError, with the path and the reason.
         """
         path = Path(path)
-        try:
-            path.write_text(self.source, encoding="utf-8")
-        except OSError as error:
-            raise CacheError(f"{path} cannot be written: {error.strerror or error}.") from error
+        save_file(path, self.source.encode())
         return path
 
     def explain(self) -> str:

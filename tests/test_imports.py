@@ -14,6 +14,7 @@ PACKAGE = ROOT / "gradgen"
 BASE = {"errors", "version", "env", "options"}  # what everybody may import
 LIBRARY = BASE | {
     "graph", "program", "passes", "lang", "nn", "emit", "inspect", "runtime", "watch", "pipeline", "asked", "network",
+    "files",
 }  # fmt: skip
 
 # A folder or file of gradgen/, and what it may import beside itself.
@@ -23,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "env": {"errors"},
     "options": {"errors", "env"},
+    "files": {"errors"},
     # what is declared: whole tensors, pure
     "graph": BASE,
     # from graph to program
@@ -32,9 +34,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lang": BASE | {"graph", "passes"},
     "nn": BASE | {"graph", "lang"},
     # from program to text, and from text to a module
-    "emit": BASE | {"graph", "program"},
+    "emit": BASE | {"files", "graph", "program"},
     "inspect": BASE | {"graph", "program", "emit", "passes", "lang"},
-    "runtime": BASE | {"graph", "program", "emit"},
+    "runtime": BASE | {"files", "graph", "program", "emit"},
     # the compiler on one screen, and its users
     "watch": BASE | {"graph", "program", "passes", "inspect"},
     "pipeline": BASE | {"graph", "lang", "program", "passes", "emit", "inspect", "watch"},

@@ -13,8 +13,9 @@ from pathlib import Path
 from types import ModuleType
 
 from gradgen.emit.machine_code import protect
-from gradgen.emit.store import cache_directory, check_private, digest, make_private, temporary_directory, write_file
+from gradgen.emit.store import cache_directory, check_private, digest, make_private, temporary_directory
 from gradgen.errors import CacheError
+from gradgen.files import write_file
 
 __all__ = ["ENTRY", "import_module", "load_module", "write_module"]
 
@@ -68,7 +69,7 @@ def _write_entry(entry: Path, stem: str, data: bytes) -> Path:
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        write_file(path, data)
+        write_file(path, data, private=True)
     except OSError as error:
         raise CacheError(f"{path} cannot be written: {error.strerror or error}") from error
     return path

@@ -1,4 +1,4 @@
-"""Files of the cache: private to the user, written whole or not at all, checked when read.
+"""Files of the cache: private to the user, checked when read.
 
 Bytes and text enter, paths and checked bytes leave. `module.py` keeps emitted modules here, `machine_code.py` what
 Numba compiled from them; `lookup` and `remember` let a later process skip every pass.
@@ -11,11 +11,11 @@ import os
 import shutil
 import stat
 import tempfile
-import time
 from pathlib import Path
 
 from gradgen import env
 from gradgen.errors import CacheError, CacheWarning
+from gradgen.files import write_file
 from gradgen.graph.place import warn
 from gradgen.version import __version__
 
@@ -29,11 +29,9 @@ __all__ = [
     "read_sealed",
     "remember",
     "temporary_directory",
-    "write_file",
     "write_sealed",
 ]
 
-_ABANDONED = 3600.0  # seconds after which the temporary file of a killed writer is swept away
 _temporary: dict[int, Path] = {}  # the directory of each process: a forked child must not share its parent's
 
 
@@ -119,44 +117,9 @@ def check_private(directory: Path) -> None:
 # -- files ---------------------------------------------------------------------------------------------------------
 
 
-def write_file(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file whole or not at all: readers see the old content or the new, also when the writer is killed.
-
-    Args:
-        path: its directory exists; whatever else has this name is replaced.
-        data: the content.
-        durable: wait until the content is on the disk, so that it survives a loss of power too.
-
-    Raises:
-        OSError: the file system refuses (full, read-only, a directory in the way).
-    """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sweep(path.parent)
-
-
-def _sweep(directory: Path) -> None:
-    """Remove what writers killed long ago left behind."""
-    for left in directory.glob(".*.tmp"):
-        try:
-            if time.time() - left.stat().st_mtime > _ABANDONED:
-                left.unlink()
-        except OSError:  # another process swept it first
-            continue
-
-
 def write_sealed(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """`write_file` with a first line that holds the digest of the rest."""
-    write_file(path, digest(data).encode() + b"\n" + data, durable=durable)
+    """A private file whose first line holds the digest of the rest."""
+    write_file(path, digest(data).encode() + b"\n" + data, private=True, durable=durable)
 
 
 def read_sealed(path: Path) -> bytes | None:

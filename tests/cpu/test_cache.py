@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gradgen import files
 from gradgen.emit import module as emit_module
 from gradgen.emit import store
 from gradgen.emit.module import import_module, load_module, write_module
@@ -195,10 +196,10 @@ def test_a_read_only_cache_gives_a_private_temporary_one(cache: Path, monkeypatc
 
 
 def test_a_full_disk_gives_a_private_temporary_directory(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_file(path: Path, data: bytes) -> None:
+    def write_file(path: Path, data: bytes, *, private: bool) -> None:
         if path.is_relative_to(cache):
             raise OSError(28, "No space left on device")
-        store.write_file(path, data)
+        files.write_file(path, data, private=private)
 
     monkeypatch.setattr(emit_module, "write_file", write_file)
     with pytest.warns(CacheWarning, match="No space left on device"):

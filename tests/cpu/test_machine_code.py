@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gradgen import files
 from gradgen.emit import store
 from gradgen.emit.module import load_module
 from gradgen.errors import CacheWarning
@@ -74,7 +75,7 @@ def test_a_process_killed_while_writing_leaves_no_broken_file(cache: Path, pytho
     assert run(load_module(MODEL, "model")) == 18.0
     assert left.exists()  # it might be in use
     os.utime(left, (0, 0))
-    store.write_file(left.parent / "next", b"")
+    files.write_file(left.parent / "next", b"")
     assert not left.exists()
 
 

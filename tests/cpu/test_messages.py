@@ -14,8 +14,8 @@ import pytest
 import gradgen as gg
 from gradgen.errors import (
     BindingError,
-    CacheError,
     DTypeError,
+    FileError,
     GradgenError,
     GraphError,
     OptionError,
@@ -306,10 +306,10 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ("counting()", ShapeError, "the size Z is no axis of an argument. Give it with gg.compile(..., sizes=...)."),
     (
         'net.save(nowhere / "small.py")',
-        CacheError,
+        FileError,
         "no_such_folder/small.py cannot be written: No such file or directory.",
     ),
-    ("net.save(nowhere.parent)", CacheError, ". cannot be written: Is a directory."),
+    ("net.save(nowhere.parent)", FileError, ". cannot be written: Is a directory."),
     (
         'gg.compile(gg.input("q", (2 * B,)) + 1)',
         GraphError,
