@@ -30,6 +30,7 @@ from gradgen.pipeline import Compiled, Model, compile_model
 from gradgen.runtime.bindings import Array, cotangent
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
 from gradgen.runtime.interface import Interface, evaluate_size, interface_of
+from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
 from gradgen.watch import Watch
 
 
@@ -232,6 +233,64 @@ class Network:
             if all(name in found for name in names):
                 found |= zip(names, np.stack([found[name] for name in names]), strict=True)
         return found
+
+    def flatten(self, arrays: Mapping[str, Any]) -> tuple[Array, dict[str, Array]]:
+        """All parameters, or all their gradients, as one vector; and the same memory by name, in their shapes.
+
+        What is written into the vector is in the views, which calls take without a copy. So SciPy can minimise a loss:
+
+            vector, params = net.flatten(net.init())
+
+            def value_and_grad(x):
+                vector[:] = x
+                outputs, gradients = net.value_and_grad(**data, **params)
+                return outputs["loss"], net.flatten(gradients)[0]
+
+            vector[:] = scipy.optimize.minimize(value_and_grad, vector, jac=True, method="L-BFGS-B").x
+
+        Args:
+            arrays: by name, what gradients are taken by: all float parameters, or `wrt`.
+
+        Returns:
+            A new array of one axis, in the dtype of the parameters, and a dict of its views. Parameters and gradients
+            have one order, that of the declarations; equal layers that the generated file keeps in one array lie
+            together.
+
+        Raises:
+            BindingError: a name is missing or unknown.
+            ShapeError, DTypeError: an array that the model does not declare so; parameters of two dtypes.
+            GraphError: the network has no float parameters.
+        """
+        return flatten(self.interface, arrays)
+
+    def save_state(self, path: str | Path, arrays: Mapping[str, Any]) -> Path:
+        """Write parameters and states, such as an optimiser's, to a file, whole or not at all.
+
+        Args:
+            path: ends in `.npz` (`np.load` reads it) or `.safetensors` (needs the package of that name).
+            arrays: what `init` makes, by name, after any number of steps.
+
+        Raises:
+            BindingError, ShapeError, DTypeError: not the names, shapes and dtypes that the model declares.
+            OptionError: another ending, or a package that is not installed.
+            FileError: an OSError, with the path and the reason.
+        """
+        path = Path(path)
+        save_arrays(self.interface, path, arrays)
+        return path
+
+    def load_state(self, path: str | Path) -> dict[str, Array]:
+        """Parameters and states by name from a file, ready for `step`.
+
+        Args:
+            path: ends in `.npz` or `.safetensors`, and holds what `save_state` of the same model has written.
+
+        Raises:
+            BindingError, ShapeError, DTypeError: not the names, shapes and dtypes that the model declares.
+            OptionError: another ending, or a package that is not installed.
+            FileError: there is no such file, or it is not whole.
+        """
+        return self.stack(load_arrays(self.interface, Path(path)))
 
     # ------------------------------------------------------------ inspection
 

@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Packages that are slow to import or optional: the only imports allowed inside a function.
 HEAVY = {
     "cupy", "hypothesis", "jax", "jinja2", "llvmlite", "mpi4py", "mpmath", "numba", "numba_cuda", "onnx", "rich",
-    "scipy", "sklearn", "sympy", "threadpoolctl", "torch",
+    "safetensors", "scipy", "sklearn", "sympy", "threadpoolctl", "torch",
 }  # fmt: skip
 
 

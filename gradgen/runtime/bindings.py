@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from gradgen.errors import BindingError, DTypeError, LayoutWarning, ShapeError
@@ -18,8 +19,8 @@ from gradgen.runtime.interface import Argument, evaluate_size
 from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
-    "Array", "as_array", "bind_sizes", "check_label", "check_names", "check_requirements", "checked", "cotangent",
-    "evaluate", "label_bounds", "one_array", "refuse_overlaps",
+    "Array", "as_array", "bind_sizes", "check_fits", "check_label", "check_names", "check_requirements", "checked",
+    "cotangent", "evaluate", "label_bounds", "one_array", "refuse_overlaps",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -105,18 +106,17 @@ def _no_array(x: Argument, value: Any) -> DTypeError:
     )
 
 
-def checked(x: Argument, array: Array, sizes: Mapping[str, int], written: bool = False, own: bool = True) -> Array:
-    """The argument as a C-contiguous array of exactly the declared dtype and shape.
+def check_fits(x: Argument, array: Array, sizes: Mapping[str, int], own: bool = True) -> None:
+    """Refuse an array of another dtype or shape than the declared ones.
 
     Args:
         x: what is declared.
         array: from `as_array`.
         sizes: the sizes of the call.
-        written: whether it is updated in place.
         own: whether the array is the caller's, not one made from something else.
 
-    Raises DTypeError, ShapeError; a layout that has to be copied warns (LayoutWarning), or raises where the array is to
-    be updated.
+    Raises:
+        DTypeError, ShapeError: what is declared, and what to do.
     """
     if array.dtype != np.dtype(x.dtype):
         if not array.dtype.isnative and array.dtype.newbyteorder("=") == np.dtype(x.dtype):
@@ -127,6 +127,15 @@ def checked(x: Argument, array: Array, sizes: Mapping[str, int], written: bool =
     if array.shape != expected:
         bound = "" if tuple(map(str, expected)) == x.shape else f", here {expected}"
         raise ShapeError(f"{x.name} has shape {array.shape}; the model declares {x.shown}{bound}.")
+
+
+def checked(x: Argument, array: Array, sizes: Mapping[str, int], written: bool = False, own: bool = True) -> Array:
+    """The argument as a C-contiguous array of exactly the declared dtype and shape; `written`: updated in place.
+
+    Raises what `check_fits` does. A layout that has to be copied warns (LayoutWarning), or raises BindingError where
+    the array is to be updated.
+    """
+    check_fits(x, array, sizes, own)
     if written and not own:
         raise BindingError(f"{x.name} is no NumPy array, and the step updates it in place. Give a NumPy array.")
     if array.flags.c_contiguous and array.flags.aligned:
@@ -202,17 +211,12 @@ def refuse_overlaps(arrays: Mapping[str, Array], written: Iterable[str]) -> None
 
 
 def one_array(rows: Sequence[Array]) -> Array | None:
-    """The array whose rows these are, without a copy; None where they are not consecutive rows of one array."""
+    """The array whose rows these are, without a copy; None where they do not follow each other in one memory."""
     first = rows[0]
-    base = first.base
-    if not isinstance(base, np.ndarray) or base.dtype != first.dtype or not base.flags.c_contiguous:
+    if first.base is None:
         return None
     origin = first.__array_interface__["data"][0]
     for k, x in enumerate(rows):
-        if x.base is not base or x.__array_interface__["data"][0] != origin + k * first.nbytes:
+        if x.base is not first.base or x.__array_interface__["data"][0] != origin + k * first.nbytes:
             return None
-    start, rest = divmod(origin - base.__array_interface__["data"][0], first.itemsize)
-    if rest:
-        return None
-    whole: Array = base.reshape(-1)[start : start + len(rows) * first.size].reshape((len(rows), *first.shape))
-    return whole
+    return as_strided(first, (len(rows), *first.shape), (first.nbytes, *first.strides))

@@ -5,6 +5,7 @@ import pytest
 
 import gradgen as gg
 from gradgen.errors import BindingError
+from gradgen.runtime.bindings import one_array
 from tests.cpu.running import unjitted
 from tests.passes.test_roll import chain
 
@@ -52,3 +53,16 @@ def test_small_layers_are_rolled_before_they_fuse() -> None:
         ends = [net(**{**given, name: given[name] + sign * step * direction})["loss"] for sign in (1, -1)]
         slope = (float(ends[0]) - float(ends[1])) / (2 * step)
         np.testing.assert_allclose(slope, np.sum(gradients[name] * direction), rtol=2e-2)
+
+
+def test_rows_of_any_memory_are_one_array() -> None:
+    memory = np.zeros(4 * 12, "uint8").view("float32")
+    a, b, c = (memory[k : k + 4].reshape(2, 2) for k in (0, 4, 8))
+    whole = one_array([a, b, c])
+    assert whole is not None
+    whole[...] = np.arange(12).reshape(3, 2, 2)
+    np.testing.assert_array_equal(memory, np.arange(12))
+    assert one_array([a, c]) is None
+    assert one_array([b, a]) is None
+    assert one_array([a, b.copy()]) is None
+    assert one_array([a.copy(), b]) is None
