@@ -92,12 +92,11 @@ class Compiled:
 def compile_model(model: Model, options: Options) -> Compiled:
     """Every pass, for every entry point."""
     names = list(model.outputs)
-    roots, leaves = retarget(
-        [*model.outputs.values(), *model.updates.values(), *model.wrt], options.dtype, options.sizes
-    )
+    wanted = [*model.outputs.values(), *model.updates.values(), *model.wrt]
+    roots, leaves = retarget([*wanted, *model.updates], options.dtype, options.sizes)
     declared = dict(zip(names, roots[: len(names)], strict=True))
     updates = dict(zip([leaves.get(x, x) for x in model.updates], roots[len(names) :], strict=False))
-    wrt = [n for n in roots[len(names) + len(updates) :] if isinstance(n, Leaf)]
+    wrt = [n for n in roots[len(names) + len(updates) : len(wanted)] if isinstance(n, Leaf)]
     stages: dict[str, tuple[tuple[str, Node], ...]] = {"graph": tuple(declared.items())}
 
     watch = Watch()

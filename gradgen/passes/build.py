@@ -14,7 +14,7 @@ from gradgen.passes.inlining import expand
 from gradgen.passes.kernels import Piece, cut, defined_locals, make_kernel
 from gradgen.passes.lower import Lowering
 from gradgen.passes.motion import move_code
-from gradgen.passes.naming import is_named_by_user, name_nodes
+from gradgen.passes.naming import fresh_names, is_named_by_user, name_nodes
 from gradgen.passes.parallel import divide
 from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, whole_values
@@ -144,7 +144,7 @@ class Builder:
         pieces = [self.piece(tree, lowering, names, plan) for tree in plan.trees]
         busy = sum(products(piece.body) for piece in pieces)
         pieces = [self.divided(piece, lowering, names, busy) for piece in pieces]
-        early, late = self.copies(copies, lowering, names)
+        early, late = self.copies(request, copies, lowering, names)
         returns = tuple(self.returned(request, results, copies))
         whole = whole_values(plan)
         decisions = [*plan.decisions, *(f"{names[n]}: kept whole, no axis serves all its readers" for n in whole)]
@@ -201,19 +201,26 @@ class Builder:
         return results, copies
 
     def copies(
-        self, wanted: Sequence[tuple[Node, Buffer]], lowering: Lowering, names: Mapping[Node, str]
+        self,
+        request: Request,
+        wanted: Sequence[tuple[Node, Buffer]],
+        lowering: Lowering,
+        names: Mapping[Node, str],
     ) -> tuple[list[Piece], list[Piece]]:
         """Copies to where results belong: behind everything; what would read a leaf already overwritten, before."""
-        targets = {buffer for _, buffer in wanted}
+        overwritten = {root.overwrites for root in request.roots}
         early: list[Piece] = []
         late: list[Piece] = []
         for node, buffer in wanted:
             if _is_empty(buffer):
                 continue
             body = lowering.copy(node, whole(buffer))
-            place = lowering.places[node]
-            if place.buffer in targets:
-                aside = self.arrays.make(f"{buffer.name}_next", buffer.shape, buffer.dtype, "work")
+            source = node
+            while isinstance(source, Reshape):
+                source = source.source
+            if isinstance(source, Leaf) and source in overwritten:
+                name = fresh_names({node: f"{buffer.name}_next"}, {*names.values(), *self.arrays.by_name})[node]
+                aside = self.arrays.make(name, buffer.shape, buffer.dtype, "work")
                 early.append(Piece(f"{buffer.name}_aside", (), tuple(lowering.copy(node, whole(aside)))))
                 body = lowering.copy_buffer(aside, whole(buffer))
             late.append(Piece(f"{buffer.name}_copy", (), tuple(body)))
