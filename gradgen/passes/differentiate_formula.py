@@ -59,7 +59,10 @@ def node_derivatives(node: Compute, seed: Scalar, active: set[Node]) -> list[tup
 
 
 def derivatives(body: Scalar, seed: Scalar, active: set[Node]) -> list[tuple[Load, Scalar]]:
-    """seed * (derivative of the body by each access to an active tensor), by reverse mode over the expression."""
+    """seed * (derivative of the body by each access to an active tensor), by reverse mode over the expression.
+
+    An access whose derivative is 0 is left out: its condition is gone with it, so it might be read or written outside.
+    """
     adjoint: dict[Scalar, Scalar] = {body: seed}
     found: list[tuple[Load, Scalar]] = []
     useful = _useful_parts(body, active)
@@ -67,7 +70,7 @@ def derivatives(body: Scalar, seed: Scalar, active: set[Node]) -> list[tuple[Loa
         if x not in adjoint or x not in useful:
             continue
         if isinstance(x, Load):
-            found += [(x, term) for term in _masked_terms(adjoint[x])]
+            found += [(x, term) for term in _masked_terms(adjoint[x]) if not is_zero(term)]
         elif isinstance(x, Call):
             for argument, partial in zip(x.arguments, partials(x), strict=True):
                 if partial is not None and argument in useful:

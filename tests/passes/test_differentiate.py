@@ -101,3 +101,14 @@ def test_the_maximum_over_two_indices_under_a_condition_on_both() -> None:
     y = compute([], extents, [], "max", call("where", inside, load(x, []), number(0.0)))
     values = {x: np.array(0.4), d: np.array(1.5)}
     assert interpret([*vjp_nodes([y], [d], [x]), *jvp_nodes([y], [x], [d])], values) == [1.5, 1.5]
+
+
+def test_an_access_whose_derivative_is_zero_is_not_left_without_its_condition() -> None:
+    """0 * x[k - 1]**2 where k >= 1, under a second condition: the tangent read x[-1], and the adjoint wrote it."""
+    x, t, d = tensor("x", 3), tensor("t", 3), tensor("d", 3)
+    inside, outer = call("ge", k - 1, integer(0)), call("ge", k - 2, integer(0))
+    square = call("square", call("where", inside, load(x, [k - 1]), number(0.0)))
+    y = pointwise([integer(3)], call("where", outer, call("mul", square, call("float64", number(0.0))), number(0.0)))
+    values = {x: np.arange(3.0), t: np.ones(3), d: np.ones(3)}
+    for found in interpret([*jvp_nodes([y], [x], [t]), *vjp_nodes([y], [d], [x])], values):
+        np.testing.assert_array_equal(found, np.zeros(3))
