@@ -24,6 +24,7 @@ from gradgen.version import __version__
 _LATER = {
     "nn": "gradgen.nn",
     "optim": "gradgen.nn.optim",
+    "custom": "gradgen.lang.custom",
     "grad": "gradgen.lang.transforms",
     "vjp": "gradgen.lang.transforms",
     "jvp": "gradgen.lang.transforms",

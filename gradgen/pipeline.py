@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from gradgen import env
 from gradgen.emit.formula import formula
-from gradgen.graph.nodes import Compute, Leaf, Node, Project, all_inputs, leaf, pointwise, toposort
+from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import FLOATS, call, loads, number
 from gradgen.options import Options
@@ -25,6 +25,7 @@ from gradgen.passes.orient import orient
 from gradgen.passes.prepare import preparations
 from gradgen.passes.record import Passes
 from gradgen.passes.reducers import lower_reducers
+from gradgen.passes.resolve import resolve
 from gradgen.passes.retarget import retarget
 from gradgen.passes.roll import roll
 from gradgen.passes.saving import choose_saved
@@ -64,6 +65,7 @@ def before_updating(skip: frozenset[str] = frozenset()) -> Passes:
 
 
 AFTER_DIFFERENTIATING: Passes = (
+    ("resolve", resolve, "adjoints that the user gave have done their work: what is left is the value"),
     ("simplify", simplify, "copies and decided conditions vanish before anything looks at subscripts"),
     ("gather", gather, "adjoint loops own what they write"),
     ("reduce", lower_reducers, "logsumexp becomes a maximum, a sum and a logarithm"),
@@ -195,7 +197,7 @@ def _formulas(outputs: Mapping[str, Node]) -> list[str]:
     written = _parts_of_statements(order, set(outputs.values()))
     lines = []
     for node in order:
-        if isinstance(node, (Compute, Project)) and node not in written:
+        if isinstance(node, (Compute, Custom, Project)) and node not in written:
             found = origin(node)
             line = f"{found.line:4d}" if found is not None else "    "
             lines.append(f"{line}  {formula(node, names, written=written)}")

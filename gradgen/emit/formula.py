@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from gradgen.emit.scalar_printer import ScalarPrinter
 from gradgen.graph.letters import free_letter, index_letters
-from gradgen.graph.nodes import Compute, Node, Project, Reshape, show_shape
+from gradgen.graph.nodes import Compute, Custom, Node, Project, Reshape, show_shape
 from gradgen.graph.scalar import Atom, Load, Poly, Position, Scalar, Step, position, rewrite, substitute
 from gradgen.program.loops import letter
 
@@ -36,6 +36,9 @@ def formula(
                 carry = names.get(node.scan.carries[node.number], "carry")
                 return f"{names[node]}: {carry} before each step of a {steps}, and after the last"
             return f"{names[node]}: {names.get(node.scan.outputs[node.number], 'a result')} of every step of a {steps}"
+        case Custom():
+            adjoints = (f"of {names[x]}: {names[d_x]}" for x, d_x in zip(node.operands, node.adjoints, strict=True))
+            return f"{names[node]} = {names[node.value]}, with adjoints of its own ({', '.join(adjoints)})"
         case Compute():
             letters = index_letters(node, bound)
             taken = set(letters)

@@ -1,145 +1,49 @@
-"""Tensors: leaves, formulas, other shapes of the same memory, and scans. One constructor each; they check and intern.
+"""Tensors: leaves, formulas, other shapes of the same memory, scans, values with given adjoints. Every name is here.
 
-In: scalar bodies with positional indices. Out: interned nodes; `tensor` gives them operators, `passes` rewrites them.
+In: scalar bodies with positional indices. Out: interned nodes, from one constructor each, which checks; `tensor` gives
+them operators, `passes` rewrites them.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Literal
-from weakref import WeakKeyDictionary
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph.canonical import canonical_order
 from gradgen.graph.intern import digest_of, intern
-from gradgen.graph.records import shown
-from gradgen.graph.scalar import (
-    DEFAULT_FLOAT,
-    Load,
-    Poly,
-    Scalar,
-    Step,
-    floor_div,
-    integer,
-    load,
-    loads,
-    position,
-    walk,
+from gradgen.graph.node_records import (
+    Carry,
+    Compute,
+    Custom,
+    Leaf,
+    Node,
+    Project,
+    Reshape,
+    Role,
+    Scan,
+    Shape,
+    all_inputs,
+    body_nodes,
+    inputs,
+    inside_inputs,
+    is_gathered,
+    same_shape,
+    show_shape,
+    show_size,
+    stated,
+    toposort,
 )
+from gradgen.graph.scalar import DEFAULT_FLOAT, Load, Poly, Scalar, Step, integer, load, position, walk
 
-Role = Literal["input", "param", "state", "cotangent"]
-Shape = tuple[Poly, ...]
+__all__ = [
+    "COTANGENT", "REDUCERS", "Carry", "Compute", "Custom", "Leaf", "Node", "Project", "Reshape", "Role", "Scan",
+    "Shape", "all_inputs", "body_nodes", "carry", "compute", "cotangent", "custom", "identity", "inputs",
+    "inside_inputs", "leaf", "pointwise", "product", "project", "reshape", "same_shape", "scan", "show_shape",
+    "show_size", "stated", "toposort",
+]  # fmt: skip
+
 REDUCERS = ("none", "sum", "max", "min", "logsumexp", "argmax", "argmin")
-
-
-class _Shown:
-    """A node for people: `<Leaf X1: float32 (128, 64)>`."""
-
-    __slots__ = ()
-    shape: Shape
-    dtype: str
-
-    def __repr__(self) -> str:
-        name = f" {self.name}" if isinstance(self, Leaf) else ""
-        return f"<{type(self).__name__}{name}: {self.dtype} {show_shape(self.shape)}>"
-
-
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
-class Leaf(_Shown):
-    """A tensor that the caller provides. Unique per declaration."""
-
-    name: str
-    shape: Shape
-    dtype: str
-    role: Role
-    serial: int
-    digest: str
-    steps: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
-class Compute(_Shown):
-    """out[target] = reduce body, over a loop nest of `extents`.
-
-    Where `gathers`, position k < rank is axis k of the result and the other positions are reduced. Otherwise the
-    target is any list of subscripts, the reducer is a sum, and elements that no target names are zero.
-    """
-
-    shape: Shape
-    dtype: str
-    extents: Shape
-    target: tuple[Poly, ...]
-    reducer: str
-    body: Scalar
-    steps: frozenset[int]
-    digest: str
-
-    @property
-    def gathers(self) -> bool:
-        return _gathers(self.shape, self.extents, self.target)
-
-    @property
-    def reduced(self) -> range:
-        """The positions that do not survive into the result (of a node that gathers)."""
-        return range(len(self.shape), len(self.extents))
-
-
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
-class Reshape(_Shown):
-    """The same elements in row-major order under another shape."""
-
-    source: "Node"
-    shape: Shape
-    dtype: str
-    steps: frozenset[int]
-    digest: str
-
-
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
-class Carry(_Shown):
-    """What a scan hands from step to step, seen from inside its body."""
-
-    number: int
-    shape: Shape
-    dtype: str
-    depth: int
-    steps: frozenset[int]
-    digest: str
-
-
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
-class Scan:
-    """A loop of `length` steps. Step t reads state t and writes state t + 1; reversed, it reads t + 1 and writes t.
-
-    `outputs` are stacked along a new first axis. Body nodes are those that mention this depth in their `steps`.
-    """
-
-    length: Poly
-    depth: int
-    reverse: bool
-    carries: tuple[Carry, ...]
-    inits: tuple["Node", ...]
-    nexts: tuple["Node", ...]
-    outputs: tuple["Node", ...]
-    captured: tuple["Node", ...]
-    steps: frozenset[int]
-    digest: str
-
-
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
-class Project(_Shown):
-    """A result of a scan: the states of a carry (length + 1 of them) or a stack of outputs (length of them)."""
-
-    scan: Scan
-    kind: Literal["states", "stack"]
-    number: int
-    shape: Shape
-    dtype: str
-    steps: frozenset[int]
-    digest: str
-
-
-Node = Leaf | Compute | Reshape | Carry | Project
+COTANGENT = -1  # the number of a carry that no scan has
 _serials = itertools.count()
 
 
@@ -166,7 +70,7 @@ def compute(
     extents, target = tuple(extents), tuple(target)
     if reducer not in ("argmax", "argmin"):  # these count the positions in the order given
         extents, target, body = canonical_order(tuple(shape), extents, target, body)
-    gathers = _gathers(tuple(shape), extents, target)
+    gathers = is_gathered(tuple(shape), extents, target)
     if not gathers and reducer != "sum":
         raise GraphError(f"a formula that writes to computed subscripts accumulates; it cannot reduce by {reducer}")
     if gathers and len(extents) == len(shape):
@@ -184,11 +88,6 @@ def compute(
         "compute", dtype, reducer, body.digest, *[p.digest for p in (*shape, integer(0), *extents, integer(0), *target)]
     )
     return intern(Compute, tuple(shape), dtype, extents, target, reducer, body, steps, digest)
-
-
-def _gathers(shape: Shape, extents: Shape, target: tuple[Poly, ...]) -> bool:
-    """Whether every element of the result is written by its own iteration, and none is left out."""
-    return all(t is position(k) and extents[k] is shape[k] for k, t in enumerate(target))
 
 
 def _is_identity(access: Load, extents: Shape) -> bool:
@@ -225,6 +124,26 @@ def reshape(source: Node, shape: Sequence[Poly]) -> Node:
 def carry(number: int, shape: Sequence[Poly], dtype: str, depth: int) -> Carry:
     digest = digest_of("carry", number, depth, dtype, *[extent.digest for extent in shape])
     return intern(Carry, number, tuple(shape), dtype, depth, frozenset({depth}), digest)
+
+
+def cotangent(value: Node, depth: int) -> Carry:
+    """What stands for the adjoint of a value in a body of that depth."""
+    return carry(COTANGENT, value.shape, value.dtype, depth)
+
+
+def custom(value: Node, operands: Sequence[Node], given: Carry, adjoints: Sequence[Node]) -> Custom:
+    """The value, whose derivatives by the operands are `adjoints`, and 0 by anything else."""
+    for x, d_x in zip(operands, adjoints, strict=True):
+        if not (same_shape(x.shape, d_x.shape) and x.dtype == d_x.dtype):
+            raise ShapeError(
+                f"the adjoint of a {x.dtype} operand of shape {show_shape(x.shape)} is {d_x.dtype} "
+                f"{show_shape(d_x.shape)}: they must be equal"
+            )
+    inside = frozenset[int]().union(*[n.steps for n in adjoints]) - given.steps
+    steps = inside.union(*[n.steps for n in (value, *operands)])
+    parts = (value, *operands, given, *adjoints)
+    digest = digest_of("custom", len(operands), *[n.digest for n in parts])
+    return intern(Custom, value, tuple(operands), given, tuple(adjoints), value.shape, value.dtype, steps, digest)
 
 
 def scan(
@@ -292,7 +211,7 @@ def project(source: Scan, kind: Literal["states", "stack"], number: int) -> Node
     return intern(Project, source, kind, number, (count, *element.shape), element.dtype, source.steps, digest)
 
 
-# ---------------------------------------------------------------- walking
+# ---------------------------------------------------------------- parts
 
 
 def _steps(x: Scalar) -> frozenset[int]:
@@ -305,63 +224,6 @@ def _steps(x: Scalar) -> frozenset[int]:
     return frozenset(found)
 
 
-_inputs: WeakKeyDictionary[Compute, tuple[Node, ...]] = WeakKeyDictionary()
-
-
-def inputs(node: Node) -> tuple[Node, ...]:
-    """The nodes that a node reads directly; for a scan's result, what its loop reads from outside."""
-    match node:
-        case Compute():
-            found = _inputs.get(node)
-            if found is None:
-                found = tuple(dict.fromkeys(access.tensor for access in loads(node.body, *node.target)))
-                _inputs[node] = found
-            return found
-        case Reshape():
-            return (node.source,)
-        case Project():
-            return (*node.scan.inits, *node.scan.captured)
-    return ()
-
-
-def inside_inputs(node: Node, depth: int) -> tuple[Node, ...]:
-    """The inputs of a body node of the scan at `depth`; nothing for a node from outside."""
-    return inputs(node) if depth in node.steps else ()
-
-
-def toposort(roots: Iterable[Node], reads: Callable[[Node], tuple[Node, ...]] = inputs) -> list[Node]:
-    """Every node below the roots, producers first; deterministic, with an explicit stack."""
-    done: dict[Node, None] = {}
-    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(list(roots))]
-    while stack:
-        node, expanded = stack.pop()
-        if node in done:
-            continue
-        if expanded:
-            done[node] = None
-        else:
-            stack.append((node, True))
-            stack.extend((n, False) for n in reversed(reads(node)))
-    return list(done)
-
-
-def all_inputs(node: Node) -> tuple[Node, ...]:
-    """The inputs of a node, and for a scan's result the roots of its body too."""
-    if isinstance(node, Project):
-        return (*node.scan.inits, *node.scan.nexts, *node.scan.outputs)
-    return inputs(node)
-
-
-def body_nodes(s: Scan) -> list[Node]:
-    """The nodes of a scan's body, producers first, without what it captures."""
-    ordered = toposort([*s.nexts, *s.outputs], lambda n: inside_inputs(n, s.depth))
-    return [n for n in ordered if s.depth in n.steps]
-
-
-def same_shape(a: Shape, b: Shape) -> bool:
-    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
-
-
 def product(shape: Iterable[Poly]) -> Poly:
     total = integer(1)
     for extent in shape:
@@ -372,23 +234,3 @@ def product(shape: Iterable[Poly]) -> Poly:
 def identity(node: Node) -> Load:
     """node[0, 1, ...]: the access at the positions themselves."""
     return load(node, [position(k) for k in range(len(node.shape))])
-
-
-def show_shape(shape: Iterable[Poly]) -> str:
-    inner = ", ".join(show_size(extent) for extent in shape)
-    return f"({inner})"
-
-
-def show_size(p: Poly) -> str:
-    """A size as the user wrote it, up to the order of its terms; Python can evaluate it."""
-    return shown(p)
-
-
-def ceil_div(a: Poly, b: Poly) -> Poly:
-    """ceil(a / b) for b > 0."""
-    return _poly(-floor_div(_poly(-a), b))
-
-
-def iterate(nodes: Iterable[Node]) -> Iterator[Compute]:
-    """The formulas among the nodes."""
-    return (n for n in nodes if isinstance(n, Compute))

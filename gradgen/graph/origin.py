@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from gradgen.graph.nodes import Carry, Leaf, Node, all_inputs
+from gradgen.graph.nodes import COTANGENT, Carry, Leaf, Node, all_inputs
 from gradgen.graph.place import statement_now
 
 
@@ -93,7 +93,7 @@ def display_name(node: Node) -> str:
     if isinstance(node, Leaf):
         return node.name
     if isinstance(node, Carry):
-        return f"carry {node.number} of the scan"
+        return "the cotangent" if node.number == COTANGENT else f"carry {node.number} of the scan"
     found = _origins.get(node)
     if found is None:
         return "a tensor"

@@ -117,14 +117,17 @@ _sources: dict[str, _Source] = {}
 
 
 def _targets(frame: FrameType) -> tuple[int, tuple[str, ...], bool]:
-    """First line of the statement a frame is in, the names it assigns, and whether it is a return."""
+    """First line of the statement a frame is in, the names it assigns, and whether it is a return, as in a lambda."""
     candidates = _source(frame).targets.get(frame.f_lineno, [])
     if len(candidates) > 1:
         at = _instruction_place(frame)
         candidates = [t for t in candidates if at is not None and t.start <= at < t.end][-1:]
     if not candidates:
         return frame.f_lineno, (), False
-    return candidates[0].line, candidates[0].names, candidates[0].returns
+    found = candidates[0]
+    if frame.f_code.co_name == "<lambda>":  # the statement around it does not assign what it returns
+        return found.line, (), True
+    return found.line, found.names, found.returns
 
 
 def _instruction_place(frame: FrameType) -> tuple[int, int] | None:

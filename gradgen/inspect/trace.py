@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gradgen.emit.formula import formula
 from gradgen.errors import GraphError
-from gradgen.graph.nodes import Compute, Leaf, Node, Project, compute, inputs, leaf, toposort
+from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, compute, inputs, leaf, toposort
 from gradgen.graph.origin import carry_origin, display_name, origin
 from gradgen.graph.scalar import FLOATS, Call, Const, Load, Scalar, call, rewrite
 from gradgen.lang.interpret import interpret
@@ -103,6 +103,8 @@ class _Operations:
     def text(self, node: Node, result: str, like: Node, local: Mapping[Node, str]) -> str:
         """`result = formula`, for a formula over stand-ins that is computed for, or with the indices of, `like`."""
         shown = _written_out(node, local)
+        if isinstance(shown, Custom):  # its adjoint is in the other column
+            shown = shown.value
         if isinstance(shown, Leaf):
             return f"{result} = {shown.name}"
         if any(isinstance(x, Project) for x in toposort([shown])):

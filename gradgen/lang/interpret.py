@@ -12,7 +12,19 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradgen.errors import BindingError, DTypeError, GraphError, ShapeError
-from gradgen.graph.nodes import Carry, Compute, Leaf, Node, Project, Reshape, Scan, body_nodes, show_shape, toposort
+from gradgen.graph.nodes import (
+    Carry,
+    Compute,
+    Custom,
+    Leaf,
+    Node,
+    Project,
+    Reshape,
+    Scan,
+    body_nodes,
+    show_shape,
+    toposort,
+)
 from gradgen.graph.scalar import FLOATS, Call, Const, FloorDiv, Load, Poly, Position, Scalar, SizeSymbol, Step
 from gradgen.lang.interpret_scalar import IMPLEMENTATIONS, WEAK, Array, operand_dtype, reduce_last
 
@@ -231,6 +243,8 @@ class _Run:
             match node:
                 case Compute():
                     result = self._compute(node, known, steps)
+                case Custom(value=value):
+                    result = known[value]
                 case Reshape(source=source, shape=shape):
                     result = known[source].reshape(self.sizes_of(shape, known, steps))
                 case Project(scan=scan, kind=kind, number=number):

@@ -4,7 +4,8 @@ In: a Python function for one step, called once. Out: the final carry and the st
 differentiates the loop as a whole, so code and compile time do not depend on the number of steps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,7 +19,7 @@ from gradgen.graph.scalar import Poly, integer, load, position, step
 from gradgen.graph.tensor import Tensor, made, tensor
 from gradgen.lang.constants import full
 
-_depth: ContextVar[int] = ContextVar("gradgen_scan_depth", default=0)
+_depth: ContextVar[int] = ContextVar("gradgen_body_depth", default=0)
 
 
 def scan(
@@ -47,14 +48,10 @@ def scan(
     if not callable(body):
         raise GraphError(f"{here()}the body of gg.scan is {body!r}: give a function of a carry and an element of xs.")
     steps = _length(xs, length)
-    depth = _depth.get()
     starts = [x.node for x in _leaves(init)]
-    carries = [nodes.carry(k, n.shape, n.dtype, depth) for k, n in enumerate(starts)]
-    token = _depth.set(depth + 1)
-    try:
+    with inside_body() as depth:
+        carries = [nodes.carry(k, n.shape, n.dtype, depth) for k, n in enumerate(starts)]
         result = body(_like(init, [tensor(c) for c in carries]), _like(xs, [_element(x, depth) for x in _leaves(xs)]))
-    finally:
-        _depth.reset(token)
     if not isinstance(result, tuple) or len(result) != 2:
         raise GraphError(f"{here()}the body of gg.scan returns the next carry and a result: `return carry, y`.")
     following, ys = result
@@ -68,6 +65,17 @@ def scan(
     finals = [made(_final(loop, k), None, None, k, count) for k in range(len(carries))]
     stacks = [made(nodes.project(loop, "stack", k), (), None, len(carries) + k, count) for k in range(len(outputs))]
     return _like(init, finals), _like(ys, stacks)
+
+
+@contextmanager
+def inside_body() -> Iterator[int]:
+    """While the function runs that makes a body: the depth of the carries that belong to it."""
+    depth = _depth.get()
+    token = _depth.set(depth + 1)
+    try:
+        yield depth
+    finally:
+        _depth.reset(token)
 
 
 def _element(xs: Tensor, depth: int) -> Tensor:

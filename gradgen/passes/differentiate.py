@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from gradgen.errors import GraphError
 from gradgen.graph.nodes import (
     Compute,
+    Custom,
     Node,
     Project,
     Reshape,
@@ -31,17 +32,16 @@ from gradgen.graph.nodes import (
 from gradgen.graph.origin import carry_origin, origin
 from gradgen.graph.scalar import (
     FLOATS,
-    Scalar,
     call,
     integer,
     load,
     number,
-    position,
     scalar_cost,
     step,
 )
 from gradgen.passes.differentiate_formula import is_chosen, node_derivatives, plus, reducer_weight, times
-from gradgen.passes.lift import sum_over_steps
+from gradgen.passes.lift import row, sum_over_steps
+from gradgen.passes.linear import is_linear
 from gradgen.passes.substitute import replace_nodes
 
 ZERO = number(0)
@@ -148,6 +148,9 @@ def node_adjoint(node: Node, d_node: Node, active: set[Node]) -> list[tuple[Node
                 (access.tensor, compute(access.tensor.shape, node.extents, access.subscripts, "sum", derivative))
                 for access, derivative in node_derivatives(node, seed, active)
             ]
+        case Custom():
+            given = replace_nodes(node.adjoints, {node.cotangent: d_node}, node.cotangent.depth)
+            return [(x, d_x) for x, d_x in zip(node.operands, given, strict=True) if x in active]
     return []
 
 
@@ -167,8 +170,30 @@ def _forward(outputs: Sequence[Node], known: dict[Node, Node]) -> None:
                 if tangent is not None:
                     known[node] = tangent
                     _name_adjoint(node, tangent, "t_")
+            case Custom():
+                tangent = _custom_tangent(node, known)
+                if tangent is not None:
+                    known[node] = tangent
+                    _name_adjoint(node, tangent, "t_")
             case Project():
                 known.update(scan_tangents(node.scan, known))
+
+
+def _custom_tangent(node: Custom, known: Mapping[Node, Node]) -> Node | None:
+    """The transpose of the adjoint that was given: the derivative by its cotangent, in which it is linear."""
+    pairs = [(d_x, known[x]) for x, d_x in zip(node.operands, node.adjoints, strict=True) if x in known]
+    adjoints, tangents = [d_x for d_x, _ in pairs], [t_x for _, t_x in pairs]
+    if node.cotangent not in toposort(adjoints):
+        return None
+    if not is_linear(adjoints, node.cotangent):
+        found = origin(node)
+        raise GraphError(
+            f"{f'{found.place}: ' if found is not None else ''}the adjoint that gg.custom was given is not seen to be "
+            "linear in the cotangent, so it has no tangent: use reverse mode (gg.grad, gg.vjp), or write it as sums "
+            "of products with the cotangent."
+        )
+    (tangent,) = vjp_nodes(adjoints, tangents, [node.cotangent])
+    return tangent
 
 
 def _node_tangent(node: Compute, known: dict[Node, Node]) -> Node | None:
@@ -253,7 +278,7 @@ def scan_adjoint(source: Scan, d_results: Mapping[Node, Node], active: set[Node]
     # the carries of the adjoint are the adjoints of the states
     free = _free_number(source)
     d_carries = [carry(free + m, source.carries[k].shape, source.carries[k].dtype, depth) for m, k in enumerate(floats)]
-    d_inits = [_row(d_states[k], last) if k in d_states else zeros_like(source.inits[k]) for k in floats]
+    d_inits = [row(d_states[k], last) if k in d_states else zeros_like(source.inits[k]) for k in floats]
 
     contributions: dict[Node, list[Node]] = {}
     for m, k in enumerate(floats):
@@ -261,14 +286,14 @@ def scan_adjoint(source: Scan, d_results: Mapping[Node, Node], active: set[Node]
     for k, y in enumerate(source.outputs):
         stack = project(source, "stack", k)
         if stack in d_results and isinstance(stack, Project):
-            contributions.setdefault(y, []).append(_row(d_results[stack], t))
+            contributions.setdefault(y, []).append(row(d_results[stack], t))
     adjoints = _propagate(body, contributions, inside, set())
     outside = [(x, d_x) for x, terms in contributions.items() if x in active for d_x in terms]
 
     d_nexts: list[Node] = []
     for k in floats:
         terms = [adjoints[source.carries[k]]] if source.carries[k] in adjoints else []
-        terms += [_row(d_states[k], before)] if k in d_states else []
+        terms += [row(d_states[k], before)] if k in d_states else []
         d_nexts.append(add_nodes(terms) if terms else zeros_like(source.carries[k]))
 
     # the adjoint reads the forward values of its step from the states and from stacks that the forward loop keeps
@@ -276,17 +301,17 @@ def scan_adjoint(source: Scan, d_results: Mapping[Node, Node], active: set[Node]
     adjoint_nodes = [n for n in toposort(roots, lambda n: inside_inputs(n, depth)) if n not in set(body)]
     kept = _kept_values(adjoint_nodes, body)
     augmented = scan(source.length, depth, source.carries, source.inits, source.nexts, kept, source.reverse)
-    values: dict[Node, Node] = {c: _row(states[k], before) for k, c in enumerate(source.carries)}
-    values.update({n: _row(project(augmented, "stack", k), t) for k, n in enumerate(kept)})
+    values: dict[Node, Node] = {c: row(states[k], before) for k, c in enumerate(source.carries)}
+    values.update({n: row(project(augmented, "stack", k), t) for k, n in enumerate(kept)})
     sequential: set[Node] = {*d_carries, *[n for n in adjoint_nodes if isinstance(n, Project) and depth in n.steps]}
     stacked = _stacked_values([d_x for _, d_x in outside], _reading(adjoint_nodes, sequential))
     loop = replace_nodes([*d_nexts, *stacked], values, depth)
     reverse = scan(
         source.length, depth, d_carries, d_inits, loop[: len(floats)], loop[len(floats) :], not source.reverse
     )
-    values.update({n: _row(project(reverse, "stack", k), t) for k, n in enumerate(stacked)})
+    values.update({n: row(project(reverse, "stack", k), t) for k, n in enumerate(stacked)})
     new = [
-        (source.inits[k], _row(project(reverse, "states", m), first))
+        (source.inits[k], row(project(reverse, "states", m), first))
         for m, k in enumerate(floats)
         if source.inits[k] in active
     ]
@@ -312,7 +337,7 @@ def _kept_values(adjoint_nodes: Sequence[Node], body: Sequence[Node]) -> list[No
         wanted.update(inputs(node))
     kept: list[Node] = []
     for node in reversed(body):
-        if node in wanted and isinstance(node, (Compute, Project)):
+        if node in wanted and isinstance(node, (Compute, Custom, Project)):
             if isinstance(node, Compute) and _is_cheap(node):
                 wanted.update(inputs(node))
             else:
@@ -336,8 +361,3 @@ def _stacked_values(contributions: Sequence[Node], carried: set[Node]) -> list[N
 
 def _is_cheap(node: Compute) -> bool:
     return node.reducer == "none" and scalar_cost(node.body) <= RECOMPUTED
-
-
-def _row(stack: Node, at: Scalar) -> Node:
-    rank = len(stack.shape) - 1
-    return pointwise(stack.shape[1:], load(stack, [at, *[position(k) for k in range(rank)]]))

@@ -15,12 +15,14 @@ from gradgen.graph.nodes import (
     Node,
     Project,
     Scan,
+    body_nodes,
     compute,
     inside_inputs,
     pointwise,
     project,
     scan,
     show_size,
+    stated,
     toposort,
 )
 from gradgen.graph.origin import carry_origin, display_name, origin
@@ -39,6 +41,7 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.sizes import reads_data
 from gradgen.passes.lift import sum_over_steps
+from gradgen.passes.resolve import resolve
 from gradgen.passes.substitute import map_nodes
 
 __all__ = ["Outside", "outside"]
@@ -57,8 +60,8 @@ class Outside:
 
 def outside(roots: Sequence[Node]) -> list[Outside]:
     """The counts for everything below the roots."""
-    counts = _counts(toposort(roots), {})
-    safe = map_nodes([x.count for x in counts], _without_stray_reads)
+    counts = _counts(toposort(roots, stated), {})
+    safe = map_nodes(resolve([x.count for x in counts]), _without_stray_reads)
     return [Outside(node, x.message) for node, x in zip(safe, counts, strict=True)]
 
 
@@ -69,12 +72,7 @@ def _counts(order: Sequence[Node], lengths: Mapping[int, Poly]) -> list[Outside]
         if isinstance(node, Compute):
             found += _of_formula(node, lengths)
     for s in dict.fromkeys(node.scan for node in order if isinstance(node, Project)):
-        body = [
-            n
-            for n in toposort([*s.nexts, *s.outputs], lambda n, d=s.depth: inside_inputs(n, d))  # type: ignore[misc]
-            if s.depth in n.steps
-        ]
-        inner = _counts(body, {**lengths, s.depth: s.length})
+        inner = _counts(body_nodes(s, stated), {**lengths, s.depth: s.length})
         found += [Outside(_over_steps(x.count, s), x.message) for x in inner]
     return found
 

@@ -5,8 +5,24 @@ summing behind it.
 """
 
 from gradgen.errors import GraphError
-from gradgen.graph.nodes import Carry, Compute, Node, Project, Reshape, compute, inside_inputs, reshape, toposort
-from gradgen.graph.scalar import Load, Poly, Position, Scalar, Step, load, position, rewrite
+from gradgen.graph.nodes import (
+    Carry,
+    Compute,
+    Custom,
+    Node,
+    Project,
+    Reshape,
+    carry,
+    compute,
+    custom,
+    inputs,
+    inside_inputs,
+    pointwise,
+    reshape,
+    toposort,
+)
+from gradgen.graph.scalar import Load, Poly, Position, Scalar, Step, load, position, rewrite, step
+from gradgen.passes.substitute import replace_nodes
 
 
 def lift(node: Node, length: Poly, depth: int) -> Node:
@@ -45,6 +61,12 @@ def sum_over_steps(node: Node, length: Poly, depth: int) -> Node:
     )
 
 
+def row(stack: Node, at: Scalar) -> Node:
+    """stack[at, ...]"""
+    rank = len(stack.shape) - 1
+    return pointwise(stack.shape[1:], load(stack, [at, *[position(k) for k in range(rank)]]))
+
+
 def _lifted(node: Node, length: Poly, depth: int, lifted: dict[Node, Node]) -> Node:
     match node:
         case Reshape():
@@ -52,6 +74,11 @@ def _lifted(node: Node, length: Poly, depth: int, lifted: dict[Node, Node]) -> N
         case Compute():
             body, target, extents = _shifted(node, length, depth, lifted)
             return compute((length, *node.shape), extents, [position(0), *target], node.reducer, body)
+        case Custom(cotangent=c):
+            whole = carry(c.number, (length, *c.shape), c.dtype, c.depth)
+            adjoints = replace_nodes(node.adjoints, {c: row(whole, step(depth))}, c.depth)
+            value, *operands = (lift(n, length, depth) for n in inputs(node))
+            return custom(value, operands, whole, [lift(d_x, length, depth) for d_x in adjoints])
         case Carry() | Project():
             raise GraphError("a value that depends on the carry of a scan is not known for all steps at once")
     return node

@@ -8,7 +8,7 @@ import keyword
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from gradgen.graph.nodes import Carry, Compute, Leaf, Node, Project, Reshape
+from gradgen.graph.nodes import COTANGENT, Carry, Compute, Leaf, Node, Project, Reshape
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Call, Const, Poly, loads
 
@@ -93,7 +93,7 @@ def _described(node: Node) -> str:
             kind = _kind(node)
             return f"{assigned}_{kind}" if assigned else kind
         case Carry():
-            return "carry"
+            return "cotangent" if node.number == COTANGENT else "carry"
     return assigned or "value"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from gradgen.graph.nodes import (
     Carry,
     Compute,
+    Custom,
     Leaf,
     Node,
     Project,
@@ -23,6 +24,7 @@ from gradgen.graph.nodes import (
 )
 from gradgen.graph.origin import carry_origin
 from gradgen.graph.scalar import Call, Load, Poly, Scalar, SizeSymbol, call, integer, load, promote, rewrite
+from gradgen.passes.substitute import rebuild
 
 
 def retarget(roots: Sequence[Node], dtype: str, sizes: Mapping[str, int]) -> tuple[list[Node], dict[Leaf, Leaf]]:
@@ -81,6 +83,8 @@ def retarget(roots: Sequence[Node], dtype: str, sizes: Mapping[str, int]) -> tup
                     [built[n] for n in s.inits], [built[n] for n in s.nexts], [built[n] for n in s.outputs], s.reverse,
                 )  # fmt: skip
                 built[node] = project(new, node.kind, node.number)
+            case Custom():
+                built[node] = rebuild(node, built)
         carry_origin(node, built[node])
     return [built[root] for root in roots], leaves
 

@@ -5,7 +5,7 @@ In: nodes as declared. Out: nodes with the same values; the roots keep their sha
 
 from collections.abc import Sequence
 
-from gradgen.graph.nodes import Compute, Node, Project, Reshape, all_inputs, compute, toposort
+from gradgen.graph.nodes import Compute, Custom, Node, Project, Reshape, all_inputs, compute, toposort
 from gradgen.graph.origin import carry_origin
 from gradgen.graph.scalar import Load, Scalar, integer, load, position, require_poly, rewrite, substitute
 from gradgen.passes.substitute import rebuild
@@ -67,4 +67,6 @@ def _read_whole(roots: Sequence[Node], order: Sequence[Node]) -> set[Node]:
                 found.add(node.source)
             case Project():
                 found |= {*node.scan.inits, *node.scan.nexts, *node.scan.outputs}
+            case Custom():
+                found |= set(all_inputs(node))
     return found

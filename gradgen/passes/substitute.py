@@ -6,7 +6,22 @@ same objects, because nodes are interned.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from gradgen.graph.nodes import Compute, Node, Project, Reshape, all_inputs, compute, project, reshape, scan, toposort
+from gradgen.graph.nodes import (
+    Carry,
+    Compute,
+    Custom,
+    Node,
+    Project,
+    Reshape,
+    all_inputs,
+    compute,
+    custom,
+    inputs,
+    project,
+    reshape,
+    scan,
+    toposort,
+)
 from gradgen.graph.origin import carry_origin
 from gradgen.graph.scalar import Load, Scalar, load, require_poly, rewrite
 
@@ -64,6 +79,11 @@ def rebuild(node: Node, built: Mapping[Node, Node]) -> Node:
             inits, nexts, outputs = ([built.get(n, n) for n in part] for part in (old.inits, old.nexts, old.outputs))
             new = scan(old.length, old.depth, old.carries, inits, nexts, outputs, old.reverse)
             return project(new, node.kind, node.number)
+        case Custom():
+            cotangent = built.get(node.cotangent, node.cotangent)
+            assert isinstance(cotangent, Carry)
+            value, *operands = (built.get(n, n) for n in inputs(node))
+            return custom(value, operands, cotangent, [built.get(n, n) for n in node.adjoints])
     return node
 
 

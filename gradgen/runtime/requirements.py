@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradgen.graph.accesses import Access, leaf_subscript, plainly_read, ranges_in, unproved
-from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, toposort
+from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, stated, toposort
 from gradgen.graph.origin import display_name, origin
 from gradgen.graph.scalar import Atom, Poly, integer, require_poly
 from gradgen.graph.sizes import bounds, is_size, nonnegative
@@ -111,12 +111,12 @@ def _stays_inside(node: Compute, access: Access, ranges: Ranges, lengths: dict[i
 def _formulas(roots: Sequence[Node]) -> list[tuple[Compute, Ranges, dict[int, Poly]]]:
     """Every formula with the ranges of its indices and the lengths of the scans that it stands in."""
     found: list[tuple[Compute, Ranges, dict[int, Poly]]] = []
-    pending: list[tuple[list[Node], dict[int, Poly]]] = [(toposort(roots), {})]
+    pending: list[tuple[list[Node], dict[int, Poly]]] = [(toposort(roots, stated), {})]
     while pending:
         nodes, lengths = pending.pop()
         found += [(node, ranges_in(node, lengths), lengths) for node in nodes if isinstance(node, Compute)]
         scans = dict.fromkeys(node.scan for node in nodes if isinstance(node, Project))
-        pending += [(body_nodes(s), {**lengths, s.depth: s.length}) for s in scans]
+        pending += [(body_nodes(s, stated), {**lengths, s.depth: s.length}) for s in scans]
     return found
 
 
