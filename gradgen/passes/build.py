@@ -171,7 +171,8 @@ class Builder:
         """A buffer for every root; roots that are in memory already, or asked for twice, are copied at the end."""
         results: dict[Node, Buffer] = {}
         copies: list[tuple[Node, Buffer]] = []
-        for root in sorted(request.roots, key=lambda root: isinstance(root.node, Reshape)):  # what is reshaped comes first
+        reshapes_last = sorted(request.roots, key=lambda root: isinstance(root.node, Reshape))
+        for root in reshapes_last:
             if root.role == "saved":
                 continue
             node, role = root.node, root.role

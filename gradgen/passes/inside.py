@@ -40,6 +40,7 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import reads_data
+from gradgen.passes.inline import at, positions_of
 from gradgen.passes.lift import sum_over_steps
 from gradgen.passes.resolve import resolve
 from gradgen.passes.substitute import map_nodes
@@ -78,9 +79,12 @@ def _counts(order: Sequence[Node], lengths: Mapping[int, Poly]) -> list[Outside]
 
 
 def _over_steps(count: Node, s: Scan) -> Node:
-    """The sum of a count over the steps of a scan; the recurrence runs along only if the count depends on it."""
+    """The sum of a count over the steps of a scan; the recurrence runs along only if the count depends on it.
+
+    What does not depend on the step counts once, also where there are no steps: it may be computed before the loop.
+    """
     if s.depth not in count.steps:
-        return pointwise((), load(count, ()) * s.length)
+        return count
     below = toposort([count], lambda n: inside_inputs(n, s.depth))
     if not any(isinstance(n, (Carry, Project)) and s.depth in n.steps for n in below):
         return sum_over_steps(count, s.length, s.depth)
@@ -94,20 +98,32 @@ def _of_formula(node: Compute, lengths: Mapping[int, Poly]) -> list[Outside]:
         places.setdefault((access.tensor, access.axis), {})[access.subscript] = None
     found: list[Outside] = []
     for (tensor, axis), subscripts in places.items():
-        strays = _strays(node, tensor, axis, set(subscripts))
-        count = compute([], node.extents, [], "sum", call("int64", strays))
-        carry_origin(node, count)
+        counts = [_count(node, _strays(node, tensor, axis, s)) for s in subscripts]
+        total = counts[0]
+        for count in counts[1:]:
+            total = pointwise((), call("add", load(total, ()), load(count, ())))
         place = origin(node)
         what = "the result" if tensor is None else display_name(tensor)
         size = (node if tensor is None else tensor).shape[axis]
         found.append(
             Outside(
-                count,
+                total,
                 f"{f'{place.place}: ' if place is not None else ''}"
                 f"a computed subscript leaves axis {axis} of {what}, whose size is {show_size(size)}",
             )
         )
     return found
+
+
+def _count(node: Compute, strays: Scalar) -> Node:
+    """How often something leaves, over the loops that it changes with: from the others it may move out."""
+    used = positions_of(strays)
+    if used == list(range(len(node.extents))):
+        count = compute([], node.extents, [], "sum", call("int64", strays))
+        carry_origin(node, count)
+        return count
+    places = [position(used.index(k) if k in used else 0) for k in range(len(node.extents))]
+    return compute([], [node.extents[k] for k in used], [], "sum", call("int64", at(strays, places)))
 
 
 def _computed(node: Compute, lengths: Mapping[int, Poly]) -> list[Access]:
@@ -118,7 +134,7 @@ def _computed(node: Compute, lengths: Mapping[int, Poly]) -> list[Access]:
     return [a for a in found if a.subscript not in plain or leaf_subscript(a, ranges) is None]
 
 
-def _strays(node: Compute, tensor: Node | None, axis: int, subscripts: set[Poly]) -> Scalar:
+def _strays(node: Compute, tensor: Node | None, axis: int, subscript: Poly) -> Scalar:
     """Whether an iteration reads (or writes) outside, by the rules of evaluation: a branch not taken reads nothing."""
     if tensor is None:
         condition: Scalar = number(True)
@@ -139,7 +155,7 @@ def _strays(node: Compute, tensor: Node | None, axis: int, subscripts: set[Poly]
                 found[x] = _NEVER
                 for part in parts:
                     found[x] = _or(found[x], part)
-        if isinstance(x, Load) and x.tensor is tensor and x.subscripts[axis] in subscripts:
+        if isinstance(x, Load) and x.tensor is tensor and x.subscripts[axis] is subscript:
             found[x] = _or(found[x], _beyond(x.subscripts[axis], tensor.shape[axis]))
     strays = found[node.body]
     for target in node.target:

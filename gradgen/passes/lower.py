@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gradgen.graph.intern import intern
-from gradgen.graph.nodes import Node, Project, Shape, product, project
+from gradgen.graph.nodes import Node, Project, Shape, product, project, same_shape
 from gradgen.graph.scalar import (
     FLOATS,
     Load,
@@ -126,7 +126,7 @@ class Lowering:
                     row = self.places[whole]
                     wanted = Storage(row.buffer, (*row.prefix, require_poly(at)), tuple(range(len(node.shape))))
                     place = self.places[node]
-                    if place.buffer is not wanted.buffer or place.prefix != wanted.prefix:
+                    if place.buffer is not wanted.buffer or not same_shape(place.prefix, wanted.prefix):
                         body += self.copy(node, wanted)
         self.open.pop()
         start, stop, stride = (scan.length - 1, integer(-1), -1) if scan.reverse else (integer(0), scan.length, 1)

@@ -25,7 +25,7 @@ from gradgen.graph.scalar import (
     rewrite,
     walk,
 )
-from gradgen.graph.sizes import nonnegative
+from gradgen.graph.sizes import nonnegative, reads_data
 from gradgen.passes.bounds import bound_loops, known_extent, loop_atom
 from gradgen.passes.masking import certain_parts, is_local
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, statements, writes
@@ -74,13 +74,14 @@ class _Hoister:
         name = loop_atom(loop)
         outer = {a: r for a, r in ranges.items() if a is not name}
         body = self.run(loop.body, outer if extent is None else {**outer, name: extent})
-        is_entered = _is_entered(loop, outer)
+        is_entered, is_whole = _is_entered(loop, outer), _is_whole(loop)
         before: list[Statement] = []
 
         def may_move(x: Scalar, written: set[Buffer]) -> bool:
             if name in _letters(x) or not _read(x).isdisjoint(written):
                 return False
-            return is_entered or all(_in_range(part, outer) for part in walk(x) if isinstance(part, Load))
+            reads = (part for part in walk(x) if isinstance(part, Load))
+            return is_entered or all(_in_range(part, outer, is_whole) for part in reads)
 
         moved = True
         while moved:
@@ -115,24 +116,31 @@ def _is_only_writer(s: Assign, body: Iterable[Statement]) -> bool:
 
 
 def _is_entered(loop: For, ranges: Ranges) -> bool:
-    """Whether a loop runs at least once, or is over a whole axis: an access inside is then in range in front of it."""
+    """Whether a loop runs at least once: an access inside is then in range in front of it."""
     start, stop = as_poly(loop.start), as_poly(loop.stop)
     if start is None or stop is None:
         return False
     if loop.stride < 0:
         start, stop = stop, start
-    if (
-        start.constant in (0, -1)
-        and all(isinstance(a, (SizeSymbol, FloorDiv)) for a in stop.atoms)
-        and not _letters(stop)
-    ):
-        return True
     return nonnegative(require_poly(stop - start - 1), ranges)
 
 
-def _in_range(access: Load, ranges: Ranges) -> bool:
+def _is_whole(loop: For) -> bool:
+    """Whether a loop is over a whole axis, which may be empty, so that it says nothing about other indices."""
+    start, stop = as_poly(loop.start), as_poly(loop.stop)
+    if start is None or stop is None:
+        return False
+    if loop.stride < 0:
+        start, stop = stop, start
+    whole = all(isinstance(a, (SizeSymbol, FloorDiv)) for a in stop.atoms)
+    return start.constant in (0, -1) and whole and not _letters(stop)
+
+
+def _in_range(access: Load, ranges: Ranges, moves: bool) -> bool:
+    """Whether an access stays inside; where it `moves` with other indices or data, they are checked."""
     return all(
-        nonnegative(s, ranges) and nonnegative(require_poly(extent - s - 1), ranges)
+        (moves and bool(_letters(s) or reads_data(s)))
+        or (nonnegative(s, ranges) and nonnegative(require_poly(extent - s - 1), ranges))
         for s, extent in zip(access.subscripts, access.tensor.shape, strict=True)
     )
 

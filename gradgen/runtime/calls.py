@@ -81,7 +81,8 @@ class Caller:
         for name, count in self(given)[0].items():
             if count:
                 message = self.interface.checks[name]
-                raise BindingError(f"{message}, {count} times here. An element that is not there is not read.")
+                times = "once" if count == 1 else f"{count} times"
+                raise BindingError(f"{message}, {times} here. An element that is not there is not read.")
 
     def saving(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], Room, Plan, dict[str, Any]]:
         """Outputs by name, and what a later call needs: the room, the plan it belongs to, the arguments."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gradgen.graph.accesses import Access, leaf_subscript, plainly_read, ranges_in, unproved
 from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, stated, toposort
 from gradgen.graph.origin import display_name, origin
-from gradgen.graph.scalar import Atom, Poly, integer, require_poly
+from gradgen.graph.scalar import Atom, Poly, Position, Step, integer, require_poly, walk
 from gradgen.graph.sizes import bounds, is_size, nonnegative
 
 __all__ = ["Label", "Requirement", "labels", "requirements"]
@@ -20,7 +20,7 @@ __all__ = ["Label", "Requirement", "labels", "requirements"]
 class Label:
     """Integer data that selects from an axis: 0 <= factor * value + low and factor * value + high < extent.
 
-    Where one of `loops` has no steps, nothing is selected.
+    Where one of `loops`, which it changes with, has no steps, nothing is selected.
     """
 
     leaf: str
@@ -52,20 +52,27 @@ def labels(roots: Sequence[Node]) -> tuple[Label, ...]:
     """
     found: dict[Label, None] = {}
     for node, ranges, lengths in _formulas(roots):
-        loops = (*lengths.values(), *node.extents)
-        if any(extent.constant == 0 for extent in loops):
-            continue
-        counted = tuple(show_size(extent) for extent in loops if extent.constant is None)
         plain = plainly_read(node)
         for access in unproved(node, lengths):
             given = leaf_subscript(access, ranges) if access.subscript in plain else None
             if given is None:
                 continue
+            loops = _loops_of(access.subscript, node, lengths)
+            if any(extent.constant == 0 for extent in loops):
+                continue
+            counted = tuple(show_size(extent) for extent in loops if extent.constant is None)
             what = "the result" if access.tensor is None else display_name(access.tensor)
             where = f"it selects from axis {access.axis} of {what}"
             low, high = show_size(given.low), show_size(given.high)
             found[Label(given.leaf.name, given.factor, low, high, show_size(access.size), where, counted)] = None
     return tuple(found)
+
+
+def _loops_of(subscript: Poly, node: Compute, lengths: dict[int, Poly]) -> tuple[Poly, ...]:
+    """The lengths of the loops that a subscript changes with; from the others it may be moved out, even if empty."""
+    atoms = {a for part in walk(subscript) if isinstance(part, Poly) for a in part.atoms}
+    steps = [n for depth, n in lengths.items() if any(isinstance(a, Step) and a.depth == depth for a in atoms)]
+    return (*steps, *[node.extents[k] for k in sorted(a.position for a in atoms if isinstance(a, Position))])
 
 
 def requirements(roots: Sequence[Node]) -> tuple[Requirement, ...]:

@@ -379,3 +379,22 @@ def test_derivatives_keep_out_of_the_way_of_the_users_names() -> None:
     state = {"z": arrays["z"].copy()}
     net.step(state, **{name: value for name, value in arrays.items() if name != "z"})
     np.testing.assert_allclose(state["z"], arrays["z"] - found["d_z"], rtol=1e-6)
+
+
+def test_a_reshaped_output_before_the_output_that_it_reshapes() -> None:
+    a, b = gg.input("a", (3, 3)), gg.input("b", (3, 3))
+    total = a + b
+    net = gg.compile({"flat": gg.ravel(total), "square": gg.where(total > 0.1, total, total)}, name="flat_first")
+    out = net(a=np.ones((3, 3)), b=np.ones((3, 3)))
+    np.testing.assert_array_equal(out["flat"], np.full(9, 2.0))
+    np.testing.assert_array_equal(out["square"], np.full((3, 3), 2.0))
+
+
+def test_a_carry_that_never_changes() -> None:
+    x, w = gg.input("x", (4, 3)), gg.param("w", (3,))
+    last, dots = gg.scan(lambda c, row: (c, gg.sum(c * row)), w, x)
+    net = gg.compile({"loss": gg.sum(dots**2) + gg.sum(last)}, name="constant_carry", dtype="float64")
+    X, W = np.random.default_rng(0).normal(size=(4, 3)), np.array([1.0, 2.0, 3.0])
+    outputs, gradients = net.value_and_grad(x=X, w=W)
+    assert outputs["loss"] == pytest.approx(((X @ W) ** 2).sum() + W.sum())
+    np.testing.assert_allclose(gradients["w"], 2 * X.T @ (X @ W) + 1, rtol=1e-12)

@@ -161,7 +161,7 @@ def test_the_message() -> None:
     text = str(refused.value)
     assert "test_outside.py:" in text
     assert text.endswith(
-        "a computed subscript leaves axis 0 of table, whose size is 5, 3 times here. "
+        "a computed subscript leaves axis 0 of table, whose size is 5, once here. "
         "An element that is not there is not read."
     )
 
@@ -216,3 +216,38 @@ def test_places_that_neighbours_in_one_array_select() -> None:
     for bad in ([3, 0, ROWS, 4], [3, 0, 4, ROWS], [-1, 0, 4, 4]):
         with pytest.raises(BindingError):
             net(square=values, label=np.array(bad))
+
+
+@pytest.mark.parametrize("way", ["plain", "jitted"])
+def test_nothing_is_read_before_an_empty_loop(way: str) -> None:
+    """What does not change with a loop is computed before it, also if the loop has no steps: so it is checked."""
+    x, w, places = gg.input("x", (N, ROWS)), gg.param("w", ()), gg.input("places", (3,), dtype="int64")
+    i = gg.index("i")
+    doubled = gg.compute((n,), gg.sum(x[n, 0] * table[places[i] * 2, 0], over=i))
+    _, stepped = gg.scan(lambda c, row: (c, c * gg.sum(row) * gg.sum(table[places * 2, 1])), w, x)
+    for y, each in ((doubled, 3), (stepped, 3 * ROWS)):
+        net = gg.compile({"y": gg.sum(y)}, name="empty_loop", dtype="float64")
+        net = net if way == "jitted" else unjitted(net)
+        for rows in (0, 2):
+            given = {"x": np.ones((rows, ROWS)), "table": np.ones((ROWS, 3)), "places": np.array([0, 1, 2])}
+            given |= {"w": np.float64(1)} if "w" in [leaf.name for leaf in net.interface.leaves] else {}
+            assert net(**given)["y"] == each * rows
+            with pytest.raises(BindingError, match=r"outside|leaves axis"):
+                net(**{**given, "places": np.array([0, 1, FAR])})
+
+
+def test_an_element_of_an_empty_axis_is_not_read_before_the_loop() -> None:
+    """The condition holds in every step of the loop, so it is gone; in front of a loop without steps it does not."""
+    rows, w = gg.input("rows", (N, 2), dtype="float64"), gg.param("w", (2,), dtype="float64")
+    places = gg.input("places", (1,), dtype="int64")
+
+    def step(c: Any, row: Any) -> tuple[Any, None]:
+        return c * gg.sum(row) + gg.compute(m, gg.where(m < N, rows[m, places[0]], 0.0) * c[m]), None
+
+    m = gg.index("m", 2)
+    last, _ = gg.scan(step, w, rows)
+    net = unjitted(gg.compile({"y": last}, name="empty_axis", dtype="float64"))
+    for count in (0, 1, 3):
+        given = {"rows": np.ones((count, 2)), "w": np.ones(2), "places": np.array([1])}
+        (wanted,) = interpret([last.node], {leaf.node: given[leaf.node.name] for leaf in (rows, w, places)})
+        np.testing.assert_allclose(net(**given)["y"], wanted)

@@ -12,7 +12,8 @@ from hypothesis import assume, event
 import gradgen as gg
 from gradgen.asked import _size_names as names_of_sizes
 from gradgen.errors import ShapeError
-from gradgen.graph.nodes import toposort
+from gradgen.graph.nodes import Compute, Project, all_inputs, pointwise, toposort
+from gradgen.graph.sizes import reads_data
 from gradgen.graph.tensor import tensor
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
@@ -202,3 +203,14 @@ def assert_near(found: object, wanted: np.ndarray, case: Case, tolerance: float,
     assert found.dtype == wanted.dtype, what
     size = np.abs(wanted, where=np.isfinite(wanted), out=np.zeros(wanted.shape)).max(initial=1.0)
     np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance * size, err_msg=what)
+
+
+def has_empty_loop(case: Case) -> bool:
+    """Whether some formula, or some scan, of the case runs no step."""
+    nodes = toposort(case.outputs, all_inputs)
+    lengths = {extent for n in nodes if isinstance(n, Compute) for extent in n.extents}
+    lengths |= {n.scan.length for n in nodes if isinstance(n, Project)}
+    found = interpret(
+        [pointwise([], extent * 1) for extent in lengths if not reads_data(extent)], case.values, case.sizes
+    )
+    return any(length == 0 for length in found)

@@ -58,7 +58,10 @@ def test_subscripts_outside_are_refused_where_the_interpreter_raises() -> None:
                     call(**checks.given(case))
         else:
             seen[False] += 1
-            checks.unjitted_code_agrees(case)
+            try:
+                checks.unjitted_code_agrees(case)
+            except BindingError:  # what does not change with an empty loop is checked in spite of it
+                assert checks.has_empty_loop(case)
 
     check()
     assert seen[True] > 10
