@@ -384,7 +384,7 @@ def test_derivatives_keep_out_of_the_way_of_the_users_names() -> None:
 def test_a_reshaped_output_before_the_output_that_it_reshapes() -> None:
     a, b = gg.input("a", (3, 3)), gg.input("b", (3, 3))
     total = a + b
-    net = gg.compile({"flat": gg.ravel(total), "square": gg.where(total > 0.1, total, total)}, name="flat_first")
+    net = gg.compile({"flat": gg.ravel(total), "square": gg.where(total > 0.1, total, total)}, name="flat_first", dtype="float64")
     out = net(a=np.ones((3, 3)), b=np.ones((3, 3)))
     np.testing.assert_array_equal(out["flat"], np.full(9, 2.0))
     np.testing.assert_array_equal(out["square"], np.full((3, 3), 2.0))
