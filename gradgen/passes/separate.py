@@ -58,21 +58,23 @@ def _separated(roots: Sequence[Node]) -> list[Node]:
 
 
 def _with_whole_sources(roots: Sequence[Node]) -> list[Node]:
-    """R = reshape(x) in a body becomes R[i, j] = x[...], where x is one row of what all steps write.
+    """R = reshape(x) in a body becomes R[i, j] = x[...], where x or R is one row of what all steps write.
 
-    A reshape is a view of a whole buffer, in which the rows of other steps lie too.
+    A reshape is a view of a whole buffer, in which the rows of other steps lie too; and nothing writes a view.
     """
     scans = {n.scan for n in toposort(roots, all_inputs) if isinstance(n, Project)}
     stacked = {n for s in scans for n in (*s.carries, *s.nexts, *s.outputs)}
 
     def change(node: Node) -> Node | None:
-        if not isinstance(node, Reshape) or not node.steps or node.source not in stacked:
+        if not isinstance(node, Reshape) or not node.steps or stacked.isdisjoint((node, node.source)):
             return None
         access = load(node, [position(k) for k in range(len(node.shape))])
         exact = reshaped_access(access)
         return pointwise(node.shape, _unravelled(access) if exact is None else exact)
 
-    return map_nodes(roots, change)
+    new = map_nodes(roots, change)
+    unchanged = all(a is b for a, b in zip(new, roots, strict=True))
+    return new if unchanged else _with_whole_sources(new)  # what stands around a rebuilt scan was another node
 
 
 def _unravelled(access: Load) -> Load:

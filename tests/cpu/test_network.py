@@ -384,7 +384,9 @@ def test_derivatives_keep_out_of_the_way_of_the_users_names() -> None:
 def test_a_reshaped_output_before_the_output_that_it_reshapes() -> None:
     a, b = gg.input("a", (3, 3)), gg.input("b", (3, 3))
     total = a + b
-    net = gg.compile({"flat": gg.ravel(total), "square": gg.where(total > 0.1, total, total)}, name="flat_first", dtype="float64")
+    net = gg.compile(
+        {"flat": gg.ravel(total), "square": gg.where(total > 0.1, total, total)}, name="flat_first", dtype="float64"
+    )
     out = net(a=np.ones((3, 3)), b=np.ones((3, 3)))
     np.testing.assert_array_equal(out["flat"], np.full(9, 2.0))
     np.testing.assert_array_equal(out["square"], np.full((3, 3), 2.0))
@@ -398,3 +400,23 @@ def test_a_carry_that_never_changes() -> None:
     outputs, gradients = net.value_and_grad(x=X, w=W)
     assert outputs["loss"] == pytest.approx(((X @ W) ** 2).sum() + W.sum())
     np.testing.assert_allclose(gradients["w"], 2 * X.T @ (X @ W) + 1, rtol=1e-12)
+
+
+def test_a_result_of_a_step_that_is_another_shape_of_an_inner_scans_results() -> None:
+    M = gg.size("M")
+    start, xs = gg.param("start", ()), gg.input("xs", (M,))
+
+    def outer(c: Any, _: None) -> tuple[Any, Any]:
+        last, products = gg.scan(lambda c, x: (gg.tanh(c + x), c * x), c, xs)
+        return last, products.reshape((M, 1))
+
+    _, y = gg.scan(outer, start, length=3)
+    net = gg.compile({"y": y, "loss": gg.sum(y)}, name="reshaped_stack", dtype="float64", loss="loss")
+    x, c, expected = np.array([0.5, -1.0]), 0.3, []
+    for value in [*x, *x, *x]:
+        expected.append(c * value)
+        c = np.tanh(c + value)
+    np.testing.assert_allclose(net(start=0.3, xs=x)["y"], np.reshape(expected, (3, 2, 1)), rtol=1e-14)
+    (above, _), (below, _) = (net.value_and_grad(start=s, xs=x) for s in (0.3 + 1e-6, 0.3 - 1e-6))
+    _, gradients = net.value_and_grad(start=0.3, xs=x)
+    assert gradients["start"] == pytest.approx((above["loss"] - below["loss"]) / 2e-6, rel=1e-8)
