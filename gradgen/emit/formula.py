@@ -113,10 +113,6 @@ def _call(name: str, dtype: str, arguments: list[str]) -> str:
     return f"{name}({', '.join(map(_bare, arguments))})"
 
 
-def _plain_number(value: float, dtype: str) -> str:
-    return f"{value:g}"
-
-
 def _uncast(text: str, dtype: str) -> str:
     """The value of a cast as a factor or a term."""
     return text if _end_of_first(text) == len(text) else f"({text})"

@@ -280,6 +280,12 @@ def mentions(x: Scalar | FloorDiv, atom: Atom) -> bool:
     return any(isinstance(part, Poly) and contains(part.atoms, atom) for part in walk(*roots))
 
 
+def positions_of(*expressions: Scalar) -> list[int]:
+    """The positions that expressions mention, subscripts included, in increasing order."""
+    atoms = {atom for part in walk(*expressions) if isinstance(part, Poly) for atom in part.atoms}
+    return sorted(atom.position for atom in atoms if isinstance(atom, Position))
+
+
 def shown(x: Scalar) -> str:
     """An expression for people: `2*i + 1`, `X1[i, j]`, `exp(a[n])`."""
     match x:

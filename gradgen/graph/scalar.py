@@ -46,6 +46,7 @@ from gradgen.graph.records import (
     contains,
     loads,
     mentions,
+    positions_of,
     walk,
 )
 
@@ -53,6 +54,7 @@ __all__ = [
     "DEFAULT_FLOAT", "FLOATS", "Atom", "Call", "Const", "FloorDiv", "Letter", "Load", "Monomial", "Operators", "Poly",
     "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "atom_poly", "call",
     "children", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions", "number", "position",
+    "positions_of",
     "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost", "size_symbol", "slot",
     "step", "substitute", "walk",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Functions from graph to graph: gradients, products with Jacobians, second derivatives. They compose in any order.
 
 In: tensors. Out: tensors, which compile like any others. The rewrites that must come before differentiation
-(`passes.before_differentiation`) are part of every transform, so a naive softmax is stable here too.
+(`passes.prepare`) are part of every transform, so a naive softmax is stable here too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -19,12 +19,13 @@ from gradgen.graph.scalar import (
     loads,
     number,
     position,
+    positions_of,
     require_poly,
     substitute,
     walk,
 )
 from gradgen.passes.conditions import conjunction, conjuncts
-from gradgen.passes.inline import at, is_pointwise, pointwise_body, positions_of, reshaped_access
+from gradgen.passes.inline import at, is_pointwise, pointwise_body, reshaped_access
 from gradgen.passes.substitute import map_nodes
 
 __all__ = ["inline_branches"]

@@ -189,9 +189,7 @@ class Builder:
             if node in given or node in results or saved:
                 copies.append((node, buffer))
             elif isinstance(node, Reshape):
-                source: Node = node
-                while isinstance(source, Reshape):
-                    source = source.source
+                *_, source = memory(node)
                 if source in given or source in results or source in request.saved or isinstance(source, Project):
                     copies.append((node, buffer))
                 else:
@@ -216,9 +214,7 @@ class Builder:
             if _is_empty(buffer):
                 continue
             body = lowering.copy(node, whole(buffer))
-            source = node
-            while isinstance(source, Reshape):
-                source = source.source
+            *_, source = memory(node)
             if isinstance(source, Leaf) and source in overwritten:
                 name = fresh_names({node: f"{buffer.name}_next"}, {*names.values(), *self.arrays.by_name})[node]
                 aside = self.arrays.make(name, buffer.shape, buffer.dtype, "work")

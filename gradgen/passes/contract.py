@@ -23,6 +23,7 @@ from gradgen.graph.scalar import (
     load,
     number,
     position,
+    positions_of,
     require_poly,
     substitute,
     walk,
@@ -213,12 +214,6 @@ def pack_operands(node: Node) -> Node | None:
     return None if best is None else _packed(node, *best)
 
 
-def positions_of(*parts: Scalar) -> frozenset[int]:
-    return frozenset(
-        a.position for x in walk(*parts) if isinstance(x, Poly) for a in x.atoms if isinstance(a, Position)
-    )
-
-
 def _best_groups(node: Compute, factors: list[Scalar], conditions: list[Scalar]) -> tuple[Group, Group] | None:
     """The two groups of factors that make a product worth a BLAS call and leave the least to pack."""
     if len(factors) > 5:
@@ -239,10 +234,10 @@ def _best_groups(node: Compute, factors: list[Scalar], conditions: list[Scalar])
 
 def _grouped(factors: list[Scalar], conditions: list[Scalar], chosen: frozenset[int]) -> tuple[Group, Group] | None:
     sides = [[f for k, f in enumerate(factors) if (k in chosen) is first] for first in (True, False)]
-    covered = [positions_of(*side) for side in sides]
+    covered = [frozenset(positions_of(*side)) for side in sides]
     assigned: tuple[list[Scalar], list[Scalar]] = ([], [])
     for condition in conditions:
-        mentioned = positions_of(condition)
+        mentioned = frozenset(positions_of(condition))
         fitting = [k for k in (0, 1) if mentioned <= covered[k]]
         if not fitting:
             return None
@@ -332,7 +327,7 @@ def _summed_loops(node: Compute, left: Group, right: Group, loops: int, summed: 
 
 def _along(group: Group, positions: Sequence[int]) -> int:
     """How many accesses of an operand run along one of these positions in memory, so that it is copied in rows."""
-    last = [positions_of(*x.subscripts[-1:]) for f in group.factors for x in walk(f) if isinstance(x, Load)]
+    last = [frozenset(positions_of(*x.subscripts[-1:])) for f in group.factors for x in walk(f) if isinstance(x, Load)]
     return sum(not found.isdisjoint(positions) for found in last)
 
 

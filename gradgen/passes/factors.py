@@ -6,9 +6,22 @@ In: a sum. Out: a pointwise node over a cheaper sum; `simplify` calls this for e
 from collections.abc import Iterable
 
 from gradgen.graph.nodes import Compute, Node, compute, pointwise, product
-from gradgen.graph.scalar import Call, Load, Poly, Scalar, call, integer, load, number, position, require_poly, walk
+from gradgen.graph.scalar import (
+    Call,
+    Load,
+    Poly,
+    Scalar,
+    call,
+    integer,
+    load,
+    number,
+    position,
+    positions_of,
+    require_poly,
+    walk,
+)
 from gradgen.graph.sizes import is_size, nonnegative
-from gradgen.passes.inline import at, positions_of
+from gradgen.passes.inline import at
 
 __all__ = ["factors_of", "pull_out_factors"]
 

@@ -19,13 +19,14 @@ from gradgen.graph.scalar import (
     mentions,
     number,
     position,
+    positions_of,
     require_poly,
     substitute,
 )
 from gradgen.graph.sizes import reads_data
 from gradgen.passes.conditions import conjunction, fold_conditions, normal_where
 from gradgen.passes.formulas import map_formulas, ranges_of
-from gradgen.passes.inline import at, positions_of
+from gradgen.passes.inline import at
 from gradgen.passes.record import Rewrite
 from gradgen.passes.solve import Solution, solve_subscripts
 

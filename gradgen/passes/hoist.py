@@ -19,9 +19,8 @@ from gradgen.graph.nodes import (
     scan,
 )
 from gradgen.graph.origin import carry_origin
-from gradgen.graph.scalar import Load, load, position, step, walk
+from gradgen.graph.scalar import Load, load, position, positions_of, step, walk
 from gradgen.passes.factors import factors_of
-from gradgen.passes.inline import positions_of
 from gradgen.passes.lift import lift
 from gradgen.passes.substitute import map_nodes, replace_nodes
 

@@ -11,7 +11,6 @@ from gradgen.graph.scalar import (
     Const,
     Load,
     Poly,
-    Position,
     Scalar,
     call,
     integer,
@@ -19,10 +18,9 @@ from gradgen.graph.scalar import (
     position,
     require_poly,
     substitute,
-    walk,
 )
 
-__all__ = ["at", "is_pointwise", "pointwise_body", "positions_of", "reshaped_access"]
+__all__ = ["at", "is_pointwise", "pointwise_body", "reshaped_access"]
 
 
 def is_pointwise(node: Node) -> bool:
@@ -48,18 +46,6 @@ def pointwise_body(access: Load) -> Scalar | None:
     if node.dtype in FLOATS:
         return call(node.dtype, body)
     return require_poly(body) if isinstance(body, Const) and node.dtype == "int64" else None
-
-
-def positions_of(*expressions: Scalar) -> list[int]:
-    """The positions that expressions mention, in increasing order."""
-    found = {
-        atom.position
-        for part in walk(*expressions)
-        if isinstance(part, Poly)
-        for atom in part.atoms
-        if isinstance(atom, Position)
-    }
-    return sorted(found)
 
 
 def reshaped_access(access: Load) -> Load | None:

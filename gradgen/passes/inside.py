@@ -36,11 +36,12 @@ from gradgen.graph.scalar import (
     load,
     number,
     position,
+    positions_of,
     rewrite,
     walk,
 )
 from gradgen.graph.sizes import reads_data
-from gradgen.passes.inline import at, positions_of
+from gradgen.passes.inline import at
 from gradgen.passes.lift import sum_over_steps
 from gradgen.passes.resolve import resolve
 from gradgen.passes.substitute import map_nodes

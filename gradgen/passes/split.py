@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute, pointwise
-from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Scalar, load, position, substitute, walk
-from gradgen.passes.inline import at, is_pointwise, positions_of
+from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Scalar, load, position, positions_of, substitute, walk
+from gradgen.passes.inline import at, is_pointwise
 from gradgen.passes.substitute import map_nodes
 
 __all__ = ["split", "split_operations"]

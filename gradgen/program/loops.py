@@ -5,7 +5,7 @@ whose accesses go to buffers and whose indices are named loop variables.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gradgen.graph.intern import digest_of, intern
@@ -343,7 +343,3 @@ def choice(condition: Scalar, then: tuple[Statement, ...], otherwise: tuple[Stat
     if then:
         return [If(condition, then, otherwise)]
     return [If(call("not", condition), otherwise)] if otherwise else []
-
-
-def with_body(loop: For, body: tuple[Statement, ...]) -> For:
-    return replace(loop, body=body)

@@ -14,33 +14,15 @@ from numpy.typing import NDArray
 
 from gradgen.errors import BindingError, DTypeError, LayoutWarning, ShapeError
 from gradgen.graph.place import warn
-from gradgen.graph.scalar import FloorDiv, Poly, SizeSymbol
 from gradgen.runtime.interface import Argument, evaluate_size
 from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
     "Array", "as_array", "bind_sizes", "check_fits", "check_label", "check_names", "check_requirements", "checked",
-    "cotangent", "evaluate", "label_bounds", "one_array", "refuse_overlaps",
+    "cotangent", "label_bounds", "one_array", "refuse_overlaps",
 ]  # fmt: skip
 
 Array = NDArray[Any]
-
-
-def evaluate(p: Poly, sizes: Mapping[str, int]) -> int:
-    """A size polynomial at known sizes."""
-    total = 0
-    for monomial, factor in p.terms:
-        value = factor
-        for atom in monomial:
-            match atom:
-                case SizeSymbol():
-                    value *= sizes[atom.name]
-                case FloorDiv():
-                    value *= evaluate(atom.numerator, sizes) // evaluate(atom.denominator, sizes)
-                case _:
-                    raise AssertionError("a size depends on sizes only")
-        total += value
-    return total
 
 
 def check_names(given: Iterable[str], needed: Sequence[str], what: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gradgen.graph.accesses import Access, leaf_subscript, plainly_read, ranges_in, unproved
 from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, stated, toposort
 from gradgen.graph.origin import display_name, origin
-from gradgen.graph.scalar import Atom, Poly, Position, Step, integer, require_poly, walk
+from gradgen.graph.scalar import Atom, Poly, integer, mentions, positions_of, require_poly, step
 from gradgen.graph.sizes import bounds, is_size, nonnegative
 
 __all__ = ["Label", "Requirement", "labels", "requirements"]
@@ -70,9 +70,8 @@ def labels(roots: Sequence[Node]) -> tuple[Label, ...]:
 
 def _loops_of(subscript: Poly, node: Compute, lengths: dict[int, Poly]) -> tuple[Poly, ...]:
     """The lengths of the loops that a subscript changes with; from the others it may be moved out, even if empty."""
-    atoms = {a for part in walk(subscript) if isinstance(part, Poly) for a in part.atoms}
-    steps = [n for depth, n in lengths.items() if any(isinstance(a, Step) and a.depth == depth for a in atoms)]
-    return (*steps, *[node.extents[k] for k in sorted(a.position for a in atoms if isinstance(a, Position))])
+    steps = [n for depth, n in lengths.items() if mentions(subscript, step(depth).atoms[0])]
+    return (*steps, *[node.extents[k] for k in positions_of(subscript)])
 
 
 def requirements(roots: Sequence[Node]) -> tuple[Requirement, ...]:
