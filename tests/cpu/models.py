@@ -14,9 +14,9 @@ import pytest
 
 import gradgen as gg
 from gradgen import nn
-from gradgen.graph.nodes import Leaf, toposort
+from gradgen.graph.nodes import Leaf, show_size, toposort
 from gradgen.graph.tensor import Tensor
-from gradgen.runtime.bindings import evaluate
+from gradgen.runtime.interface import evaluate_size
 
 Outputs = dict[str, Tensor]
 Arrays = dict[str, np.ndarray]
@@ -48,7 +48,7 @@ class Model:
         sizes = self.sizes if sizes is None else sizes
         found: Arrays = {}
         for x in leaves:
-            shape = tuple(evaluate(extent, sizes) for extent in x.shape)
+            shape = tuple(evaluate_size(show_size(extent), sizes) for extent in x.shape)
             drawn = self.data[x.name](rng, shape, sizes) if x.name in self.data else 0.7 * rng.standard_normal(shape)
             found[x.name] = np.asarray(drawn, x.dtype)
         return found

@@ -18,8 +18,9 @@ import gradgen as gg
 from gradgen import nn
 from gradgen.emit.cuda import CudaKernel, cuda_kernels, render_cuda_module
 from gradgen.errors import GraphError, OptionError
+from gradgen.graph.nodes import show_size
 from gradgen.network import Network
-from gradgen.runtime.bindings import evaluate
+from gradgen.runtime.interface import evaluate_size
 
 ROWS = 11
 WORKER = Path(__file__).with_name("worker.py")
@@ -63,7 +64,7 @@ def run(action: str, net: Network, columns: int, folder: Path) -> tuple[dict[str
     arrays = arguments(columns)
     for kernel in launches(net):
         for b in kernel.parameters:
-            shape = tuple(evaluate(extent, sizes) for extent in b.shape)
+            shape = tuple(evaluate_size(show_size(extent), sizes) for extent in b.shape)
             arrays.setdefault(b.name, np.full(shape, np.nan, b.dtype))
     calls = []
     for kernel in launches(net):
