@@ -259,15 +259,15 @@ def compute_d_x_part(
         d_y_sum_2 = np.float32(0.0)
         y_rsqrt_i = y_rsqrt[i]
         for j in range(768):
-            d_y_total_here_term = product_4 * y_difference_row[j] + product_4 * y_difference_row[j]
+            d_y_total_here_term = np.float32(2.0) * (product_4 * y_difference_row[j])
             d_y_total_here = d_y_product_row[j] * y_rsqrt_i + d_y_total_here_term
             d_y_total_row[j] = d_y_total_here
             d_y_sum_2 -= d_y_total_here
             d_weight_part[j] += d_y_row[j] * (y_difference_row[j] * y_rsqrt_i)
             d_bias_part[j] += d_y_row[j]
-        product_5 = d_y_sum_2 * (np.float32(1.0) / np.float32(768.0))
+        product_6 = d_y_sum_2 * (np.float32(1.0) / np.float32(768.0))
         for j in range(768):
-            d_x[i, j] = d_y_total_row[j] + product_5
+            d_x[i, j] = d_y_total_row[j] + product_6
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
@@ -301,13 +301,12 @@ def compute_d_x(
     # d_y_sum[i] = sum_j d_y_product[i, j] * y_difference[i, j]
     # d_y_product_2[i] = d_y_sum[i] * (-0.5 * y_rsqrt[i] / y_total[i])
     # product_4[i] = d_y_product_2[i] * (1 / 768)
-    # d_y_total[i, j] = d_y_product[i, j] * y_rsqrt[i] + (product_4[i] * y_difference[i, j] + product_4[i] *
-    #     y_difference[i, j])
+    # d_y_total[i, j] = d_y_product[i, j] * y_rsqrt[i] + 2 * (product_4[i] * y_difference[i, j])
     # d_y_sum_2[i] = sum_j -d_y_total[i, j]
     # d_weight[j] = sum_i d_y[i, j] * (y_difference[i, j] * y_rsqrt[i])
     # d_bias[j] = sum_i d_y[i, j]
-    # product_5[i] = d_y_sum_2[i] * (1 / 768)
-    # d_x[i, j] = d_y_total[i, j] + product_5[i]
+    # product_6[i] = d_y_sum_2[i] * (1 / 768)
+    # d_x[i, j] = d_y_total[i, j] + product_6[i]
     for i in range(768):
         d_weight[i] = np.float32(0.0)
     for i in range(768):
@@ -410,13 +409,13 @@ def compute_d_x_2_part(
         product_4 = d_y_product_2 * (np.float32(1.0) / np.float32(768.0))
         d_y_sum_2 = np.float32(0.0)
         for j in range(768):
-            d_y_total_here_term = product_4 * y_difference_row[j] + product_4 * y_difference_row[j]
+            d_y_total_here_term = np.float32(2.0) * (product_4 * y_difference_row[j])
             d_y_total_here = d_y_product_row[j] * y_rsqrt + d_y_total_here_term
             d_y_total_row[j] = d_y_total_here
             d_y_sum_2 -= d_y_total_here
-        product_5 = d_y_sum_2 * (np.float32(1.0) / np.float32(768.0))
+        product_6 = d_y_sum_2 * (np.float32(1.0) / np.float32(768.0))
         for i in range(768):
-            d_x[n, i] = d_y_total_row[i] + product_5
+            d_x[n, i] = d_y_total_row[i] + product_6
     loss_acc_part[0] = loss_acc
 
 
@@ -464,11 +463,10 @@ def compute_d_x_2(
     # d_bias[j] = sum_n d_y[n, j]
     # d_y_product_2[n] = d_y_sum[n] * (-0.5 * y_rsqrt[n] / y_total[n])
     # product_4[n] = d_y_product_2[n] * (1 / 768)
-    # d_y_total[n, j] = d_y_product[n, j] * y_rsqrt[n] + (product_4[n] * y_difference[n, j] + product_4[n] *
-    #     y_difference[n, j])
+    # d_y_total[n, j] = d_y_product[n, j] * y_rsqrt[n] + 2 * (product_4[n] * y_difference[n, j])
     # d_y_sum_2[n] = sum_j -d_y_total[n, j]
-    # product_5[n] = d_y_sum_2[n] * (1 / 768)
-    # d_x[n, i] = d_y_total[n, i] + product_5[n]
+    # product_6[n] = d_y_sum_2[n] * (1 / 768)
+    # d_x[n, i] = d_y_total[n, i] + product_6[n]
     loss_acc = np.float64(0.0)
     for i in range(768):
         d_weight[i] = np.float32(0.0)

@@ -29,6 +29,8 @@ def _simpler(x: Call) -> Scalar | None:
             return call("sub", a, y)
         case "add", (a, b) if (y := _negative(a)) is not None:  # -y + b = b - y
             return call("sub", b, y)
+        case "add", (a, b) if a is b and x.dtype in FLOATS:  # a + a = 2 * a, the derivative of a * a
+            return call("mul", number(2), a)
         case (("mul" | "div"), (a, b)) if x.dtype in FLOATS:
             new = _signless(x.function.name, a, b)
             return _by_constant(x, a, b) if new is None else new

@@ -118,7 +118,11 @@ def loop_order(node: Compute, body: Scalar) -> list[int]:
     if not node.gathers or len(order) < 2 or node.reducer in ("argmax", "argmin"):
         return order
     votes = dict.fromkeys(order, 0)
-    for access in loads(body):
+    found = loads(body)
+    within = {x for access in found for x in loads(*access.subscripts)}  # a place to read at, read once for a whole row
+    for access in found:
+        if access in within:
+            continue
         last = bare_position(access.subscripts[-1]) if access.subscripts else None
         if last is not None:
             votes[last] += 1

@@ -181,6 +181,7 @@ def test_what_is_true_for_floats() -> None:
         (a / -1.0, -a),
         (a / 8, a * 0.125),
         (f("maximum", a, a), a),
+        (a * b + a * b, 2 * (a * b)),
     ]
     for before, after in pairs:
         assert simple(formula((N,), before)) is formula((N,), after)

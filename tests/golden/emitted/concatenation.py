@@ -27,6 +27,7 @@ class Work(NamedTuple):
     d_long_total: np.ndarray  # float32 (N + 2, 2)
     d_wide_row: np.ndarray  # float32 (7,)
     sum_2_row: np.ndarray  # float32 (2,)
+    d_long_product: np.ndarray  # float32 (N + 2, 2)
 
 
 class Outputs(NamedTuple):
@@ -42,7 +43,7 @@ class Gradients(NamedTuple):
 
 def workspace(N):
     """Every intermediate value of a call; calls allocate nothing else."""
-    shapes = (3,), (N, 7), (N + 2, 2), (7,), (2,)
+    shapes = (3,), (N, 7), (N + 2, 2), (7,), (2,), (N + 2, 2)
     return Work(*(np.empty(shape, np.float32) for shape in shapes))
 
 
@@ -164,20 +165,19 @@ def compute_d_c(
     d_long, d_loss, a, c, b, text_tanh, d_pile, d_long_total, wide_row, d_wide_row, sum_2_row, d_a, d_b, d_c
 ):
     N = a.shape[0]
-    # d_long_total[i, j] = d_long[i, j] + (d_loss * (a[i, j] if i < N else c[i - N, j]) + d_loss * (a[i, j] if i < N
-    #     else c[i - N, j]))
+    # d_long_total[i, j] = d_long[i, j] + 2 * (d_loss * (a[i, j] if i < N else c[i - N, j]))
     for i in range(N):
         for j in range(2):
-            d_long_total[i, j] = d_long[i, j] + (d_loss * a[i, j] + d_loss * a[i, j])
+            d_long_total[i, j] = d_long[i, j] + np.float32(2.0) * (d_loss * a[i, j])
     for i in range(N, N + 2):
         for j in range(2):
-            d_long_total[i, j] = d_long[i, j] + (d_loss * c[i - N, j] + d_loss * c[i - N, j])
+            d_long_total[i, j] = d_long[i, j] + np.float32(2.0) * (d_loss * c[i - N, j])
     # wide[i, j] = b[i, j] * b[i, j]
     # d_text_product[i, j] = d_loss * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
     # d_wide[i, j] = d_loss * text_tanh[i, j] + d_text_product[i, j] * (1 - text_tanh[i, j] * text_tanh[i, j])
     # sum_2[i, k] = sum_j d_pile[i, j, k] * exp(a[i, k]) if j >= 1 else 0
     # d_a[i, j] = d_wide[i, j] + d_wide[i, j + 5] + sum_2[i, j] + d_pile[i, 0, j] + d_long_total[i, j]
-    # d_b[i, j] = d_wide[i, j + 2] * b[i, j] + d_wide[i, j + 2] * b[i, j]
+    # d_b[i, j] = 2 * (d_wide[i, j + 2] * b[i, j])
     for i in range(N):
         for j in range(3):
             wide_row[j] = b[i, j] * b[i, j]
@@ -201,7 +201,7 @@ def compute_d_c(
             d_a_term = d_wide_row[j] + d_wide_row[j + 5] + sum_2_row[j]
             d_a[i, j] = d_a_term + d_pile[i, 0, j] + d_long_total[i, j]
         for j in range(3):
-            d_b[i, j] = d_wide_row[j + 2] * b[i, j] + d_wide_row[j + 2] * b[i, j]
+            d_b[i, j] = np.float32(2.0) * (d_wide_row[j + 2] * b[i, j])
     # d_c[n, i] = d_long_total[N + n, i]
     for n in range(2):
         for i in range(2):
@@ -209,27 +209,27 @@ def compute_d_c(
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_long_total(a, c, long, d_long_total):
+def compute_d_long_product(a, c, long, d_long_product):
     N = a.shape[0]
     # long[i, j] = a[i, j] if i < N else c[i - N, j]
     # text_sum_2 = sum_{i, j} (a[i, j] if i < N else c[i - N, j]) * (a[i, j] if i < N else c[i - N, j])
-    # d_long_total[i, j] = (a[i, j] if i < N else c[i - N, j]) + (a[i, j] if i < N else c[i - N, j])
+    # d_long_product[i, j] = 2 * (a[i, j] if i < N else c[i - N, j])
     text_sum_2_acc = np.float64(0.0)
     for i in range(N):
         for j in range(2):
             long[i, j] = a[i, j]
             text_sum_2_acc += np.float64(a[i, j] * a[i, j])
-            d_long_total[i, j] = a[i, j] + a[i, j]
+            d_long_product[i, j] = np.float32(2.0) * a[i, j]
     for i in range(N, N + 2):
         for j in range(2):
             long[i, j] = c[i - N, j]
             text_sum_2_acc += np.float64(c[i - N, j] * c[i - N, j])
-            d_long_total[i, j] = c[i - N, j] + c[i - N, j]
+            d_long_product[i, j] = np.float32(2.0) * c[i - N, j]
     return np.float32(text_sum_2_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss_2(b, a, d_long_total, text_sum_2, wide_row, d_wide_row, d_a, d_b):
+def compute_loss_2(b, a, d_long_product, text_sum_2, wide_row, d_wide_row, d_a, d_b):
     # wide[i, j] = b[i, j] * b[i, j]
     # text_tanh[i, j] = tanh(a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
     # text_product[i, j] = text_tanh[i, j] * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
@@ -237,8 +237,8 @@ def compute_loss_2(b, a, d_long_total, text_sum_2, wide_row, d_wide_row, d_a, d_
     # product[i, j] = (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5]) * (1 - text_tanh[i, j] *
     #     text_tanh[i, j])
     # d_wide[i, j] = text_tanh[i, j] + product[i, j]
-    # d_a[i, j] = d_long_total[i, j] + d_wide[i, j] + d_wide[i, j + 5]
-    # d_b[i, j] = d_wide[i, j + 2] * b[i, j] + d_wide[i, j + 2] * b[i, j]
+    # d_a[i, j] = d_long_product[i, j] + d_wide[i, j] + d_wide[i, j + 5]
+    # d_b[i, j] = 2 * (d_wide[i, j + 2] * b[i, j])
     text_sum_acc = np.float64(0.0)
     for i in range(b.shape[0]):
         for j in range(3):
@@ -262,19 +262,19 @@ def compute_loss_2(b, a, d_long_total, text_sum_2, wide_row, d_wide_row, d_a, d_
             product = a[i, j - 5] * (np.float32(1.0) - text_tanh * text_tanh)
             d_wide_row[j] = text_tanh + product
         for j in range(2):
-            d_a[i, j] = d_long_total[i, j] + d_wide_row[j] + d_wide_row[j + 5]
+            d_a[i, j] = d_long_product[i, j] + d_wide_row[j] + d_wide_row[j + 5]
         for j in range(3):
-            d_b[i, j] = d_wide_row[j + 2] * b[i, j] + d_wide_row[j + 2] * b[i, j]
+            d_b[i, j] = np.float32(2.0) * (d_wide_row[j + 2] * b[i, j])
     # loss = text_sum + text_sum_2
     return np.float32(text_sum_acc) + text_sum_2
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_c_2(d_long_total, d_c, N):
-    # d_c[n, i] = d_long_total[N + n, i]
+def compute_d_c_2(d_long_product, d_c, N):
+    # d_c[n, i] = d_long_product[N + n, i]
     for n in range(2):
         for i in range(2):
-            d_c[n, i] = d_long_total[N + n, i]
+            d_c[n, i] = d_long_product[N + n, i]
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -310,8 +310,8 @@ def backward(d_long, d_pile, d_loss, p, w, g):
 def value_and_grad(p, w, out, g):
     """-> loss"""
     N = p.a.shape[0]
-    text_sum_2 = compute_d_long_total(p.a, p.c, out.long, w.d_long_total)
+    text_sum_2 = compute_d_long_product(p.a, p.c, out.long, w.d_long_product)
     compute_pile(p.a, out.pile)
-    loss = compute_loss_2(p.b, p.a, w.d_long_total, text_sum_2, w.wide_row, w.d_wide_row, g.d_a, g.d_b)
-    compute_d_c_2(w.d_long_total, g.d_c, N)
+    loss = compute_loss_2(p.b, p.a, w.d_long_product, text_sum_2, w.wide_row, w.d_wide_row, g.d_a, g.d_b)
+    compute_d_c_2(w.d_long_product, g.d_c, N)
     return loss

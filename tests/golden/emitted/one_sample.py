@@ -96,13 +96,13 @@ def compute_loss(X1, a, mu1, X2, mu2, y, h1, h2):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_X1(d_loss, h2, y, X2, h1, a, d_mu1, d_mu2, d_X2, d_X1):
-    # d_mu2[i] = (d_loss * (h2[i] - y[i]) + d_loss * (h2[i] - y[i])) * (1 - h2[i] * h2[i])
+    # d_mu2[i] = 2 * (d_loss * (h2[i] - y[i])) * (1 - h2[i] * h2[i])
     # d_h1[j] = sum_i d_mu2[i] * X2[i, j], into d_mu1
     # d_X2[i, j] = d_mu2[i] * h1[j]
     for i in range(24):
         d_mu1[i] = np.float32(0.0)
     for i in range(3):
-        d_mu2_here = (d_loss * (h2[i] - y[i]) + d_loss * (h2[i] - y[i])) * (np.float32(1.0) - h2[i] * h2[i])
+        d_mu2_here = np.float32(2.0) * (d_loss * (h2[i] - y[i])) * (np.float32(1.0) - h2[i] * h2[i])
         d_mu2[i] = d_mu2_here
         for j in range(24):
             d_mu1[j] += d_mu2_here * X2[i, j]
@@ -132,7 +132,7 @@ def compute_d_X1_2(X1, a, mu1, X2, mu2, y, h1, d_mu1, d_mu2, d_X2, d_X1):
     # h2[i] = tanh(h2_sum[i] + mu2[i])
     # loss_difference[i] = h2[i] - y[i]
     # loss = sum_i loss_difference[i] * loss_difference[i]
-    # d_mu2[i] = (loss_difference[i] + loss_difference[i]) * (1 - h2[i] * h2[i])
+    # d_mu2[i] = 2 * loss_difference[i] * (1 - h2[i] * h2[i])
     # d_h1[j] = sum_i d_mu2[i] * X2[i, j], into d_mu1
     # d_X2[i, j] = d_mu2[i] * h1[j]
     loss_acc = np.float64(0.0)
@@ -145,7 +145,7 @@ def compute_d_X1_2(X1, a, mu1, X2, mu2, y, h1, d_mu1, d_mu2, d_X2, d_X1):
         h2 = tanh_f32(h2_sum + mu2[i])
         loss_difference = h2 - y[i]
         loss_acc += np.float64(loss_difference * loss_difference)
-        d_mu2_here = (loss_difference + loss_difference) * (np.float32(1.0) - h2 * h2)
+        d_mu2_here = np.float32(2.0) * loss_difference * (np.float32(1.0) - h2 * h2)
         d_mu2[i] = d_mu2_here
         for j in range(24):
             d_mu1[j] += d_mu2_here * X2[i, j]

@@ -146,10 +146,10 @@ def compute_d_last_total(d_last, d_loss, d_last_total):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, scan_states, d_h_stack):
     # carry = scan_states[t]
-    # d_h_product[i, j] = (carry[i, j] + (d_sums[t, i] + (d_loss * sums_2[t, i] + d_loss * sums_2[t, i]))) * (1 -
-    #     h_states[t, i, j] * h_states[t, i, j])
+    # d_h_product[i, j] = (carry[i, j] + (d_sums[t, i] + 2 * (d_loss * sums_2[t, i]))) * (1 - h_states[t, i, j] *
+    #     h_states[t, i, j])
     # sum_3[i, j] = sum_k d_h_product[i, k] * W[j, k]
-    # total_2[i, j] = sum_3[i, j] + 0
+    # total[i, j] = sum_3[i, j] + 0
     for i in range(2):
         for j in range(3):
             scan_states[0, i, j] = d_last_total[i, j]
@@ -158,8 +158,8 @@ def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, scan_st
             sums_2_t_i = sums_2[t, i]
             d_sums_t_i = d_sums[t, i]
             for j in range(3):
-                d_h_stack_term = d_sums_t_i + (d_loss * sums_2_t_i + d_loss * sums_2_t_i)
                 d_h_stack_factor = np.float32(1.0) - h_states[t, i, j] * h_states[t, i, j]
+                d_h_stack_term = d_sums_t_i + np.float32(2.0) * (d_loss * sums_2_t_i)
                 d_h_stack[t, i, j] = (scan_states[t, i, j] + d_h_stack_term) * d_h_stack_factor
             for j in range(3):
                 sum_3 = np.float32(0.0)
@@ -201,7 +201,7 @@ def compute_constant(constant):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_h_stack_2(constant, sums, h_states, W, scan_states, d_h_stack):
     # carry_2 = scan_states[t]
-    # d_h_product[i, j] = (carry_2[i, j] + (sums_2[t, i] + sums_2[t, i])) * (1 - h_states[t, i, j] * h_states[t, i, j])
+    # d_h_product[i, j] = (carry_2[i, j] + 2 * sums_2[t, i]) * (1 - h_states[t, i, j] * h_states[t, i, j])
     # sum_3[i, j] = sum_k d_h_product[i, k] * W[j, k]
     # total[i, j] = sum_3[i, j] + 0
     for i in range(2):
@@ -212,7 +212,7 @@ def compute_d_h_stack_2(constant, sums, h_states, W, scan_states, d_h_stack):
             sums_t_i = sums[t, i]
             for j in range(3):
                 d_h_stack_factor = np.float32(1.0) - h_states[t, i, j] * h_states[t, i, j]
-                d_h_stack[t, i, j] = (scan_states[t, i, j] + (sums_t_i + sums_t_i)) * d_h_stack_factor
+                d_h_stack[t, i, j] = (scan_states[t, i, j] + np.float32(2.0) * sums_t_i) * d_h_stack_factor
             for j in range(3):
                 sum_3 = np.float32(0.0)
                 for k in range(3):
