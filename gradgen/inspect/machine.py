@@ -21,7 +21,7 @@ from gradgen.emit.store import check_private, digest
 from gradgen.errors import CacheError
 from gradgen.version import __version__
 
-__all__ = ["Fact", "facts", "survey"]
+__all__ = ["Fact", "OpenBlas", "facts", "loaded_openblas", "survey"]
 
 NEEDED = ("numpy", "scipy", "numba", "llvmlite", "sympy", "jinja2", "typer", "rich")
 OPTIONAL = ("jax", "torch", "numba-cuda", "threadpoolctl")
@@ -120,13 +120,27 @@ def _blas() -> Iterator[Fact]:
         module: Any = importlib.import_module(package)
         found = module.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
         importlib.import_module(f"{package}.linalg")  # so that the library is loaded, and can be asked
-        threads = _openblas_threads(f"{package}.libs")
-        count = f", {threads} threads" if threads else ""
-        yield Fact(f"BLAS of {package}", f"{found.get('name', 'unknown')} {found.get('version', '')}".strip() + count)
+        about = [f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()]
+        loaded = loaded_openblas(f"{package}.libs")
+        if loaded is not None:
+            about += [f"kernels for {loaded.kernels}", f"{loaded.threads} threads"]
+        yield Fact(f"BLAS of {package}", ", ".join(about))
+    forced = os.environ.get("OPENBLAS_CORETYPE")
+    if forced:
+        told = f"those for {forced} by OPENBLAS_CORETYPE, whatever the processor; products may be faster with it unset"
+        yield Fact("BLAS kernels", told)
 
 
-def _openblas_threads(folder: str) -> int | None:
-    """The threads of the OpenBLAS that was loaded from a folder of this name, asked of the library itself."""
+@dataclass(frozen=True, slots=True)
+class OpenBlas:
+    """What a loaded OpenBLAS says of itself: the processor that its kernels are written for, and its threads."""
+
+    kernels: str
+    threads: int
+
+
+def loaded_openblas(folder: str) -> OpenBlas | None:
+    """The OpenBLAS that was loaded from a folder of this name, where there is one that can be asked."""
     maps = Path("/proc/self/maps")
     if not maps.is_file():
         return None
@@ -134,11 +148,17 @@ def _openblas_threads(folder: str) -> int | None:
     for path in paths:
         if Path(path).parent.name == folder:
             library = ctypes.CDLL(path)
-            for name in ("scipy_openblas_get_num_threads", "openblas_get_num_threads"):
-                for suffix in ("", "64_", "_64"):
-                    if hasattr(library, name + suffix):
-                        return int(getattr(library, name + suffix)())
+            kernels, threads = _exported(library, "get_corename"), _exported(library, "get_num_threads")
+            if kernels is not None and threads is not None:
+                kernels.restype = ctypes.c_char_p
+                return OpenBlas(kernels().decode(), int(threads()))
     return None
+
+
+def _exported(library: ctypes.CDLL, name: str) -> Any:
+    """A function of OpenBLAS, which builds export with a prefix or a suffix of their own."""
+    names = (f"{prefix}openblas_{name}{suffix}" for prefix in ("scipy_", "") for suffix in ("", "64_", "_64"))
+    return next((getattr(library, found) for found in names if hasattr(library, found)), None)
 
 
 def _cuda() -> Fact:

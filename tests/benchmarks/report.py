@@ -6,6 +6,10 @@ import platform
 import shlex
 import sys
 
+import scipy.linalg  # noqa: F401  # loads its BLAS, so that it can be asked
+
+from gradgen.inspect.machine import loaded_openblas
+
 from .harness import Row
 
 GRADGEN = "gradgen"
@@ -67,8 +71,10 @@ def verdict(row: Row) -> str:
 
 def machine(rows: list[Row]) -> str:
     versions = sorted({r.versions for row in rows for r in row.results.values() if r.versions})
+    loaded = loaded_openblas("scipy.libs")
+    blas = [] if loaded is None else [f"OpenBLAS of SciPy with kernels for {loaded.kernels}"]
     return ", ".join(
-        [f"{os.cpu_count()} cores ({platform.machine()})", f"Python {platform.python_version()}", *versions]
+        [f"{os.cpu_count()} cores ({platform.machine()})", f"Python {platform.python_version()}", *versions, *blas]
     )
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import gradgen as gg
 from gradgen.cli import app, doctor
 from gradgen.cli.terminal import working
-from gradgen.inspect.machine import Fact, facts, survey
+from gradgen.inspect.machine import Fact, facts, loaded_openblas, survey
 
 
 def run(columns: int = 200) -> Any:
@@ -47,6 +47,18 @@ def test_threads_and_libraries_are_asked(cache: Path) -> None:
     assert found["threads"].value.startswith(f"{config.NUMBA_NUM_THREADS} by ")
     assert found["BLAS of scipy"].value
     assert "cores" in found["processor"].value
+
+
+def test_the_kernels_of_blas_are_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = loaded_openblas("scipy.libs")
+    if loaded is not None:  # SciPy may stand on another BLAS
+        assert told()["BLAS of scipy"].value.endswith(f", kernels for {loaded.kernels}, {loaded.threads} threads")
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    assert "BLAS kernels" not in told()
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert told()["BLAS kernels"].value == (
+        "those for Haswell by OPENBLAS_CORETYPE, whatever the processor; products may be faster with it unset"
+    )
 
 
 def test_the_cache_is_surveyed(cache: Path) -> None:
