@@ -6,7 +6,6 @@ In: outputs, and optionally updates. Out: a `Network` that checks its arguments 
 import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Never, NoReturn
@@ -22,12 +21,11 @@ from gradgen.errors import BindingError, GraphError, OptionError
 from gradgen.files import save_file
 from gradgen.graph.fingerprint import fingerprint
 from gradgen.graph.nodes import Leaf
-from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor
 from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
 from gradgen.pipeline import Compiled, Model, compile_model
-from gradgen.runtime.bindings import Array, cotangent
+from gradgen.runtime.bindings import Array, Cotangents
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
 from gradgen.runtime.interface import Interface, evaluate_size, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
@@ -122,6 +120,7 @@ class Network:
     def _attach(self, module: ModuleType) -> None:
         self.module = module
         pool = RoomPool(getattr(module, "workspace", None))
+        self._cotangents = Cotangents(self.interface)
         self._entries = {e.name: Caller(self.interface, e, module, pool) for e in self.interface.entries}
 
     def with_module(self, module: ModuleType) -> "Network":
@@ -157,17 +156,12 @@ class Network:
                 f"{self.interface.name}.backward takes what forward of the same network returns second: "
                 "out, saved = net.forward(...); net.backward(saved, loss=1.0)."
             )
-        known = {x.name: x for x in self.interface.outputs if x.dtype in FLOATS}
+        known = self._cotangents.outputs
         wrong = [key for key in cotangents if key not in known]
         if wrong:
             raise BindingError(f"backward: no float output is called {', '.join(wrong)}. Those are {', '.join(known)}.")
         self._refuse_outside(saved.arguments)
-        given = dict(saved.arguments)
-        for x in self.interface.cotangents:
-            shape = tuple(evaluate_size(extent, saved.plan.sizes) for extent in x.shape)
-            value = cotangents.get(x.of)
-            array = np.zeros(shape, x.dtype) if value is None else cotangent(replace(x, name=x.of), value, shape)
-            given[x.name] = array[()] if x.by_value else array
+        given = {**saved.arguments, **self._cotangents.bound(cotangents, saved.plan.sizes)}
         return caller.with_saved(given, saved.room)
 
     def value_and_grad(self, /, *unnamed: Never, **arguments: Any) -> tuple[dict[str, Any], dict[str, Any]]:

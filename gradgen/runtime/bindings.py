@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from gradgen.errors import BindingError, DTypeError, LayoutWarning, ShapeError
 from gradgen.graph.place import warn
-from gradgen.runtime.interface import Argument, evaluate_size
+from gradgen.graph.scalar import FLOATS
+from gradgen.runtime.interface import Argument, Interface, evaluate_size
 from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
-    "Array", "as_array", "bind_sizes", "check_fits", "check_label", "check_names", "check_requirements", "checked",
-    "cotangent", "label_bounds", "one_array", "refuse_overlaps",
+    "Array", "Cotangents", "as_array", "bind_sizes", "check_fits", "check_label", "check_names", "check_requirements",
+    "checked", "label_bounds", "one_array", "refuse_overlaps",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -132,15 +133,35 @@ def checked(x: Argument, array: Array, sizes: Mapping[str, int], written: bool =
     return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
 
 
-def cotangent(x: Argument, value: Any, shape: tuple[int, ...]) -> Array:
+class Cotangents:
+    """The cotangents that `backward` takes, by the names of the outputs."""
+
+    def __init__(self, interface: Interface) -> None:
+        self.outputs = [x.name for x in interface.outputs if x.dtype in FLOATS]
+        self._wanted = [(x.of, x.name, replace(x, name=f"the cotangent of {x.of}")) for x in interface.cotangents]
+
+    def bound(self, given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+        """By the names of the arguments; 0 for an output that has none."""
+        found: dict[str, Any] = {}
+        for output, name, wanted in self._wanted:
+            shape = tuple(evaluate_size(extent, sizes) for extent in wanted.shape) if wanted.shape else ()
+            found[name] = (
+                cotangent(wanted, given[output], shape) if output in given else np.zeros(shape, wanted.dtype)[()]
+            )
+        return found
+
+
+def cotangent(x: Argument, value: Any, shape: tuple[int, ...]) -> Any:
     """The cotangent of an output: any real numbers of its shape, in its dtype."""
-    wanted = replace(x, name=f"the cotangent of {x.name}")
-    array = as_array(wanted, value)
+    if type(value) is float and x.by_value:
+        return np.dtype(x.dtype).type(value)
+    array = as_array(x, value)
     if array.dtype.kind not in "biuf":
-        raise _no_array(wanted, array.dtype.type(0))
+        raise _no_array(x, array.dtype.type(0))
     if array.shape != shape:
-        raise ShapeError(f"{wanted.name} has shape {array.shape}, the output {shape}.")
-    return np.asarray(array, dtype=x.dtype, order="C")
+        raise ShapeError(f"{x.name} has shape {array.shape}, the output {shape}.")
+    array = np.asarray(array, dtype=x.dtype, order="C")
+    return array[()] if x.by_value else array
 
 
 # ---------------------------------------------------------------- what only a call can check
