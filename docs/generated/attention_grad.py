@@ -29,9 +29,9 @@ class Work(NamedTuple):
     p_ratio_part: np.ndarray  # float32 (64, T)
     y_row: np.ndarray  # float32 (T, 32)
     d_y_row: np.ndarray  # float32 (T, 32)
-    d_p_part: np.ndarray  # float32 (64, T)
-    masked_2_row: np.ndarray  # float32 (T,)
-    d_s_part: np.ndarray  # float32 (64, T)
+    d_p_ratio_part: np.ndarray  # float32 (64, T)
+    d_s_masked_row: np.ndarray  # float32 (T,)
+    d_s_sum_part: np.ndarray  # float32 (64, T)
     d_k_term: np.ndarray  # float32 (T, 32)
     d_v_term: np.ndarray  # float32 (T, 32)
 
@@ -143,27 +143,27 @@ def compute_d_v(
     d_y_row,
     d_k,
     d_v,
-    d_p_part,
+    d_p_ratio_part,
     s_sum_part,
     p_ratio_part,
-    masked_2_row,
-    d_s_part,
+    d_s_masked_row,
+    d_s_sum_part,
     d_q,
     d_k_term,
     d_v_term,
 ):
     T = g.shape[1]
     # d_y[b, i, c] = d_loss * g[b, i, c]
-    # d_p[b, i, j] = sum_n d_y[b, i, n] * v[b, j, n]
+    # d_p_ratio[b, i, j] = sum_n d_y[b, i, n] * v[b, j, n]
     # s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
     # exp[b, i, j] = exp((s_sum[b, i, j] / 5.65685 if i >= j else -inf) - masked[b, i])
     # p_ratio[b, i, j] = exp[b, i, j] / sum_2[b, i]
-    # masked_2[b, i, j] = d_p[b, i, j] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
-    # sum_3[b, i] = sum_j -(d_p[b, i, j] * p_ratio[b, i, j])
-    # masked_3[b, i, j] = sum_3[b, i] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
-    # d_s[b, i, j] = masked_2[b, i, j] + masked_3[b, i, j]
-    # d_q[b, i, n] = sum_j d_s[b, i, j] * k[b, j, n]
-    # d_k[b, n, j] = sum_i d_s[b, i, n] * q[b, i, j]
+    # d_s_masked[b, i, j] = d_p_ratio[b, i, j] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
+    # sum_3[b, i] = sum_j -(d_p_ratio[b, i, j] * p_ratio[b, i, j])
+    # d_s_masked_2[b, i, j] = sum_3[b, i] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
+    # d_s_sum[b, i, j] = d_s_masked[b, i, j] + d_s_masked_2[b, i, j]
+    # d_q[b, i, n] = sum_j d_s_sum[b, i, j] * k[b, j, n]
+    # d_k[b, n, j] = sum_i d_s_sum[b, i, n] * q[b, i, j]
     # d_v[b, n, j] = sum_i d_y[b, i, j] * p_ratio[b, i, n]
     for b in range(g.shape[0]):
         for i in range(T):
@@ -177,7 +177,7 @@ def compute_d_v(
                 d_v[b, i, j] = np.float32(0.0)
         for i0 in range(0, T, 64):
             i1 = min(i0 + 64, T)
-            np.dot(d_y_row[i0:i1], v[b].T, d_p_part[: i1 - i0])
+            np.dot(d_y_row[i0:i1], v[b].T, d_p_ratio_part[: i1 - i0])
             np.dot(q[b, i0:i1], k[b].T, s_sum_part[: i1 - i0])
             for i in range(i0, i1):
                 sum_3 = np.float32(0.0)
@@ -187,23 +187,23 @@ def compute_d_v(
                     exp = exp_f32(s_sum_part[i - i0, j] / np.float32(5.656854249492381) - masked_b_i)
                     p_ratio_here = exp / sum_2_b_i
                     p_ratio_part[i - i0, j] = p_ratio_here
-                    masked_2_row_factor = d_p_part[i - i0, j] * p_ratio_here
-                    masked_2_row[j] = masked_2_row_factor * (np.float32(1.0) / np.float32(5.656854249492381))
-                    sum_3 -= d_p_part[i - i0, j] * p_ratio_here
+                    d_s_masked_row_factor = d_p_ratio_part[i - i0, j] * p_ratio_here
+                    d_s_masked_row[j] = d_s_masked_row_factor * (np.float32(1.0) / np.float32(5.656854249492381))
+                    sum_3 -= d_p_ratio_part[i - i0, j] * p_ratio_here
                 exp = np.exp(np.float32(-np.inf) - masked[b, i])
                 p_ratio_here = exp / sum_2[b, i]
                 for j in range(i + 1, T):
                     p_ratio_part[i - i0, j] = p_ratio_here
-                    masked_2_row[j] = np.float32(0.0)
-                    sum_3 -= d_p_part[i - i0, j] * p_ratio_here
+                    d_s_masked_row[j] = np.float32(0.0)
+                    sum_3 -= d_p_ratio_part[i - i0, j] * p_ratio_here
                 for j in range(i + 1):
-                    masked_3_factor = sum_3 * p_ratio_part[i - i0, j]
-                    masked_3 = masked_3_factor * (np.float32(1.0) / np.float32(5.656854249492381))
-                    d_s_part[i - i0, j] = masked_2_row[j] + masked_3
+                    d_s_masked_2_factor = sum_3 * p_ratio_part[i - i0, j]
+                    d_s_masked_2 = d_s_masked_2_factor * (np.float32(1.0) / np.float32(5.656854249492381))
+                    d_s_sum_part[i - i0, j] = d_s_masked_row[j] + d_s_masked_2
                 for j in range(i + 1, T):
-                    d_s_part[i - i0, j] = masked_2_row[j]
-            np.dot(d_s_part[: i1 - i0], k[b], d_q[b, i0:i1])
-            np.dot(d_s_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
+                    d_s_sum_part[i - i0, j] = d_s_masked_row[j]
+            np.dot(d_s_sum_part[: i1 - i0], k[b], d_q[b, i0:i1])
+            np.dot(d_s_sum_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
             d_k_matrix = d_k[b]
             for row in range(T):
                 for column in range(32):
@@ -227,9 +227,9 @@ def compute_loss_2(
     exp_row,
     p_ratio_part,
     y_row,
-    d_p_part,
-    masked_2_row,
-    d_s_part,
+    d_p_ratio_part,
+    d_s_masked_row,
+    d_s_sum_part,
     d_q,
     d_k_term,
     d_v_term,
@@ -242,13 +242,13 @@ def compute_loss_2(
     # sum_2[b, i] = sum_j exp[b, i, j]
     # p_ratio[b, i, j] = exp[b, i, j] / sum_2[b, i]
     # y[b, i, c] = sum_j p_ratio[b, i, j] * v[b, j, c]
-    # d_p[b, i, j] = sum_n g[b, i, n] * v[b, j, n]
-    # masked_2[b, i, j] = d_p[b, i, j] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
-    # sum_3[b, i] = sum_j -(d_p[b, i, j] * p_ratio[b, i, j])
-    # masked_3[b, i, j] = sum_3[b, i] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
-    # d_s[b, i, j] = masked_2[b, i, j] + masked_3[b, i, j]
-    # d_q[b, i, n] = sum_j d_s[b, i, j] * k[b, j, n]
-    # d_k[b, n, j] = sum_i d_s[b, i, n] * q[b, i, j]
+    # d_p_ratio[b, i, j] = sum_n g[b, i, n] * v[b, j, n]
+    # d_s_masked[b, i, j] = d_p_ratio[b, i, j] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
+    # sum_3[b, i] = sum_j -(d_p_ratio[b, i, j] * p_ratio[b, i, j])
+    # d_s_masked_2[b, i, j] = sum_3[b, i] * p_ratio[b, i, j] * (1 / 5.65685) if i >= j else 0
+    # d_s_sum[b, i, j] = d_s_masked[b, i, j] + d_s_masked_2[b, i, j]
+    # d_q[b, i, n] = sum_j d_s_sum[b, i, j] * k[b, j, n]
+    # d_k[b, n, j] = sum_i d_s_sum[b, i, n] * q[b, i, j]
     # d_v[b, n, j] = sum_i g[b, i, j] * p_ratio[b, i, n]
     # loss = sum_{b, j, i} y[b, j, i] * g[b, j, i]
     loss_acc = np.float64(0.0)
@@ -281,24 +281,24 @@ def compute_loss_2(
                 for j in range(T):
                     p_ratio_part[i - i0, j] = exp_row[j] / sum_2
             np.dot(p_ratio_part[: i1 - i0], v[b], y_row[i0:i1])
-            np.dot(g[b, i0:i1], v[b].T, d_p_part[: i1 - i0])
+            np.dot(g[b, i0:i1], v[b].T, d_p_ratio_part[: i1 - i0])
             for i in range(i0, i1):
                 sum_3 = np.float32(0.0)
                 for j in range(i + 1):
-                    masked_2_row_factor = d_p_part[i - i0, j] * p_ratio_part[i - i0, j]
-                    masked_2_row[j] = masked_2_row_factor * (np.float32(1.0) / np.float32(5.656854249492381))
-                    sum_3 -= d_p_part[i - i0, j] * p_ratio_part[i - i0, j]
+                    d_s_masked_row_factor = d_p_ratio_part[i - i0, j] * p_ratio_part[i - i0, j]
+                    d_s_masked_row[j] = d_s_masked_row_factor * (np.float32(1.0) / np.float32(5.656854249492381))
+                    sum_3 -= d_p_ratio_part[i - i0, j] * p_ratio_part[i - i0, j]
                 for j in range(i + 1, T):
-                    masked_2_row[j] = np.float32(0.0)
-                    sum_3 -= d_p_part[i - i0, j] * p_ratio_part[i - i0, j]
+                    d_s_masked_row[j] = np.float32(0.0)
+                    sum_3 -= d_p_ratio_part[i - i0, j] * p_ratio_part[i - i0, j]
                 for j in range(i + 1):
-                    masked_3_factor = sum_3 * p_ratio_part[i - i0, j]
-                    masked_3 = masked_3_factor * (np.float32(1.0) / np.float32(5.656854249492381))
-                    d_s_part[i - i0, j] = masked_2_row[j] + masked_3
+                    d_s_masked_2_factor = sum_3 * p_ratio_part[i - i0, j]
+                    d_s_masked_2 = d_s_masked_2_factor * (np.float32(1.0) / np.float32(5.656854249492381))
+                    d_s_sum_part[i - i0, j] = d_s_masked_row[j] + d_s_masked_2
                 for j in range(i + 1, T):
-                    d_s_part[i - i0, j] = masked_2_row[j]
-            np.dot(d_s_part[: i1 - i0], k[b], d_q[b, i0:i1])
-            np.dot(d_s_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
+                    d_s_sum_part[i - i0, j] = d_s_masked_row[j]
+            np.dot(d_s_sum_part[: i1 - i0], k[b], d_q[b, i0:i1])
+            np.dot(d_s_sum_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
             d_k_matrix = d_k[b]
             for row in range(T):
                 for column in range(32):
@@ -334,11 +334,11 @@ def backward(g, d_loss, p, w, g_):
         w.d_y_row,
         g_.d_k,
         g_.d_v,
-        w.d_p_part,
+        w.d_p_ratio_part,
         w.s_sum_part,
         w.p_ratio_part,
-        w.masked_2_row,
-        w.d_s_part,
+        w.d_s_masked_row,
+        w.d_s_sum_part,
         g_.d_q,
         w.d_k_term,
         w.d_v_term,
@@ -359,9 +359,9 @@ def value_and_grad(g, p, w, g_):
         w.exp_row,
         w.p_ratio_part,
         w.y_row,
-        w.d_p_part,
-        w.masked_2_row,
-        w.d_s_part,
+        w.d_p_ratio_part,
+        w.d_s_masked_row,
+        w.d_s_sum_part,
         g_.d_q,
         w.d_k_term,
         w.d_v_term,

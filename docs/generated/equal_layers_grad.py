@@ -26,7 +26,7 @@ class Params(NamedTuple):
 class Work(NamedTuple):
     h: np.ndarray  # float32 (99, N, 128): h .. h_tanh_98  saved for backward
     h_tanh_99: np.ndarray  # float32 (N, 128)  saved for backward
-    d_h: np.ndarray  # float32 (101, N, 128): d_h .. d_h_product_100
+    d_h_total: np.ndarray  # float32 (100, N, 128): d_h_total .. d_h_total_100
 
 
 class Gradients(NamedTuple):
@@ -38,7 +38,7 @@ class Gradients(NamedTuple):
 
 def workspace(N):
     """Every intermediate value of a call; calls allocate nothing else."""
-    shapes = (99, N, 128), (N, 128), (101, N, 128)
+    shapes = (99, N, 128), (N, 128), (100, N, 128)
     return Work(*(np.empty(shape, np.float32) for shape in shapes))
 
 
@@ -84,109 +84,109 @@ def compute_h(a, X1, mu1, h):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(h_tanh_98, X100, mu100, g, d_h, h_tanh_99):
-    # h_sum_100[i, j] = sum_k h_tanh_98[i, k] * X100[j, k], into d_h
-    np.dot(h_tanh_98, X100.T, d_h)
+def compute_loss(h_tanh_98, X100, mu100, g, d_h_total_100, h_tanh_99):
+    # h_sum_100[i, j] = sum_k h_tanh_98[i, k] * X100[j, k], into d_h_total_100
+    np.dot(h_tanh_98, X100.T, d_h_total_100)
     # h_tanh_99[i, j] = tanh(h_sum_100[i, j] + mu100[j])
     # loss = sum_{i, j} h_tanh_99[i, j] * g[i, j]
     loss_acc = np.float64(0.0)
     for i in range(h_tanh_98.shape[0]):
         for j in range(128):
-            h_tanh_99_here = tanh_f32(d_h[i, j] + mu100[j])
+            h_tanh_99_here = tanh_f32(d_h_total_100[i, j] + mu100[j])
             h_tanh_99[i, j] = h_tanh_99_here
             loss_acc += np.float64(h_tanh_99_here * g[i, j])
     return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h_sum(d_loss, g, h_tanh_99, h_tanh_98, X100, d_mu100, d_h_product, d_X100, d_h_product_2):
-    # d_h_product[i, j] = d_loss * g[i, j] * (1 - h_tanh_99[i, j] * h_tanh_99[i, j])
-    # d_mu100[j] = sum_i d_h_product[i, j]
+def compute_d_h_tanh_98(d_loss, g, h_tanh_99, h_tanh_98, X100, d_mu100, d_h_total_100, d_X100, d_h_total_99):
+    # d_h_total_100[i, j] = d_loss * g[i, j] * (1 - h_tanh_99[i, j] * h_tanh_99[i, j])
+    # d_mu100[j] = sum_i d_h_total_100[i, j]
     for i in range(128):
         d_mu100[i] = np.float32(0.0)
     for i in range(g.shape[0]):
         for j in range(128):
-            d_h_product_here = d_loss * g[i, j] * (np.float32(1.0) - h_tanh_99[i, j] * h_tanh_99[i, j])
-            d_h_product[i, j] = d_h_product_here
-            d_mu100[j] += d_h_product_here
-    # d_X100[i, j] = sum_n d_h_product[n, i] * h_tanh_98[n, j]
-    np.dot(d_h_product.T, h_tanh_98, d_X100)
-    # d_h_sum[i, j] = sum_n d_h_product[i, n] * X100[n, j], into d_h_product_2
-    np.dot(d_h_product, X100, d_h_product_2)
+            d_h_total_100_here = d_loss * g[i, j] * (np.float32(1.0) - h_tanh_99[i, j] * h_tanh_99[i, j])
+            d_h_total_100[i, j] = d_h_total_100_here
+            d_mu100[j] += d_h_total_100_here
+    # d_X100[i, j] = sum_n d_h_total_100[n, i] * h_tanh_98[n, j]
+    np.dot(d_h_total_100.T, h_tanh_98, d_X100)
+    # d_h_tanh_98[i, j] = sum_n d_h_total_100[i, n] * X100[n, j], into d_h_total_99
+    np.dot(d_h_total_100, X100, d_h_total_99)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h_sum_2(d_h_product_2, h_tanh_98, h_tanh_97, X99, d_mu99, d_X99, d_h_product_3):
-    # d_h_product_2[i, j] = d_h_sum[i, j] * (1 - h_tanh_98[i, j] * h_tanh_98[i, j])
-    # d_mu99[j] = sum_i d_h_product_2[i, j]
+def compute_d_h_tanh_97(d_h_total_99, h_tanh_98, h_tanh_97, X99, d_mu99, d_X99, d_h_total_98):
+    # d_h_total_99[i, j] = d_h_tanh_98[i, j] * (1 - h_tanh_98[i, j] * h_tanh_98[i, j])
+    # d_mu99[j] = sum_i d_h_total_99[i, j]
     for i in range(128):
         d_mu99[i] = np.float32(0.0)
-    for i in range(d_h_product_2.shape[0]):
+    for i in range(d_h_total_99.shape[0]):
         for j in range(128):
-            d_h_product_2_here = d_h_product_2[i, j] * (np.float32(1.0) - h_tanh_98[i, j] * h_tanh_98[i, j])
-            d_h_product_2[i, j] = d_h_product_2_here
-            d_mu99[j] += d_h_product_2_here
-    # d_X99[i, j] = sum_n d_h_product_2[n, i] * h_tanh_97[n, j]
-    np.dot(d_h_product_2.T, h_tanh_97, d_X99)
-    # d_h_sum_2[i, j] = sum_n d_h_product_2[i, n] * X99[n, j], into d_h_product_3
-    np.dot(d_h_product_2, X99, d_h_product_3)
+            d_h_total_99_here = d_h_total_99[i, j] * (np.float32(1.0) - h_tanh_98[i, j] * h_tanh_98[i, j])
+            d_h_total_99[i, j] = d_h_total_99_here
+            d_mu99[j] += d_h_total_99_here
+    # d_X99[i, j] = sum_n d_h_total_99[n, i] * h_tanh_97[n, j]
+    np.dot(d_h_total_99.T, h_tanh_97, d_X99)
+    # d_h_tanh_97[i, j] = sum_n d_h_total_99[i, n] * X99[n, j], into d_h_total_98
+    np.dot(d_h_total_99, X99, d_h_total_98)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_X1(d_h_product_100, h, a, d_mu1, d_X1):
-    # d_h_product_100[i, j] = d_h_sum_99[i, j] * (1 - h[i, j] * h[i, j])
-    # d_mu1[j] = sum_i d_h_product_100[i, j]
+def compute_d_X1(d_h_total, h, a, d_mu1, d_X1):
+    # d_h_total[i, j] = d_h[i, j] * (1 - h[i, j] * h[i, j])
+    # d_mu1[j] = sum_i d_h_total[i, j]
     for i in range(128):
         d_mu1[i] = np.float32(0.0)
-    for i in range(d_h_product_100.shape[0]):
+    for i in range(d_h_total.shape[0]):
         for j in range(128):
-            d_h_product_100_here = d_h_product_100[i, j] * (np.float32(1.0) - h[i, j] * h[i, j])
-            d_h_product_100[i, j] = d_h_product_100_here
-            d_mu1[j] += d_h_product_100_here
-    # d_X1[i, j] = sum_n d_h_product_100[n, i] * a[n, j]
-    np.dot(d_h_product_100.T, a, d_X1)
+            d_h_total_here = d_h_total[i, j] * (np.float32(1.0) - h[i, j] * h[i, j])
+            d_h_total[i, j] = d_h_total_here
+            d_mu1[j] += d_h_total_here
+    # d_X1[i, j] = sum_n d_h_total[n, i] * a[n, j]
+    np.dot(d_h_total.T, a, d_X1)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu100(h_tanh_98, X100, mu100, g, d_h, d_mu100):
-    # h_sum_100[i, j] = sum_k h_tanh_98[i, k] * X100[j, k], into d_h
-    np.dot(h_tanh_98, X100.T, d_h)
+def compute_d_mu100(h_tanh_98, X100, mu100, g, d_h_total_100, d_mu100):
+    # h_sum_100[i, j] = sum_k h_tanh_98[i, k] * X100[j, k], into d_h_total_100
+    np.dot(h_tanh_98, X100.T, d_h_total_100)
     # h_tanh_99[i, j] = tanh(h_sum_100[i, j] + mu100[j])
     # loss = sum_{i, j} h_tanh_99[i, j] * g[i, j]
-    # d_h[i, j] = g[i, j] * (1 - h_tanh_99[i, j] * h_tanh_99[i, j])
-    # d_mu100[j] = sum_i d_h[i, j]
+    # d_h_total_100[i, j] = g[i, j] * (1 - h_tanh_99[i, j] * h_tanh_99[i, j])
+    # d_mu100[j] = sum_i d_h_total_100[i, j]
     loss_acc = np.float64(0.0)
     for i in range(128):
         d_mu100[i] = np.float32(0.0)
     for i in range(h_tanh_98.shape[0]):
         for j in range(128):
-            h_tanh_99 = tanh_f32(d_h[i, j] + mu100[j])
+            h_tanh_99 = tanh_f32(d_h_total_100[i, j] + mu100[j])
             loss_acc += np.float64(h_tanh_99 * g[i, j])
-            d_h_here = g[i, j] * (np.float32(1.0) - h_tanh_99 * h_tanh_99)
-            d_h[i, j] = d_h_here
-            d_mu100[j] += d_h_here
+            d_h_total_100_here = g[i, j] * (np.float32(1.0) - h_tanh_99 * h_tanh_99)
+            d_h_total_100[i, j] = d_h_total_100_here
+            d_mu100[j] += d_h_total_100_here
     return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_X100(d_h, h_tanh_98, d_X100):
-    # d_X100[i, j] = sum_n d_h[n, i] * h_tanh_98[n, j]
-    np.dot(d_h.T, h_tanh_98, d_X100)
+def compute_d_X100(d_h_total_100, h_tanh_98, d_X100):
+    # d_X100[i, j] = sum_n d_h_total_100[n, i] * h_tanh_98[n, j]
+    np.dot(d_h_total_100.T, h_tanh_98, d_X100)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu99(d_h, X100, h_tanh_98, d_h_product_2, d_mu99, d_h_product):
-    # d_h_sum[i, j] = sum_n d_h[i, n] * X100[n, j], into d_h_product_2
-    np.dot(d_h, X100, d_h_product_2)
-    # d_h_product[i, j] = d_h_sum[i, j] * (1 - h_tanh_98[i, j] * h_tanh_98[i, j])
-    # d_mu99[j] = sum_i d_h_product[i, j]
+def compute_d_mu99(d_h_total_100, X100, h_tanh_98, d_h_total_99, d_mu99):
+    # d_h_tanh_98[i, j] = sum_n d_h_total_100[i, n] * X100[n, j], into d_h_total_99
+    np.dot(d_h_total_100, X100, d_h_total_99)
+    # d_h_total_99[i, j] = d_h_tanh_98[i, j] * (1 - h_tanh_98[i, j] * h_tanh_98[i, j])
+    # d_mu99[j] = sum_i d_h_total_99[i, j]
     for i in range(128):
         d_mu99[i] = np.float32(0.0)
-    for i in range(d_h.shape[0]):
+    for i in range(d_h_total_100.shape[0]):
         for j in range(128):
-            d_h_product_here = d_h_product_2[i, j] * (np.float32(1.0) - h_tanh_98[i, j] * h_tanh_98[i, j])
-            d_h_product[i, j] = d_h_product_here
-            d_mu99[j] += d_h_product_here
+            d_h_total_99_here = d_h_total_99[i, j] * (np.float32(1.0) - h_tanh_98[i, j] * h_tanh_98[i, j])
+            d_h_total_99[i, j] = d_h_total_99_here
+            d_mu99[j] += d_h_total_99_here
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -195,18 +195,26 @@ def forward(a, g, p, w):
     compute_h(a, p.X1, p.mu1, w.h[0])
     for l in range(98):
         compute_h(w.h[l], p.X[l], p.mu[l], w.h[l + 1])
-    return compute_loss(w.h[98], p.X[98], p.mu100, g, w.d_h[0], w.h_tanh_99)
+    return compute_loss(w.h[98], p.X[98], p.mu100, g, w.d_h_total[99], w.h_tanh_99)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, g, d_loss, p, w, g_):
     """a (N, 128), g (N, 128), d_loss"""
-    compute_d_h_sum(d_loss, g, w.h_tanh_99, w.h[98], p.X[98], g_.d_mu100, w.d_h[1], g_.d_X[98], w.d_h[2])
+    compute_d_h_tanh_98(
+        d_loss, g, w.h_tanh_99, w.h[98], p.X[98], g_.d_mu100, w.d_h_total[99], g_.d_X[98], w.d_h_total[98]
+    )
     for l in range(98):
-        compute_d_h_sum_2(
-            w.d_h[l + 2], w.h[98 - l], w.h[97 - l], p.X[97 - l], g_.d_mu[98 - l], g_.d_X[97 - l], w.d_h[l + 3]
+        compute_d_h_tanh_97(
+            w.d_h_total[98 - l],
+            w.h[98 - l],
+            w.h[97 - l],
+            p.X[97 - l],
+            g_.d_mu[98 - l],
+            g_.d_X[97 - l],
+            w.d_h_total[97 - l],
         )
-    compute_d_X1(w.d_h[100], w.h[0], a, g_.d_mu[0], g_.d_X1)
+    compute_d_X1(w.d_h_total[0], w.h[0], a, g_.d_mu[0], g_.d_X1)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -215,9 +223,9 @@ def value_and_grad(a, g, p, w, g_):
     compute_h(a, p.X1, p.mu1, w.h[0])
     for l in range(98):
         compute_h(w.h[l], p.X[l], p.mu[l], w.h[l + 1])
-    loss = compute_d_mu100(w.h[98], p.X[98], p.mu100, g, w.d_h[0], g_.d_mu100)
+    loss = compute_d_mu100(w.h[98], p.X[98], p.mu100, g, w.d_h_total[99], g_.d_mu100)
     for l in range(99):
-        compute_d_X100(w.d_h[l], w.h[98 - l], g_.d_X[98 - l])
-        compute_d_mu99(w.d_h[l], p.X[98 - l], w.h[98 - l], w.d_h[l + 2], g_.d_mu[98 - l], w.d_h[l + 1])
-    compute_d_X100(w.d_h[99], a, g_.d_X1)
+        compute_d_X100(w.d_h_total[99 - l], w.h[98 - l], g_.d_X[98 - l])
+        compute_d_mu99(w.d_h_total[99 - l], p.X[98 - l], w.h[98 - l], w.d_h_total[98 - l], g_.d_mu[98 - l])
+    compute_d_X100(w.d_h_total[0], a, g_.d_X1)
     return loss

@@ -41,16 +41,15 @@ class Work(NamedTuple):
     product: np.ndarray  # float32 (T, 32, 128)
     masked: np.ndarray  # float32 (32, 128)
     constant: np.ndarray  # float32 (32, 128)
-    total_3_states: np.ndarray  # float32 (T + 1, 32, 128)
-    product_7_states: np.ndarray  # float32 (T + 1, 32, 128)
+    d_h_total_states: np.ndarray  # float32 (T + 1, 32, 128)
+    d_c_product_4_states: np.ndarray  # float32 (T + 1, 32, 128)
+    product_2_row: np.ndarray  # float32 (128,)
     product_3_row: np.ndarray  # float32 (128,)
     product_4_row: np.ndarray  # float32 (128,)
     product_5_row: np.ndarray  # float32 (128,)
-    product_6_row: np.ndarray  # float32 (128,)
     d_u_stack: np.ndarray  # float32 (T, 32, 512)
     sum_3: np.ndarray  # float32 (32, 128)
-    product_6_states: np.ndarray  # float32 (T + 1, 32, 128)
-    product_2_row: np.ndarray  # float32 (128,)
+    product_row: np.ndarray  # float32 (128,)
 
 
 class Gradients(NamedTuple):
@@ -83,7 +82,6 @@ def workspace(T):
         np.empty((128,), np.float32),
         np.empty((T, 32, 512), np.float32),
         np.empty((32, 128), np.float32),
-        np.empty((T + 1, 32, 128), np.float32),
         np.empty((128,), np.float32),
     )
 
@@ -246,65 +244,66 @@ def compute_d_u_stack(
     c_stack_3,
     W_hh,
     product,
-    total_3_states,
-    product_7_states,
+    d_h_total_states,
+    d_c_product_4_states,
+    product_2_row,
     product_3_row,
     product_4_row,
     product_5_row,
-    product_6_row,
     d_u_stack,
     sum_3,
 ):
     T = h_stack.shape[0]
-    # carry_2 = total_3_states[t + 1]
-    # carry = product_7_states[t + 1]
+    # carry_2 = d_h_total_states[t + 1]
+    # carry = d_c_product_4_states[t + 1]
     # d_c[i, j] = carry[i, j] + carry_2[i, j] * h_stack[t, i, j] * (1 - h_stack_2[t, i, j] * h_stack_2[t, i, j])
-    # product_3[i, j] = d_c[i, j] * c_stack[t, i, j] * (1 - c_stack_2[t, i, j] * c_stack_2[t, i, j])
-    # product_4[i, j] = d_c[i, j] * c_stack_2[t, i, j] * (c_stack[t, i, j] * (1 - c_stack[t, i, j]))
-    # product_5[i, j] = d_c[i, j] * c_states[t, i, j] * (c_stack_3[t, i, j] * (1 - c_stack_3[t, i, j]))
-    # product_6[i, j] = carry_2[i, j] * h_stack_2[t, i, j] * (h_stack[t, i, j] * (1 - h_stack[t, i, j]))
-    # product_7[i, j] = d_c[i, j] * c_stack_3[t, i, j]
-    # total[i, j] = (product_3[i, j - 256] if 256 <= j < 384 else 0) + (product_4[i, j] if j < 128 else 0)
-    # total_2[i, j] = total[i, j] + (product_5[i, j - 128] if 128 <= j < 256 else 0)
-    # d_u[i, j] = total_2[i, j] + (product_6[i, j - 384] if j >= 384 else 0)
+    # product_2[i, j] = d_c[i, j] * c_stack[t, i, j] * (1 - c_stack_2[t, i, j] * c_stack_2[t, i, j])
+    # product_3[i, j] = d_c[i, j] * c_stack_2[t, i, j] * (c_stack[t, i, j] * (1 - c_stack[t, i, j]))
+    # product_4[i, j] = d_c[i, j] * c_states[t, i, j] * (c_stack_3[t, i, j] * (1 - c_stack_3[t, i, j]))
+    # product_5[i, j] = carry_2[i, j] * h_stack_2[t, i, j] * (h_stack[t, i, j] * (1 - h_stack[t, i, j]))
+    # d_c_product_4[i, j] = d_c[i, j] * c_stack_3[t, i, j]
+    # d_u_total_2[i, j] = (product_2[i, j - 256] if 256 <= j < 384 else 0) + (product_3[i, j] if j < 128 else 0)
+    # d_u_total_3[i, j] = d_u_total_2[i, j] + (product_4[i, j - 128] if 128 <= j < 256 else 0)
+    # d_u[i, j] = d_u_total_3[i, j] + (product_5[i, j - 384] if j >= 384 else 0)
     # sum_3[n, i] = sum_j d_u[n, j] * W_hh[j, i]
-    # total_3[n, i] = sum_3[n, i] + (product[t - 1, n, i] if t >= 1 else 0)
+    # d_h_total[i, j] = sum_3[i, j] + (product[t - 1, i, j] if t >= 1 else 0)
     for i in range(32):
         for j in range(128):
-            total_3_states[T, i, j] = masked[i, j]
+            d_h_total_states[T, i, j] = masked[i, j]
     for i in range(32):
         for j in range(128):
-            product_7_states[T, i, j] = constant[i, j]
+            d_c_product_4_states[T, i, j] = constant[i, j]
     for t in range(T - 1, -1, -1):
         for i in range(32):
             for j in range(128):
                 d_c_factor = np.float32(1.0) - h_stack_2[t, i, j] * h_stack_2[t, i, j]
-                d_c_factor_2 = total_3_states[t + 1, i, j] * h_stack[t, i, j]
-                d_c = product_7_states[t + 1, i, j] + d_c_factor_2 * d_c_factor
-                product_3_row_factor = np.float32(1.0) - c_stack_2[t, i, j] * c_stack_2[t, i, j]
-                product_3_row[j] = d_c * c_stack[t, i, j] * product_3_row_factor
-                product_4_row_factor = c_stack[t, i, j] * (np.float32(1.0) - c_stack[t, i, j])
-                product_4_row[j] = d_c * c_stack_2[t, i, j] * product_4_row_factor
-                product_5_row_factor = c_stack_3[t, i, j] * (np.float32(1.0) - c_stack_3[t, i, j])
-                product_5_row[j] = d_c * c_states[t, i, j] * product_5_row_factor
-                product_6_row_factor = h_stack[t, i, j] * (np.float32(1.0) - h_stack[t, i, j])
-                product_6_row[j] = total_3_states[t + 1, i, j] * h_stack_2[t, i, j] * product_6_row_factor
-                product_7_states[t, i, j] = d_c * c_stack_3[t, i, j]
+                d_c_factor_2 = d_h_total_states[t + 1, i, j] * h_stack[t, i, j]
+                d_c = d_c_product_4_states[t + 1, i, j] + d_c_factor_2 * d_c_factor
+                product_2_row_factor = np.float32(1.0) - c_stack_2[t, i, j] * c_stack_2[t, i, j]
+                product_2_row[j] = d_c * c_stack[t, i, j] * product_2_row_factor
+                product_3_row_factor = c_stack[t, i, j] * (np.float32(1.0) - c_stack[t, i, j])
+                product_3_row[j] = d_c * c_stack_2[t, i, j] * product_3_row_factor
+                product_4_row_factor = c_stack_3[t, i, j] * (np.float32(1.0) - c_stack_3[t, i, j])
+                product_4_row[j] = d_c * c_states[t, i, j] * product_4_row_factor
+                product_5_row_factor = h_stack[t, i, j] * (np.float32(1.0) - h_stack[t, i, j])
+                product_5_row[j] = d_h_total_states[t + 1, i, j] * h_stack_2[t, i, j] * product_5_row_factor
+                d_c_product_4_states[t, i, j] = d_c * c_stack_3[t, i, j]
             for j in range(128):
-                total = product_4_row[j]
-                d_u_stack[t, i, j] = total
+                d_u_total_2 = product_3_row[j]
+                d_u_stack[t, i, j] = d_u_total_2
             for j in range(128, 256):
-                total_2 = product_5_row[j - 128]
-                d_u_stack[t, i, j] = total_2
+                d_u_total_3 = product_4_row[j - 128]
+                d_u_stack[t, i, j] = d_u_total_3
             for j in range(256, 384):
-                total = product_3_row[j - 256]
-                d_u_stack[t, i, j] = total
+                d_u_total_2 = product_2_row[j - 256]
+                d_u_stack[t, i, j] = d_u_total_2
             for j in range(384, 512):
-                d_u_stack[t, i, j] = product_6_row[j - 384]
+                d_u_stack[t, i, j] = product_5_row[j - 384]
         np.dot(d_u_stack[t], W_hh, sum_3)
-        for n in range(32):
-            for i in range(128):
-                total_3_states[t, n, i] = sum_3[n, i] + (product[t - 1, n, i] if t >= 1 else np.float32(0.0))
+        for i in range(32):
+            for j in range(128):
+                d_h_total_states_term = product[t - 1, i, j] if t >= 1 else np.float32(0.0)
+                d_h_total_states[t, i, j] = sum_3[i, j] + d_h_total_states_term
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -380,12 +379,12 @@ def backward(x, g, d_loss, p, w, g_):
         w.c_stack_3,
         p.W_hh,
         w.product,
-        w.total_3_states,
-        w.product_7_states,
+        w.d_h_total_states,
+        w.d_c_product_4_states,
+        w.product_2_row,
         w.product_3_row,
         w.product_4_row,
         w.product_5_row,
-        w.product_6_row,
         w.d_u_stack,
         w.sum_3,
     )
@@ -428,12 +427,12 @@ def value_and_grad(x, h0, c0, g, p, w, g_):
         w.c_stack_3,
         p.W_hh,
         g,
-        w.total_3_states,
-        w.product_6_states,
+        w.d_h_total_states,
+        w.d_c_product_4_states,
+        w.product_row,
         w.product_2_row,
         w.product_3_row,
         w.product_4_row,
-        w.product_5_row,
         w.d_u_stack,
         w.sum_3,
     )

@@ -120,8 +120,8 @@ def compute_d_h1(d_loss, sum_2, b, exp, h1, X2, d_mu2, d_u2, d_X2, d_u1):
     # product = d_loss * (1 / B)
     product = d_loss * (np.float32(1.0) / np.float32(B))
     # d_loss_neg[i] = -product
-    # product_2[i, j] = product * (exp[i, j] / sum_2[i])
-    # d_u2[i, j] = (d_loss_neg[i] if j == b[i] else 0) + product_2[i, j]
+    # d_u2_product[i, j] = product * (exp[i, j] / sum_2[i])
+    # d_u2[i, j] = (d_loss_neg[i] if j == b[i] else 0) + d_u2_product[i, j]
     # d_mu2[j] = sum_i d_u2[i, j]
     for i in range(10):
         d_mu2[i] = np.float32(0.0)
@@ -130,8 +130,8 @@ def compute_d_h1(d_loss, sum_2, b, exp, h1, X2, d_mu2, d_u2, d_X2, d_u1):
         sum_2_i = sum_2[i]
         b_i = b[i]
         for j in range(10):
-            product_2 = product * (exp[i, j] / sum_2_i)
-            d_u2_here = (d_loss_neg if j == b_i else np.float32(0.0)) + product_2
+            d_u2_product = product * (exp[i, j] / sum_2_i)
+            d_u2_here = (d_loss_neg if j == b_i else np.float32(0.0)) + d_u2_product
             d_u2[i, j] = d_u2_here
             d_mu2[j] += d_u2_here
     # d_X2[n, i] = sum_j d_u2[j, n] * h1[j, i]

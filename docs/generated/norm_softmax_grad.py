@@ -32,10 +32,10 @@ class Work(NamedTuple):
     loss_ratio: np.ndarray  # float32 (N, 768)  saved for backward
     d_bias_parts: np.ndarray  # float32 (parts, 768)
     d_weight_parts: np.ndarray  # float32 (parts, 768)
-    d_loss_product_row_parts: np.ndarray  # float32 (parts, 768)
+    d_loss_ratio_row_parts: np.ndarray  # float32 (parts, 768)
     d_y_row_parts: np.ndarray  # float32 (parts, 768)
-    d_y_product_row_parts: np.ndarray  # float32 (parts, 768)
-    d_y_total_row_parts: np.ndarray  # float32 (parts, 768)
+    d_y_product_2_row_parts: np.ndarray  # float32 (parts, 768)
+    d_y_difference_row_parts: np.ndarray  # float32 (parts, 768)
     y_product_2_row_parts: np.ndarray  # float32 (parts, 768)
     loss_ratio_row_parts: np.ndarray  # float32 (parts, 768)
 
@@ -225,11 +225,11 @@ def compute_d_x_part(
     y_total,
     d_bias_part,
     d_weight_part,
-    d_loss_product_row,
+    d_loss_ratio_row,
     d_y_row,
-    d_y_product_row,
+    d_y_product_2_row,
     y_difference_row,
-    d_y_total_row,
+    d_y_difference_row,
     d_x,
     first,
     last,
@@ -241,33 +241,33 @@ def compute_d_x_part(
     for i in range(first, last):
         sum_5 = np.float32(0.0)
         for j in range(768):
-            d_loss_product_here = d_loss * g[i, j]
-            d_loss_product_row[j] = d_loss_product_here
-            sum_5 -= d_loss_product_here * loss_ratio[i, j]
-        d_y_sum = np.float32(0.0)
+            d_loss_ratio_here = d_loss * g[i, j]
+            d_loss_ratio_row[j] = d_loss_ratio_here
+            sum_5 -= d_loss_ratio_here * loss_ratio[i, j]
+        d_y_rsqrt = np.float32(0.0)
         y_ratio_i = y_ratio[i]
         for j in range(768):
-            d_y_here = d_loss_product_row[j] * loss_ratio[i, j] + sum_5 * loss_ratio[i, j]
+            d_y_here = d_loss_ratio_row[j] * loss_ratio[i, j] + sum_5 * loss_ratio[i, j]
             d_y_row[j] = d_y_here
-            d_y_product_here = d_y_here * weight[j]
-            d_y_product_row[j] = d_y_product_here
+            d_y_product_2_here = d_y_here * weight[j]
+            d_y_product_2_row[j] = d_y_product_2_here
             y_difference_here = x[i, j] - y_ratio_i
             y_difference_row[j] = y_difference_here
-            d_y_sum += d_y_product_here * y_difference_here
-        d_y_product_2 = d_y_sum * (np.float32(-0.5) * y_rsqrt[i] / y_total[i])
-        product_4 = d_y_product_2 * (np.float32(1.0) / np.float32(768.0))
-        d_y_sum_2 = np.float32(0.0)
+            d_y_rsqrt += d_y_product_2_here * y_difference_here
+        d_y_total = d_y_rsqrt * (np.float32(-0.5) * y_rsqrt[i] / y_total[i])
+        product = d_y_total * (np.float32(1.0) / np.float32(768.0))
+        d_y_ratio = np.float32(0.0)
         y_rsqrt_i = y_rsqrt[i]
         for j in range(768):
-            d_y_total_here_term = np.float32(2.0) * (product_4 * y_difference_row[j])
-            d_y_total_here = d_y_product_row[j] * y_rsqrt_i + d_y_total_here_term
-            d_y_total_row[j] = d_y_total_here
-            d_y_sum_2 -= d_y_total_here
+            d_y_difference_here_term = np.float32(2.0) * (product * y_difference_row[j])
+            d_y_difference_here = d_y_product_2_row[j] * y_rsqrt_i + d_y_difference_here_term
+            d_y_difference_row[j] = d_y_difference_here
+            d_y_ratio -= d_y_difference_here
             d_weight_part[j] += d_y_row[j] * (y_difference_row[j] * y_rsqrt_i)
             d_bias_part[j] += d_y_row[j]
-        product_6 = d_y_sum_2 * (np.float32(1.0) / np.float32(768.0))
+        product_2 = d_y_ratio * (np.float32(1.0) / np.float32(768.0))
         for j in range(768):
-            d_x[i, j] = d_y_total_row[j] + product_6
+            d_x[i, j] = d_y_difference_row[j] + product_2
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
@@ -284,29 +284,29 @@ def compute_d_x(
     d_weight_parts,
     d_weight,
     d_bias,
-    d_loss_product_row_parts,
+    d_loss_ratio_row_parts,
     d_y_row_parts,
-    d_y_product_row_parts,
+    d_y_product_2_row_parts,
     y_difference_row_parts,
-    d_y_total_row_parts,
+    d_y_difference_row_parts,
     d_x,
 ):
     N = g.shape[0]
     parts = d_bias_parts.shape[0]
-    # d_loss_product[i, j] = d_loss * g[i, j]
-    # sum_5[i] = sum_j -(d_loss_product[i, j] * loss_ratio[i, j])
-    # d_y[i, j] = d_loss_product[i, j] * loss_ratio[i, j] + sum_5[i] * loss_ratio[i, j]
-    # d_y_product[i, j] = d_y[i, j] * weight[j]
+    # d_loss_ratio[i, j] = d_loss * g[i, j]
+    # sum_5[i] = sum_j -(d_loss_ratio[i, j] * loss_ratio[i, j])
+    # d_y[i, j] = d_loss_ratio[i, j] * loss_ratio[i, j] + sum_5[i] * loss_ratio[i, j]
+    # d_y_product_2[i, j] = d_y[i, j] * weight[j]
     # y_difference[i, j] = x[i, j] - y_ratio[i]
-    # d_y_sum[i] = sum_j d_y_product[i, j] * y_difference[i, j]
-    # d_y_product_2[i] = d_y_sum[i] * (-0.5 * y_rsqrt[i] / y_total[i])
-    # product_4[i] = d_y_product_2[i] * (1 / 768)
-    # d_y_total[i, j] = d_y_product[i, j] * y_rsqrt[i] + 2 * (product_4[i] * y_difference[i, j])
-    # d_y_sum_2[i] = sum_j -d_y_total[i, j]
+    # d_y_rsqrt[i] = sum_j d_y_product_2[i, j] * y_difference[i, j]
+    # d_y_total[i] = d_y_rsqrt[i] * (-0.5 * y_rsqrt[i] / y_total[i])
+    # product[i] = d_y_total[i] * (1 / 768)
+    # d_y_difference[i, j] = d_y_product_2[i, j] * y_rsqrt[i] + 2 * (product[i] * y_difference[i, j])
+    # d_y_ratio[i] = sum_j -d_y_difference[i, j]
     # d_weight[j] = sum_i d_y[i, j] * (y_difference[i, j] * y_rsqrt[i])
     # d_bias[j] = sum_i d_y[i, j]
-    # product_6[i] = d_y_sum_2[i] * (1 / 768)
-    # d_x[i, j] = d_y_total[i, j] + product_6[i]
+    # product_2[i] = d_y_ratio[i] * (1 / 768)
+    # d_x[i, j] = d_y_difference[i, j] + product_2[i]
     for i in range(768):
         d_weight[i] = np.float32(0.0)
     for i in range(768):
@@ -323,11 +323,11 @@ def compute_d_x(
             y_total,
             d_bias_parts[part],
             d_weight_parts[part],
-            d_loss_product_row_parts[part],
+            d_loss_ratio_row_parts[part],
             d_y_row_parts[part],
-            d_y_product_row_parts[part],
+            d_y_product_2_row_parts[part],
             y_difference_row_parts[part],
-            d_y_total_row_parts[part],
+            d_y_difference_row_parts[part],
             d_x,
             part * N // parts,
             (part + 1) * N // parts,
@@ -353,8 +353,8 @@ def compute_d_x_2_part(
     y_row,
     exp_row,
     loss_ratio_row,
-    d_y_product_row,
-    d_y_total_row,
+    d_y_product_2_row,
+    d_y_difference_row,
     d_x,
     loss_acc_part,
     first,
@@ -397,25 +397,25 @@ def compute_d_x_2_part(
             loss_ratio_row[j] = loss_ratio_here
             loss_acc += np.float64(loss_ratio_here * g[n, j])
             sum_5 -= g[n, j] * loss_ratio_here
-        d_y_sum = np.float32(0.0)
+        d_y_rsqrt = np.float32(0.0)
         for j in range(768):
             d_y = g[n, j] * loss_ratio_row[j] + sum_5 * loss_ratio_row[j]
-            d_y_product_here = d_y * weight[j]
-            d_y_product_row[j] = d_y_product_here
-            d_y_sum += d_y_product_here * y_difference_row[j]
+            d_y_product_2_here = d_y * weight[j]
+            d_y_product_2_row[j] = d_y_product_2_here
+            d_y_rsqrt += d_y_product_2_here * y_difference_row[j]
             d_weight_part[j] += d_y * y_product_2_row[j]
             d_bias_part[j] += d_y
-        d_y_product_2 = d_y_sum * (np.float32(-0.5) * y_rsqrt / y_total)
-        product_4 = d_y_product_2 * (np.float32(1.0) / np.float32(768.0))
-        d_y_sum_2 = np.float32(0.0)
+        d_y_total = d_y_rsqrt * (np.float32(-0.5) * y_rsqrt / y_total)
+        product = d_y_total * (np.float32(1.0) / np.float32(768.0))
+        d_y_ratio = np.float32(0.0)
         for j in range(768):
-            d_y_total_here_term = np.float32(2.0) * (product_4 * y_difference_row[j])
-            d_y_total_here = d_y_product_row[j] * y_rsqrt + d_y_total_here_term
-            d_y_total_row[j] = d_y_total_here
-            d_y_sum_2 -= d_y_total_here
-        product_6 = d_y_sum_2 * (np.float32(1.0) / np.float32(768.0))
+            d_y_difference_here_term = np.float32(2.0) * (product * y_difference_row[j])
+            d_y_difference_here = d_y_product_2_row[j] * y_rsqrt + d_y_difference_here_term
+            d_y_difference_row[j] = d_y_difference_here
+            d_y_ratio -= d_y_difference_here
+        product_2 = d_y_ratio * (np.float32(1.0) / np.float32(768.0))
         for i in range(768):
-            d_x[n, i] = d_y_total_row[i] + product_6
+            d_x[n, i] = d_y_difference_row[i] + product_2
     loss_acc_part[0] = loss_acc
 
 
@@ -435,8 +435,8 @@ def compute_d_x_2(
     y_row_parts,
     exp_row_parts,
     loss_ratio_row_parts,
-    d_y_product_row_parts,
-    d_y_total_row_parts,
+    d_y_product_2_row_parts,
+    d_y_difference_row_parts,
     d_x,
 ):
     N = x.shape[0]
@@ -457,16 +457,16 @@ def compute_d_x_2(
     # loss = sum_{n, j} loss_ratio[n, j] * g[n, j]
     # sum_5[n] = sum_j -(g[n, j] * loss_ratio[n, j])
     # d_y[n, j] = g[n, j] * loss_ratio[n, j] + sum_5[n] * loss_ratio[n, j]
-    # d_y_product[n, j] = d_y[n, j] * weight[j]
-    # d_y_sum[n] = sum_j d_y_product[n, j] * y_difference[n, j]
+    # d_y_product_2[n, j] = d_y[n, j] * weight[j]
+    # d_y_rsqrt[n] = sum_j d_y_product_2[n, j] * y_difference[n, j]
     # d_weight[j] = sum_n d_y[n, j] * y_product_2[n, j]
     # d_bias[j] = sum_n d_y[n, j]
-    # d_y_product_2[n] = d_y_sum[n] * (-0.5 * y_rsqrt[n] / y_total[n])
-    # product_4[n] = d_y_product_2[n] * (1 / 768)
-    # d_y_total[n, j] = d_y_product[n, j] * y_rsqrt[n] + 2 * (product_4[n] * y_difference[n, j])
-    # d_y_sum_2[n] = sum_j -d_y_total[n, j]
-    # product_6[n] = d_y_sum_2[n] * (1 / 768)
-    # d_x[n, i] = d_y_total[n, i] + product_6[n]
+    # d_y_total[n] = d_y_rsqrt[n] * (-0.5 * y_rsqrt[n] / y_total[n])
+    # product[n] = d_y_total[n] * (1 / 768)
+    # d_y_difference[n, j] = d_y_product_2[n, j] * y_rsqrt[n] + 2 * (product[n] * y_difference[n, j])
+    # d_y_ratio[n] = sum_j -d_y_difference[n, j]
+    # product_2[n] = d_y_ratio[n] * (1 / 768)
+    # d_x[n, i] = d_y_difference[n, i] + product_2[n]
     loss_acc = np.float64(0.0)
     for i in range(768):
         d_weight[i] = np.float32(0.0)
@@ -485,8 +485,8 @@ def compute_d_x_2(
             y_row_parts[part],
             exp_row_parts[part],
             loss_ratio_row_parts[part],
-            d_y_product_row_parts[part],
-            d_y_total_row_parts[part],
+            d_y_product_2_row_parts[part],
+            d_y_difference_row_parts[part],
             d_x,
             loss_acc_parts[part],
             part * N // parts,
@@ -538,11 +538,11 @@ def backward(g, d_loss, p, w, g_):
         w.d_weight_parts,
         g_.d_weight,
         g_.d_bias,
-        w.d_loss_product_row_parts,
+        w.d_loss_ratio_row_parts,
         w.d_y_row_parts,
-        w.d_y_product_row_parts,
+        w.d_y_product_2_row_parts,
         w.y_difference_row_parts,
-        w.d_y_total_row_parts,
+        w.d_y_difference_row_parts,
         g_.d_x,
     )
 
@@ -565,7 +565,7 @@ def value_and_grad(g, p, w, g_):
         w.y_row_parts,
         w.exp_row_parts,
         w.loss_ratio_row_parts,
-        w.d_y_product_row_parts,
-        w.d_y_total_row_parts,
+        w.d_y_product_2_row_parts,
+        w.d_y_difference_row_parts,
         g_.d_x,
     )

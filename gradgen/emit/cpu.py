@@ -296,12 +296,12 @@ class CpuPrinter:
             return f"{self.holder(x.stack.buffer)}[{x.start} - {step}]"
         return f"{self.holder(x.stack.buffer)}[{step}{f' + {x.start}' if x.start else ''}]"
 
-    def call(self, call: KernelCall) -> list[str]:
+    def call(self, call: KernelCall, indent: int = 0) -> list[str]:
         passed = [s for s in call.sizes if s not in size_sources(call.sizes, call.arguments)]
         arguments = [*(self.argument(b) for b in call.arguments), *passed]
         results = ", ".join(b.name for b in call.results)
         opening = f"{results} = {call.kernel}(" if results else f"{call.kernel}("
-        return fill(opening, arguments)
+        return fill(opening, arguments, indent)
 
 
 def with_sizes(lines: Sequence[str], sources: Mapping[str, str]) -> list[str]:

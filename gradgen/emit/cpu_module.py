@@ -175,7 +175,7 @@ def _calls(printer: CpuPrinter, entry: Entry, roots: Set[Buffer], used: Set[Buff
             lines.append(f"for {statement.letter} in range({statement.count}):")
         for call in inner:
             pad = "    " if isinstance(statement, Repeat) else ""
-            lines += [pad + line for line in printer.call(call)]
+            lines += [pad + line for line in printer.call(call, len(pad))]
     return lines
 
 

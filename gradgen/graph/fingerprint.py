@@ -19,6 +19,7 @@ def fingerprint(roots: Sequence[Node]) -> str:
     origins = [origin(node) for node in order]
     executions: dict[int, int] = {}
     ranks = {n: k for k, n in enumerate(sorted(found.order for found in origins if found is not None))}
+    marks: dict[int | None, int] = {None: -1}
     lines = [root.digest for root in roots]
     for node, found in zip(order, origins, strict=True):
         if found is None:
@@ -26,5 +27,7 @@ def fingerprint(roots: Sequence[Node]) -> str:
             continue
         run = executions.setdefault(found.execution, len(executions))
         letters = " ".join(found.letters)
-        lines.append(f"{node.digest} {found.place} {found.name} {run} {ranks[found.order]} {letters} {found.note}")
+        pair = f"{marks.setdefault(found.mark, len(marks))} {marks.setdefault(found.of, len(marks))}"
+        place = f"{found.place} {found.name} {run} {ranks[found.order]} {found.is_outermost}"
+        lines.append(f"{node.digest} {place} {letters} {found.note} {pair}")
     return digest_of(*lines)

@@ -10,27 +10,48 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from gradgen.graph.nodes import COTANGENT, Carry, Leaf, Node, all_inputs
 from gradgen.graph.place import statement_now
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Run:
+    """One execution of a statement, and the greatest `order` among the nodes that it has made so far."""
+
+    number: int
+    latest: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """The statement that made a node.
 
-    Several nodes of one statement share `name` and `execution` (which counts the times the statement ran); the one
-    with the greatest `order` among them was made last, so it is the outermost and deserves the plain name.
+    Several nodes of one statement share `name` and `run`; the one with the greatest `order` among them was made last,
+    so it is the outermost and deserves the plain name. `note` is the "d_" of adjoints and the "t_" of tangents; `of` is
+    the `mark` of the node whose derivative it is.
     """
 
     file: str
     line: int
     name: str | None
-    execution: int
+    run: Run
     order: int
     letters: tuple[str, ...] = ()
     note: str = ""
+    mark: int | None = None
+    of: int | None = None
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether no node of the statement was made later."""
+        return self.run.latest == self.order
+
+    @property
+    def execution(self) -> int:
+        """The number of the run."""
+        return self.run.number
 
     @property
     def place(self) -> str:
@@ -40,6 +61,7 @@ class Origin:
 
 _origins: WeakKeyDictionary[Node, Origin] = WeakKeyDictionary()
 _serials = itertools.count()
+_runs: WeakValueDictionary[int, Run] = WeakValueDictionary()
 _given_name: ContextVar[str | None] = ContextVar("gradgen_given_name", default=None)
 
 
@@ -59,16 +81,34 @@ def record(node: Node, letters: Sequence[str] = (), name: str | None = None, ite
     if place is None:
         return
     file, line, assigned, execution = place
-    _origins[node] = Origin(
-        file, line, name or _given_name.get() or assigned, execution, next(_serials), tuple(letters)
-    )
+    run = _runs.setdefault(execution, Run(execution))
+    run.latest = next(_serials)
+    _origins[node] = Origin(file, line, name or _given_name.get() or assigned, run, run.latest, tuple(letters))
 
 
-def carry_origin(old: Node, new: Node, note: str = "") -> None:
-    """Give `new` the origin of `old`, for a rewrite; a note such as "adjoint of" says what became of it."""
+def carry_origin(old: Node, new: Node) -> None:
+    """Give `new`, which has the value of `old`, its origin."""
     found = _origins.get(old)
     if found is not None and new not in _origins and _is_ours_alone(new):
-        _origins[new] = replace(found, note=note or found.note)
+        _origins[new] = found
+
+
+def name_derivative(node: Node, derivative: Node, prefix: str) -> None:
+    """d_u for u: a derivative comes from where its value did, and is called after it."""
+    found = _origins.get(node)
+    if found is not None and found.mark is None:
+        found = _origins[node] = replace(found, mark=next(_serials))
+    _name(derivative, found, prefix, None if found is None else found.mark)
+
+
+def name_part(node: Node, part: Node, prefix: str = "") -> None:
+    """What a node, or its derivative, is computed from comes from the same line; it has another value."""
+    _name(part, _origins.get(node), prefix, None)
+
+
+def _name(node: Node, found: Origin | None, prefix: str, of: int | None) -> None:
+    if found is not None and node not in _origins and _is_ours_alone(node):
+        _origins[node] = replace(found, note=f"{prefix}{found.note}", mark=None, of=of)
 
 
 def _is_ours_alone(node: Node) -> bool:

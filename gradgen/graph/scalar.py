@@ -5,6 +5,7 @@ which they were written; `nodes` puts them into formulas. Only integer expressio
 integer algebra is exact; floating-point algebra is left to `passes.simplify`.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -186,6 +187,10 @@ def result_dtype(function: ScalarFunction, dtypes: list[str]) -> str:
 
 # ---------------------------------------------------------------- exact folding
 
+COMPARED = {
+    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+}  # fmt: skip
+
 
 def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
     """Integer algebra, constants, and the identities that hold for every float."""
@@ -198,6 +203,11 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
             return number(-c.value)
         case (("add" | "sub" | "mul"), (Const(dtype="pyint") as a, Const(dtype="pyint") as b)):
             return number({"add": a.value + b.value, "sub": a.value - b.value, "mul": a.value * b.value}[function])
+        case (("eq" | "ne" | "lt" | "le" | "gt" | "ge"), (Const() as a, Const() as b)) if "bool" not in (
+            a.dtype,
+            b.dtype,
+        ):
+            return number(COMPARED[function](a.value, b.value))
         case "neg", (Call(function=inner, arguments=(x,)),) if inner.name == "neg":
             return x
         case "mul", (x, c) if _is_one(c) and promote((x.dtype, c.dtype)) == x.dtype:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gradgen.emit.formula import formula
 from gradgen.errors import GraphError
 from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, compute, inputs, leaf, toposort
-from gradgen.graph.origin import carry_origin, display_name, origin
+from gradgen.graph.origin import display_name, name_derivative, origin
 from gradgen.graph.scalar import FLOATS, Call, Const, Load, Scalar, call, rewrite
 from gradgen.lang.interpret import interpret
 from gradgen.passes.branches import inline_branches
@@ -110,7 +110,7 @@ class _Operations:
         if any(isinstance(x, Project) for x in toposort([shown])):
             return f"{result}: step by step through a scan"
         if like not in self.local or node is not self.local[like]:
-            carry_origin(like, shown, note="d_")
+            name_derivative(like, shown, "d_")
         text = formula(shown, self._helper_names(shown, {**local, shown: result}))
         return text.replace(" * ", f" {self.notation.times} ")
 

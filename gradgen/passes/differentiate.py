@@ -5,7 +5,8 @@ rule inside one formula is in `differentiate_formula`; nothing else knows calcul
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 
 from gradgen.errors import GraphError
 from gradgen.graph.nodes import (
@@ -29,7 +30,7 @@ from gradgen.graph.nodes import (
     show_shape,
     toposort,
 )
-from gradgen.graph.origin import carry_origin, origin
+from gradgen.graph.origin import name_derivative, name_part, origin
 from gradgen.graph.scalar import (
     FLOATS,
     call,
@@ -93,8 +94,11 @@ def _propagate(
     results: dict[Scan, dict[Node, Node]] = {}
     for node in reversed(order):
         if node in contributions and node in active:
-            adjoints[node] = add_nodes(contributions.pop(node))
-            _name_adjoint(node, adjoints[node], "d_")
+            terms = contributions.pop(node)
+            *partial, adjoints[node] = _running_sums(terms)
+            name_derivative(node, adjoints[node], "d_")
+            for part in (*terms, *partial):
+                name_part(node, part, "d_")
         new: list[tuple[Node, Node]] = []
         if node in cuts:
             continue
@@ -120,18 +124,13 @@ def _depending(order: Iterable[Node], cuts: set[Node]) -> set[Node]:
     return active
 
 
-def _name_adjoint(node: Node, adjoint: Node, prefix: str) -> None:
-    """d_u for u: where an adjoint comes from is where its value did."""
-    found = origin(node)
-    if found is not None:
-        carry_origin(node, adjoint, note=f"{prefix}{found.note}")
-
-
 def add_nodes(terms: Sequence[Node]) -> Node:
-    total = terms[0]
-    for term in terms[1:]:
-        total = pointwise(total.shape, call("add", identity(total), identity(term)))
+    *_, total = _running_sums(terms)
     return total
+
+
+def _running_sums(terms: Iterable[Node]) -> Iterator[Node]:
+    return accumulate(terms, lambda a, b: pointwise(a.shape, call("add", identity(a), identity(b))))
 
 
 def node_adjoint(node: Node, d_node: Node, active: set[Node]) -> list[tuple[Node, Node]]:
@@ -169,12 +168,12 @@ def _forward(outputs: Sequence[Node], known: dict[Node, Node]) -> None:
                 tangent = _node_tangent(node, known)
                 if tangent is not None:
                     known[node] = tangent
-                    _name_adjoint(node, tangent, "t_")
+                    name_derivative(node, tangent, "t_")
             case Custom():
                 tangent = _custom_tangent(node, known)
                 if tangent is not None:
                     known[node] = tangent
-                    _name_adjoint(node, tangent, "t_")
+                    name_derivative(node, tangent, "t_")
             case Project():
                 known.update(scan_tangents(node.scan, known))
 
@@ -295,6 +294,7 @@ def scan_adjoint(source: Scan, d_results: Mapping[Node, Node], active: set[Node]
         terms = [adjoints[source.carries[k]]] if source.carries[k] in adjoints else []
         terms += [row(d_states[k], before)] if k in d_states else []
         d_nexts.append(add_nodes(terms) if terms else zeros_like(source.carries[k]))
+        name_part(source.nexts[k], d_nexts[-1], "d_")
 
     # the adjoint reads the forward values of its step from the states and from stacks that the forward loop keeps
     roots = [*d_nexts, *[d_x for _, d_x in outside]]

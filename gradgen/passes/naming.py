@@ -23,27 +23,49 @@ RESERVED = GENERATED | {*keyword.kwlist, *dir(builtins), "p", "w", "out", "g", "
 
 
 def name_nodes(order: Sequence[Node], fixed: Mapping[Node, str], reserved: Iterable[str] = ()) -> dict[Node, str]:
-    """A name for every node: its leaf's, the one in `fixed`, the one the user assigned, or one for what it does."""
-    names: dict[Node, str] = {}
-    taken = set(RESERVED) | set(reserved)
-    for node in order:
-        if isinstance(node, Leaf):
-            names[node] = node.name
-        if node in fixed:
-            names[node] = fixed[node]
-    taken |= set(names.values())
-    plain = _outermost(order)
-    for node in order:
-        if node in names or (node in plain and plain[node] in taken):
-            continue
-        if node in plain:
-            names[node] = plain[node]
-            taken.add(plain[node])
-    for node in order:
+    """A name for every node: its leaf's, the one in `fixed`, the one that the user assigned, or one for what it does;
+    d_u for the adjoint of u."""
+    names: dict[Node, str] = {node: node.name for node in order if isinstance(node, Leaf)}
+    names |= {node: fixed[node] for node in order if node in fixed}
+    taken = {*RESERVED, *reserved, *names.values()}
+    values = [node for node in order if not _note(node)]
+    plain = {node: name for node, name in _outermost(values).items() if node not in names}
+    for node, name in plain.items():
+        if name not in taken:
+            names[node] = name
+            taken.add(name)
+    taken |= {found.name for node in order if _note(node) and (found := origin(node)) and found.name}  # d_u is of u
+    for node in values:
         if node not in names:
             names[node] = _free(_described(node), taken)
             taken.add(names[node])
+    _name_derivatives(order, names, taken)
     return names
+
+
+def _name_derivatives(order: Sequence[Node], names: dict[Node, str], taken: set[str]) -> None:
+    """d_u for the last of the nodes that compute the adjoint of u; names that belong to no adjoint for the others."""
+    found = ((origin(node), node) for node in order)
+    marked: dict[int | None, Node] = {its.mark: node for its, node in found if its is not None and its.mark is not None}
+    derivatives = sorted((node for node in order if _note(node)), key=lambda node: len(_note(node)))
+    last = {(_note(node), _of(node)): node for node in derivatives}
+    called = {f"{note}{name}" for note in {_note(node) for node in derivatives} for name in [*names.values()]}
+    for node in derivatives:
+        if node in names:
+            continue
+        name = _derived(node, marked.get(_of(node)), names) if last[_note(node), _of(node)] is node else None
+        names[node] = _free(_described(node), taken | called) if name is None else _free(name, taken)
+        taken.add(names[node])
+
+
+def _derived(node: Node, value: Node | None, names: Mapping[Node, str]) -> str | None:
+    """What the derivative of a value is called: after the value, or after the statement that it was the result of."""
+    found = origin(node)
+    if found is None or found.of is None:
+        return None
+    if value is not None and value in names:
+        return f"{found.note.removesuffix(_note(value))}{names[value]}"
+    return f"{found.note}{found.name}" if found.is_outermost and found.name else None
 
 
 def fresh_names(wanted: Mapping[Key, str], taken: set[str]) -> dict[Key, str]:
@@ -61,24 +83,34 @@ def is_named_by_user(node: Node, name: str) -> bool:
     return found is not None and not found.note and found.name == name
 
 
+def _note(node: Node) -> str:
+    """ "d_" for an adjoint, "t_" for a tangent, "d_d_" for the adjoint of an adjoint."""
+    found = origin(node)
+    return found.note if found is not None else ""
+
+
+def _of(node: Node) -> int | None:
+    """The mark of the node that a node is the derivative of."""
+    found = origin(node)
+    return found.of if found is not None else None
+
+
 def _assigned(node: Node) -> str | None:
     found = origin(node)
     return f"{found.note}{found.name}" if found is not None and found.name else None
 
 
-def _outermost(order: Sequence[Node]) -> dict[Node, str]:
+def _outermost(values: Sequence[Node]) -> dict[Node, str]:
     """Of the nodes that one statement made, the last one has the statement's name to itself."""
-    best: dict[tuple[str, int, str], Node] = {}
-    for node in order:
+    best: dict[tuple[int, str], Node] = {}
+    for node in values:
         found = origin(node)
         if found is None or not found.name:
             continue
-        key = (found.note, found.execution, found.name)
-        rival = best.get(key)
-        rival_origin = origin(rival) if rival is not None else None
-        if rival_origin is None or found.order >= rival_origin.order:
-            best[key] = node
-    return {node: f"{note}{name}" for (note, _, name), node in best.items()}
+        rival = origin(best.get((found.execution, found.name), node))
+        if rival is None or found.order >= rival.order:
+            best[found.execution, found.name] = node
+    return {node: name for (_, name), node in best.items()}
 
 
 def _described(node: Node) -> str:

@@ -7,7 +7,7 @@ update makes of it, are written as X lies.
 from collections.abc import Sequence
 
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute, toposort
-from gradgen.graph.origin import carry_origin
+from gradgen.graph.origin import carry_origin, name_part
 from gradgen.graph.scalar import Load, Poly, Position, Scalar, load, loads, position, require_poly, rewrite, substitute
 from gradgen.passes.inline import is_pointwise
 from gradgen.passes.substitute import rebuild, replace_loads
@@ -27,7 +27,9 @@ def orient(roots: Sequence[Node]) -> list[Node]:
             built[node] = _turned(new, orders[node]) if node in orders else new
         else:
             built[node] = rebuild(node, built)
-        if built[node] is not node:
+        if node in orders:
+            name_part(node, built[node])
+        elif built[node] is not node:
             carry_origin(node, built[node])
     return [built[root] for root in roots]
 

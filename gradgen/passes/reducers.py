@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from gradgen.graph.nodes import Compute, Node, compute, identity, pointwise
-from gradgen.graph.origin import carry_origin
+from gradgen.graph.origin import carry_origin, name_part
 from gradgen.graph.scalar import Call, Load, Poly, Scalar, call, load, number, position, substitute
 from gradgen.passes.substitute import map_nodes, replace_nodes
 
@@ -51,8 +51,9 @@ def shifted_logsumexp(node: Compute) -> tuple[Node, Shifted]:
     terms = call("exp", call("sub", node.body, load(shift, node.target)))
     total = compute(node.shape, node.extents, node.target, "sum", terms)
     result = pointwise(node.shape, call("add", call("log", identity(total)), identity(shift)))
-    for part in (highest, shift, total, result):
-        carry_origin(node, part)
+    carry_origin(node, result)
+    for part in (highest, shift, total):
+        name_part(node, part)
     return result, Shifted(node, terms, total)
 
 
@@ -69,7 +70,7 @@ def _as_quotient(node: Compute, lowered: dict[Node, Shifted], stored: dict[Node,
     for places in _places(parts.node, outer, node):
         if substitute(parts.node.body, {position(k).atoms[0]: p for k, p in enumerate(places)}) is x:
             terms = pointwise(parts.node.extents, parts.terms)
-            carry_origin(node, terms)
+            name_part(node, terms)
             stored[parts.total] = compute(
                 parts.node.shape, parts.node.extents, parts.node.target, "sum", identity(terms)
             )

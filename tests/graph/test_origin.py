@@ -5,7 +5,7 @@ from collections import namedtuple
 import gradgen as gg
 from gradgen.graph import nodes
 from gradgen.graph.nodes import toposort
-from gradgen.graph.origin import Origin, carry_origin, display_name, origin
+from gradgen.graph.origin import Origin, carry_origin, display_name, name_derivative, name_part, origin
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 
@@ -108,15 +108,45 @@ def test_equality_ignores_origin() -> None:
     assert of(second).name == "first"
 
 
-def test_carry_origin() -> None:
-    x = gg.input("x", (3,))
-    y = x + 1
-    new = nodes.pointwise(y.node.shape, (x * 3).node.body)  # type: ignore[union-attr]
-    fresh = nodes.reshape(new, (y.node.shape[0], nodes.integer(1)))
-    carry_origin(y.node, fresh, "adjoint of")
-    found = origin(fresh)
+def rewritten(y: Tensor) -> nodes.Node:
+    """Another node over the leaves of y."""
+    return nodes.reshape(y.node, (*y.node.shape, nodes.integer(1)))
+
+
+def test_a_rewrite_keeps_the_origin() -> None:
+    y = gg.input("x", (3,)) + 1
+    new = rewritten(y)
+    carry_origin(y.node, new)
+    assert origin(new) == of(y)
+
+
+def test_a_derivative_is_called_after_its_value() -> None:
+    y = gg.input("x", (3,)) + 1
+    d_y = rewritten(y)
+    name_derivative(y.node, d_y, "d_")
+    found = origin(d_y)
     assert found is not None
-    assert (found.name, found.note, found.line) == ("y", "adjoint of", of(y).line)
+    assert (found.name, found.note, found.line, found.mark) == ("y", "d_", of(y).line, None)
+    assert found.of is not None
+    assert found.of == of(y).mark
+
+
+def test_a_part_has_the_line_and_no_value_of_its_own() -> None:
+    y = gg.input("x", (3,)) + 1
+    part = rewritten(y)
+    name_part(y.node, part)
+    found = origin(part)
+    assert found is not None
+    assert (found.name, found.line, found.mark, found.of) == ("y", of(y).line, None, None)
+
+
+def test_the_outermost_of_a_statement() -> None:
+    x = gg.input("x", (3,))
+    y = gg.exp(x) * 2
+    (inner,) = [n for n in toposort([y.node]) if n not in (x.node, y.node)]
+    found = origin(inner)
+    assert found is not None
+    assert (of(y).is_outermost, found.is_outermost) == (True, False)
 
 
 def test_names_in_messages() -> None:

@@ -24,10 +24,9 @@ class Params(NamedTuple):
 class Work(NamedTuple):
     wide_row: np.ndarray  # float32 (3,)
     text_tanh: np.ndarray  # float32 (N, 7)  saved for backward
-    d_long_total: np.ndarray  # float32 (N + 2, 2)
+    d_long_2: np.ndarray  # float32 (N + 2, 2)
     d_wide_row: np.ndarray  # float32 (7,)
-    sum_2_row: np.ndarray  # float32 (2,)
-    d_long_product: np.ndarray  # float32 (N + 2, 2)
+    d_a_sum_row: np.ndarray  # float32 (2,)
 
 
 class Outputs(NamedTuple):
@@ -43,7 +42,7 @@ class Gradients(NamedTuple):
 
 def workspace(N):
     """Every intermediate value of a call; calls allocate nothing else."""
-    shapes = (3,), (N, 7), (N + 2, 2), (7,), (2,), (N + 2, 2)
+    shapes = (3,), (N, 7), (N + 2, 2), (7,), (2,)
     return Work(*(np.empty(shape, np.float32) for shape in shapes))
 
 
@@ -161,83 +160,80 @@ def compute_loss(b, a, text_sum_2, wide_row, text_tanh):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_c(
-    d_long, d_loss, a, c, b, text_tanh, d_pile, d_long_total, wide_row, d_wide_row, sum_2_row, d_a, d_b, d_c
-):
+def compute_d_c(d_long, d_loss, a, c, b, text_tanh, d_pile, d_long_2, wide_row, d_wide_row, d_a_sum_row, d_a, d_b, d_c):
     N = a.shape[0]
-    # d_long_total[i, j] = d_long[i, j] + 2 * (d_loss * (a[i, j] if i < N else c[i - N, j]))
+    # d_long_2[i, j] = d_long[i, j] + 2 * (d_loss * (a[i, j] if i < N else c[i - N, j]))
     for i in range(N):
         for j in range(2):
-            d_long_total[i, j] = d_long[i, j] + np.float32(2.0) * (d_loss * a[i, j])
+            d_long_2[i, j] = d_long[i, j] + np.float32(2.0) * (d_loss * a[i, j])
     for i in range(N, N + 2):
         for j in range(2):
-            d_long_total[i, j] = d_long[i, j] + np.float32(2.0) * (d_loss * c[i - N, j])
+            d_long_2[i, j] = d_long[i, j] + np.float32(2.0) * (d_loss * c[i - N, j])
     # wide[i, j] = b[i, j] * b[i, j]
-    # d_text_product[i, j] = d_loss * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
-    # d_wide[i, j] = d_loss * text_tanh[i, j] + d_text_product[i, j] * (1 - text_tanh[i, j] * text_tanh[i, j])
-    # sum_2[i, k] = sum_j d_pile[i, j, k] * exp(a[i, k]) if j >= 1 else 0
-    # d_a[i, j] = d_wide[i, j] + d_wide[i, j + 5] + sum_2[i, j] + d_pile[i, 0, j] + d_long_total[i, j]
+    # d_text_tanh[i, j] = d_loss * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
+    # d_wide[i, j] = d_loss * text_tanh[i, j] + d_text_tanh[i, j] * (1 - text_tanh[i, j] * text_tanh[i, j])
+    # d_a_sum[i, k] = sum_j d_pile[i, j, k] * exp(a[i, k]) if j >= 1 else 0
+    # d_a[i, j] = d_wide[i, j] + d_wide[i, j + 5] + d_a_sum[i, j] + d_pile[i, 0, j] + d_long_2[i, j]
     # d_b[i, j] = 2 * (d_wide[i, j + 2] * b[i, j])
     for i in range(N):
         for j in range(3):
             wide_row[j] = b[i, j] * b[i, j]
         for j in range(2):
-            d_text_product = d_loss * a[i, j]
+            d_text_tanh = d_loss * a[i, j]
             d_wide_row_factor = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
-            d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_product * d_wide_row_factor
+            d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_tanh * d_wide_row_factor
         for j in range(2, 5):
-            d_text_product = d_loss * wide_row[j - 2]
+            d_text_tanh = d_loss * wide_row[j - 2]
             d_wide_row_factor_2 = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
-            d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_product * d_wide_row_factor_2
+            d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_tanh * d_wide_row_factor_2
         for j in range(5, 7):
-            d_text_product = d_loss * a[i, j - 5]
+            d_text_tanh = d_loss * a[i, j - 5]
             d_wide_row_factor_3 = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
-            d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_product * d_wide_row_factor_3
+            d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_tanh * d_wide_row_factor_3
         for j in range(2):
-            sum_2_row[j] = np.float32(0.0)
+            d_a_sum_row[j] = np.float32(0.0)
         for k in range(2):
-            sum_2_row[k] += d_pile[i, 1, k] * exp_f32(a[i, k])
+            d_a_sum_row[k] += d_pile[i, 1, k] * exp_f32(a[i, k])
         for j in range(2):
-            d_a_term = d_wide_row[j] + d_wide_row[j + 5] + sum_2_row[j]
-            d_a[i, j] = d_a_term + d_pile[i, 0, j] + d_long_total[i, j]
+            d_a[i, j] = d_wide_row[j] + d_wide_row[j + 5] + d_a_sum_row[j] + d_pile[i, 0, j] + d_long_2[i, j]
         for j in range(3):
             d_b[i, j] = np.float32(2.0) * (d_wide_row[j + 2] * b[i, j])
-    # d_c[n, i] = d_long_total[N + n, i]
+    # d_c[n, i] = d_long_2[N + n, i]
     for n in range(2):
         for i in range(2):
-            d_c[n, i] = d_long_total[N + n, i]
+            d_c[n, i] = d_long_2[N + n, i]
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_long_product(a, c, long, d_long_product):
+def compute_d_long_2(a, c, long, d_long_2):
     N = a.shape[0]
     # long[i, j] = a[i, j] if i < N else c[i - N, j]
     # text_sum_2 = sum_{i, j} (a[i, j] if i < N else c[i - N, j]) * (a[i, j] if i < N else c[i - N, j])
-    # d_long_product[i, j] = 2 * (a[i, j] if i < N else c[i - N, j])
+    # d_long_2[i, j] = 2 * (a[i, j] if i < N else c[i - N, j])
     text_sum_2_acc = np.float64(0.0)
     for i in range(N):
         for j in range(2):
             long[i, j] = a[i, j]
             text_sum_2_acc += np.float64(a[i, j] * a[i, j])
-            d_long_product[i, j] = np.float32(2.0) * a[i, j]
+            d_long_2[i, j] = np.float32(2.0) * a[i, j]
     for i in range(N, N + 2):
         for j in range(2):
             long[i, j] = c[i - N, j]
             text_sum_2_acc += np.float64(c[i - N, j] * c[i - N, j])
-            d_long_product[i, j] = np.float32(2.0) * c[i - N, j]
+            d_long_2[i, j] = np.float32(2.0) * c[i - N, j]
     return np.float32(text_sum_2_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss_2(b, a, d_long_product, text_sum_2, wide_row, d_wide_row, d_a, d_b):
+def compute_loss_2(b, a, d_long_2, text_sum_2, wide_row, d_wide_row, d_a, d_b):
     # wide[i, j] = b[i, j] * b[i, j]
     # text_tanh[i, j] = tanh(a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
     # text_product[i, j] = text_tanh[i, j] * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
     # text_sum = sum_{i, j} text_product[i, j]
-    # product[i, j] = (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5]) * (1 - text_tanh[i, j] *
+    # d_wide_product[i, j] = (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5]) * (1 - text_tanh[i, j] *
     #     text_tanh[i, j])
-    # d_wide[i, j] = text_tanh[i, j] + product[i, j]
-    # d_a[i, j] = d_long_product[i, j] + d_wide[i, j] + d_wide[i, j + 5]
+    # d_wide[i, j] = text_tanh[i, j] + d_wide_product[i, j]
+    # d_a[i, j] = d_long_2[i, j] + d_wide[i, j] + d_wide[i, j + 5]
     # d_b[i, j] = 2 * (d_wide[i, j + 2] * b[i, j])
     text_sum_acc = np.float64(0.0)
     for i in range(b.shape[0]):
@@ -247,22 +243,22 @@ def compute_loss_2(b, a, d_long_product, text_sum_2, wide_row, d_wide_row, d_a, 
             text_tanh = tanh_f32(a[i, j])
             text_product = text_tanh * a[i, j]
             text_sum_acc += np.float64(text_product)
-            product = a[i, j] * (np.float32(1.0) - text_tanh * text_tanh)
-            d_wide_row[j] = text_tanh + product
+            d_wide_product = a[i, j] * (np.float32(1.0) - text_tanh * text_tanh)
+            d_wide_row[j] = text_tanh + d_wide_product
         for j in range(2, 5):
             text_tanh = tanh_f32(wide_row[j - 2])
             text_product = text_tanh * wide_row[j - 2]
             text_sum_acc += np.float64(text_product)
-            product = wide_row[j - 2] * (np.float32(1.0) - text_tanh * text_tanh)
-            d_wide_row[j] = text_tanh + product
+            d_wide_product = wide_row[j - 2] * (np.float32(1.0) - text_tanh * text_tanh)
+            d_wide_row[j] = text_tanh + d_wide_product
         for j in range(5, 7):
             text_tanh = tanh_f32(a[i, j - 5])
             text_product = text_tanh * a[i, j - 5]
             text_sum_acc += np.float64(text_product)
-            product = a[i, j - 5] * (np.float32(1.0) - text_tanh * text_tanh)
-            d_wide_row[j] = text_tanh + product
+            d_wide_product = a[i, j - 5] * (np.float32(1.0) - text_tanh * text_tanh)
+            d_wide_row[j] = text_tanh + d_wide_product
         for j in range(2):
-            d_a[i, j] = d_long_product[i, j] + d_wide_row[j] + d_wide_row[j + 5]
+            d_a[i, j] = d_long_2[i, j] + d_wide_row[j] + d_wide_row[j + 5]
         for j in range(3):
             d_b[i, j] = np.float32(2.0) * (d_wide_row[j + 2] * b[i, j])
     # loss = text_sum + text_sum_2
@@ -270,11 +266,11 @@ def compute_loss_2(b, a, d_long_product, text_sum_2, wide_row, d_wide_row, d_a, 
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_c_2(d_long_product, d_c, N):
-    # d_c[n, i] = d_long_product[N + n, i]
+def compute_d_c_2(d_long_2, d_c, N):
+    # d_c[n, i] = d_long_2[N + n, i]
     for n in range(2):
         for i in range(2):
-            d_c[n, i] = d_long_product[N + n, i]
+            d_c[n, i] = d_long_2[N + n, i]
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -296,10 +292,10 @@ def backward(d_long, d_pile, d_loss, p, w, g):
         p.b,
         w.text_tanh,
         d_pile,
-        w.d_long_total,
+        w.d_long_2,
         w.wide_row,
         w.d_wide_row,
-        w.sum_2_row,
+        w.d_a_sum_row,
         g.d_a,
         g.d_b,
         g.d_c,
@@ -310,8 +306,8 @@ def backward(d_long, d_pile, d_loss, p, w, g):
 def value_and_grad(p, w, out, g):
     """-> loss"""
     N = p.a.shape[0]
-    text_sum_2 = compute_d_long_product(p.a, p.c, out.long, w.d_long_product)
+    text_sum_2 = compute_d_long_2(p.a, p.c, out.long, w.d_long_2)
     compute_pile(p.a, out.pile)
-    loss = compute_loss_2(p.b, p.a, w.d_long_product, text_sum_2, w.wide_row, w.d_wide_row, g.d_a, g.d_b)
-    compute_d_c_2(w.d_long_product, g.d_c, N)
+    loss = compute_loss_2(p.b, p.a, w.d_long_2, text_sum_2, w.wide_row, w.d_wide_row, g.d_a, g.d_b)
+    compute_d_c_2(w.d_long_2, g.d_c, N)
     return loss

@@ -85,16 +85,16 @@ def compute_loss(idx, E, g, v, text_tanh):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_E(idx, d_v, d_loss, g, text_tanh, d_E):
-    # d_v_total[n, f] = d_v[n, f] + d_loss * g[n, f] * (1 - text_tanh[n, f] * text_tanh[n, f])
-    # d_E[idx[n], f] += d_v_total[n, f]
+    # d_v_part[n, f] = d_v[n, f] + d_loss * g[n, f] * (1 - text_tanh[n, f] * text_tanh[n, f])
+    # d_E[idx[n], f] += d_v_part[n, f]
     for i in range(11):
         for j in range(5):
             d_E[i, j] = np.float32(0.0)
     for n in range(idx.shape[0]):
         idx_n = idx[n]
         for f in range(5):
-            d_v_total = d_v[n, f] + d_loss * g[n, f] * (np.float32(1.0) - text_tanh[n, f] * text_tanh[n, f])
-            d_E[idx_n, f] += d_v_total
+            d_v_part = d_v[n, f] + d_loss * g[n, f] * (np.float32(1.0) - text_tanh[n, f] * text_tanh[n, f])
+            d_E[idx_n, f] += d_v_part
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")

@@ -27,7 +27,7 @@ class Work(NamedTuple):
     y_row: np.ndarray  # float32 (7,)
     exp_row: np.ndarray  # float32 (7,)
     text_ratio: np.ndarray  # float32 (N, 7)  saved for backward
-    d_text_product_row: np.ndarray  # float32 (7,)
+    d_text_ratio_row: np.ndarray  # float32 (7,)
     y_product_2_row: np.ndarray  # float32 (7,)
     text_ratio_row: np.ndarray  # float32 (7,)
     text_product_row: np.ndarray  # float32 (7,)
@@ -119,10 +119,10 @@ def compute_loss(x, weight, bias, w, y_ratio, y_difference_row, y_rsqrt, y_row, 
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_bias(d_loss, w, text_ratio, y_rsqrt, y_ratio, x, d_weight, d_bias, d_text_product_row):
-    # d_text_product[i, j] = d_loss * w[i, j]
-    # sum_5[i] = sum_j -(d_text_product[i, j] * text_ratio[i, j])
-    # d_y[i, j] = d_text_product[i, j] * text_ratio[i, j] + sum_5[i] * text_ratio[i, j]
+def compute_d_bias(d_loss, w, text_ratio, y_rsqrt, y_ratio, x, d_weight, d_bias, d_text_ratio_row):
+    # d_text_ratio[i, j] = d_loss * w[i, j]
+    # sum_5[i] = sum_j -(d_text_ratio[i, j] * text_ratio[i, j])
+    # d_y[i, j] = d_text_ratio[i, j] * text_ratio[i, j] + sum_5[i] * text_ratio[i, j]
     # d_weight[j] = sum_i d_y[i, j] * ((x[i, j] - y_ratio[i]) * y_rsqrt[i])
     # d_bias[j] = sum_i d_y[i, j]
     for i in range(7):
@@ -132,13 +132,13 @@ def compute_d_bias(d_loss, w, text_ratio, y_rsqrt, y_ratio, x, d_weight, d_bias,
     for i in range(w.shape[0]):
         sum_5 = np.float32(0.0)
         for j in range(7):
-            d_text_product_here = d_loss * w[i, j]
-            d_text_product_row[j] = d_text_product_here
-            sum_5 -= d_text_product_here * text_ratio[i, j]
+            d_text_ratio_here = d_loss * w[i, j]
+            d_text_ratio_row[j] = d_text_ratio_here
+            sum_5 -= d_text_ratio_here * text_ratio[i, j]
         y_rsqrt_i = y_rsqrt[i]
         y_ratio_i = y_ratio[i]
         for j in range(7):
-            d_y = d_text_product_row[j] * text_ratio[i, j] + sum_5 * text_ratio[i, j]
+            d_y = d_text_ratio_row[j] * text_ratio[i, j] + sum_5 * text_ratio[i, j]
             d_weight[j] += d_y * ((x[i, j] - y_ratio_i) * y_rsqrt_i)
             d_bias[j] += d_y
 
@@ -233,7 +233,7 @@ def forward(x, w, p, w_):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(x, w, d_loss, w_, g):
     """x (N, 7), w (N, 7), d_loss"""
-    compute_d_bias(d_loss, w, w_.text_ratio, w_.y_rsqrt, w_.y_ratio, x, g.d_weight, g.d_bias, w_.d_text_product_row)
+    compute_d_bias(d_loss, w, w_.text_ratio, w_.y_rsqrt, w_.y_ratio, x, g.d_weight, g.d_bias, w_.d_text_ratio_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")

@@ -34,14 +34,14 @@ def compute_y(x1, x2):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_x2(d_y, x1, x2, d_x1, d_x2):
-    # product_2 = d_y * (1 / x1)
-    product_2 = d_y * (np.float32(1.0) / x1[()])
-    # d_x1 = d_y * x2 + product_2
-    d_x1[()] = d_y * x2[()] + product_2
-    # product_3 = -d_y * cos(x2)
-    product_3 = -d_y * np.cos(x2[()])
-    # d_x2 = product_3 + d_y * x1
-    d_x2[()] = product_3 + d_y * x1[()]
+    # d_x1_product_2 = d_y * (1 / x1)
+    d_x1_product_2 = d_y * (np.float32(1.0) / x1[()])
+    # d_x1 = d_y * x2 + d_x1_product_2
+    d_x1[()] = d_y * x2[()] + d_x1_product_2
+    # d_x2_product = -d_y * cos(x2)
+    d_x2_product = -d_y * np.cos(x2[()])
+    # d_x2 = d_x2_product + d_y * x1
+    d_x2[()] = d_x2_product + d_y * x1[()]
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -54,16 +54,16 @@ def compute_d_x2_2(x1, x2, d_x1, d_x2):
     y_sin = np.sin(x2[()])
     # y = y_total - y_sin
     y = y_total - y_sin
-    # ratio = 1 / x1
-    ratio = np.float32(1.0) / x1[()]
-    # d_x1 = x2 + ratio
-    d_x1[()] = x2[()] + ratio
+    # d_x1_ratio = 1 / x1
+    d_x1_ratio = np.float32(1.0) / x1[()]
+    # d_x1 = x2 + d_x1_ratio
+    d_x1[()] = x2[()] + d_x1_ratio
     # constant = -1
     constant = -np.float32(1.0)
-    # product = constant * cos(x2)
-    product = constant * np.cos(x2[()])
-    # d_x2 = product + x1
-    d_x2[()] = product + x1[()]
+    # d_x2_product = constant * cos(x2)
+    d_x2_product = constant * np.cos(x2[()])
+    # d_x2 = d_x2_product + x1
+    d_x2[()] = d_x2_product + x1[()]
     return y
 
 

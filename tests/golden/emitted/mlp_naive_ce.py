@@ -120,8 +120,8 @@ def compute_d_mu1(d_loss, sum_2, b, exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X2,
     # product = d_loss * (1 / B)
     product = d_loss * (np.float32(1.0) / np.float32(B))
     # d_loss_neg[i] = -product
-    # product_2[i, j] = product * (exp[i, j] / sum_2[i])
-    # d_u2[i, j] = d_scores[i, j] + (d_loss_neg[i] if j == b[i] else 0) + product_2[i, j]
+    # d_u2_product[i, j] = product * (exp[i, j] / sum_2[i])
+    # d_u2[i, j] = d_scores[i, j] + (d_loss_neg[i] if j == b[i] else 0) + d_u2_product[i, j]
     # d_h1[i, k] = sum_j d_u2[i, j] * X2[j, k]
     # d_X2[j, k] = sum_i d_u2[i, j] * h1[i, k]
     # d_mu2[j] = sum_i d_u2[i, j]
@@ -145,8 +145,8 @@ def compute_d_mu1(d_loss, sum_2, b, exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X2,
         sum_2_i = sum_2[i]
         b_i = b[i]
         for j in range(4):
-            product_2 = product * (exp[i, j] / sum_2_i)
-            d_u2 = d_scores[i, j] + (d_loss_neg if j == b_i else np.float32(0.0)) + product_2
+            d_u2_product = product * (exp[i, j] / sum_2_i)
+            d_u2 = d_scores[i, j] + (d_loss_neg if j == b_i else np.float32(0.0)) + d_u2_product
             for k in range(7):
                 d_h1_row[k] += d_u2 * X2[j, k]
             for k in range(7):
@@ -165,11 +165,11 @@ def compute_d_mu1_2(sum_2, b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row
     # constant = 1 / B
     constant = np.float32(1.0) / np.float32(B)
     # neg[n] = -constant
-    # product[n, i] = constant * (exp[n, i] / sum_2[n])
-    # d_u2[n, i] = (neg[n] if i == b[n] else 0) + product[n, i]
-    # d_h1[n, j] = sum_i d_u2[n, i] * X2[i, j]
-    # d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
-    # d_mu2[i] = sum_n d_u2[n, i]
+    # d_u2_product[n, j] = constant * (exp[n, j] / sum_2[n])
+    # d_scores_2[n, j] = (neg[n] if j == b[n] else 0) + d_u2_product[n, j]
+    # d_h1[n, i] = sum_j d_scores_2[n, j] * X2[j, i]
+    # d_X2[j, i] = sum_n d_scores_2[n, j] * h1[n, i]
+    # d_mu2[j] = sum_n d_scores_2[n, j]
     # d_u1[n, i] = 0 if h1[n, i] <= 0 else d_h1[n, i]
     # d_X1[i, j] = sum_n d_u1[n, i] * a[n, j]
     # d_mu1[i] = sum_n d_u1[n, i]
@@ -189,14 +189,14 @@ def compute_d_mu1_2(sum_2, b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row
             d_h1_row[i] = np.float32(0.0)
         sum_2_n = sum_2[n]
         b_n = b[n]
-        for i in range(4):
-            product = constant * (exp[n, i] / sum_2_n)
-            d_u2 = (neg if i == b_n else np.float32(0.0)) + product
-            for j in range(7):
-                d_h1_row[j] += d_u2 * X2[i, j]
-            for j in range(7):
-                d_X2[i, j] += d_u2 * h1[n, j]
-            d_mu2[i] += d_u2
+        for j in range(4):
+            d_u2_product = constant * (exp[n, j] / sum_2_n)
+            d_scores_2 = (neg if j == b_n else np.float32(0.0)) + d_u2_product
+            for i in range(7):
+                d_h1_row[i] += d_scores_2 * X2[j, i]
+            for i in range(7):
+                d_X2[j, i] += d_scores_2 * h1[n, i]
+            d_mu2[j] += d_scores_2
         for i in range(7):
             d_u1 = np.float32(0.0) if h1[n, i] <= np.float32(0.0) else d_h1_row[i]
             for j in range(6):

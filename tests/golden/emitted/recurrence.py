@@ -27,7 +27,7 @@ class Work(NamedTuple):
     h_sum_row: np.ndarray  # float32 (3,)
     sums_2: np.ndarray  # float32 (T, 2)  saved for backward
     d_last_total: np.ndarray  # float32 (2, 3)
-    scan_states: np.ndarray  # float32 (T + 1, 2, 3)
+    d_h_states: np.ndarray  # float32 (T + 1, 2, 3)
     d_h_stack: np.ndarray  # float32 (T, 2, 3)
     constant: np.ndarray  # float32 (2, 3)
 
@@ -144,15 +144,15 @@ def compute_d_last_total(d_last, d_loss, d_last_total):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, scan_states, d_h_stack):
-    # carry = scan_states[t]
-    # d_h_product[i, j] = (carry[i, j] + (d_sums[t, i] + 2 * (d_loss * sums_2[t, i]))) * (1 - h_states[t, i, j] *
+def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, d_h_states, d_h_stack):
+    # carry = d_h_states[t]
+    # d_h_total[i, j] = (carry[i, j] + (d_sums[t, i] + 2 * (d_loss * sums_2[t, i]))) * (1 - h_states[t, i, j] *
     #     h_states[t, i, j])
-    # sum_3[i, j] = sum_k d_h_product[i, k] * W[j, k]
-    # total[i, j] = sum_3[i, j] + 0
+    # sum_3[i, j] = sum_k d_h_total[i, k] * W[j, k]
+    # d_h_total_2[i, j] = sum_3[i, j] + 0
     for i in range(2):
         for j in range(3):
-            scan_states[0, i, j] = d_last_total[i, j]
+            d_h_states[0, i, j] = d_last_total[i, j]
     for t in range(sums_2.shape[0]):
         for i in range(2):
             sums_2_t_i = sums_2[t, i]
@@ -160,12 +160,12 @@ def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, scan_st
             for j in range(3):
                 d_h_stack_factor = np.float32(1.0) - h_states[t, i, j] * h_states[t, i, j]
                 d_h_stack_term = d_sums_t_i + np.float32(2.0) * (d_loss * sums_2_t_i)
-                d_h_stack[t, i, j] = (scan_states[t, i, j] + d_h_stack_term) * d_h_stack_factor
+                d_h_stack[t, i, j] = (d_h_states[t, i, j] + d_h_stack_term) * d_h_stack_factor
             for j in range(3):
                 sum_3 = np.float32(0.0)
                 for k in range(3):
                     sum_3 += d_h_stack[t, i, k] * W[j, k]
-                scan_states[t + 1, i, j] = sum_3 + np.float32(0.0)
+                d_h_states[t + 1, i, j] = sum_3 + np.float32(0.0)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -183,11 +183,11 @@ def compute_d_W(h_states, d_h_stack, d_W):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h0(scan_states, d_h0, T):
-    # d_h0[n, i] = scan_states[T, n, i]
+def compute_d_h0(d_h_states, d_h0, T):
+    # d_h0[n, i] = d_h_states[T, n, i]
     for n in range(2):
         for i in range(3):
-            d_h0[n, i] = scan_states[T, n, i]
+            d_h0[n, i] = d_h_states[T, n, i]
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -199,25 +199,25 @@ def compute_constant(constant):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h_stack_2(constant, sums, h_states, W, scan_states, d_h_stack):
-    # carry_2 = scan_states[t]
-    # d_h_product[i, j] = (carry_2[i, j] + 2 * sums_2[t, i]) * (1 - h_states[t, i, j] * h_states[t, i, j])
-    # sum_3[i, j] = sum_k d_h_product[i, k] * W[j, k]
-    # total[i, j] = sum_3[i, j] + 0
+def compute_d_h_stack_2(constant, sums, h_states, W, d_h_states, d_h_stack):
+    # carry_2 = d_h_states[t]
+    # d_h_total[i, j] = (carry_2[i, j] + 2 * sums_2[t, i]) * (1 - h_states[t, i, j] * h_states[t, i, j])
+    # sum_3[i, j] = sum_k d_h_total[i, k] * W[j, k]
+    # d_h_total_2[i, j] = sum_3[i, j] + 0
     for i in range(2):
         for j in range(3):
-            scan_states[0, i, j] = constant[i, j]
+            d_h_states[0, i, j] = constant[i, j]
     for t in range(sums.shape[0]):
         for i in range(2):
             sums_t_i = sums[t, i]
             for j in range(3):
                 d_h_stack_factor = np.float32(1.0) - h_states[t, i, j] * h_states[t, i, j]
-                d_h_stack[t, i, j] = (scan_states[t, i, j] + np.float32(2.0) * sums_t_i) * d_h_stack_factor
+                d_h_stack[t, i, j] = (d_h_states[t, i, j] + np.float32(2.0) * sums_t_i) * d_h_stack_factor
             for j in range(3):
                 sum_3 = np.float32(0.0)
                 for k in range(3):
                     sum_3 += d_h_stack[t, i, k] * W[j, k]
-                scan_states[t + 1, i, j] = sum_3 + np.float32(0.0)
+                d_h_states[t + 1, i, j] = sum_3 + np.float32(0.0)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -235,9 +235,9 @@ def backward(d_last, d_sums, d_loss, p, w, g):
     """d_last (2, 3), d_sums (T, 2), d_loss"""
     T = w.d_h_stack.shape[0]
     compute_d_last_total(d_last, d_loss, w.d_last_total)
-    compute_d_h_stack(w.d_last_total, w.sums_2, d_sums, d_loss, w.h_states, p.W, w.scan_states, w.d_h_stack)
+    compute_d_h_stack(w.d_last_total, w.sums_2, d_sums, d_loss, w.h_states, p.W, w.d_h_states, w.d_h_stack)
     compute_d_W(w.h_states, w.d_h_stack, g.d_W)
-    compute_d_h0(w.scan_states, g.d_h0, T)
+    compute_d_h0(w.d_h_states, g.d_h0, T)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -248,7 +248,7 @@ def value_and_grad(xs, p, w, out, g):
     text_sum_2 = compute_text_sum_2(w.h_states, out.last)
     loss = compute_loss(out.sums, text_sum_2)
     compute_constant(w.constant)
-    compute_d_h_stack_2(w.constant, out.sums, w.h_states, p.W, w.scan_states, w.d_h_stack)
+    compute_d_h_stack_2(w.constant, out.sums, w.h_states, p.W, w.d_h_states, w.d_h_stack)
     compute_d_W(w.h_states, w.d_h_stack, g.d_W)
-    compute_d_h0(w.scan_states, g.d_h0, T)
+    compute_d_h0(w.d_h_states, g.d_h0, T)
     return loss
