@@ -200,10 +200,9 @@ def compute_d_y_part(d_loss, g, d_y, first, last):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_d_y(d_loss, g, d_y):
+def compute_d_y(d_loss, g, d_y, parts):
     N = g.shape[0]
     # d_y[n, o, h, w] = d_loss * g[n, o, h, w]
-    parts = get_num_threads()
     for part in prange(parts):
         compute_d_y_part(d_loss, g, d_y, part * N // parts, (part + 1) * N // parts)
 
@@ -530,7 +529,8 @@ def forward(g, p, w):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(g, d_loss, p, w, g_):
     """g (N, 16, 26, 26), d_loss"""
-    compute_d_y(d_loss, g, w.d_y)
+    parts = w.K_scalars_parts.shape[0]
+    compute_d_y(d_loss, g, w.d_y, parts)
     compute_d_a(w.d_y, p.K, w.d_y_vectors_parts, w.K_scalars_parts, w.d_a_sums_parts, g_.d_a)
     compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_2_parts, w.a_scalars_parts, g_.d_K)
 

@@ -20,7 +20,7 @@ from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, whole_values
 from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
 from gradgen.program.cost import products
-from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Parts, Program, Role, reads, size_names
+from gradgen.program.loops import PARTS, Buffer, Entry, Kernel, KernelCall, Parts, Program, Role, reads, size_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +108,20 @@ class Builder:
                 self.buffers.setdefault(b if b.alias_of is None else b.alias_of)
 
     def telling_sizes(self, calls: Sequence[KernelCall]) -> tuple[Buffer, ...]:
-        """The first argument with an axis of each size that no array of the calls has."""
+        """An array with an axis of each size that no array of the calls has: the first argument that has one.
+
+        The number of parts is the length of an array of the workspace: jitted code that asks Numba for the number of
+        threads would be compiled in every process, as Numba caches no code that holds an address (numba 0.68).
+        """
         found: dict[Buffer, None] = {}
         for name in dict.fromkeys(name for call in calls for name in call.sizes):
             size = size_symbol(name)
-            if not any(extent is size for call in calls for b in call.buffers for extent in b.shape):
-                found.update(
-                    dict.fromkeys([self.leaf_buffer(x) for x in self.leaves if any(e is size for e in x.shape)][:1])
-                )
+            if any(extent is size for call in calls for b in call.buffers for extent in b.shape):
+                continue
+            telling = [self.leaf_buffer(x) for x in self.leaves if any(e is size for e in x.shape)]
+            if size is PARTS:
+                telling = [self.arrays.make("each_part", (PARTS,), "bool", "work")]
+            found.update(dict.fromkeys(telling[:1]))
         return tuple(found)
 
     def step(self, request: Request) -> Step:
@@ -262,7 +268,7 @@ class Builder:
 
     def divided(self, piece: Piece, lowering: Lowering, names: Mapping[Node, str], busy: float) -> Piece:
         """A piece with its costliest loop in parts; `busy` is the work of the products in the same program."""
-        taken = {*names.values(), *self.arrays.by_name, *lowering.taken}
+        taken = {*names.values(), *self.arrays.by_name, *lowering.taken, *self.public}
         body = tuple(divide(piece.body, self.arrays.make, taken, busy))
         return replace(piece, body=body, alone=piece.alone or any(isinstance(s, Parts) for s in body))
 

@@ -181,7 +181,7 @@ def _free_sizes(body: Sequence[Statement], parameters: Sequence[Buffer]) -> list
     """The sizes that the statements mention."""
     found: dict[str, None] = {}
     for statement in statements(body):
-        if isinstance(statement, Parts) and statement.own:
+        if isinstance(statement, Parts):
             found.update(dict.fromkeys(size_names(PARTS)))
         polys = [p for x in expressions(statement) for p in walk(x) if isinstance(p, Poly)]
         if isinstance(statement, Dot):
