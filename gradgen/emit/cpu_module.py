@@ -5,7 +5,7 @@ In: a `Program`. Out: the text of a file, its lines from `CpuPrinter`, arranged 
 
 from collections.abc import Sequence, Set
 
-from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, signature, size_sources, with_return, wrap
+from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, opening, signature, size_sources, with_return, wrap
 from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
@@ -24,7 +24,6 @@ from gradgen.program.loops import (
     size_names,
     workspace_sizes,
 )
-from gradgen.version import __version__
 
 
 def render_module(program: Program) -> str:
@@ -36,7 +35,7 @@ def render_module(program: Program) -> str:
     classes = [_class(key, program, printer) for key in HOLDERS if held(program, key)]
     return render(
         "cpu/module.py.j2",
-        version=__version__,
+        opening=opening(program, " for the CPU"),
         header=[f"   {line}" if line else "" for text in program.formulas for line in _indented(text)],
         scalar_header=HEADER.rstrip() if printer.used else "",
         scalar_blocks=[block.rstrip("\n") for block in blocks(printer.used)],

@@ -29,7 +29,7 @@ from gradgen.graph.nodes import (
     show_shape,
     toposort,
 )
-from gradgen.graph.origin import carry_origin, origin
+from gradgen.graph.origin import carry_adjoint_origin, carry_place, origin
 from gradgen.graph.scalar import (
     FLOATS,
     call,
@@ -93,8 +93,9 @@ def _propagate(
     results: dict[Scan, dict[Node, Node]] = {}
     for node in reversed(order):
         if node in contributions and node in active:
-            adjoints[node] = add_nodes(contributions.pop(node))
-            _name_adjoint(node, adjoints[node], "d_")
+            terms = contributions.pop(node)
+            adjoints[node] = add_nodes(terms)
+            carry_adjoint_origin(node, adjoints[node], "d_", terms)
         new: list[tuple[Node, Node]] = []
         if node in cuts:
             continue
@@ -107,6 +108,7 @@ def _propagate(
         elif node in adjoints:
             new = node_adjoint(node, adjoints[node], active)
         for x, d_x in new:
+            carry_place(node, d_x)
             contributions.setdefault(x, []).append(d_x)
     return adjoints
 
@@ -118,13 +120,6 @@ def _depending(order: Iterable[Node], cuts: set[Node]) -> set[Node]:
         if node not in active and node.dtype in FLOATS and any(x in active for x in inputs(node)):
             active.add(node)
     return active
-
-
-def _name_adjoint(node: Node, adjoint: Node, prefix: str) -> None:
-    """d_u for u: where an adjoint comes from is where its value did."""
-    found = origin(node)
-    if found is not None:
-        carry_origin(node, adjoint, note=f"{prefix}{found.note}")
 
 
 def add_nodes(terms: Sequence[Node]) -> Node:
@@ -169,12 +164,12 @@ def _forward(outputs: Sequence[Node], known: dict[Node, Node]) -> None:
                 tangent = _node_tangent(node, known)
                 if tangent is not None:
                     known[node] = tangent
-                    _name_adjoint(node, tangent, "t_")
+                    carry_adjoint_origin(node, tangent, "t_")
             case Custom():
                 tangent = _custom_tangent(node, known)
                 if tangent is not None:
                     known[node] = tangent
-                    _name_adjoint(node, tangent, "t_")
+                    carry_adjoint_origin(node, tangent, "t_")
             case Project():
                 known.update(scan_tangents(node.scan, known))
 
@@ -317,7 +312,9 @@ def scan_adjoint(source: Scan, d_results: Mapping[Node, Node], active: set[Node]
     ]
     for x, d_x in outside:
         (per_step,) = replace_nodes([d_x], values, depth)
-        new.append((x, sum_over_steps(per_step, source.length, depth)))
+        total = sum_over_steps(per_step, source.length, depth)
+        carry_place(per_step, total)
+        new.append((x, total))
     return new
 
 

@@ -130,9 +130,15 @@ FIRST, LAST = "first", "last"  # the iterations of a part
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A comment line."""
+    """A comment: the formula of `name`, behind the user's line that it comes from, or any other text."""
 
     text: str
+    name: str = ""
+    lines: str = ""
+
+    @property
+    def shown(self) -> str:
+        return f"{self.lines}: {self.text}" if self.lines else self.text
 
 
 Statement = For | Assign | Accumulate | If | Dot | Parts | Note
@@ -233,6 +239,7 @@ class Program:
     entries: tuple[Entry, ...]
     formulas: tuple[str, ...] = field(default=())
     stacks: tuple[Stack, ...] = field(default=())
+    files: tuple[str, ...] = field(default=())  # where the formulas come from
 
 
 HOLDERS: dict[str, tuple[str, ...]] = {
