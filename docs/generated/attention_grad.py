@@ -172,8 +172,6 @@ def compute_d_v(
         for i in range(T):
             for j in range(32):
                 d_k[b, i, j] = np.float32(0.0)
-        for i in range(T):
-            for j in range(32):
                 d_v[b, i, j] = np.float32(0.0)
         for i0 in range(0, T, 64):
             i1 = min(i0 + 64, T)
@@ -256,8 +254,6 @@ def compute_loss_2(
         for i in range(T):
             for j in range(32):
                 d_k[b, i, j] = np.float32(0.0)
-        for i in range(T):
-            for j in range(32):
                 d_v[b, i, j] = np.float32(0.0)
         for i0 in range(0, T, 64):
             i1 = min(i0 + 64, T)

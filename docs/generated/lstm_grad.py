@@ -39,8 +39,6 @@ class Work(NamedTuple):
     c_stack_2: np.ndarray  # float32 (T, 32, 128)  saved for backward
     h_stack_2: np.ndarray  # float32 (T, 32, 128)  saved for backward
     product: np.ndarray  # float32 (T, 32, 128)
-    masked: np.ndarray  # float32 (32, 128)
-    constant: np.ndarray  # float32 (32, 128)
     total_3_states: np.ndarray  # float32 (T + 1, 32, 128)
     product_7_states: np.ndarray  # float32 (T + 1, 32, 128)
     product_3_row: np.ndarray  # float32 (128,)
@@ -73,8 +71,6 @@ def workspace(T):
         np.empty((T, 32, 128), np.float32),
         np.empty((T, 32, 128), np.float32),
         np.empty((T, 32, 128), np.float32),
-        np.empty((32, 128), np.float32),
-        np.empty((32, 128), np.float32),
         np.empty((T + 1, 32, 128), np.float32),
         np.empty((T + 1, 32, 128), np.float32),
         np.empty((128,), np.float32),
@@ -177,8 +173,6 @@ def compute_h_states(
     for i in range(32):
         for j in range(128):
             h_states[0, i, j] = h0[i, j]
-    for i in range(32):
-        for j in range(128):
             c_states[0, i, j] = c0[i, j]
     for t in range(sum_2.shape[0]):
         np.dot(h_states[t], W_hh.T, u_sum)
@@ -213,31 +207,17 @@ def compute_loss(h_states, g):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_masked(d_loss, g, product, masked):
-    T = g.shape[0]
+def compute_product(d_loss, g, product):
     # 78: product[n, i, j] = d_loss * g[n, i, j]
-    for n in range(T):
+    for n in range(g.shape[0]):
         for i in range(32):
             for j in range(128):
                 product[n, i, j] = d_loss * g[n, i, j]
-    # 71: masked[n, i] = product[T - 1, n, i] if T >= 1 else 0
-    for n in range(32):
-        for i in range(128):
-            masked[n, i] = product[T - 1, n, i] if T >= 1 else np.float32(0.0)
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_constant(constant):
-    # constant[n, i] = 0
-    for n in range(32):
-        for i in range(128):
-            constant[n, i] = np.float32(0.0)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_u_stack(
-    masked,
-    constant,
+    product,
     h_stack,
     h_stack_2,
     c_stack,
@@ -245,7 +225,6 @@ def compute_d_u_stack(
     c_states,
     c_stack_3,
     W_hh,
-    product,
     total_3_states,
     product_7_states,
     product_3_row,
@@ -255,7 +234,7 @@ def compute_d_u_stack(
     d_u_stack,
     sum_3,
 ):
-    T = h_stack.shape[0]
+    T = product.shape[0]
     # 71: carry_2 = total_3_states[t + 1]
     # 71: carry = product_7_states[t + 1]
     # 74: d_c[i, j] = carry[i, j] + carry_2[i, j] * h_stack[t, i, j] * (1 - h_stack_2[t, i, j] * h_stack_2[t, i, j])
@@ -271,10 +250,8 @@ def compute_d_u_stack(
     # 71: total_3[n, i] = sum_3[n, i] + (product[t - 1, n, i] if t >= 1 else 0)
     for i in range(32):
         for j in range(128):
-            total_3_states[T, i, j] = masked[i, j]
-    for i in range(32):
-        for j in range(128):
-            product_7_states[T, i, j] = constant[i, j]
+            total_3_states[T, i, j] = product[T - 1, i, j] if T >= 1 else np.float32(0.0)
+            product_7_states[T, i, j] = np.float32(0.0)
     for t in range(T - 1, -1, -1):
         for i in range(32):
             for j in range(128):
@@ -333,15 +310,6 @@ def compute_d_mu(d_u_stack, d_mu):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_masked_2(g, masked):
-    T = g.shape[0]
-    # 71: masked[n, i] = g[T - 1, n, i] if T >= 1 else 0
-    for n in range(32):
-        for i in range(128):
-            masked[n, i] = g[T - 1, n, i] if T >= 1 else np.float32(0.0)
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(x, h0, c0, g, p, w):
     """x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128) -> loss"""
     compute_sum_2(x, p.W_ih, w.sum_2)
@@ -367,11 +335,9 @@ def forward(x, h0, c0, g, p, w):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(x, g, d_loss, p, w, g_):
     """x (T, 32, 64), g (T, 32, 128), d_loss"""
-    compute_masked(d_loss, g, w.product, w.masked)
-    compute_constant(w.constant)
+    compute_product(d_loss, g, w.product)
     compute_d_u_stack(
-        w.masked,
-        w.constant,
+        w.product,
         w.h_stack,
         w.h_stack_2,
         w.c_stack,
@@ -379,7 +345,6 @@ def backward(x, g, d_loss, p, w, g_):
         w.c_states,
         w.c_stack_3,
         p.W_hh,
-        w.product,
         w.total_3_states,
         w.product_7_states,
         w.product_3_row,
@@ -415,11 +380,8 @@ def value_and_grad(x, h0, c0, g, p, w, g_):
         w.h_stack_2,
     )
     loss = compute_loss(w.h_states, g)
-    compute_masked_2(g, w.masked)
-    compute_constant(w.constant)
     compute_d_u_stack(
-        w.masked,
-        w.constant,
+        g,
         w.h_stack,
         w.h_stack_2,
         w.c_stack,
@@ -427,7 +389,6 @@ def value_and_grad(x, h0, c0, g, p, w, g_):
         w.c_states,
         w.c_stack_3,
         p.W_hh,
-        g,
         w.total_3_states,
         w.product_6_states,
         w.product_2_row,

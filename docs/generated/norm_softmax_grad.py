@@ -236,7 +236,6 @@ def compute_d_x_part(
 ):
     for at in range(768):
         d_bias_part[at] = np.float32(0.0)
-    for at in range(768):
         d_weight_part[at] = np.float32(0.0)
     for i in range(first, last):
         sum_5 = np.float32(0.0)
@@ -310,7 +309,6 @@ def compute_d_x(
     # 100: d_x[i, j] = d_y_total[i, j] + product_5[i]
     for i in range(768):
         d_weight[i] = np.float32(0.0)
-    for i in range(768):
         d_bias[i] = np.float32(0.0)
     for part in prange(parts):
         compute_d_x_part(
@@ -336,8 +334,6 @@ def compute_d_x(
     for part in range(parts):
         for at in range(768):
             d_bias[at] += d_bias_parts[part, at]
-    for part in range(parts):
-        for at in range(768):
             d_weight[at] += d_weight_parts[part, at]
 
 
@@ -363,7 +359,6 @@ def compute_d_x_2_part(
 ):
     for at in range(768):
         d_bias_part[at] = np.float32(0.0)
-    for at in range(768):
         d_weight_part[at] = np.float32(0.0)
     loss_acc = np.float64(0.0)
     for n in range(first, last):
@@ -472,7 +467,6 @@ def compute_d_x_2(
     loss_acc = np.float64(0.0)
     for i in range(768):
         d_weight[i] = np.float32(0.0)
-    for i in range(768):
         d_bias[i] = np.float32(0.0)
     for part in prange(parts):
         compute_d_x_2_part(
@@ -497,10 +491,7 @@ def compute_d_x_2(
     for part in range(parts):
         for at in range(768):
             d_bias[at] += d_bias_parts[part, at]
-    for part in range(parts):
-        for at in range(768):
             d_weight[at] += d_weight_parts[part, at]
-    for part in range(parts):
         loss_acc += loss_acc_parts[part, 0]
     return np.float32(loss_acc)
 

@@ -127,7 +127,6 @@ def compute_d_bias(d_loss, w, text_ratio, y_rsqrt, y_ratio, x, d_weight, d_bias,
     # 169: d_bias[j] = sum_i d_y[i, j]
     for i in range(7):
         d_weight[i] = np.float32(0.0)
-    for i in range(7):
         d_bias[i] = np.float32(0.0)
     for i in range(w.shape[0]):
         sum_5 = np.float32(0.0)
@@ -180,7 +179,6 @@ def compute_d_bias_2(
     loss_acc = np.float64(0.0)
     for i in range(7):
         d_weight[i] = np.float32(0.0)
-    for i in range(7):
         d_bias[i] = np.float32(0.0)
     for n in range(x.shape[0]):
         sum_2 = np.float32(0.0)

@@ -58,10 +58,8 @@ def compute_d_x2_2(x1, x2, d_x1, d_x2):
     ratio = np.float32(1.0) / x1[()]
     # 488: d_x1 = x2 + ratio
     d_x1[()] = x2[()] + ratio
-    # constant = -1
-    constant = -np.float32(1.0)
-    # 488: product = constant * cos(x2)
-    product = constant * np.cos(x2[()])
+    # 488: product = -1 * cos(x2)
+    product = -np.float32(1.0) * np.cos(x2[()])
     # 488: d_x2 = product + x1
     d_x2[()] = product + x1[()]
     return y

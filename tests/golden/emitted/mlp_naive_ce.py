@@ -131,12 +131,10 @@ def compute_d_mu1(d_loss, sum_2, b, exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X2,
     for i in range(7):
         for j in range(6):
             d_X1[i, j] = np.float32(0.0)
-    for i in range(7):
         d_mu1[i] = np.float32(0.0)
     for i in range(4):
         for j in range(7):
             d_X2[i, j] = np.float32(0.0)
-    for i in range(4):
         d_mu2[i] = np.float32(0.0)
     d_loss_neg = -product
     for i in range(B):
@@ -176,12 +174,10 @@ def compute_d_mu1_2(sum_2, b, exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row
     for i in range(7):
         for j in range(6):
             d_X1[i, j] = np.float32(0.0)
-    for i in range(7):
         d_mu1[i] = np.float32(0.0)
     for i in range(4):
         for j in range(7):
             d_X2[i, j] = np.float32(0.0)
-    for i in range(4):
         d_mu2[i] = np.float32(0.0)
     neg = -constant
     for n in range(B):

@@ -26,10 +26,8 @@ class Work(NamedTuple):
     h_states: np.ndarray  # float32 (T + 1, 2, 3)  saved for backward
     h_sum_row: np.ndarray  # float32 (3,)
     sums_2: np.ndarray  # float32 (T, 2)  saved for backward
-    d_last_total: np.ndarray  # float32 (2, 3)
     scan_states: np.ndarray  # float32 (T + 1, 2, 3)
     d_h_stack: np.ndarray  # float32 (T, 2, 3)
-    constant: np.ndarray  # float32 (2, 3)
 
 
 class Outputs(NamedTuple):
@@ -44,7 +42,7 @@ class Gradients(NamedTuple):
 
 def workspace(T):
     """Every intermediate value of a call; calls allocate nothing else."""
-    shapes = (T + 1, 2, 3), (3,), (T, 2), (2, 3), (T + 1, 2, 3), (T, 2, 3), (2, 3)
+    shapes = (T + 1, 2, 3), (3,), (T, 2), (T + 1, 2, 3), (T, 2, 3)
     return Work(*(np.empty(shape, np.float32) for shape in shapes))
 
 
@@ -136,15 +134,7 @@ def compute_sums_copy(sums_2, sums):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_last_total(d_last, d_loss, d_last_total):
-    # 441: d_last_total[i, j] = d_last[i, j] + d_loss
-    for i in range(2):
-        for j in range(3):
-            d_last_total[i, j] = d_last[i, j] + d_loss
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, scan_states, d_h_stack):
+def compute_d_h_stack(d_last, d_loss, sums_2, d_sums, h_states, W, scan_states, d_h_stack):
     # 437: carry = scan_states[t]
     # 437: d_h_product[i, j] = (carry[i, j] + (d_sums[t, i] + (d_loss * sums_2[t, i] + d_loss * sums_2[t, i]))) * (1 -
     #     h_states[t, i, j] * h_states[t, i, j])
@@ -152,7 +142,7 @@ def compute_d_h_stack(d_last_total, sums_2, d_sums, d_loss, h_states, W, scan_st
     # 437: total_2[i, j] = sum_3[i, j] + 0
     for i in range(2):
         for j in range(3):
-            scan_states[0, i, j] = d_last_total[i, j]
+            scan_states[0, i, j] = d_last[i, j] + d_loss
     for t in range(sums_2.shape[0]):
         for i in range(2):
             sums_2_t_i = sums_2[t, i]
@@ -191,15 +181,7 @@ def compute_d_h0(scan_states, d_h0, T):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_constant(constant):
-    # constant[n, i] = 1
-    for n in range(2):
-        for i in range(3):
-            constant[n, i] = np.float32(1.0)
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h_stack_2(constant, sums, h_states, W, scan_states, d_h_stack):
+def compute_d_h_stack_2(sums, h_states, W, scan_states, d_h_stack):
     # 437: carry_2 = scan_states[t]
     # 437: d_h_product[i, j] = (carry_2[i, j] + (sums_2[t, i] + sums_2[t, i])) * (1 - h_states[t, i, j] * h_states[t, i,
     #     j])
@@ -207,7 +189,7 @@ def compute_d_h_stack_2(constant, sums, h_states, W, scan_states, d_h_stack):
     # 437: total[i, j] = sum_3[i, j] + 0
     for i in range(2):
         for j in range(3):
-            scan_states[0, i, j] = constant[i, j]
+            scan_states[0, i, j] = np.float32(1.0)
     for t in range(sums.shape[0]):
         for i in range(2):
             sums_t_i = sums[t, i]
@@ -235,8 +217,7 @@ def forward(xs, p, w, out):
 def backward(d_last, d_sums, d_loss, p, w, g):
     """d_last (2, 3), d_sums (T, 2), d_loss"""
     T = w.d_h_stack.shape[0]
-    compute_d_last_total(d_last, d_loss, w.d_last_total)
-    compute_d_h_stack(w.d_last_total, w.sums_2, d_sums, d_loss, w.h_states, p.W, w.scan_states, w.d_h_stack)
+    compute_d_h_stack(d_last, d_loss, w.sums_2, d_sums, w.h_states, p.W, w.scan_states, w.d_h_stack)
     compute_d_W(w.h_states, w.d_h_stack, g.d_W)
     compute_d_h0(w.scan_states, g.d_h0, T)
 
@@ -248,8 +229,7 @@ def value_and_grad(xs, p, w, out, g):
     compute_sums(p.h0, p.W, xs, w.h_states, w.h_sum_row, out.sums)
     text_sum_2 = compute_text_sum_2(w.h_states, out.last)
     loss = compute_loss(out.sums, text_sum_2)
-    compute_constant(w.constant)
-    compute_d_h_stack_2(w.constant, out.sums, w.h_states, p.W, w.scan_states, w.d_h_stack)
+    compute_d_h_stack_2(out.sums, w.h_states, p.W, w.scan_states, w.d_h_stack)
     compute_d_W(w.h_states, w.d_h_stack, g.d_W)
     compute_d_h0(w.scan_states, g.d_h0, T)
     return loss
