@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from gradgen import env
 from gradgen.emit.formula import formula
 from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, all_inputs, leaf, pointwise, toposort
-from gradgen.graph.origin import origin
+from gradgen.graph.origin import Files, files_of, origin
 from gradgen.graph.scalar import FLOATS, call, loads, number
 from gradgen.options import Options
 from gradgen.passes.build import Builder, Request, Root
@@ -104,7 +104,9 @@ def compile_model(model: Model, options: Options) -> Compiled:
     watch = Watch()
     prepared, notes = watch.run(after_declaring(options.skip), list(declared.values()), "outputs")
     outputs = dict(zip(names, prepared, strict=True))
-    builder = Builder(model.name, formula, notes, tuple(x for x in toposort(roots, all_inputs) if isinstance(x, Leaf)))
+    files = files_of(toposort([*declared.values(), *updates.values()], all_inputs))
+    inputs = tuple(x for x in toposort(roots, all_inputs) if isinstance(x, Leaf))
+    builder = Builder(model.name, formula, files, notes, inputs)
 
     floats = [k for k, y in outputs.items() if y.dtype in FLOATS]
     below = set(toposort([declared[k] for k in floats]))
@@ -141,7 +143,7 @@ def compile_model(model: Model, options: Options) -> Compiled:
         )
         _add_joint(builder, "step", _roots(outputs, final[: len(outputs)]), new, (*before, *notes))
     checks = _add_checks(builder, watch, [*declared.values(), *updates.values()], taken)
-    program = update_in_place(builder.program(_formulas(declared)))
+    program = update_in_place(builder.program(_formulas(declared, files)))
     if env.check():
         verify_program(program)
     program = roll(unify(program))
@@ -190,18 +192,14 @@ def _roots(names: Iterable[str], nodes: Sequence[Node], role: Role = "output") -
     return tuple(Root(name, node, role) for name, node in zip(names, nodes, strict=True))
 
 
-def _formulas(outputs: Mapping[str, Node]) -> list[str]:
+def _formulas(outputs: Mapping[str, Node], files: Files) -> list[str]:
     """The model as the user wrote it, for the head of the generated file: what one statement made is one formula."""
     order = toposort(list(outputs.values()), all_inputs)
     names = name_nodes(order, {n: k for k, n in outputs.items() if not isinstance(n, Leaf)})
     written = _parts_of_statements(order, set(outputs.values()))
-    lines = []
-    for node in order:
-        if isinstance(node, (Compute, Custom, Project)) and node not in written:
-            found = origin(node)
-            line = f"{found.line:4d}" if found is not None else "    "
-            lines.append(f"{line}  {formula(node, names, written=written)}")
-    return lines
+    shown = [n for n in order if isinstance(n, (Compute, Custom, Project)) and n not in written]
+    width = max([4, *(len(files.lines(node)) for node in shown)])
+    return [f"{files.lines(node):>{width}}  {formula(node, names, written=written)}" for node in shown]
 
 
 def _parts_of_statements(order: Sequence[Node], kept: Set[Node]) -> set[Node]:

@@ -5,7 +5,7 @@ In: a `Program`. Out: the text of a file, its lines from `CpuPrinter`, arranged 
 
 from collections.abc import Sequence, Set
 
-from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, signature, size_sources, with_return, wrap
+from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, opening, signature, size_sources, with_return, wrap
 from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
@@ -24,7 +24,6 @@ from gradgen.program.loops import (
     size_names,
     workspace_sizes,
 )
-from gradgen.version import __version__
 
 
 def render_module(program: Program) -> str:
@@ -36,7 +35,7 @@ def render_module(program: Program) -> str:
     classes = [_class(key, program, printer) for key in HOLDERS if held(program, key)]
     return render(
         "cpu/module.py.j2",
-        version=__version__,
+        opening=opening(program, " for the CPU"),
         header=[f"   {line}" if line else "" for text in program.formulas for line in _indented(text)],
         scalar_header=HEADER.rstrip() if printer.used else "",
         scalar_blocks=[block.rstrip("\n") for block in blocks(printer.used)],
@@ -56,9 +55,8 @@ def _indented(text: str) -> list[str]:
 
 def _from_numba(program: Program) -> str:
     """The names that the module imports from Numba."""
-    divided = [s for kernel in program.kernels for s in kernel.body if isinstance(s, Parts)]
-    counts = any(not s.own for s in divided) or any(PARTS is b.shape[0] for b in held(program, "w") if b.shape)
-    return ", ".join([*(["get_num_threads"] if counts else []), "njit", *(["prange"] if divided else [])])
+    divided = any(isinstance(s, Parts) for kernel in program.kernels for s in kernel.body)
+    return ", ".join(["get_num_threads", "njit", "prange"] if divided else ["njit"])
 
 
 CLASS_NAMES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": "Gradients"}
@@ -67,11 +65,13 @@ CLASS_NAMES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": 
 def _class(key: str, program: Program, printer: CpuPrinter) -> dict[str, object]:
     fields = []
     stacked = {stack.buffer: stack.members for stack in program.stacks}
+    idle = {b for entry in program.entries for b in entry.idle}
     for b in held(program, key):
         names = f": {stacked[b][0].name} .. {stacked[b][-1].name}" if b in stacked else ""
         fields.append(
             f"{b.name}: np.ndarray  # {b.dtype} ({printer.shape(b.shape)}){names}"
             + ("  saved for backward" if b.role == "saved" else "")
+            + ("  its length is the number of parts" if b in idle and b.role == "work" else "")
         )
     return {"name": CLASS_NAMES[key], "fields": fields}
 

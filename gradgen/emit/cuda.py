@@ -8,7 +8,7 @@ The simulator has run these kernels and the assembler has taken them for sm_90; 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradgen.emit.cpu import CpuPrinter, signature, size_sources
+from gradgen.emit.cpu import CpuPrinter, opening, signature, size_sources
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, load, require_poly, rewrite, walk
@@ -32,7 +32,6 @@ from gradgen.program.loops import (
 )
 from gradgen.program.ownership import private, unowned
 from gradgen.program.verify import verify_program
-from gradgen.version import __version__
 
 LOCAL_BYTES = 1024  # of a thread's own arrays; what is larger becomes a workspace with a row for every iteration
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1}
@@ -86,7 +85,7 @@ class CudaKernel:
     """
 
     name: str
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     before: tuple[Assign, ...]
     loop: For
     own: tuple[Buffer, ...]
@@ -125,7 +124,7 @@ def render_cuda_module(program: Program, names: Sequence[str]) -> str:
     uses_numpy = "np." in text or any("np." in function for function in functions)
     return render(
         "cuda/kernel.py.j2",
-        version=__version__,
+        opening=opening(program),
         header=list(program.formulas),
         imports=["import math"] if uses_math else [],
         packages=["import numpy as np"] if uses_numpy else [],
@@ -141,13 +140,13 @@ def _launches(kernel: Kernel) -> list[CudaKernel]:
     if kernel.returns:
         raise GraphError(f"{kernel.name} returns {kernel.returns[0].name}: CUDA kernels return nothing")
     loops = [s for s in kernel.body if isinstance(s, For)]
-    notes: list[str] = []
+    notes: list[Note] = []
     before: list[Assign] = []
     found: list[CudaKernel] = []
     for statement in kernel.body:
         match statement:
             case Note():
-                notes.append(statement.text)
+                notes.append(statement)
             case Assign() if statement.buffer.by_value:
                 before.append(statement)
             case For():
@@ -159,7 +158,7 @@ def _launches(kernel: Kernel) -> list[CudaKernel]:
     return found
 
 
-def _launch(kernel: Kernel, name: str, notes: tuple[str, ...], before: Sequence[Assign], loop: For) -> CudaKernel:
+def _launch(kernel: Kernel, name: str, notes: tuple[Note, ...], before: Sequence[Assign], loop: For) -> CudaKernel:
     _require_owner(kernel, loop)
     own: list[Buffer] = []
     replaced: dict[Buffer, tuple[Buffer, tuple[Poly, ...]]] = {}  # by another buffer with subscripts in front
@@ -294,7 +293,7 @@ class CudaPrinter(CpuPrinter):
         for b in kernel.own:
             shape = ", ".join(self.size(extent) for extent in b.shape) + ("," if len(b.shape) == 1 else "")
             lines.append(f"{b.name} = cuda.local.array(({shape}), np.{'bool_' if b.dtype == 'bool' else b.dtype})")
-        lines += self.lines([*(Note(text) for text in kernel.notes), *kernel.before, kernel.loop])
+        lines += self.lines([*kernel.notes, *kernel.before, kernel.loop])
         names = [b.name for b in kernel.parameters] + [s for s in kernel.sizes if s not in sources]
         extent = self.size(require_poly(require_poly(kernel.loop.stop) - require_poly(kernel.loop.start)))
         rows = f"One thread for each {kernel.loop.letter} of {extent}; any grid is right."

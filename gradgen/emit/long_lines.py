@@ -83,7 +83,7 @@ class _Fitter:
 
 
 def _candidates(statement: Statement, target: str) -> Iterator[tuple[Scalar, str]]:
-    """The parts that a statement evaluates in any case, each with a name that says what it is for."""
+    """The parts that a statement may evaluate in any case, each with a name that says what it is for."""
     match statement:
         case For():
             if not isinstance(statement.start, Load):
@@ -103,7 +103,8 @@ def _parts(root: Scalar, target: str) -> Iterator[tuple[Scalar, str]]:
         if isinstance(x, Call):
             name = x.function.name
             kind = {"mul": "factor", "div": "factor", "add": "term", "sub": "term"}.get(name, "value")
-            certain = certain[:1] if name in ("where", "and", "or") else certain
+            if name == "where" or (name in ("and", "or") and any(_reads_memory(part) for part in certain[1:])):
+                certain = certain[:1]
             for part in certain:
                 if isinstance(part, Call) and part.dtype == "bool":
                     yield part, "inside" if _is_index_only(part) else f"{target}test"
@@ -113,6 +114,10 @@ def _parts(root: Scalar, target: str) -> Iterator[tuple[Scalar, str]]:
                     yield part, f"{part.tensor.name}_element"
         if not isinstance(x, (Load, Poly)):
             stack += reversed(certain)
+
+
+def _reads_memory(x: Scalar) -> bool:
+    return any(isinstance(part, Load) and part.subscripts for part in walk(x))
 
 
 def _is_index_only(x: Scalar) -> bool:

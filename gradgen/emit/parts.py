@@ -26,6 +26,5 @@ def parts_lines(
     rows = {mine: f"{behind.name}[part]" for mine, behind in parts.own}
     bounds = {FIRST: f"part * {whole} // {COUNT}", LAST: f"(part + 1) * {whole} // {COUNT}"}
     arguments = [bounds.get(b.name, rows.get(b, b.name)) for b in part.parameters]
-    count = [] if parts.own else [f"{COUNT} = get_num_threads()"]
     call = fill(f"{part.name}(", [*arguments, *sizes], indent + 4)
-    return [*count, f"for part in prange({COUNT}):", *[f"    {line}" for line in call]]
+    return [f"for part in prange({COUNT}):", *[f"    {line}" for line in call]]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gradgen.graph.intern import digest_of
 from gradgen.graph.nodes import Node, all_inputs, toposort
-from gradgen.graph.origin import origin
+from gradgen.graph.origin import files_of, origin
 
 __all__ = ["fingerprint"]
 
@@ -16,18 +16,17 @@ __all__ = ["fingerprint"]
 def fingerprint(roots: Sequence[Node]) -> str:
     """Nodes by content, origins by what is printed of them; counters count from the first node of this graph."""
     order = toposort(roots, all_inputs)
-    origins = [origin(node) for node in order]
+    origins, files = [origin(node) for node in order], files_of(order)
     executions: dict[int, int] = {}
     ranks = {n: k for k, n in enumerate(sorted(found.order for found in origins if found is not None))}
     marks: dict[int | None, int] = {None: -1}
-    lines = [root.digest for root in roots]
+    lines = [*(root.digest for root in roots), *files.names]
     for node, found in zip(order, origins, strict=True):
         if found is None:
             lines.append(node.digest)
             continue
         run = executions.setdefault(found.execution, len(executions))
-        letters = " ".join(found.letters)
         pair = f"{marks.setdefault(found.mark, len(marks))} {marks.setdefault(found.of, len(marks))}"
-        place = f"{found.place} {found.name} {run} {ranks[found.order]} {found.is_outermost}"
-        lines.append(f"{node.digest} {place} {letters} {found.note} {pair}")
+        place = f"{files.lines(node)} {found.name} {run} {ranks[found.order]} {found.is_outermost} {found.is_part}"
+        lines.append(f"{node.digest} {place} {' '.join(found.letters)} {found.note} {pair}")
     return digest_of(*lines)

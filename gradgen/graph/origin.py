@@ -5,7 +5,7 @@ equality, and it never fails where there is no source to read.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -14,6 +14,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from gradgen.graph.nodes import COTANGENT, Carry, Leaf, Node, all_inputs
 from gradgen.graph.place import statement_now
+
+Place = tuple[str, int]  # file and line
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -42,6 +44,8 @@ class Origin:
     note: str = ""
     mark: int | None = None
     of: int | None = None
+    formulas: tuple[Place, ...] = ()  # those that an adjoint is the adjoint of
+    is_part: bool = False  # made by a rewrite for the sake of a node of this statement
 
     @property
     def is_outermost(self) -> bool:
@@ -58,10 +62,35 @@ class Origin:
         """`mlp.py:14`: the file without its folder, and the first line of the statement."""
         return f"{Path(self.file).name}:{self.line}"
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The lines of the formulas that it computes, or is the adjoint of."""
+        return self.formulas or ((self.file, self.line),)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of a model: what a text calls the lines of its formulas."""
+
+    paths: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Without folders, so that texts are the same wherever a model lies; what was typed at a prompt has none."""
+        return tuple(dict.fromkeys(Path(path).name for path in self.paths if Path(path).is_file()))
+
+    def lines(self, node: Node) -> str:
+        """`12`, or `12, 14` for the sum of two adjoints; `mlp.py:12` where there is more than one file."""
+        found = _origins.get(node)
+        if found is None:
+            return ""
+        places = sorted({(Path(path).name if Path(path).is_file() else "", line) for path, line in found.places})
+        return ", ".join(f"{name}:{line}" if name and len(self.paths) > 1 else f"{line}" for name, line in places)
+
 
 _origins: WeakKeyDictionary[Node, Origin] = WeakKeyDictionary()
-_serials = itertools.count()
 _runs: WeakValueDictionary[int, Run] = WeakValueDictionary()
+_serials = itertools.count()
 _given_name: ContextVar[str | None] = ContextVar("gradgen_given_name", default=None)
 
 
@@ -87,28 +116,64 @@ def record(node: Node, letters: Sequence[str] = (), name: str | None = None, ite
 
 
 def carry_origin(old: Node, new: Node) -> None:
-    """Give `new`, which has the value of `old`, its origin."""
+    """Give `new`, which has the value of `old`, its origin.
+
+    What was made on the way, and has no origin, is part of the same statement.
+    """
     found = _origins.get(old)
-    if found is not None and new not in _origins and _is_ours_alone(new):
-        _origins[new] = found
+    if found is not None:
+        _settle(new, found)
+        carry_place(old, new)
 
 
-def name_derivative(node: Node, derivative: Node, prefix: str) -> None:
-    """d_u for u: a derivative comes from where its value did, and is called after it."""
+def name_derivative(node: Node, derivative: Node, prefix: str, terms: Iterable[Node] = ()) -> None:
+    """d_u for u: a derivative is called after its value, and has the lines of the formulas that its terms come from."""
     found = _origins.get(node)
-    if found is not None and found.mark is None:
+    if found is None:
+        return
+    if found.mark is None:
         found = _origins[node] = replace(found, mark=next(_serials))
-    _name(derivative, found, prefix, None if found is None else found.mark)
+    lines = dict.fromkeys(place for term in terms if term in _origins for place in _origins[term].places)
+    _settle(derivative, replace(found, note=f"{prefix}{found.note}", mark=None, of=found.mark, formulas=(*lines,)))
+    carry_place(node, derivative)
 
 
 def name_part(node: Node, part: Node, prefix: str = "") -> None:
-    """What a node, or its derivative, is computed from comes from the same line; it has another value."""
-    _name(part, _origins.get(node), prefix, None)
+    """What a node, or its derivative, is computed from is called after it, but has another value."""
+    found, known = _origins.get(node), _origins.get(part)
+    if found is not None:
+        lines = found.places if known is None else known.places
+        _settle(part, replace(found, note=f"{prefix}{found.note}", mark=None, of=None, formulas=lines))
 
 
-def _name(node: Node, found: Origin | None, prefix: str, of: int | None) -> None:
-    if found is not None and node not in _origins and _is_ours_alone(node):
-        _origins[node] = replace(found, note=f"{prefix}{found.note}", mark=None, of=of)
+def _settle(node: Node, found: Origin) -> None:
+    """The origin of a node that has none yet, or was part of something."""
+    known = _origins.get(node)
+    if (known is None or (known.is_part and not found.is_part)) and _is_ours_alone(node):
+        _origins[node] = found
+
+
+def carry_place(old: Node, new: Node, prefix: str = "") -> None:
+    """Note that `new`, and what was made for it, is part of what became of `old`, or of its derivative."""
+    found = _origins.get(old)
+    if found is None:
+        return
+    seen = {new}
+    stack = [new]
+    while stack:
+        node = stack.pop()
+        if node not in _origins and _is_ours_alone(node):
+            note = f"{prefix}{found.note}"
+            _origins[node] = replace(found, note=note, letters=(), mark=None, of=None, is_part=True)
+        below = {n for n in all_inputs(node) if n not in _origins and not isinstance(n, Leaf)}
+        stack += below - seen
+        seen |= below
+
+
+def files_of(nodes: Iterable[Node]) -> Files:
+    """The files of the statements that made some nodes."""
+    found = (_origins[node].file for node in nodes if node in _origins)
+    return Files(tuple(dict.fromkeys(found)))
 
 
 def _is_ours_alone(node: Node) -> bool:

@@ -97,7 +97,7 @@ def _lines(body: Iterable[Statement], depth: int) -> list[str]:
     for statement in body:
         match statement:
             case Note():
-                lines.append(f"{pad}# {statement.text}")
+                lines.append(f"{pad}# {statement.shown}")
             case For():
                 by = f" by {statement.stride}" if statement.stride != 1 else ""
                 span = f"{_PRINTER.text(statement.start)} .. {_PRINTER.text(statement.stop)}{by}"

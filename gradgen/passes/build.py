@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from gradgen.graph.intern import intern
-from gradgen.graph.nodes import Leaf, Node, Project, Reshape, all_inputs, project, show_size, toposort
+from gradgen.graph.nodes import Leaf, Node, Project, Reshape, Scan, all_inputs, project, show_size, toposort
+from gradgen.graph.origin import Files
 from gradgen.graph.scalar import Scalar, size_symbol
 from gradgen.passes.inlining import expand
 from gradgen.passes.kernels import Piece, cut, defined_locals, make_kernel
@@ -20,7 +21,19 @@ from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, whole_values
 from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
 from gradgen.program.cost import products
-from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Parts, Program, Role, reads, size_names
+from gradgen.program.loops import (
+    PARTS,
+    Buffer,
+    Entry,
+    Kernel,
+    KernelCall,
+    Note,
+    Parts,
+    Program,
+    Role,
+    reads,
+    size_names,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,7 @@ class Builder:
 
     name: str
     describe: Callable[[Node, Mapping[Node, str], Scalar, Mapping[int, str]], str]
+    files: Files
     notes: tuple[str, ...] = ()  # what was done to the outputs before there were entries
     leaves: tuple[Leaf, ...] = ()  # arguments that an entry may take for their sizes alone
     public: frozenset[str] = frozenset()  # of arguments, outputs, cotangents, gradients: nothing else is called so
@@ -108,14 +122,20 @@ class Builder:
                 self.buffers.setdefault(b if b.alias_of is None else b.alias_of)
 
     def telling_sizes(self, calls: Sequence[KernelCall]) -> tuple[Buffer, ...]:
-        """The first argument with an axis of each size that no array of the calls has."""
+        """An array with an axis of each size that no array of the calls has: the first argument that has one.
+
+        The number of parts is the length of an array of the workspace: jitted code that asks Numba for the number of
+        threads would be compiled in every process, as Numba caches no code that holds an address (numba 0.68).
+        """
         found: dict[Buffer, None] = {}
         for name in dict.fromkeys(name for call in calls for name in call.sizes):
             size = size_symbol(name)
-            if not any(extent is size for call in calls for b in call.buffers for extent in b.shape):
-                found.update(
-                    dict.fromkeys([self.leaf_buffer(x) for x in self.leaves if any(e is size for e in x.shape)][:1])
-                )
+            if any(extent is size for call in calls for b in call.buffers for extent in b.shape):
+                continue
+            telling = [self.leaf_buffer(x) for x in self.leaves if any(e is size for e in x.shape)]
+            if size is PARTS:
+                telling = [self.arrays.make("each_part", (PARTS,), "bool", "work")]
+            found.update(dict.fromkeys(telling[:1]))
         return tuple(found)
 
     def step(self, request: Request) -> Step:
@@ -250,19 +270,35 @@ class Builder:
             body = move_code(body, taken)
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
-            last = next((names[n] for n in names if isinstance(n, Project) and n.scan is tree.scan), last)
-        notes = (*_carried([tree], names, lowering.places), *[self.note(item, names, plan) for item in items])
+            last = names[next(_results(tree.scan, names))]
+        notes = (*self.carried([tree], names, lowering.places), *[self.note(item, names, plan) for item in items])
         return Piece(last, notes, tuple(body), alone)
 
-    def note(self, item: Item, names: Mapping[Node, str], plan: Schedule) -> str:
+    def carried(
+        self, trees: Sequence[Tree], names: Mapping[Node, str], places: Mapping[Node, Storage]
+    ) -> Iterator[Note]:
+        """What the carries of the scans in a piece are: the states that the step at hand begins with."""
+        for tree in trees:
+            if isinstance(tree, ScanLoop):
+                at = f"{tree.letter} + 1" if tree.scan.reverse else tree.letter
+                for number, carry in enumerate(tree.scan.carries):
+                    states = places[project(tree.scan, "states", number)]
+                    steps = ", ".join([*map(show_size, states.prefix), at])
+                    text = f"{names.get(carry, 'carry')} = {states.buffer.name}[{steps}]"
+                    yield Note(text, lines=self.files.lines(next(_results(tree.scan, names))))
+            if not isinstance(tree, Item):
+                yield from self.carried(tree.members, names, places)
+
+    def note(self, item: Item, names: Mapping[Node, str], plan: Schedule) -> Note:
         """The formula of an item as its loops compute it: their letters, and no name for what is written into it."""
         unnamed = {n: body for n, body in plan.inlined.items() if not is_named_by_user(n, names[n])}
         bound = item.bound if item.tile is None else {**item.bound, item.tile: item.tile_letter}
-        return self.describe(item.node, names, expand(item.node.body, unnamed), bound)
+        text = self.describe(item.node, names, expand(item.node.body, unnamed), bound)
+        return Note(text, names[item.node], self.files.lines(item.node))
 
     def divided(self, piece: Piece, lowering: Lowering, names: Mapping[Node, str], busy: float) -> Piece:
         """A piece with its costliest loop in parts; `busy` is the work of the products in the same program."""
-        taken = {*names.values(), *self.arrays.by_name, *lowering.taken}
+        taken = {*names.values(), *self.arrays.by_name, *lowering.taken, *self.public}
         body = tuple(divide(piece.body, self.arrays.make, taken, busy))
         return replace(piece, body=body, alone=piece.alone or any(isinstance(s, Parts) for s in body))
 
@@ -285,7 +321,12 @@ class Builder:
 
     def program(self, formulas: Sequence[str]) -> Program:
         return Program(
-            self.name, tuple(self.in_order(self.buffers)), tuple(self.kernels), tuple(self.entries), tuple(formulas)
+            self.name,
+            tuple(self.in_order(self.buffers)),
+            tuple(self.kernels),
+            tuple(self.entries),
+            tuple(formulas),
+            files=self.files.names,
         )
 
 
@@ -293,17 +334,9 @@ def whole(buffer: Buffer) -> Storage:
     return Storage(buffer, (), tuple(range(len(buffer.shape))))
 
 
-def _carried(trees: Sequence[Tree], names: Mapping[Node, str], places: Mapping[Node, Storage]) -> Iterator[str]:
-    """What the carries of the scans in a piece are: the states that the step at hand begins with."""
-    for tree in trees:
-        if isinstance(tree, ScanLoop):
-            at = f"{tree.letter} + 1" if tree.scan.reverse else tree.letter
-            for number, carry in enumerate(tree.scan.carries):
-                states = places[project(tree.scan, "states", number)]
-                steps = ", ".join([*map(show_size, states.prefix), at])
-                yield f"{names.get(carry, 'carry')} = {states.buffer.name}[{steps}]"
-        if not isinstance(tree, Item):
-            yield from _carried(tree.members, names, places)
+def _results(scan: Scan, nodes: Iterable[Node]) -> Iterator[Node]:
+    """The results of a scan among some nodes; one that nobody reads is not in a program."""
+    return (n for n in nodes if isinstance(n, Project) and n.scan is scan)
 
 
 def _is_empty(b: Buffer) -> bool:

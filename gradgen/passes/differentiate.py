@@ -30,7 +30,7 @@ from gradgen.graph.nodes import (
     show_shape,
     toposort,
 )
-from gradgen.graph.origin import name_derivative, name_part, origin
+from gradgen.graph.origin import carry_place, name_derivative, name_part, origin
 from gradgen.graph.scalar import (
     FLOATS,
     call,
@@ -96,7 +96,7 @@ def _propagate(
         if node in contributions and node in active:
             terms = contributions.pop(node)
             *partial, adjoints[node] = _running_sums(terms)
-            name_derivative(node, adjoints[node], "d_")
+            name_derivative(node, adjoints[node], "d_", terms)
             for part in (*terms, *partial):
                 name_part(node, part, "d_")
         new: list[tuple[Node, Node]] = []
@@ -111,6 +111,7 @@ def _propagate(
         elif node in adjoints:
             new = node_adjoint(node, adjoints[node], active)
         for x, d_x in new:
+            carry_place(node, d_x, "d_")
             contributions.setdefault(x, []).append(d_x)
     return adjoints
 
@@ -317,7 +318,9 @@ def scan_adjoint(source: Scan, d_results: Mapping[Node, Node], active: set[Node]
     ]
     for x, d_x in outside:
         (per_step,) = replace_nodes([d_x], values, depth)
-        new.append((x, sum_over_steps(per_step, source.length, depth)))
+        total = sum_over_steps(per_step, source.length, depth)
+        carry_place(per_step, total)
+        new.append((x, total))
     return new
 
 

@@ -210,8 +210,8 @@ def _renamed(s: Statement, old: Buffer, new: Buffer) -> Statement:
         case Dot():
             scratch = new if s.scratch is old else s.scratch
             return Dot(matrix(s.left), matrix(s.right), matrix(s.out), scratch)
-        case Note(text=text) if text.startswith((f"{old.name}[", f"{old.name} =")):
-            return Note(f"{text}, into {new.name}")
+        case Note() if s.name == old.name:
+            return replace(s, text=f"{s.text}, into {new.name}")
     return s
 
 

@@ -5,7 +5,7 @@ In: the nodes of one program. Out: the bodies so expanded, for `schedule`.
 
 from collections.abc import Mapping, Sequence
 
-from gradgen.graph.nodes import Compute, Node, Project, Reshape
+from gradgen.graph.nodes import Compute, Node, Project, Reshape, Scan
 from gradgen.graph.scalar import Call, Load, Scalar, call, loads, position, rewrite, scalar_cost, substitute, walk
 from gradgen.passes.contract import classify, volume
 from gradgen.passes.microkernel import plan_outer_products
@@ -18,16 +18,16 @@ def choose_inlined(
     order: Sequence[Node], kept: set[Node], decisions: list[str], name: Mapping[Node, str]
 ) -> dict[Node, Scalar]:
     """The pointwise nodes that are written into their readers, with their bodies so expanded."""
-    readers: dict[Node, list[Node]] = {}
+    readers: dict[Node, dict[Node | Scan, None]] = {}
     for node in order:
         for n in direct_reads(node):
-            readers.setdefault(n, []).append(node)
+            readers.setdefault(n, {})[node.scan if isinstance(node, Project) else node] = None
     inlined: dict[Node, Scalar] = {}
     for node in order:
         if not isinstance(node, Compute) or node.reducer != "none" or not node.gathers or node in kept:
             continue
         body = expand(node.body, inlined)
-        reason = _reason_to_inline(node, body, readers.get(node, []))
+        reason = _reason_to_inline(node, body, list(readers.get(node, ())))
         if reason is not None:
             inlined[node] = body
             decisions.append(f"{name.get(node, 'value')}: written into its readers, {reason}")
@@ -45,18 +45,20 @@ def direct_reads(node: Node) -> tuple[Node, ...]:
     return ()
 
 
-def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node]) -> str | None:
+def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node | Scan]) -> str | None:
     """Why a pointwise node costs less inside its readers, or None."""
-    if not all(isinstance(reader, Compute) and not _reads_memory(reader) for reader in readers):
-        return None  # a matrix product, a reshape or a scan reads memory
+    if not all(isinstance(r, Scan) or (isinstance(r, Compute) and not _reads_memory(r)) for r in readers):
+        return None  # a matrix product or a reshape reads memory
     work = scalar_cost(body)
-    if not node.shape and work > 1:
-        return None  # one evaluation, not one for every element of its readers
     if not loads(body):
         return "it reads nothing" if work <= CHEAP else None
+    if not node.shape and work > 1:
+        return None  # one evaluation, not one for every element of its readers
     moved = sum(1 for x in walk(body) if isinstance(x, Call) and x.function.name not in SELECTING)
     if moved == 0 and len(loads(body)) == 1:
         return "it only moves data"
+    if len(readers) == 1 and isinstance(readers[0], Scan):
+        return "a loop begins with it"
     size = volume(node.shape)
     evaluations = sum(volume(r.extents) for r in readers if isinstance(r, Compute))
     if len(readers) == 1 and work <= CHEAP and evaluations <= size:

@@ -41,7 +41,7 @@ class Piece:
     """The statements of one top-level tree, the notes that explain them, and a name for what they compute."""
 
     name: str
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     body: tuple[Statement, ...]
     alone: bool = False  # a function of its own, whatever its size
 
@@ -121,7 +121,7 @@ def make_kernel(group: Sequence[Piece], later: set[Buffer], used_names: set[str]
     """One function: its parameters are what it reads and writes, the scalars needed later are its results."""
     body: list[Statement] = []
     for piece in group:
-        body += [Note(text) for text in piece.notes]
+        body += piece.notes
         body += piece.body
     touched = ordered_buffers(body)
     written = {b for s in body for b in writes(s)}
@@ -181,7 +181,7 @@ def _free_sizes(body: Sequence[Statement], parameters: Sequence[Buffer]) -> list
     """The sizes that the statements mention."""
     found: dict[str, None] = {}
     for statement in statements(body):
-        if isinstance(statement, Parts) and statement.own:
+        if isinstance(statement, Parts):
             found.update(dict.fromkeys(size_names(PARTS)))
         polys = [p for x in expressions(statement) for p in walk(x) if isinstance(p, Poly)]
         if isinstance(statement, Dot):

@@ -38,6 +38,7 @@ from gradgen.program.loops import (
     Matrix,
     Statement,
     letter,
+    side_by_side,
 )
 
 
@@ -85,7 +86,7 @@ class Lowering:
     def around(self, tree: Loop | Tile) -> tuple[list[Statement], tuple[Statement, ...], list[Statement]]:
         """What stands before, in, and behind a loop; reductions over it begin before it, and end behind it."""
         reduced = [item for item, axis in tree.axis.items() if reduces(item, axis) and not self._reduced_outside(item)]
-        before = [s for item in reduced for s in self.start(item)]
+        before = side_by_side(s for item in reduced for s in self.start(item))
         after = [s for item in reduced for s in self.finish(item)]
         self.open.append(tree)
         body = self.trees(tree.members)
@@ -110,11 +111,12 @@ class Lowering:
 
     def scan(self, tree: ScanLoop) -> list[Statement]:
         scan = tree.scan
-        found: list[Statement] = []
+        begun: list[Statement] = []
         first = scan.length if scan.reverse else integer(0)
-        for k, init in enumerate(scan.inits):
+        for k, (init, start) in enumerate(zip(scan.inits, tree.starts, strict=True)):
             states = self.places[project(scan, "states", k)]
-            found += self.copy(init, Storage(states.buffer, (*states.prefix, first), tuple(range(len(init.shape)))))
+            place = Storage(states.buffer, (*states.prefix, first), tuple(range(len(init.shape))))
+            begun += self.assign(start, init.shape, place)
         self.open.append(tree)
         body = self.trees(tree.members)
         t = letter(tree.letter)
@@ -130,15 +132,16 @@ class Lowering:
                         body += self.copy(node, wanted)
         self.open.pop()
         start, stop, stride = (scan.length - 1, integer(-1), -1) if scan.reverse else (integer(0), scan.length, 1)
-        found.append(For(tree.letter, start, stop, "serial", tuple(body), stride))
-        return found
+        return [*side_by_side(begun), For(tree.letter, start, stop, "serial", tuple(body), stride)]
 
     def copy(self, node: Node, into: Storage) -> list[Statement]:
         """Store a value that is somewhere else already."""
-        letters, loops = self.copy_loops(node.shape)
-        positions = [position(k) for k in range(len(node.shape))]
-        value = self.read(load(node, positions), dict(enumerate(letters)))
-        return loops(Assign(into.buffer, into.subscripts(letters), value))
+        return self.assign(load(node, [position(k) for k in range(len(node.shape))]), node.shape, into)
+
+    def assign(self, value: Scalar, shape: Shape, into: Storage) -> list[Statement]:
+        """Store an expression over the axes of a shape."""
+        letters, loops = self.copy_loops(shape)
+        return loops(Assign(into.buffer, into.subscripts(letters), self.read(value, dict(enumerate(letters)))))
 
     def copy_buffer(self, source: Buffer, into: Storage) -> list[Statement]:
         letters, loops = self.copy_loops(source.shape)

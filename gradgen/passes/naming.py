@@ -105,7 +105,7 @@ def _outermost(values: Sequence[Node]) -> dict[Node, str]:
     best: dict[tuple[int, str], Node] = {}
     for node in values:
         found = origin(node)
-        if found is None or not found.name:
+        if found is None or not found.name or found.is_part:
             continue
         rival = origin(best.get((found.execution, found.name), node))
         if rival is None or found.order >= rival.order:

@@ -28,6 +28,7 @@ from gradgen.program.loops import (
     Statement,
     letter,
     reads,
+    side_by_side,
     size_names,
     statements,
     writes,
@@ -107,7 +108,8 @@ def _in_parts(loop: For, cost: float, make: Make, behind: set[Buffer], used: set
             combined.append(For("part", integer(0), PARTS, "reduce", tuple(_over(buffer.shape, term, used))))
     part = replace(loop, start=letter(FIRST), stop=letter(LAST), body=_with_buffers(loop.body, sums))
     assert isinstance(loop.stop, Poly)
-    return [Parts(loop.stop, (*before, part, *after), tuple(own.items())), *combined]
+    inside = (*side_by_side(before), part, *after)
+    return [Parts(loop.stop, inside, tuple(own.items())), *side_by_side(combined)]
 
 
 def _is_only_summed(loop: For, buffer: Buffer) -> bool:

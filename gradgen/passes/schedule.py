@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gradgen.graph.letters import index_letters
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, Scan, body_nodes, toposort
-from gradgen.graph.scalar import Scalar, loads, require_poly
+from gradgen.graph.scalar import Scalar, load, loads, position, require_poly
 from gradgen.passes.contract import classify
 from gradgen.passes.fission import part_off
 from gradgen.passes.fusion import joining_axis, loop_order, mergeable
@@ -43,7 +43,7 @@ def schedule(
     everything = toposort(roots, reads)
     for node in everything:
         if isinstance(node, Project):
-            keep |= set(node.scan.inits) | set(node.scan.nexts) | set(node.scan.outputs)
+            keep |= set(node.scan.nexts) | set(node.scan.outputs)
     inlined = choose_inlined([n for n in everything if n not in given], keep, decisions, names)
     letters = _Letters({*names.values(), *sizes})
     large = outsized(everything, [*given, *(n for r in roots for n in memory(r))])
@@ -91,8 +91,14 @@ class _Builder:
                 inside = list(body_nodes(node.scan))
                 captured = [x for n in inside for x in self.reads(n) if node.scan.depth not in x.steps]
                 direct = [n for n in (*node.scan.nexts, *node.scan.outputs) if node.scan.depth not in n.steps]
-                return tuple(dict.fromkeys([*node.scan.inits, *captured, *direct]))
+                begun = [access.tensor for access in loads(*self.starts(node.scan))]
+                return tuple(dict.fromkeys([*begun, *captured, *direct]))
         return ()
+
+    def starts(self, scan: Scan) -> tuple[Scalar, ...]:
+        """What the carries of a scan begin with, each an expression over the axes of its carry."""
+        whole = (load(init, [position(k) for k in range(len(init.shape))]) for init in scan.inits)
+        return tuple(expand(x, self.inlined) for x in whole)
 
     def trees(self, order: Sequence[Node], path: tuple[str, ...] = ()) -> list[Tree]:
         entries: list[Item | ScanLoop] = []
@@ -125,7 +131,7 @@ class _Builder:
         before = set(self.items)
         trees = self.trees(body, (*path, letter))
         new = [item for node, item in self.items.items() if node not in before]
-        return ScanLoop(scan, letter, trees, new)
+        return ScanLoop(scan, letter, self.starts(scan), trees, new)
 
     def nest(self, entries: Sequence[Item | ScanLoop], path: tuple[str, ...]) -> list[Tree]:
         """Greedy loop fusion: an item joins the last group it may and that it shares data with."""

@@ -170,7 +170,8 @@ def _readers(where: Mapping[Item, Path], loops: Mapping[ScanLoop, Path]) -> dict
                     found.setdefault(source, []).append((None, ()))
     for loop, path in loops.items():
         inside = [(node, (*path, loop)) for node in (*loop.scan.nexts, *loop.scan.outputs)]
-        for node, at in [*((node, path) for node in loop.scan.inits), *inside]:
+        begun = [(access.tensor, path) for access in loads(*loop.starts)]
+        for node, at in [*begun, *inside]:
             for source in memory(node):
                 found.setdefault(source, []).append((None, at))
     return found

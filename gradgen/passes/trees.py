@@ -60,10 +60,11 @@ class Tile:
 
 @dataclass(eq=False, slots=True)
 class ScanLoop:
-    """The loop of a scan with the trees of its body; `results` are the wanted projections."""
+    """The loop of a scan with the trees of its body, and what its carries begin with, over their axes."""
 
     scan: Scan
     letter: str
+    starts: tuple[Scalar, ...]
     members: "list[Tree]"
     items: list[Item]
 
@@ -106,7 +107,8 @@ def needed(tree: Tree) -> set[Node]:
             return {node for access in loads(tree.body, *tree.target) for node in memory(access.tensor)}
         case ScanLoop():
             scan = tree.scan
-            direct = {n for x in (*scan.inits, *scan.nexts, *scan.outputs) for n in memory(x)}
+            begun = [access.tensor for access in loads(*tree.starts)]
+            direct = {n for x in (*begun, *scan.nexts, *scan.outputs) for n in memory(x)}
             return direct | {n for item in tree.items for n in needed(item)}
     return {n for item in tree.axis for n in needed(item)}
 

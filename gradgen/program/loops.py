@@ -5,7 +5,7 @@ whose accesses go to buffers and whose indices are named loop variables.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gradgen.graph.intern import digest_of, intern
@@ -130,9 +130,15 @@ FIRST, LAST = "first", "last"  # the iterations of a part
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A comment line."""
+    """A comment: the formula of `name`, behind the user's line that it comes from, or any other text."""
 
     text: str
+    name: str = ""
+    lines: str = ""
+
+    @property
+    def shown(self) -> str:
+        return f"{self.lines}: {self.text}" if self.lines else self.text
 
 
 Statement = For | Assign | Accumulate | If | Dot | Parts | Note
@@ -233,6 +239,7 @@ class Program:
     entries: tuple[Entry, ...]
     formulas: tuple[str, ...] = field(default=())
     stacks: tuple[Stack, ...] = field(default=())
+    files: tuple[str, ...] = field(default=())  # where the formulas come from
 
 
 HOLDERS: dict[str, tuple[str, ...]] = {
@@ -343,3 +350,20 @@ def choice(condition: Scalar, then: tuple[Statement, ...], otherwise: tuple[Stat
     if then:
         return [If(condition, then, otherwise)]
     return [If(call("not", condition), otherwise)] if otherwise else []
+
+
+def side_by_side(independent: Iterable[Statement]) -> list[Statement]:
+    """The same statements, with loops over the same axes, one behind the other, as one nest of loops."""
+    found: list[Statement] = []
+    for s in independent:
+        last = found[-1] if found else None
+        if isinstance(s, For) and isinstance(last, For) and _is_same_loop(s, last):
+            found[-1] = replace(last, body=tuple(side_by_side([*last.body, *s.body])))
+        else:
+            found.append(s)
+    return found
+
+
+def _is_same_loop(a: For, b: For) -> bool:
+    same = a.start is b.start and a.stop is b.stop and a.within is b.within
+    return same and (a.letter, a.kind, a.stride) == (b.letter, b.kind, b.stride)

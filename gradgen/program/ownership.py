@@ -123,9 +123,12 @@ def _begins_anew(body: Sequence[Statement], buffer: Buffer) -> bool:
 def _block(statement: Statement, buffer: Buffer) -> list[tuple[Scalar, Scalar]] | None:
     """From where to where a statement assigns the elements of a buffer, axis by axis, if that is all it does."""
     ranges: dict[Poly, tuple[Scalar, Scalar]] = {}
-    while isinstance(statement, For) and len(statement.body) == 1 and statement.stride == 1:
+    while isinstance(statement, For) and statement.stride == 1:
         ranges[letter(statement.letter)] = (statement.start, statement.stop)
-        statement = statement.body[0]
+        touching = [s for s in statement.body if buffer in reads(s) | writes(s)]
+        if len(touching) != 1:
+            return None
+        statement = touching[0]
     if not isinstance(statement, Assign) or statement.buffer is not buffer or _reads(statement.value, buffer):
         return None
     subscripts = statement.subscripts

@@ -186,3 +186,58 @@ def test_numba_alone_may_load_the_code_of_another_signature(tmp_path: Path) -> N
     one.save("float32", "code for float32")
     IndexDataCacheFile._save_data(two, *held[0])
     assert later.load("float32") == "code for float64"
+
+
+# -- kernels on several threads --------------------------------------------------------------------------------------
+
+IN_PARTS = """
+import warnings
+warnings.simplefilter("error")
+import numba
+import numpy as np
+import gradgen as gg
+
+N = gg.size("N")
+x, c = gg.param("x", (N, 2000)), gg.input("c", (N, 2000))
+y, loss = gg.exp(x) * gg.tanh(c), gg.sum(gg.nn.softmax(x) * c)
+compiled = 0
+
+def workspace(module, threads):
+    numba.set_num_threads(threads)
+    return module.workspace(300)
+
+for outputs in ({"y": y}, {"loss": loss}, {"y": y, "loss": loss}):
+    net = gg.compile(outputs, name="in_parts")
+    assert "prange(parts)" in net.source
+    module, forward = net.module, net.module.forward
+
+    @numba.njit
+    def caller(*arguments):
+        return forward(*arguments)
+
+    values = []
+    for f, parts, threads in ((forward, 2, 2), (caller, 2, 1), (caller, 1, 2)):
+        w = workspace(module, parts)
+        numba.set_num_threads(threads)
+        x = np.linspace(-1, 1, 600_000, dtype="f").reshape(300, 2000)
+        y = np.zeros_like(x)
+        value = f(x[::-1].copy(), module.Params(x), w, *([module.Outputs(y)] if "y" in outputs else []))
+        values.append((0 if value is None else value, y))
+    for value in values:
+        np.testing.assert_allclose(value[0], values[0][0], rtol=1e-6)
+        np.testing.assert_array_equal(value[1], values[0][1])
+    compiled += sum(sum(f.stats.cache_misses.values()) for f in vars(module).values() if hasattr(f, "stats"))
+print(compiled)
+"""
+
+
+@pytest.mark.slow
+def test_kernels_on_several_threads_are_compiled_once(
+    python: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever parts have for themselves (nothing, rows and sums, both); a workspace fits any number of threads."""
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    printed, errors = python(IN_PARTS).communicate()
+    assert int(printed) > 3, errors
+    printed, errors = python(IN_PARTS).communicate()
+    assert printed == "0\n", errors

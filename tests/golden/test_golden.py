@@ -28,8 +28,8 @@ NAMES = (
 
 
 def without_lines(text: str) -> str:
-    """The text without the lines of the model file in its header: they move whenever a model above is edited."""
-    return re.sub(r"^# +\d+  ", "#  ", text, flags=re.MULTILINE)
+    """The text without the lines of the model file: they move whenever a model above is edited."""
+    return re.sub(r"^( *#) +\d+(?:  |(?:, \d+)*: )", r"\1 ", text, flags=re.MULTILINE)
 
 
 def golden_path(request: pytest.FixtureRequest) -> Path:
@@ -64,7 +64,7 @@ def test_comments_name_what_the_reader_can_find(name: str) -> None:
         known = set(re.findall(r"[A-Za-z_]\w*", code)) | set(re.findall(r"[A-Za-z_]\w*", head))
         known |= {f"d_{word}" for word in known}
         comments = "\n".join(line for line in lines if line.lstrip().startswith("#"))
-        known |= set(re.findall(r"# (\w+)(?:\[[^\]]*\])? \+?=", comments))
+        known |= set(re.findall(r"# (?:[\d, ]+: )?(\w+)(?:\[[^\]]*\])? \+?=", comments))
         assert set(re.findall(r"([A-Za-z_]\w*)\[", comments)) <= known
 
 

@@ -31,7 +31,7 @@ def test_what_one_statement_made_is_told_apart() -> None:
     centred = gg.compute((n, i), x[n, i] - gg.mean(x[n, k], over=k))
     y = gg.compute((n, i), centred[n, i] / gg.sqrt(gg.mean(centred[n, k] * centred[n, k], over=k) + 1e-5))
     source = gg.compile({"loss": gg.sum(gg.tanh(y))}, name="norm").source
-    assert "# d_y[n, i] = " in source
-    assert "# d_y_sum[n] = " in source
-    assert "# d_centred[n, i] = " in source
-    assert "# d_centred_sum[n] = " in source
+    assert ": d_y[n, i] = " in source
+    assert ": d_y_sum[n] = " in source
+    assert ": d_centred[n, i] = " in source
+    assert ": d_centred_sum[n] = " in source
