@@ -128,10 +128,7 @@ class _Builder:
             lambda n: self.reads(n) if scan.depth in n.steps and n not in self.given else (),
         )
         body = [n for n in inside if scan.depth in n.steps]
-        before = set(self.items)
-        trees = self.trees(body, (*path, letter))
-        new = [item for node, item in self.items.items() if node not in before]
-        return ScanLoop(scan, letter, self.starts(scan), trees, new)
+        return ScanLoop(scan, letter, self.starts(scan), self.trees(body, (*path, letter)))
 
     def nest(self, entries: Sequence[Item | ScanLoop], path: tuple[str, ...]) -> list[Tree]:
         """Greedy loop fusion: an item joins the last group it may and that it shares data with."""

@@ -66,7 +66,6 @@ class ScanLoop:
     letter: str
     starts: tuple[Scalar, ...]
     members: "list[Tree]"
-    items: list[Item]
 
 
 Tree = Loop | Tile | Item | ScanLoop
@@ -109,7 +108,7 @@ def needed(tree: Tree) -> set[Node]:
             scan = tree.scan
             begun = [access.tensor for access in loads(*tree.starts)]
             direct = {n for x in (*begun, *scan.nexts, *scan.outputs) for n in memory(x)}
-            return direct | {n for item in tree.items for n in needed(item)}
+            return direct | {n for member in tree.members for n in needed(member)}
     return {n for item in tree.axis for n in needed(item)}
 
 

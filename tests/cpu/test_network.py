@@ -420,3 +420,31 @@ def test_a_result_of_a_step_that_is_another_shape_of_an_inner_scans_results() ->
     (above, _), (below, _) = (net.value_and_grad(start=s, xs=x) for s in (0.3 + 1e-6, 0.3 - 1e-6))
     _, gradients = net.value_and_grad(start=0.3, xs=x)
     assert gradients["start"] == pytest.approx((above["loss"] - below["loss"]) / 2e-6, rel=1e-8)
+
+
+def test_what_an_inner_scan_begins_with_is_computed_before_the_outer_one() -> None:
+    """It is read by no formula of the outer loop's body, only copied to where the inner loop's states lie."""
+    x, w, seen = gg.param("x", (3,)), gg.param("w", ()), gg.input("seen", (2,))
+    start = gg.compute((i := gg.index("i", 3),), w / (gg.square(gg.sin(x[i])) + 0.5))
+
+    def outer(c: Any, s: Any) -> tuple[Any, Any]:
+        last, sums = gg.scan(lambda q, _: (gg.tanh(q * 0.5 * c), gg.sum(q)), start, length=2)
+        return gg.tanh(c * 0.5 + gg.sum(last) * s + gg.sum(sums)), None
+
+    last, _ = gg.scan(outer, w, seen)
+    net = gg.compile({"y": last}, name="inner_start", dtype="float64")
+    X, W, S = np.array([0.1, 0.5, -0.3]), 0.7, np.array([0.2, -0.4])
+    c = W
+    for s in S:
+        q = W / (np.sin(X) ** 2 + 0.5)
+        sums = 0.0
+        for _ in range(2):
+            sums += q.sum()
+            q = np.tanh(q * 0.5 * c)
+        c = np.tanh(c * 0.5 + q.sum() * s + sums)
+    assert net(x=X, w=W, seen=S)["y"] == pytest.approx(c, rel=1e-14)
+    _, gradients = net.value_and_grad(x=X, w=W, seen=S)
+    for k in range(3):
+        h = np.eye(3)[k] * 1e-6
+        above, below = (net(x=x, w=W, seen=S)["y"] for x in (X + h, X - h))
+        assert gradients["x"][k] == pytest.approx((above - below) / 2e-6, rel=1e-6, abs=1e-9)
