@@ -424,27 +424,28 @@ def test_a_result_of_a_step_that_is_another_shape_of_an_inner_scans_results() ->
 
 def test_what_an_inner_scan_begins_with_is_computed_before_the_outer_one() -> None:
     """It is read by no formula of the outer loop's body, only copied to where the inner loop's states lie."""
-    x, w, seen = gg.param("x", (3,)), gg.param("w", ()), gg.input("seen", (2,))
-    start = gg.compute((i := gg.index("i", 3),), w / (gg.square(gg.sin(x[i])) + 0.5))
+    N = gg.size("N")
+    x, w, s = gg.param("x", (N,)), gg.input("w", ()), gg.param("s", (2,))
+    i, j = gg.index("i", N), gg.index("j", N)
+    start = gg.compute((i, j), w / (gg.square(gg.sin(x[i])) + 0.5))
 
-    def outer(c: Any, s: Any) -> tuple[Any, Any]:
-        last, sums = gg.scan(lambda q, _: (gg.tanh(q * 0.5 * c), gg.sum(q)), start, length=2)
-        return gg.tanh(c * 0.5 + gg.sum(last) * s + gg.sum(sums)), None
+    def outer(c: Any, factor: Any) -> tuple[Any, Any]:
+        last, sums = gg.scan(lambda q, _: (gg.tanh(q * 0.5 * c), gg.sum(q)), start, length=3)
+        return gg.tanh(c * 0.5 + gg.sum(last) * factor + gg.sum(sums)), None
 
-    last, _ = gg.scan(outer, w, seen)
+    last, _ = gg.scan(outer, w, s)
     net = gg.compile({"y": last}, name="inner_start", dtype="float64")
-    X, W, S = np.array([0.1, 0.5, -0.3]), 0.7, np.array([0.2, -0.4])
-    c = W
-    for s in S:
-        q = W / (np.sin(X) ** 2 + 0.5)
+    values = {"x": np.array([0.1, 0.5, -0.3]), "w": 0.1, "s": np.array([0.02, -0.04])}
+    c = values["w"]
+    for factor in values["s"]:
+        q = np.outer(values["w"] / (np.sin(values["x"]) ** 2 + 0.5), np.ones(3))
         sums = 0.0
-        for _ in range(2):
+        for _ in range(3):
             sums += q.sum()
             q = np.tanh(q * 0.5 * c)
-        c = np.tanh(c * 0.5 + q.sum() * s + sums)
-    assert net(x=X, w=W, seen=S)["y"] == pytest.approx(c, rel=1e-14)
-    _, gradients = net.value_and_grad(x=X, w=W, seen=S)
-    for k in range(3):
-        h = np.eye(3)[k] * 1e-6
-        above, below = (net(x=x, w=W, seen=S)["y"] for x in (X + h, X - h))
-        assert gradients["x"][k] == pytest.approx((above - below) / 2e-6, rel=1e-6, abs=1e-9)
+        c = np.tanh(c * 0.5 + q.sum() * factor + sums)
+    assert net(**values)["y"] == pytest.approx(c, rel=1e-14)
+    _, gradients = net.value_and_grad(**values)
+    for name, h in (("x", np.array([1e-6, 0, 0])), ("s", np.array([0, 1e-6]))):
+        above, below = (net(**{**values, name: values[name] + sign * h})["y"] for sign in (1, -1))
+        assert gradients[name] @ h == pytest.approx((above - below) / 2, rel=1e-6, abs=1e-15)
