@@ -283,10 +283,11 @@ def _packed(node: Compute, left: Group, right: Group) -> Node | None:
     summed = [k for k in node.reduced if k in left.positions & right.positions]
     looped = _summed_loops(node, left, right, loops, summed)
     first, second = _pack(node, left, loops, looped, summed), _pack(node, right, loops, looped, summed)
-    new = compute(node.shape, node.extents, node.target, "sum", call("mul", first, second))
-    if classify(new) is None:
-        return None
-    return new
+    kept = [*range(rank), *summed]  # what one operand alone mentions is summed when that is packed
+    moved = {position(old).atoms[0]: position(new) for new, old in enumerate(kept)}
+    body = substitute(call("mul", first, second), moved)
+    new = compute(node.shape, [node.extents[k] for k in kept], node.target, "sum", body)
+    return None if classify(new) is None else new
 
 
 def _batch_first(node: Compute, batch: list[int]) -> Node | None:

@@ -56,3 +56,17 @@ def test_operands_are_packed_along_their_rows() -> None:
         assert source.subscripts[-1] is read.tensor.target[-1]
     given = values(node)
     np.testing.assert_allclose(interpret([product], given)[0], interpret([node], given)[0], rtol=1e-12, atol=1e-12)
+
+
+def test_what_one_operand_alone_is_summed_over_is_summed_once() -> None:
+    """The index leaves the product with the packing: as a loop around it, it would count the product again."""
+    N, K, M = gg.size("N"), gg.size("K"), gg.size("M")
+    s, t = gg.input("s", (N, K, 2), dtype="float64"), gg.input("t", (N, 2), dtype="float64")
+    w = gg.input("w", (K, M), dtype="float64")
+    node = gg.einsum("nij,nj,ik->nk", s, t, w).node
+    product = pack_operands(node)
+    assert isinstance(product, Compute)
+    assert len(product.reduced) == 1
+    rng = np.random.default_rng(0)
+    given = {s.node: rng.normal(size=(5, 6, 2)), t.node: rng.normal(size=(5, 2)), w.node: rng.normal(size=(6, 7))}
+    np.testing.assert_allclose(interpret([product], given)[0], np.einsum("nij,nj,ik->nk", *given.values()), rtol=1e-12)
