@@ -5,10 +5,12 @@ packed by a formula of their own where they are not; `classify` tells `schedule`
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from types import MappingProxyType
 
+from gradgen.graph.accesses import accesses, is_inside, known
 from gradgen.graph.nodes import Compute, Node, Shape, compute, pointwise
 from gradgen.graph.scalar import (
     FLOATS,
@@ -28,10 +30,10 @@ from gradgen.graph.scalar import (
     substitute,
     walk,
 )
-from gradgen.graph.sizes import index_atoms
+from gradgen.graph.sizes import Ranges, index_atoms
+from gradgen.passes.formulas import map_formulas, ranges_of
 from gradgen.passes.microkernel import plan_outer_products
 from gradgen.passes.products import split_factors
-from gradgen.passes.substitute import map_nodes
 from gradgen.program.cost import ASSUMED_SIZE
 
 SMALLEST_PRODUCT = 16_384  # multiplications below which a loop nest beats a BLAS call
@@ -198,10 +200,15 @@ def _pays(extents: Shape, rows: Sequence[int], columns: Sequence[int], summed: S
 
 def contract(roots: Sequence[Node]) -> list[Node]:
     """Give every contraction that is large enough operands that are matrices in memory."""
-    return map_nodes(roots, pack_operands)
+
+    def change(node: Compute, lengths: Mapping[int, Poly]) -> Node:
+        packed = pack_operands(node, lengths)
+        return node if packed is None else packed
+
+    return map_formulas(roots, change)
 
 
-def pack_operands(node: Node) -> Node | None:
+def pack_operands(node: Node, lengths: Mapping[int, Poly] = MappingProxyType({})) -> Node | None:
     """sum of a product of factors -> sum of left * right, each a matrix in memory or packed into one."""
     if not isinstance(node, Compute) or node.reducer != "sum" or not node.gathers or node.dtype not in FLOATS:
         return None
@@ -210,11 +217,13 @@ def pack_operands(node: Node) -> Node | None:
     split = split_factors(node.body)
     if split is None:
         return None
-    best = _best_groups(node, *split)
+    best = _best_groups(node, *split, ranges_of(node.extents, lengths))
     return None if best is None else _packed(node, *best)
 
 
-def _best_groups(node: Compute, factors: list[Scalar], conditions: list[Scalar]) -> tuple[Group, Group] | None:
+def _best_groups(
+    node: Compute, factors: list[Scalar], conditions: list[Scalar], ranges: Ranges
+) -> tuple[Group, Group] | None:
     """The two groups of factors that make a product worth a BLAS call and leave the least to pack."""
     if len(factors) > 5:
         return None
@@ -223,7 +232,7 @@ def _best_groups(node: Compute, factors: list[Scalar], conditions: list[Scalar])
         for chosen in combinations(range(len(factors)), size):
             if 0 not in chosen:
                 continue
-            groups = _grouped(factors, conditions, frozenset(chosen))
+            groups = _grouped(factors, conditions, ranges, frozenset(chosen))
             if groups is None or not _is_product(node, *groups):
                 continue
             cost = sum(volume([node.extents[k] for k in g.positions]) for g in groups if not _is_plain(g))
@@ -232,22 +241,37 @@ def _best_groups(node: Compute, factors: list[Scalar], conditions: list[Scalar])
     return None if best is None else best[1]
 
 
-def _grouped(factors: list[Scalar], conditions: list[Scalar], chosen: frozenset[int]) -> tuple[Group, Group] | None:
+def _grouped(
+    factors: list[Scalar], conditions: list[Scalar], ranges: Ranges, chosen: frozenset[int]
+) -> tuple[Group, Group] | None:
+    """Two operands, each with all conditions that its reads need; the others go where something is packed anyway."""
     sides = [[f for k, f in enumerate(factors) if (k in chosen) is first] for first in (True, False)]
     covered = [frozenset(positions_of(*side)) for side in sides]
-    assigned: tuple[list[Scalar], list[Scalar]] = ([], [])
+    fitting = [dict.fromkeys(c for c in conditions if positions.issuperset(positions_of(c))) for positions in covered]
+    assigned: tuple[dict[Scalar, None], dict[Scalar, None]] = ({}, {})
+    for side, own, fit in zip(sides, assigned, fitting, strict=True):
+        if not _stays_inside(side, ranges, ()):
+            own.update(fit)
+            if len(fit) < len(conditions) and not _stays_inside(side, ranges, fit):
+                return None
     for condition in conditions:
-        mentioned = frozenset(positions_of(condition))
-        fitting = [k for k in (0, 1) if mentioned <= covered[k]]
-        if not fitting:
+        possible = [k for k in (0, 1) if condition in fitting[k]]
+        if not possible:
             return None
-        plain = [k for k in fitting if not isinstance(sides[k][0], Load) or len(sides[k]) > 1 or assigned[k]]
-        needing = [k for k in fitting if k not in plain and _bare_or_none(sides[k][0]) is None]
-        assigned[(plain or needing or fitting)[0]].append(condition)
+        if condition not in assigned[0] and condition not in assigned[1]:
+            packed = [k for k in possible if not isinstance(sides[k][0], Load) or len(sides[k]) > 1 or assigned[k]]
+            affine = [k for k in possible if k not in packed and _bare_or_none(sides[k][0]) is None]
+            assigned[(packed or affine or possible)[0]][condition] = None
     return (
         Group(tuple(sides[0]), tuple(assigned[0]), covered[0]),
         Group(tuple(sides[1]), tuple(assigned[1]), covered[1]),
     )
+
+
+def _stays_inside(factors: Sequence[Scalar], ranges: Ranges, conditions: Iterable[Scalar]) -> bool:
+    """Whether every read of an operand is proved to stay inside where these conditions hold."""
+    facts = [fact for condition in conditions for fact in known(condition, True)]
+    return all(is_inside(a, ranges, [*a.facts, *facts]) for a in accesses((), *factors))
 
 
 def _bare_or_none(x: Scalar) -> tuple[int, ...] | None:

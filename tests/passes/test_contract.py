@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
+from gradgen.graph.accesses import unproved
 from gradgen.graph.nodes import Compute, Leaf, Node, toposort
 from gradgen.graph.scalar import loads
 from gradgen.lang.interpret import interpret
@@ -70,3 +71,26 @@ def test_what_one_operand_alone_is_summed_over_is_summed_once() -> None:
     rng = np.random.default_rng(0)
     given = {s.node: rng.normal(size=(5, 6, 2)), t.node: rng.normal(size=(5, 2)), w.node: rng.normal(size=(6, 7))}
     np.testing.assert_allclose(interpret([product], given)[0], np.einsum("nij,nj,ik->nk", *given.values()), rtol=1e-12)
+
+
+def test_a_condition_without_which_both_operands_would_be_read_outside_is_with_both() -> None:
+    """As in a convolution with strides written as a scatter: no remainder larger than the kernel is read."""
+    N = gg.size("N")
+    x, w = gg.input("x", (N, N, 9), dtype="float64"), gg.input("w", (N, N, 1), dtype="float64")
+    o, c, n, q = gg.index("o", N), gg.index("c", N), gg.index("n", N), gg.index("q", 17)
+    term = gg.where(q % 2 < 1, x[n, c, q // 2] * w[o, c, q % 2], 0)
+    product = pack_operands(gg.compute((q, n, o), gg.sum(term, over=c)).node)
+    assert product is not None
+    assert unproved(product) == []
+    for read in loads(product.body):
+        assert isinstance(read.tensor, Compute)
+        assert unproved(read.tensor) == []
+
+
+def test_an_operand_that_the_condition_on_another_shields_is_no_matrix() -> None:
+    """Only a condition with an index that `short` does not have keeps it inside."""
+    a, short = gg.input("a", (64, 64), dtype="float64"), gg.input("short", (40, 64), dtype="float64")
+    n, m, k = gg.index("n", 64), gg.index("m", 64), gg.index("k", 64)
+    node = gg.compute((n, m), gg.sum(gg.where(n + k < 40, a[n, k] * short[k, m], 0), over=k)).node
+    assert classify(node) is None
+    assert pack_operands(node) is None
