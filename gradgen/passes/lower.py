@@ -299,13 +299,18 @@ class Lowering:
         return require_poly(stop - start)
 
     def matrix(self, item: Item, access: Load, rows: Poly, columns: Poly, transposed: bool) -> Matrix:
-        """The matrix that an access means: leading subscripts fixed, the first axis behind them whole or a part."""
+        """The matrix that an access means: leading subscripts fixed, the first axis behind them whole or a part.
+
+        What is looped over around the product is fixed, also where one iteration needs no loop.
+        """
         place = self.places[access.tensor]
+        assert item.contraction is not None
+        around_product = {*item.contraction.loops, *item.contraction.summed_loops}
         fixed = [*place.prefix]
         around = len(access.subscripts)
         for axis, s in enumerate(access.subscripts):
             atom = next(a for a in s.atoms if isinstance(a, Position))
-            if atom.position not in item.bound:
+            if atom.position not in around_product:
                 around = axis
                 break
             if axis in place.axes:

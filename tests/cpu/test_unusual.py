@@ -1,0 +1,61 @@
+"""Small models with something unusual about them: un-jitted code gives what the interpreter gives, gradients included.
+
+Sizes stay symbolic where they were when the model went wrong; values come from a seeded generator.
+"""
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from gradgen.graph.nodes import Leaf, all_inputs, leaf, show_size, toposort
+from gradgen.graph.tensor import Tensor, tensor
+from gradgen.lang.interpret import interpret
+from gradgen.passes.differentiate import vjp_nodes
+from gradgen.runtime.interface import evaluate_size
+from tests.cpu.running import assert_close, unjitted
+
+F8 = "float64"
+
+
+@pytest.fixture(autouse=True)
+def _checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verifier looks at every program."""
+    monkeypatch.setenv("GRADGEN_CHECK", "1")
+
+
+def agree(*outputs: Tensor, **sizes: int) -> None:
+    """Outputs, and the gradients of all float leaves, at sizes."""
+    rng = np.random.default_rng(0)
+    nodes = [y.node for y in outputs]
+    leaves = sorted({x for x in toposort(nodes, all_inputs) if isinstance(x, Leaf)}, key=lambda x: x.serial)
+    values = {}
+    for x in leaves:
+        shape = tuple(evaluate_size(show_size(extent), sizes) for extent in x.shape)
+        values[x] = rng.normal(size=shape) if x.dtype == F8 else rng.integers(0, 2, shape)
+    wrt = [x for x in leaves if x.dtype == F8]
+    named = {f"y{k}": y for k, y in enumerate(outputs)}
+    net = unjitted(gg.compile(named, wrt=[tensor(x) for x in wrt], name="unusual", dtype=F8))
+    found, saved = net.forward(**{x.name: array for x, array in values.items()})
+    wanted = dict(zip(named, interpret(nodes, values, sizes), strict=True))
+    for name, array in wanted.items():
+        assert_close(found[name], array, F8, name)
+    weights = {
+        leaf(f"w_{name}", y.node.shape, F8, "input"): rng.normal(size=wanted[name].shape) for name, y in named.items()
+    }
+    pulled = net.backward(saved, **dict(zip(named, weights.values(), strict=True)))
+    gradients = interpret(vjp_nodes(nodes, list(weights), wrt), values | weights, sizes)
+    for x, array in zip(wrt, gradients, strict=True):
+        assert_close(pulled[x.name], array, F8, f"d_{x.name}")
+
+
+# ---------------------------------------------------------------- products
+
+
+def test_an_axis_of_one_element_before_the_loop_around_a_product() -> None:
+    """The loop over the second axis has a matrix for each of its steps, and the first axis no loop at all."""
+    K, M = gg.size("K"), gg.size("M")
+    a, w = gg.input("a", (1, 2, 3, K), F8), gg.input("w", (2, M, 3, 2), F8)
+    n, group, o, h, c, p = gg.index("n", 1), *gg.indices("group o"), gg.index("h", K + 1), *gg.indices("c p")
+    window = gg.padded(a)[n, group, c, h + p - 1]
+    y = gg.compute((n, group, o, h), gg.sum(w[group, o, c, 1 - p] * window, over=(c, p)))
+    agree(y, gg.sum(y * y), K=2, M=3)
