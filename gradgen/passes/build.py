@@ -142,7 +142,9 @@ class Builder:
         """Schedule and lower one request."""
         order = toposort([*(root.node for root in request.roots), *request.saved], all_inputs)
         fixed = {n: self.names[n] for n in order if n in self.names}
-        fixed |= {r.node: r.name for r in request.roots if r.node not in fixed and not isinstance(r.node, Leaf)}
+        for root in request.roots:  # of two results that are one value, the second is a copy of the first
+            if not isinstance(root.node, Leaf):
+                fixed.setdefault(root.node, root.name)
         sizes = {name for n in order for name in _size_names(n)}
         names = name_nodes(order, fixed, {*sizes, *self.public})
         for node in (*request.saved, *request.given):
@@ -153,7 +155,8 @@ class Builder:
         given |= {n: self.buffer(names[n], n, "saved") for n in request.given}
         kept = {*request.saved, *[n for r in request.roots for n in memory(r.node)]}
         overwrites = {r.node: r.overwrites for r in request.roots if r.overwrites is not None and r.node not in given}
-        plan = schedule([r.node for r in request.roots], set(given), names, kept, sizes, overwrites)
+        reserved = {*sizes, *(r.name for r in request.roots)}
+        plan = schedule([r.node for r in request.roots], set(given), names, kept, reserved, overwrites)
         results, copies = self.result_buffers(request, names, given, unsafe_overwrites(plan.trees))
         saved = {n: self.buffer(names[n], n, "saved") for n in request.saved if n not in results}
         self.names |= {n: b.name for n, b in saved.items()}

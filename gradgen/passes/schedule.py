@@ -26,12 +26,13 @@ def schedule(
     given: set[Node],
     names: Mapping[Node, str],
     kept: set[Node],
-    sizes: Iterable[str] = (),
+    reserved: Iterable[str] = (),
     overwrites: Mapping[Node, Leaf] | None = None,
 ) -> Schedule:
     """Order and group what the roots need; `given` tensors are in memory already, `kept` values must get there.
 
-    Nodes in `overwrites` take over the memory of a leaf; they come last, behind everything that reads it.
+    Nodes in `overwrites` take over the memory of a leaf; they come last, behind everything that reads it. No loop
+    variable has a name of a node, or one that is reserved for sizes and results.
     """
     decisions: list[str] = []
     late = overwrites or {}
@@ -45,7 +46,7 @@ def schedule(
         if isinstance(node, Project):
             keep |= set(node.scan.nexts) | set(node.scan.outputs)
     inlined = choose_inlined([n for n in everything if n not in given], keep, decisions, names)
-    letters = _Letters({*names.values(), *sizes})
+    letters = _Letters({*names.values(), *reserved})
     large = outsized(everything, [*given, *(n for r in roots for n in memory(r))])
     builder = _Builder(inlined, given, letters, names, decisions, late, large)
     first = [r for r in roots if r not in late]
@@ -122,7 +123,7 @@ class _Builder:
         return self.items[node]
 
     def scan_loop(self, scan: Scan, path: tuple[str, ...]) -> ScanLoop:
-        letter = "t" if scan.depth == 0 else f"t{scan.depth}"
+        letter = self.letters.pick(path, "t" if scan.depth == 0 else f"t{scan.depth}")
         inside = toposort(
             [*scan.nexts, *scan.outputs],
             lambda n: self.reads(n) if scan.depth in n.steps and n not in self.given else (),

@@ -59,3 +59,28 @@ def test_an_axis_of_one_element_before_the_loop_around_a_product() -> None:
     window = gg.padded(a)[n, group, c, h + p - 1]
     y = gg.compute((n, group, o, h), gg.sum(w[group, o, c, 1 - p] * window, over=(c, p)))
     agree(y, gg.sum(y * y), K=2, M=3)
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_outputs_of_one_value_have_the_names_of_loops() -> None:
+    x = gg.input("x", (4, 3), F8)
+    y = -x
+    net = gg.compile({"i": y, "j": y, "k": x * 2}, name="letters", dtype=F8)
+    assert "for i in" not in net.source
+    assert "for j in" not in net.source
+    agree(y, x * 2)
+
+
+def test_an_argument_has_the_name_of_the_step() -> None:
+    t, t1 = gg.input("t", (4, 3), F8), gg.input("t1", (3,), F8)
+
+    def inner(c: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+        return c * row + t1[0], c
+
+    def outer(c: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+        return gg.tanh(c + row), gg.scan(inner, c, t)[0]
+
+    last, each = gg.scan(outer, t1, t)
+    agree(last, each)
