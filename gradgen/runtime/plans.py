@@ -136,7 +136,7 @@ class Plan:
     def __init__(self, pool: RoomPool, interface: Interface, layout: Layout, sizes: Mapping[str, int]) -> None:
         self.sizes = sizes
         self._pool = pool
-        self._room_sizes = tuple(sizes[name] for name in interface.workspace)
+        self._room_sizes = tuple(evaluate_size(name, sizes) for name in interface.workspace)
         self.free = pool.free(self._room_sizes)
         self.out = [(x.shape(sizes), np.dtype(x.first.dtype)) for x in layout.parts["out"]]
         self.g = [

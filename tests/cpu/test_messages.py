@@ -52,6 +52,9 @@ def known() -> dict[str, Any]:
     arrays = {
         "a": np.ones((5, 4), "float32"), "b": np.zeros(5, "int64"), "W": np.ones((3, 4), "float32"), "c": 1.0,
     }  # fmt: skip
+    Z, pair = gg.size("Z"), gg.input("pair", (2,))
+    i, j, k = gg.index("i", 3), gg.index("j", Z), gg.index("k", Z)
+    rounds = gg.compute((i, j), gg.sum(pair[(k + 1) % 2], over=k))
     return {
         "gg": gg, "np": np, "B": B, "declared": a, "Foreign": Foreign, "net": net,
         "plain": compiled({"scores": u}, "plain"),
@@ -59,6 +62,7 @@ def known() -> dict[str, Any]:
         "fixed": compiled({"y": 2.0 * a}, "fixed", sizes={B: 7}),
         "growing": gg.compile({"y": gg.param("P", (B, 4)) + a}, name="growing"),
         "counting": gg.compile({"y": gg.arange(gg.size("Z"))}, name="counting"),
+        "going_round": gg.compile({"y": gg.sum(rounds * rounds)}, name="going_round"),
         "A": arrays["a"], "L": arrays["b"], "W": arrays["W"], "R": np.zeros(24, "float32"),
         "given": lambda **other: {**arrays, **other},
         "saved": net.forward(**arrays)[1],
@@ -304,6 +308,11 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ('net.compiled_with(sizes={"Z": 3})', OptionError, "sizes: 'Z' is no size of the model, which has B."),
     ("growing.init()", ShapeError, "the size B is no axis of an argument. Give it with gg.compile(..., sizes=...)."),
     ("counting()", ShapeError, "the size Z is no axis of an argument. Give it with gg.compile(..., sizes=...)."),
+    (
+        'going_round(pair=np.ones(2, "float32"))',
+        ShapeError,
+        "the size Z is no axis of an argument. Give it with gg.compile(..., sizes=...).",
+    ),
     (
         'net.save(nowhere / "small.py")',
         FileError,
