@@ -20,6 +20,7 @@ from gradgen.graph.scalar import (
     Scalar,
     SizeSymbol,
     atom_poly,
+    conjuncts,
     integer,
     promote,
     require_poly,
@@ -141,7 +142,7 @@ class ScalarPrinter:
                 if f.name == "eq":
                     return self._equality(p, "!="), COMPARISON
             case "and", _:
-                parts = _conjuncts(x)
+                parts = conjuncts(x)
                 texts: list[str] = []
                 for k, part in enumerate(parts):
                     between = self._between(parts[k - 1], part) if k else None
@@ -247,13 +248,6 @@ def negation(x: Scalar) -> Scalar | None:
         case Call(function=f, arguments=(y,)) if f.name == "neg":
             return y
     return None
-
-
-def _conjuncts(x: Scalar) -> list[Scalar]:
-    match x:
-        case Call(function=f, arguments=(a, b)) if f.name == "and":
-            return [*_conjuncts(a), *_conjuncts(b)]
-    return [x]
 
 
 def _sides(p: Poly) -> tuple[Poly, Poly]:

@@ -54,8 +54,8 @@ from gradgen.graph.records import (
 __all__ = [
     "DEFAULT_FLOAT", "FLOATS", "Atom", "Call", "Const", "FloorDiv", "Letter", "Load", "Monomial", "Operators", "Poly",
     "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "atom_poly", "call",
-    "children", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions", "number", "position",
-    "positions_of",
+    "children", "conjuncts", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions", "number",
+    "position", "positions_of",
     "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost", "size_symbol", "slot",
     "step", "substitute", "walk",
 ]  # fmt: skip
@@ -318,6 +318,29 @@ def substitute(root: Scalar, atoms: Mapping[Atom, Poly], scalars: Mapping[Scalar
     """Replace indices and sizes, and whole sub-expressions, all at once."""
     replaced = scalars or {}
     return rewrite(root, replaced.get, atoms.get)
+
+
+def conjuncts(condition: Scalar) -> list[Scalar]:
+    """The parts of a condition that all have to hold; a negated order between integers is an order again."""
+    found: list[Scalar] = []
+    stack = [condition]
+    while stack:
+        match stack.pop():
+            case Call(function=f, arguments=(a, b)) if f.name == "and":
+                stack += [b, a]
+            case Call(function=f, arguments=(Call(function=g, arguments=(Poly() as p, Poly())),)) if (
+                f.name == "not" and g.name == "ge"
+            ):
+                found.append(require_poly(-p - 1) >= 0)
+            case Call(function=f, arguments=(Call(function=g, arguments=(a, b)),)) if (
+                f.name == "not" and g.name == "or"
+            ):
+                stack += [call("not", b), call("not", a)]
+            case Call(function=f, arguments=(Call(function=g, arguments=(a,)),)) if f.name == g.name == "not":
+                stack.append(a)
+            case part:
+                found.append(part)
+    return found
 
 
 def is_zero(x: Scalar) -> bool:

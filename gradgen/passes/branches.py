@@ -14,6 +14,7 @@ from gradgen.graph.scalar import (
     Scalar,
     call,
     children,
+    conjuncts,
     integer,
     load,
     loads,
@@ -24,7 +25,7 @@ from gradgen.graph.scalar import (
     substitute,
     walk,
 )
-from gradgen.passes.conditions import conjunction, conjuncts
+from gradgen.passes.conditions import conjunction
 from gradgen.passes.inline import at, is_pointwise, pointwise_body, reshaped_access
 from gradgen.passes.substitute import map_nodes
 

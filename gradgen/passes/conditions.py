@@ -6,12 +6,11 @@ calls this for every formula, and `gather` for the conditions it makes.
 
 from collections.abc import Sequence
 
-from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, call, is_zero, number, rewrite, walk
+from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, call, conjuncts, is_zero, number, rewrite, walk
 from gradgen.graph.sizes import Ranges, nonnegative, reads_data
 
 __all__ = [
     "conjunction",
-    "conjuncts",
     "decide",
     "fold_conditions",
     "is_index_only",
@@ -122,29 +121,6 @@ def _negated(p: Poly, less: int = 0) -> Poly:
     new = -p - less
     assert isinstance(new, Poly)
     return new
-
-
-def conjuncts(condition: Scalar) -> list[Scalar]:
-    """The parts of a condition that all have to hold; a negated order between integers is an order again."""
-    found: list[Scalar] = []
-    stack = [condition]
-    while stack:
-        match stack.pop():
-            case Call(function=f, arguments=(a, b)) if f.name == "and":
-                stack += [b, a]
-            case Call(function=f, arguments=(Call(function=g, arguments=(Poly() as p, Poly())),)) if (
-                f.name == "not" and g.name == "ge"
-            ):
-                found.append(_negated(p, 1) >= 0)
-            case Call(function=f, arguments=(Call(function=g, arguments=(a, b)),)) if (
-                f.name == "not" and g.name == "or"
-            ):
-                stack += [call("not", b), call("not", a)]
-            case Call(function=f, arguments=(Call(function=g, arguments=(a,)),)) if f.name == g.name == "not":
-                stack.append(a)
-            case part:
-                found.append(part)
-    return found
 
 
 def conjunction(conditions: Sequence[Scalar]) -> Scalar:

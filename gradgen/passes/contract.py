@@ -15,12 +15,10 @@ from gradgen.graph.nodes import Compute, Node, Shape, compute, pointwise
 from gradgen.graph.scalar import (
     FLOATS,
     Call,
-    FloorDiv,
     Load,
     Poly,
     Position,
     Scalar,
-    SizeSymbol,
     call,
     load,
     number,
@@ -34,7 +32,7 @@ from gradgen.graph.sizes import Ranges, index_atoms
 from gradgen.passes.formulas import map_formulas, ranges_of
 from gradgen.passes.microkernel import plan_outer_products
 from gradgen.passes.products import split_factors
-from gradgen.program.cost import ASSUMED_SIZE
+from gradgen.program.cost import volume
 
 SMALLEST_PRODUCT = 16_384  # multiplications below which a loop nest beats a BLAS call
 SMALLEST_SIDE = 4
@@ -66,24 +64,6 @@ class Group:
     factors: tuple[Scalar, ...]
     conditions: tuple[Scalar, ...]
     positions: frozenset[int]
-
-
-def estimate(p: Poly) -> float:
-    """A size as a number, for costs; sizes known at call time count as ASSUMED_SIZE."""
-    total = 0.0
-    for monomial, factor in p.terms:
-        value = float(factor)
-        for atom in monomial:
-            if isinstance(atom, SizeSymbol):
-                value *= ASSUMED_SIZE
-            elif isinstance(atom, FloorDiv):
-                value *= estimate(atom.numerator) / max(estimate(atom.denominator), 1.0)
-        total += value
-    return max(total, 0.0)
-
-
-def volume(extents: Sequence[Poly]) -> float:
-    return math.prod(estimate(e) for e in extents)
 
 
 # ---------------------------------------------------------------- recognition

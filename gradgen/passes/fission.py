@@ -5,8 +5,8 @@ elements at a time, any other one by one; a `tanh` after a short sum costs more 
 """
 
 from gradgen.graph.scalar import Call, scalar_cost, walk
-from gradgen.passes.contract import estimate, volume
 from gradgen.passes.trees import Item, Loop, needed, reads_memory_of
+from gradgen.program.cost import estimate, volume
 
 COSTLY = 10.0  # additions; a function from which on storing its argument is little
 LANES = 8  # elements at a time

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from gradgen.graph.nodes import Compute, Node, Project, Reshape, Scan
 from gradgen.graph.scalar import Call, Load, Scalar, call, loads, position, rewrite, scalar_cost, substitute, walk
-from gradgen.passes.contract import classify, volume
+from gradgen.passes.contract import classify
 from gradgen.passes.microkernel import plan_outer_products
+from gradgen.program.cost import volume
 
 CHEAP = 4.0  # additions' worth of work that is repeated rather than stored
 SELECTING = ("where", "and", "or", "ge", "eq")  # what may surround a value that is only moved

@@ -15,7 +15,7 @@ from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Position, Scalar, pos
 from gradgen.passes.lattice import Lattice, unfold
 from gradgen.passes.products import split_factors
 from gradgen.program.boxes import LANES, Affine, Affinity, Box, Boxes, Operand, Plan, owns, padded
-from gradgen.program.cost import ASSUMED_SIZE
+from gradgen.program.cost import estimate
 
 SMALLEST = 1_000_000  # multiplications below which the loops or BLAS do as well
 LARGEST_BLOCK = 100  # multiplications in the text of the innermost loop
@@ -77,8 +77,7 @@ def recognise(node: Node, letters: Sequence[str]) -> tuple[Affinity, Load, Load]
     out = Operand("out", tuple(e.constant for e in node.shape), tuple(axis for axis in axes if axis is not None))
     if not any(len(s.terms) > 1 for x in (*operands, out) if x for s in x.subscripts):
         return None  # a plain matrix product
-    sizes = [lattice.extents.get(k, e).constant for k, e in enumerate(node.extents)]
-    extents = {letters[k]: ASSUMED_SIZE if size is None else size for k, size in enumerate(sizes)}
+    extents = {letters[k]: int(estimate(lattice.extents.get(k, e))) for k, e in enumerate(node.extents)}
     if prod(extents.values()) < SMALLEST or not all(_covers(out, k, extents) for k in lattice.targets):
         return None
     return Affinity(extents, out, operands[0], operands[1], frozenset(letters[k] for k in unknown)), left, right

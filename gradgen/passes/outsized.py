@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from gradgen.graph.nodes import Compute, Node, Shape, product
 from gradgen.graph.scalar import Step
-from gradgen.passes.contract import volume
+from gradgen.program.cost import volume
 
 BUDGET = 2**24  # elements that a value may have, however few its arguments have
 EXCESS = 4.0  # how many times larger than the largest argument or result it must be

@@ -3,7 +3,7 @@
 In: the body of a sum. Out: what `contract` groups into two operands, and `microkernel` recognises.
 """
 
-from gradgen.graph.scalar import Call, Const, Scalar
+from gradgen.graph.scalar import Call, Const, Scalar, conjuncts
 
 
 def split_factors(body: Scalar) -> tuple[list[Scalar], list[Scalar]] | None:
@@ -17,15 +17,8 @@ def split_factors(body: Scalar) -> tuple[list[Scalar], list[Scalar]] | None:
             case Call(function=f, arguments=(a, b)) if f.name == "mul":
                 pending += [b, a]
             case Call(function=f, arguments=(c, y, Const() as zero)) if f.name == "where" and zero.value == 0:
-                conditions += _conjuncts(c)
+                conditions += conjuncts(c)
                 pending.append(y)
             case _:
                 factors.append(x)
     return (factors, conditions) if len(factors) >= 2 else None
-
-
-def _conjuncts(condition: Scalar) -> list[Scalar]:
-    match condition:
-        case Call(function=f, arguments=(a, b)) if f.name == "and":
-            return _conjuncts(a) + _conjuncts(b)
-    return [condition]

@@ -8,9 +8,9 @@ from typing import Literal
 
 from gradgen.graph.accesses import guarded
 from gradgen.graph.intern import intern
-from gradgen.graph.scalar import FLOATS, Poly, Scalar, call, number
+from gradgen.graph.scalar import FLOATS, Poly, Scalar, call, conjuncts, number
 from gradgen.graph.sizes import reads_data
-from gradgen.passes.conditions import conjunction, conjuncts, is_index_only
+from gradgen.passes.conditions import conjunction, is_index_only
 from gradgen.passes.trees import Item
 from gradgen.program.loops import Accumulate, Buffer, If, Statement
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence, Set
 
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, all_inputs, toposort
 from gradgen.graph.scalar import scalar_cost
-from gradgen.passes.contract import volume
 from gradgen.passes.inlining import CHEAP
 from gradgen.passes.outsized import outsized
 from gradgen.passes.trees import memory
+from gradgen.program.cost import volume
 
 __all__ = ["choose_saved"]
 

@@ -15,7 +15,6 @@ from gradgen.graph.scalar import (
     Poly,
     Position,
     Scalar,
-    SizeSymbol,
     atom_poly,
     floor_div,
     integer,
@@ -25,7 +24,7 @@ from gradgen.graph.scalar import (
     substitute,
 )
 from gradgen.graph.sizes import Ranges, bounds, is_size, nonnegative
-from gradgen.program.cost import ASSUMED_SIZE
+from gradgen.program.cost import estimate
 
 __all__ = ["Solution", "solve_subscripts"]
 
@@ -122,7 +121,7 @@ def _solve_one(s: Solution) -> bool:
             digits = _lower_digits(equation, atom, coefficient, s)
             unit = coefficient.constant in (1, -1)
             candidates.append(
-                ((digits is None, -_weight(s.ranges[atom]), not unit, number, order), coefficient, digits)
+                ((digits is None, -estimate(s.ranges[atom]), not unit, number, order), coefficient, digits)
             )
     if not candidates:
         return False
@@ -201,18 +200,4 @@ def _poly_of(terms: Sequence[tuple[tuple[Atom, ...], int]]) -> Poly:
     total = integer(0)
     for term in terms:
         total = require_poly(total + _term(term))
-    return total
-
-
-def _weight(extent: Poly) -> float:
-    """An extent as a number, every size taken for the same."""
-    total = 0.0
-    for monomial, factor in extent.terms:
-        value = float(factor)
-        for atom in monomial:
-            if isinstance(atom, FloorDiv):
-                value *= _weight(atom.numerator) / max(_weight(atom.denominator), 1.0)
-            else:
-                value *= ASSUMED_SIZE if isinstance(atom, SizeSymbol) else 1.0
-        total += value
     return total

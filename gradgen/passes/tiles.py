@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gradgen.graph.nodes import Node
 from gradgen.graph.scalar import Poly, loads
-from gradgen.passes.contract import volume
 from gradgen.passes.fusion import joining_axis, part_axes
 from gradgen.passes.trees import Item, ScanLoop, Tile, bare_position, memory, needed, produced
+from gradgen.program.cost import volume
 
 ELEMENTS = 2**17  # of one value in one part: half of a cache of 1 MB
 FEWEST, MOST = 16, 64  # rows of a part

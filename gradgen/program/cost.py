@@ -1,9 +1,11 @@
 """What statements cost: elementary operations, with a guess for what is known only at call time.
 
-In: statements. Out: a number, by which `passes.parallel` decides what is worth several threads.
+In: statements, shapes, sizes. Out: numbers, by which passes choose: what is stored, what is a product, what several
+threads share. Nowhere else is a size taken for a number.
 """
 
 from collections.abc import Iterable, Mapping
+from math import prod
 
 from gradgen.graph.intern import intern
 from gradgen.graph.scalar import Atom, Call, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, scalar_cost
@@ -46,8 +48,13 @@ def _total(body: Iterable[Statement], values: Values, everything: bool) -> float
     return total
 
 
+def volume(shape: Iterable[Poly]) -> float:
+    """How many elements there are in a shape."""
+    return prod(max(estimate(extent), 0.0) for extent in shape)
+
+
 def estimate(x: Scalar, values: Values | None = None) -> float:
-    """An integer expression as a number."""
+    """An integer expression as a number; sizes that are known only at call time count as ASSUMED_SIZE."""
     known = values or {}
     match x:
         case Poly():
