@@ -17,7 +17,7 @@ from gradgen.asked import asked_model, asked_options, check_target, leaves_of
 from gradgen.emit import store
 from gradgen.emit.cpu_module import render_module
 from gradgen.emit.module import load_module
-from gradgen.errors import BindingError, GraphError, OptionError
+from gradgen.errors import BindingError, GraphError, OptionError, ShapeError
 from gradgen.files import save_file
 from gradgen.graph.fingerprint import fingerprint
 from gradgen.graph.nodes import Leaf
@@ -25,9 +25,10 @@ from gradgen.graph.tensor import Tensor
 from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
 from gradgen.pipeline import Compiled, Model, compile_model
+from gradgen.program.loops import size_names
 from gradgen.runtime.bindings import Array, Cotangents
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
-from gradgen.runtime.interface import Interface, evaluate_size, interface_of
+from gradgen.runtime.interface import Argument, Interface, evaluate_size, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
 from gradgen.watch import Watch
 
@@ -147,7 +148,7 @@ class Network:
         return outputs, Saved(self.interface, room, plan, given)
 
     def backward(self, saved: Saved, /, **cotangents: Any) -> dict[str, Any]:
-        """Gradients by parameter name, for cotangents by output name; outputs without one count as zero."""
+        """Gradients by parameter name, for cotangents by output name: one at least, the others count as zero."""
         caller = self._entries.get("backward")
         if caller is None:
             raise GraphError("this network has no gradient: no output depends on a float parameter or on wrt")
@@ -160,6 +161,12 @@ class Network:
         wrong = [key for key in cotangents if key not in known]
         if wrong:
             raise BindingError(f"backward: no float output is called {', '.join(wrong)}. Those are {', '.join(known)}.")
+        if all(value is None for value in cotangents.values()):
+            first = next((x for x in known.values() if not x.shape), next(iter(known.values())))
+            raise BindingError(
+                f"{self.interface.name}.backward: without a cotangent every gradient is 0. Give one for "
+                f"{' or '.join(known)}: net.backward(saved, {first.name}={'...' if first.shape else '1.0'})."
+            )
         self._refuse_outside(saved.arguments)
         given = {**saved.arguments, **self._cotangents.bound(cotangents, saved.plan.sizes)}
         return caller.with_saved(given, saved.room)
@@ -214,10 +221,20 @@ class Network:
         found: dict[str, Array] = {}
         for x in self.interface.leaves:
             if x.role != "input":
+                self._refuse_unknown_sizes(x)
                 shape = tuple(evaluate_size(extent, self._options.sizes) for extent in x.shape)
                 chosen = initialiser_of(self._declared[x.name])
                 found[x.name] = np.asarray(chosen.draw(generator, shape, x.dtype))
         return self.stack(found)
+
+    def _refuse_unknown_sizes(self, x: Argument) -> None:
+        names = (name for extent in self._declared[x.name].shape for name in size_names(extent))
+        unknown = next((name for name in names if name not in self._options.sizes), None)
+        if unknown is not None:
+            raise ShapeError(
+                f"{self.interface.name}.init: {x.name} has shape {x.shown}, and {unknown} is known only at call time. "
+                f"Give it with gg.compile(..., sizes={{{unknown!r}: ...}}), or make the array {x.name} yourself."
+            )
 
     def stack(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The same values by the same names; those of equal layers as rows of one array, as `step` needs them."""

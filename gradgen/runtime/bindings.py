@@ -137,7 +137,7 @@ class Cotangents:
     """The cotangents that `backward` takes, by the names of the outputs."""
 
     def __init__(self, interface: Interface) -> None:
-        self.outputs = [x.name for x in interface.outputs if x.dtype in FLOATS]
+        self.outputs = {x.name: x for x in interface.outputs if x.dtype in FLOATS}
         self._wanted = [(x.of, x.name, replace(x, name=f"the cotangent of {x.of}")) for x in interface.cotangents]
 
     def bound(self, given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -145,9 +145,8 @@ class Cotangents:
         found: dict[str, Any] = {}
         for output, name, wanted in self._wanted:
             shape = tuple(evaluate_size(extent, sizes) for extent in wanted.shape) if wanted.shape else ()
-            found[name] = (
-                cotangent(wanted, given[output], shape) if output in given else np.zeros(shape, wanted.dtype)[()]
-            )
+            value = given.get(output)
+            found[name] = np.zeros(shape, wanted.dtype)[()] if value is None else cotangent(wanted, value, shape)
         return found
 
 

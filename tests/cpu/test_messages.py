@@ -279,6 +279,19 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ),
     ("net.backward(saved, W=1.0)", BindingError, "backward: no float output is called W. Those are loss, scores."),
     (
+        "net.backward(saved)",
+        BindingError,
+        (
+            "small.backward: without a cotangent every gradient is 0. Give one for loss or scores: "
+            "net.backward(saved, loss=1.0)."
+        ),
+    ),
+    (
+        "growing.backward(growing.forward(a=A, P=np.ones_like(A))[1])",
+        BindingError,
+        ("growing.backward: without a cotangent every gradient is 0. Give one for y: net.backward(saved, y=...)."),
+    ),
+    (
         'net.backward(saved, loss="1")',
         DTypeError,
         "the cotangent of loss is no array of numbers (given: str). Give a NumPy array of float32.",
@@ -306,7 +319,14 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ("net.init(0.5)", OptionError, "init has seed=0.5: give an integer that is not negative."),
     ('net.compiled_with(dtype="float16")', OptionError, "dtype='float16': give 'float32' or 'float64'."),
     ('net.compiled_with(sizes={"Z": 3})', OptionError, "sizes: 'Z' is no size of the model, which has B."),
-    ("growing.init()", ShapeError, "the size B is no axis of an argument. Give it with gg.compile(..., sizes=...)."),
+    (
+        "growing.init()",
+        ShapeError,
+        (
+            "growing.init: P has shape (B, 4), and B is known only at call time. Give it with "
+            "gg.compile(..., sizes={'B': ...}), or make the array P yourself."
+        ),
+    ),
     ("counting()", ShapeError, "the size Z is no axis of an argument. Give it with gg.compile(..., sizes=...)."),
     (
         'going_round(pair=np.ones(2, "float32"))',
@@ -350,7 +370,6 @@ def test_the_message(call: str, kind: type[GradgenError], words: str) -> None:
         "net(**given(a=np.ones((5, 4), np.dtype('float32').newbyteorder('='))))",
         "net(**given(W=np.frombuffer(W.tobytes(), np.float32).reshape(3, 4)))",
         "net.backward(saved, loss=np.float64(1), scores=np.ones((5, 3)))",
-        "net.backward(saved)",
     ],
 )
 def test_what_is_fine(call: str) -> None:

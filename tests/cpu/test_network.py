@@ -102,7 +102,6 @@ def test_four_threads_at_once(mlp: Case) -> None:
 
 def test_cotangents_that_are_not_given_are_zero(mlp: Case) -> None:
     saved = mlp.net.forward(**mlp.arrays)[1]
-    assert all(not g.any() for g in mlp.net.backward(saved).values())
     equal(mlp.net.backward(saved, loss=1.0), mlp.net.backward(saved, loss=1.0, scores=np.zeros((5, 4), "float32")))
 
 
