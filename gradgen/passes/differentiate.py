@@ -33,20 +33,22 @@ from gradgen.graph.nodes import (
 from gradgen.graph.origin import carry_place, name_derivative, name_part, origin
 from gradgen.graph.scalar import (
     FLOATS,
+    Poly,
     call,
     integer,
     load,
     number,
-    scalar_cost,
+    require_poly,
     step,
 )
+from gradgen.graph.sizes import is_size, nonnegative
 from gradgen.passes.differentiate_formula import is_chosen, node_derivatives, plus, reducer_weight, times
+from gradgen.passes.keeping import kept_values, reading, stacked_values
 from gradgen.passes.lift import row, sum_over_steps
 from gradgen.passes.linear import is_linear
 from gradgen.passes.substitute import replace_nodes
 
 ZERO = number(0)
-RECOMPUTED = 3.0  # additions' worth of work in a step of a scan that its adjoint repeats rather than keeps
 
 
 def vjp_nodes(outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]) -> list[Node]:
@@ -91,7 +93,7 @@ def _propagate(
     """
     adjoints: dict[Node, Node] = {}
     waiting = Counter(node.scan for node in order if isinstance(node, Project) and node not in cuts)
-    results: dict[Scan, dict[Node, Node]] = {}
+    results: dict[Scan, dict[Node, list[Node]]] = {}
     for node in reversed(order):
         if node in contributions and node in active:
             terms = contributions.pop(node)
@@ -105,7 +107,7 @@ def _propagate(
         if isinstance(node, Project):
             waiting[node.scan] -= 1
             if node in adjoints:
-                results.setdefault(node.scan, {})[node] = adjoints[node]
+                results.setdefault(node.scan, {})[node] = terms
             if waiting[node.scan] == 0 and node.scan in results:
                 new = scan_adjoint(node.scan, results[node.scan], active)
         elif node in adjoints:
@@ -259,61 +261,62 @@ def _forward_inside(source: Scan, known: dict[Node, Node]) -> None:
     _forward(list(body_nodes(source)), known)
 
 
-def scan_adjoint(source: Scan, d_results: Mapping[Node, Node], active: set[Node]) -> list[tuple[Node, Node]]:
-    """The adjoint of a scan: a scan in the opposite direction over the adjoints of the carries.
+def scan_adjoint(source: Scan, d_results: Mapping[Node, Sequence[Node]], active: set[Node]) -> list[tuple[Node, Node]]:
+    """The adjoint of a scan: a scan in the opposite direction over the adjoints of the carries that something moves.
 
-    Everything the body defines is seen as a tensor with the step as its first axis. The reverse scan computes only
-    what depends on the carried adjoints; what it hands to tensors outside is stacked, and summed by one formula
-    behind the loop (so a weight's gradient is one product over all steps).
+    `d_results` are the contributions to its results. Everything the body defines is seen as a tensor with the step as
+    its first axis. The reverse scan computes only what depends on the carried adjoints; what it hands to tensors
+    outside is stacked, and summed by one formula behind the loop (a weight's gradient is one product over all steps).
     """
     depth, t = source.depth, step(source.depth)
-    before = t + 1 if source.reverse else t
+    before = require_poly(t + 1) if source.reverse else t
     first, last = (source.length, integer(0)) if source.reverse else (integer(0), source.length)
     body = body_nodes(source)
-    floats = [k for k, c in enumerate(source.carries) if c.dtype in FLOATS]
-    inside = _depending(body, (active & set(source.captured)) | {source.carries[k] for k in floats})
+    moving, inside = _active_carries(source, body, active)
     states = [project(source, "states", k) for k in range(len(source.carries))]
-    d_states = {k: d_results[states[k]] for k in floats if states[k] in d_results}
 
     # the carries of the adjoint are the adjoints of the states
     free = _free_number(source)
-    d_carries = [carry(free + m, source.carries[k].shape, source.carries[k].dtype, depth) for m, k in enumerate(floats)]
-    d_inits = [row(d_states[k], last) if k in d_states else zeros_like(source.inits[k]) for k in floats]
+    d_carries = [carry(free + m, source.carries[k].shape, source.carries[k].dtype, depth) for m, k in enumerate(moving)]
+    d_inits: list[Node] = []
+    for k in moving:
+        terms = _rows(d_results.get(states[k], ()), last, source)
+        d_inits.append(add_nodes(terms) if terms else zeros_like(source.inits[k]))
 
     contributions: dict[Node, list[Node]] = {}
-    for m, k in enumerate(floats):
+    for m, k in enumerate(moving):
         contributions.setdefault(source.nexts[k], []).append(d_carries[m])
     for k, y in enumerate(source.outputs):
         stack = project(source, "stack", k)
         if stack in d_results and isinstance(stack, Project):
-            contributions.setdefault(y, []).append(row(d_results[stack], t))
+            contributions.setdefault(y, []).extend(_rows(d_results[stack], t, source))
     adjoints = _propagate(body, contributions, inside, set())
     outside = [(x, d_x) for x, terms in contributions.items() if x in active for d_x in terms]
 
     d_nexts: list[Node] = []
-    for k in floats:
+    for k in moving:
         terms = [adjoints[source.carries[k]]] if source.carries[k] in adjoints else []
-        terms += [row(d_states[k], before)] if k in d_states else []
+        terms += _rows(d_results.get(states[k], ()), before, source)
         d_nexts.append(add_nodes(terms) if terms else zeros_like(source.carries[k]))
         name_part(source.nexts[k], d_nexts[-1], "d_")
 
     # the adjoint reads the forward values of its step from the states and from stacks that the forward loop keeps
     roots = [*d_nexts, *[d_x for _, d_x in outside]]
     adjoint_nodes = [n for n in toposort(roots, lambda n: inside_inputs(n, depth)) if n not in set(body)]
-    kept = _kept_values(adjoint_nodes, body)
+    kept = kept_values(adjoint_nodes, body)
     augmented = scan(source.length, depth, source.carries, source.inits, source.nexts, kept, source.reverse)
     values: dict[Node, Node] = {c: row(states[k], before) for k, c in enumerate(source.carries)}
     values.update({n: row(project(augmented, "stack", k), t) for k, n in enumerate(kept)})
     sequential: set[Node] = {*d_carries, *[n for n in adjoint_nodes if isinstance(n, Project) and depth in n.steps]}
-    stacked = _stacked_values([d_x for _, d_x in outside], _reading(adjoint_nodes, sequential))
+    stacked = stacked_values([d_x for _, d_x in outside], reading(adjoint_nodes, sequential))
     loop = replace_nodes([*d_nexts, *stacked], values, depth)
     reverse = scan(
-        source.length, depth, d_carries, d_inits, loop[: len(floats)], loop[len(floats) :], not source.reverse
+        source.length, depth, d_carries, d_inits, loop[: len(moving)], loop[len(moving) :], not source.reverse
     )
     values.update({n: row(project(reverse, "stack", k), t) for k, n in enumerate(stacked)})
     new = [
         (source.inits[k], row(project(reverse, "states", m), first))
-        for m, k in enumerate(floats)
+        for m, k in enumerate(moving)
         if source.inits[k] in active
     ]
     for x, d_x in outside:
@@ -324,43 +327,33 @@ def scan_adjoint(source: Scan, d_results: Mapping[Node, Node], active: set[Node]
     return new
 
 
-def _reading(order: Sequence[Node], targets: set[Node]) -> set[Node]:
-    """The nodes of `order` that are or depend on one of the targets."""
-    found = {n for n in order if n in targets}
-    for node in order:
-        if any(x in found for x in inputs(node)):
-            found.add(node)
-    return found
+def _active_carries(source: Scan, body: Sequence[Node], active: set[Node]) -> tuple[list[int], set[Node]]:
+    """The numbers of the carries that depend on something active, and everything in the body that does."""
+    floats = [k for k, c in enumerate(source.carries) if c.dtype in FLOATS]
+    found = [k for k in floats if source.inits[k] in active]
+    while True:
+        inside = _depending(body, (active & set(source.captured)) | {source.carries[k] for k in found})
+        again = [k for k in floats if k in found or source.nexts[k] in inside]
+        if again == found:
+            return found, inside
+        found = again
 
 
-def _kept_values(adjoint_nodes: Sequence[Node], body: Sequence[Node]) -> list[Node]:
-    """The forward values of a step that the adjoint reads and that cost more than a few additions to compute again."""
-    wanted: set[Node] = set()
-    for node in adjoint_nodes:
-        wanted.update(inputs(node))
-    kept: list[Node] = []
-    for node in reversed(body):
-        if node in wanted and isinstance(node, (Compute, Custom, Project)):
-            if isinstance(node, Compute) and _is_cheap(node):
-                wanted.update(inputs(node))
-            else:
-                kept.append(node)
-    return kept[::-1]
+def _rows(terms: Sequence[Node], at: Poly, source: Scan) -> list[Node]:
+    """Row `at` of a sum: what goes to one row of a result, as from its last state, is no term of any other row."""
+    found: list[Node] = []
+    whole: list[Node] = []
+    for term in terms:
+        only = term.target[0] if isinstance(term, Compute) and term.reducer == "sum" else None
+        if isinstance(term, Compute) and only is at:
+            found.append(compute(term.shape[1:], term.extents, term.target[1:], "sum", term.body))
+            carry_place(term, found[-1])
+        elif only is None or not is_size(only) or not _is_apart(require_poly(at - only), source):
+            whole.append(term)
+    return [*([row(add_nodes(whole), at)] if whole else []), *found]
 
 
-def _stacked_values(contributions: Sequence[Node], carried: set[Node]) -> list[Node]:
-    """The values of a step that the contributions to outside tensors read, and that no formula gives for all steps.
-
-    They depend on the carried adjoints or on a scan inside the step.
-    """
-    wanted: dict[Node, None] = {}
-    for d_x in contributions:
-        if isinstance(d_x, Compute) and d_x.reducer in ("none", "sum"):
-            wanted.update(dict.fromkeys(n for n in inputs(d_x) if n in carried))
-        elif d_x in carried:
-            wanted[d_x] = None
-    return list(wanted)
-
-
-def _is_cheap(node: Compute) -> bool:
-    return node.reducer == "none" and scalar_cost(node.body) <= RECOMPUTED
+def _is_apart(distance: Poly, source: Scan) -> bool:
+    """Whether two rows are never the same one, whatever the step."""
+    ranges = {step(source.depth).atoms[0]: source.length}
+    return any(nonnegative(require_poly(sign * distance - 1), ranges) for sign in (1, -1))

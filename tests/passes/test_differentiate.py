@@ -3,11 +3,25 @@
 import numpy as np
 import pytest
 
-from gradgen.graph.nodes import Leaf, Node, carry, compute, leaf, pointwise, project, scan
-from gradgen.graph.scalar import call, integer, load, number, position, step
+from gradgen.graph.nodes import (
+    Compute,
+    Leaf,
+    Node,
+    Project,
+    all_inputs,
+    carry,
+    compute,
+    leaf,
+    pointwise,
+    project,
+    scan,
+    toposort,
+)
+from gradgen.graph.scalar import Call, call, integer, load, number, position, step, walk
 from gradgen.lang.interpret import interpret
 from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
 from gradgen.passes.simplify import simplify
+from tests.passes.building import leaves
 
 H = 1e-5
 k = position(0)
@@ -112,3 +126,31 @@ def test_an_access_whose_derivative_is_zero_is_not_left_without_its_condition() 
     values = {x: np.arange(3.0), t: np.ones(3), d: np.ones(3)}
     for found in interpret([*jvp_nodes([y], [x], [t]), *vjp_nodes([y], [d], [x])], values):
         np.testing.assert_array_equal(found, np.zeros(3))
+
+
+def test_what_goes_to_the_last_state_is_no_term_of_a_step() -> None:
+    """From s[4] alone: every step multiplies by the derivative, and adds nothing that is zero."""
+    x = tensor("x")
+    last = pointwise([], load(recurrence(x, x, 0, 4), [4]))
+    (d_x,) = vjp_nodes([last], [tensor("d")], [x])
+    reverse = {n.scan for n in toposort([d_x], all_inputs) if isinstance(n, Project) and n.scan.reverse}
+    (following,) = next(iter(reverse)).nexts
+    assert isinstance(following, Compute)
+    assert {part.function.name for part in walk(following.body) if isinstance(part, Call)} <= {"mul", "sub"}
+
+
+def test_a_carry_that_nothing_depends_on_has_no_adjoint() -> None:
+    """s = s * x beside n = n + 1, both returned: what n costs is no function of x."""
+    x, zero = tensor("x"), pointwise([], call("float64", number(0)))
+    s, n = (carry(at, [], "float64", 0) for at in range(2))
+    nexts = [
+        pointwise([], call("mul", load(s, []), load(x, []))),
+        pointwise([], call("add", load(n, []), number(1.0))),
+    ]
+    loop = scan(integer(4), 0, [s, n], [x, zero], nexts, [])
+    outputs = [pointwise([], load(project(loop, "states", at), [4])) for at in range(2)]
+    (d_x,) = vjp_nodes(outputs, [tensor("d_s"), tensor("d_n")], [x])
+    scans = {p.scan for p in toposort([d_x], all_inputs) if isinstance(p, Project)}
+    assert sorted((found.reverse, len(found.carries)) for found in scans) == [(False, 2), (True, 1)]
+    (value,) = interpret([d_x], {x: np.array(1.5), **{d: np.array(2.0) for d in leaves([d_x]) if d is not x}})
+    np.testing.assert_allclose(value, 2.0 * 5 * 1.5**4)

@@ -138,8 +138,7 @@ def compute_d_h_stack(d_last, d_loss, sums_2, d_sums, h_states, W, d_h_states_2,
     # 437: carry = d_h_states_2[t]
     # 437: d_h_total[i, j] = (carry[i, j] + (d_sums[t, i] + 2 * (d_loss * sums_2[t, i]))) * (1 - h_states[t, i, j] *
     #     h_states[t, i, j])
-    # 437: d_h_sum_2[i, j] = sum_k d_h_total[i, k] * W[j, k]
-    # 437: d_h_total_2[i, j] = d_h_sum_2[i, j] + 0
+    # 437: d_h_sum_2[i, j] = sum_n d_h_total[i, n] * W[j, n]
     for i in range(2):
         for j in range(3):
             d_h_states_2[0, i, j] = d_last[i, j] + d_loss
@@ -152,10 +151,10 @@ def compute_d_h_stack(d_last, d_loss, sums_2, d_sums, h_states, W, d_h_states_2,
                 d_h_stack_term = d_sums_t_i + np.float32(2.0) * (d_loss * sums_2_t_i)
                 d_h_stack[t, i, j] = (d_h_states_2[t, i, j] + d_h_stack_term) * d_h_stack_factor
             for j in range(3):
-                d_h_sum_2 = np.float32(0.0)
-                for k in range(3):
-                    d_h_sum_2 += d_h_stack[t, i, k] * W[j, k]
-                d_h_states_2[t + 1, i, j] = d_h_sum_2 + np.float32(0.0)
+                d_h_sum_2_acc = np.float32(0.0)
+                for n in range(3):
+                    d_h_sum_2_acc += d_h_stack[t, i, n] * W[j, n]
+                d_h_states_2[t + 1, i, j] = d_h_sum_2_acc
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -184,8 +183,7 @@ def compute_d_h0(d_h_states_2, d_h0, T):
 def compute_d_h_stack_2(sums, h_states, W, d_h_states_2, d_h_stack):
     # 437: carry_2 = d_h_states_2[t]
     # 437: d_h_total[i, j] = (carry_2[i, j] + 2 * sums_2[t, i]) * (1 - h_states[t, i, j] * h_states[t, i, j])
-    # 437: d_h_sum_2[i, j] = sum_k d_h_total[i, k] * W[j, k]
-    # 437: d_h_total_2[i, j] = d_h_sum_2[i, j] + 0
+    # 437: d_h_sum_2[i, j] = sum_n d_h_total[i, n] * W[j, n]
     for i in range(2):
         for j in range(3):
             d_h_states_2[0, i, j] = np.float32(1.0)
@@ -196,10 +194,10 @@ def compute_d_h_stack_2(sums, h_states, W, d_h_states_2, d_h_stack):
                 d_h_stack_factor = np.float32(1.0) - h_states[t, i, j] * h_states[t, i, j]
                 d_h_stack[t, i, j] = (d_h_states_2[t, i, j] + np.float32(2.0) * sums_t_i) * d_h_stack_factor
             for j in range(3):
-                d_h_sum_2 = np.float32(0.0)
-                for k in range(3):
-                    d_h_sum_2 += d_h_stack[t, i, k] * W[j, k]
-                d_h_states_2[t + 1, i, j] = d_h_sum_2 + np.float32(0.0)
+                d_h_sum_2_acc = np.float32(0.0)
+                for n in range(3):
+                    d_h_sum_2_acc += d_h_stack[t, i, n] * W[j, n]
+                d_h_states_2[t + 1, i, j] = d_h_sum_2_acc
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
