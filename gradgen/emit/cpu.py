@@ -4,8 +4,7 @@ In: a `Program`. Out: the lines of its functions and classes, which the template
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -17,7 +16,8 @@ from gradgen.emit.scalar_library import emitted_name, in_library
 from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter, negation
 from gradgen.errors import GraphError
 from gradgen.graph.nodes import Shape
-from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, SizeSymbol, require_poly
+from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, integer, require_poly, size_symbol
+from gradgen.program.extents import is_mentioned, sizes_mentioned, sizes_of_arrays
 from gradgen.program.loops import (
     HOLDERS,
     Accumulate,
@@ -88,6 +88,7 @@ class CpuPrinter:
     holders: dict[str, str] = field(default_factory=dict)
     rows: dict[Buffer, tuple[Buffer, int]] = field(default_factory=dict)
     part: Kernel | None = None  # what a thread runs of the kernel that is being printed
+    ends: dict[Scalar, str] = field(default_factory=dict)  # sizes that are read where a loop ends, and nowhere else
     innermost: bool = False  # whether the loop that is being printed has none inside
 
     # ------------------------------------------------------------ expressions
@@ -151,7 +152,7 @@ class CpuPrinter:
                     self.innermost = not any(isinstance(s, For) for s in statements(statement.body))
                     inner = self.lines(statement.body, indent + 1)
                     self.innermost = False
-                    found.append(f"{pad}for {self.loop_variable(statement, inner)} in {self.range(statement)}:")
+                    found.append(f"{pad}for {self.loop_variable(statement)} in {self.range(statement)}:")
                     found += inner
                 case If():
                     found.append(f"{pad}if {self.scalars.text(statement.condition)}:")
@@ -160,11 +161,8 @@ class CpuPrinter:
                         found.append(f"{pad}else:")
                         found += self.lines(statement.otherwise, indent + 1)
                 case Assign():
-                    dtype = statement.buffer.dtype
-                    value = self.scalars.text(statement.value, dtype)
-                    if dtype == "bool" and value == "0":
-                        value = "False"
-                    found.append(f"{pad}{self.element(statement.buffer, statement.subscripts)} = {value}")
+                    target = self.element(statement.buffer, statement.subscripts)
+                    found.append(f"{pad}{target} = {self.value(statement)}")
                 case Accumulate():
                     found.append(pad + self.accumulate(statement))
                 case Dot():
@@ -175,10 +173,14 @@ class CpuPrinter:
                     assert_never(statement)
         return found
 
+    def value(self, statement: Assign) -> str:
+        value = self.scalars.text(statement.value, statement.buffer.dtype)
+        return "False" if statement.buffer.dtype == "bool" and value == "0" else value
+
     @staticmethod
-    def loop_variable(loop: For, body: Sequence[str]) -> str:
+    def loop_variable(loop: For) -> str:
         """The letter of a loop, or `_` where its body does not read it."""
-        return loop.letter if not body or any(loop.letter in _WORD.findall(line) for line in body) else "_"
+        return loop.letter if not loop.body or is_mentioned(loop) else "_"
 
     def width(self, statement: Statement, indent: int) -> int:
         """The letters in the longest line of a statement, not counting its body."""
@@ -195,7 +197,7 @@ class CpuPrinter:
         return found
 
     def range(self, loop: For) -> str:
-        start, stop = self.size(loop.start), self.size(loop.stop)
+        start, stop = self.size(loop.start), self.ends.get(loop.stop) or self.size(loop.stop)
         if loop.stride != 1:
             return f"range({start}, {stop}, {loop.stride})"
         return f"range({stop})" if start == "0" else f"range({start}, {stop})"
@@ -243,18 +245,16 @@ class CpuPrinter:
     def matrix(self, m: Matrix) -> str:
         text = m.buffer.name
         subscripts = [self.scalars.poly(s) for s in m.fixed]
-        rest = m.buffer.shape[len(m.fixed) :]
         if m.window is not None:
             start, count = m.window
             first = "" if start.constant == 0 else self.scalars.poly(start)
             last = self.scalars.poly(require_poly(start + count))
             spaced = f"{first} : {last}".lstrip()  # as ruff spaces it
             subscripts.append(f"{first}:{last}" if re.fullmatch(r"\w*", first + last) else spaced)
-            rest = (count, *rest[1:])
         if subscripts:
             text += f"[{', '.join(subscripts)}]"
         rows, columns = (m.columns, m.rows) if m.transposed else (m.rows, m.columns)
-        if len(rest) != 2 or rest[0] is not rows:
+        if m.is_folded:
             text += f".reshape(({self.size(rows)}, {self.size(columns)}))"
         return f"{text}.T" if m.transposed else text
 
@@ -262,14 +262,18 @@ class CpuPrinter:
 
     def kernel(self, kernel: Kernel) -> dict[str, object]:
         self.part = kernel.part
-        passed = [s for s in kernel.sizes if s not in size_sources(kernel.sizes, kernel.parameters)]
+        sources = size_sources(kernel.sizes, kernel.parameters)
+        passed = [s for s in kernel.sizes if s not in sources]
         taken = {b.name for b in kernel.parameters} | set(kernel.sizes)
         body = plain(with_integer_maxima(kernel.body, taken), taken, kernel.returns)
-        lines = self.lines(fit_lines(body, self.width, taken, indent=1))
-        if kernel.returns:
-            lines = with_return(lines, ", ".join(b.name for b in kernel.returns))
-        lines = with_sizes(lines, size_sources(kernel.sizes, kernel.parameters))
-        if all(line.lstrip().startswith("#") for line in lines):
+        body = fit_lines(body, self.width, taken, indent=1)
+        counts = sizes_mentioned(body, kernel.part)
+        ends = [s for s in body if isinstance(s, For) and s.start is integer(0) and s.stride == 1]
+        self.ends = {loop.stop: sources[s] for s in sources for loop in ends if loop.stop is size_symbol(s)}
+        self.ends = {stop: source for stop, source in self.ends.items() if counts[self.size(stop)] == 1}
+        named = [s for s in sources if counts[s] and size_symbol(s) not in self.ends]
+        lines = [*(f"{s} = {sources[s]}" for s in named), *self.returning(body, kernel.returns)]
+        if all(isinstance(s, Note) for s in body) and not kernel.returns:
             lines.append("pass")
         return {
             "name": kernel.name,
@@ -277,6 +281,13 @@ class CpuPrinter:
             "signature": signature(kernel.name, [*(b.name for b in kernel.parameters), *passed]),
             "lines": lines,
         }
+
+    def returning(self, body: Sequence[Statement], results: Sequence[Buffer]) -> list[str]:
+        """The lines of a function: what the last statement assigns is returned at once."""
+        last = body[-1] if body else None
+        if isinstance(last, Assign) and [last.buffer] == list(results):
+            return [*self.lines(body[:-1]), f"return {self.value(last)}"]
+        return [*self.lines(body), *([f"return {', '.join(b.name for b in results)}"] if results else [])]
 
     def holder(self, b: Buffer) -> str:
         """How an entry point names a buffer: `p.X1`, `w.h1`, or the bare name of an argument or a local."""
@@ -298,57 +309,17 @@ class CpuPrinter:
             return f"{self.holder(x.stack.buffer)}[{x.start} - {step}]"
         return f"{self.holder(x.stack.buffer)}[{step}{f' + {x.start}' if x.start else ''}]"
 
-    def call(self, call: KernelCall, indent: int = 0) -> list[str]:
+    def call(self, call: KernelCall, indent: int = 0, returned: bool = False) -> list[str]:
         passed = [s for s in call.sizes if s not in size_sources(call.sizes, call.arguments)]
         arguments = [*(self.argument(b) for b in call.arguments), *passed]
         results = ", ".join(b.name for b in call.results)
-        opening = f"{results} = {call.kernel}(" if results else f"{call.kernel}("
+        opening = f"{'return' if returned else f'{results} ='} {call.kernel}(" if results else f"{call.kernel}("
         return fill(opening, arguments, indent)
-
-
-def with_sizes(lines: Sequence[str], sources: Mapping[str, str]) -> list[str]:
-    """The lines behind those that name their sizes; one that is the end of one outer loop alone is written there."""
-    words = Counter(word for line in lines if not line.lstrip().startswith("#") for word in _WORD.findall(line))
-    ends = {s: f" in range({s}):" for s in sources if words[s] == 1}
-    found = [f"{s} = {source}" for s, source in sources.items() if words[s] and not _ends_with(lines, ends.get(s))]
-    for line in lines:
-        end = next((s for s, text in ends.items() if line.startswith("for ") and line.endswith(text)), None)
-        found.append(line if end is None else f"{line.removesuffix(ends[end])} in range({sources[end]}):")
-    return found
-
-
-def _ends_with(lines: Sequence[str], text: str | None) -> bool:
-    return text is not None and any(line.startswith("for ") and line.endswith(text) for line in lines)
-
-
-def with_return(lines: Sequence[str], results: str) -> list[str]:
-    """The lines and their results: what the last statement assigns is returned at once."""
-    last = max((k for k, line in enumerate(lines) if line.startswith(f"{results} = ")), default=None)
-    closed = last is not None and all(line.startswith((" ", ")")) for line in lines[last + 1 :])
-    if last is None or not closed:
-        return [*lines, f"return {results}"]
-    return [*lines[:last], lines[last].replace(f"{results} = ", "return ", 1), *lines[last + 1 :]]
 
 
 def size_sources(sizes: Sequence[str], arrays: Sequence[Buffer | Row]) -> dict[str, str]:
     """For each size the text that reads it off an array; sizes that no axis is are passed as arguments."""
-    found: dict[str, str] = {}
-    for name in sizes:
-        for b in arrays:
-            axes = [k for k, extent in enumerate(b.shape) if _is_symbol(extent, name)]
-            if axes and name not in found:
-                found[name] = f"{b.name}.shape[{axes[0]}]"
-    return found
-
-
-def _is_symbol(extent: Poly, name: str) -> bool:
-    atoms = extent.atoms
-    return (
-        len(extent.terms) == 1
-        and len(atoms) == 1
-        and isinstance(atoms[0], SizeSymbol)
-        and (atoms[0].name == name and extent.terms[0][1] == 1 and len(extent.terms[0][0]) == 1)
-    )
+    return {name: f"{b.name}.shape[{axis}]" for name, (b, axis) in sizes_of_arrays(sizes, arrays).items()}
 
 
 def signature(name: str, parameters: Sequence[str]) -> list[str]:
@@ -392,6 +363,3 @@ def wrap(text: str, width: int) -> list[str]:
         else:
             current = f"{current} {word}" if current else word
     return [*lines, current]
-
-
-_WORD = re.compile(r"(?<![\w.])[^\W\d]\w*")

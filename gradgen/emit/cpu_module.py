@@ -5,10 +5,11 @@ In: a `Program`. Out: the text of a file, its lines from `CpuPrinter`, arranged 
 
 from collections.abc import Sequence, Set
 
-from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, opening, signature, size_sources, with_return, wrap
+from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, opening, signature, size_sources, wrap
 from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
+from gradgen.program.extents import sizes_of_arrays
 from gradgen.program.loops import (
     HOLDERS,
     PARTS,
@@ -102,8 +103,6 @@ def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, obj
     }  # `g` is the user's if an input is
     parameters += [printer.holders[key] for key in entry_holders(program, entry)]
     lines = _through_others(printer, program, entry) or _calls(printer, entry, roots, used)
-    if entry.returns:
-        lines = with_return(lines, ", ".join(b.name for b in entry.returns))
     return {
         "options": OPTIONS,
         "signature": signature(entry.name, parameters),
@@ -126,11 +125,15 @@ def _through_others(printer: CpuPrinter, program: Program, entry: Entry) -> list
     if ahead.returns != entry.returns or len(calls) != len(entry.calls) or not all(map(_alike, calls, entry.calls)):
         return []
     lines: list[str] = []
-    for other, results in ((ahead, ", ".join(b.name for b in ahead.returns)), (back, "")):
+    for other, results in ((ahead, _names(ahead.returns)), (back, "")):
         given = [printer.literal(1.0, b.dtype) if b.role == "cotangent" else b.name for b in _plain_parameters(other)]
         given += [printer.holders[key] for key in entry_holders(program, other)]
         lines += fill(f"{results} = {other.name}(" if results else f"{other.name}(", given)
-    return lines
+    return [*lines, f"return {_names(entry.returns)}"] if entry.returns else lines
+
+
+def _names(results: Sequence[Buffer]) -> str:
+    return ", ".join(b.name for b in results)
 
 
 def _alike(other: KernelCall | Repeat, mine: KernelCall | Repeat) -> bool:
@@ -149,22 +152,22 @@ def _role(x: Buffer | Row) -> str:
 
 def _calls(printer: CpuPrinter, entry: Entry, roots: Set[Buffer], used: Set[Buffer]) -> list[str]:
     """The calls of an entry, behind the sizes and the shapes that they take."""
-    sizes = sorted({s for call in entry.kernel_calls for s in call.sizes})
     needed = {s for call in entry.kernel_calls for s in call.sizes if s not in size_sources(call.sizes, call.arguments)}
     needed |= {s for b in used if b.alias_of is not None for extent in b.shape for s in size_names(extent)}
     lines: list[str] = []
     arrays = [b for b in sorted(roots, key=lambda b: b.name) if not b.by_value and b.alias_of is None]
-    for s in sizes:
-        if s in needed:
-            source = size_sources([s], arrays)
-            if s not in source:
-                raise GraphError(
-                    f"the size {s} is no axis of an argument of {entry.name}: declare one that has it, "
-                    f"or give the size with gg.compile(..., sizes={{{s!r}: ...}})."
-                )
-            owner = next(b for b in arrays if source[s].startswith(f"{b.name}.shape"))
-            lines.append(f"{s} = {source[s].replace(owner.name, printer.holder(owner), 1)}")
+    sources = sizes_of_arrays(needed, arrays)
+    for s in sorted(needed):
+        if s not in sources:
+            raise GraphError(
+                f"the size {s} is no axis of an argument of {entry.name}: declare one that has it, "
+                f"or give the size with gg.compile(..., sizes={{{s!r}: ...}})."
+            )
+        owner, axis = sources[s]
+        lines.append(f"{s} = {printer.argument(owner)}.shape[{axis}]")
     made: set[Buffer] = set()
+    last = entry.calls[-1] if entry.calls else None
+    returned = isinstance(last, KernelCall) and last.results == entry.returns and bool(entry.returns)
     for statement in entry.calls:
         inner = statement.calls if isinstance(statement, Repeat) else (statement,)
         for b in dict.fromkeys(b for call in inner for b in call.buffers):
@@ -175,8 +178,8 @@ def _calls(printer: CpuPrinter, entry: Entry, roots: Set[Buffer], used: Set[Buff
             lines.append(f"for {statement.letter} in range({statement.count}):")
         for call in inner:
             pad = "    " if isinstance(statement, Repeat) else ""
-            lines += [pad + line for line in printer.call(call, len(pad))]
-    return lines
+            lines += [pad + line for line in printer.call(call, len(pad), returned and call is last)]
+    return lines if returned or not entry.returns else [*lines, f"return {_names(entry.returns)}"]
 
 
 def _entry_doc(entry: Entry, plain: Sequence[Buffer], printer: CpuPrinter) -> list[str]:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gradgen.graph.intern import intern
-from gradgen.graph.scalar import Load, Poly, walk
+from gradgen.graph.scalar import Load, walk
 from gradgen.passes.repetition import MANY
 from gradgen.passes.unify import body_key
+from gradgen.program.extents import sizes_mentioned
 from gradgen.program.loops import (
     FIRST,
     LAST,
-    PARTS,
     Accumulate,
     Assign,
     Buffer,
@@ -28,7 +28,6 @@ from gradgen.program.loops import (
     Statement,
     expressions,
     reads,
-    size_names,
     statements,
     writes,
 )
@@ -128,7 +127,6 @@ def make_kernel(group: Sequence[Piece], later: set[Buffer], used_names: set[str]
     assigned_first = defined_locals(body)
     parameters = [b for b in touched if not (b.by_value and b in assigned_first)]
     returns = tuple(b for b in touched if b.by_value and b in written and b in later)
-    sizes = tuple(_free_sizes(body, parameters))
     name = f"compute_{group[-1].name}"
     number = 2
     while name in used_names:
@@ -137,6 +135,7 @@ def make_kernel(group: Sequence[Piece], later: set[Buffer], used_names: set[str]
     used_names.add(name)
     divided = next((s for s in body if isinstance(s, Parts)), None)
     part = None if divided is None else _part_kernel(f"{name}_part", divided)
+    sizes = tuple(sorted(sizes_mentioned(body, part)))
     kernel = Kernel(name, tuple(parameters), sizes, tuple(body), returns, part)
     return kernel, KernelCall(name, tuple(parameters), sizes, returns)
 
@@ -147,7 +146,7 @@ def _part_kernel(name: str, parts: Parts) -> Kernel:
     touched = ordered_buffers(parts.body)
     arrays = [b for b in touched if not (b.by_value and b in assigned_first)]
     bounds = [intern(Buffer, bound, (), "int64", "input", None) for bound in (FIRST, LAST)]
-    return Kernel(name, (*arrays, *bounds), tuple(_free_sizes(parts.body, arrays)), parts.body, ())
+    return Kernel(name, (*arrays, *bounds), tuple(sorted(sizes_mentioned(parts.body, None))), parts.body, ())
 
 
 def defined_locals(body: Sequence[Statement]) -> set[Buffer]:
@@ -175,18 +174,3 @@ def ordered_buffers(body: Sequence[Statement]) -> list[Buffer]:
     rows = {mine: behind for s in statements(body) if isinstance(s, Parts) for mine, behind in s.own}
     found = [b for b in read if b not in written] + list(written)
     return list(dict.fromkeys(rows.get(b, b) for b in found))
-
-
-def _free_sizes(body: Sequence[Statement], parameters: Sequence[Buffer]) -> list[str]:
-    """The sizes that the statements mention."""
-    found: dict[str, None] = {}
-    for statement in statements(body):
-        if isinstance(statement, Parts):
-            found.update(dict.fromkeys(size_names(PARTS)))
-        polys = [p for x in expressions(statement) for p in walk(x) if isinstance(p, Poly)]
-        if isinstance(statement, Dot):
-            for m in (statement.left, statement.right, statement.out):
-                polys += [m.rows, m.columns]
-        for p in polys:
-            found.update(dict.fromkeys(size_names(p)))
-    return sorted(found)

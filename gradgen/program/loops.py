@@ -96,6 +96,14 @@ class Matrix:
     transposed: bool = False
     window: tuple[Poly, Poly] | None = None
 
+    @property
+    def is_folded(self) -> bool:
+        """Whether the axes that are not fixed are others than rows and columns."""
+        rest = self.buffer.shape[len(self.fixed) :]
+        if self.window is not None:
+            rest = (self.window[1], *rest[1:])
+        return len(rest) != 2 or rest[0] is not (self.columns if self.transposed else self.rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Dot:
