@@ -233,8 +233,8 @@ def compute_d_u_stack(
     d_u_sum_3,
 ):
     T = product.shape[0]
-    # 71: carry_2 = d_h_total_states[t + 1]
-    # 71: carry = d_c_product_4_states[t + 1]
+    # 77: carry_2 = d_h_total_states[t + 1]
+    # 77: carry = d_c_product_4_states[t + 1]
     # 74: d_c[i, j] = carry[i, j] + carry_2[i, j] * h_stack[t, i, j] * (1 - h_stack_2[t, i, j] * h_stack_2[t, i, j])
     # 73: product_2[i, j] = d_c[i, j] * c_stack[t, i, j] * (1 - c_stack_2[t, i, j] * c_stack_2[t, i, j])
     # 73: product_3[i, j] = d_c[i, j] * c_stack_2[t, i, j] * (c_stack[t, i, j] * (1 - c_stack[t, i, j]))

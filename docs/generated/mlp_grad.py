@@ -26,7 +26,7 @@ class Work(NamedTuple):
     h1: np.ndarray  # float32 (B, 128)  saved for backward
     u2_sum: np.ndarray  # float32 (B, 10)
     u2_row: np.ndarray  # float32 (10,)
-    d_p_exp: np.ndarray  # float32 (B, 10)  saved for backward
+    p_exp: np.ndarray  # float32 (B, 10)  saved for backward
     p_sum: np.ndarray  # float32 (B,)  saved for backward
     d_u2: np.ndarray  # float32 (B, 10)
     d_u1: np.ndarray  # float32 (B, 128)
@@ -83,15 +83,15 @@ def compute_h1(a, X1, mu1, h1):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, d_p_exp, p_sum):
+def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, p_exp, p_sum):
     B = h1.shape[0]
     # 24: u2_sum[n, i] = sum_j X2[i, j] * h1[n, j]
     np.dot(h1, X2.T, u2_sum)
     # 24: u2[n, i] = u2_sum[n, i] + mu2[i]
     # 25: p_max[n] = max_i u2[n, i]
     # 25: p_masked[n] = p_max[n] if abs(p_max[n]) < inf else 0
-    # 25: d_p_exp[n, i] = exp(u2[n, i] - p_masked[n])
-    # 25: p_sum[n] = sum_i d_p_exp[n, i]
+    # 25: p_exp[n, i] = exp(u2[n, i] - p_masked[n])
+    # 25: p_sum[n] = sum_i p_exp[n, i]
     # 25: p_total[n] = log(p_sum[n]) + p_masked[n]
     # 26: loss_sum = sum_n -(u2[n, b[n]] - p_total[n])
     loss_sum_acc = np.float64(0.0)
@@ -104,9 +104,9 @@ def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, d_p_exp, p_sum):
         p_masked = p_max if abs(p_max) < np.float32(np.inf) else np.float32(0.0)
         p_sum_acc = np.float32(0.0)
         for i in range(10):
-            d_p_exp_here = exp_f32(u2_row[i] - p_masked)
-            d_p_exp[n, i] = d_p_exp_here
-            p_sum_acc += d_p_exp_here
+            p_exp_here = exp_f32(u2_row[i] - p_masked)
+            p_exp[n, i] = p_exp_here
+            p_sum_acc += p_exp_here
         p_sum[n] = p_sum_acc
         p_total = np.log(p_sum[n]) + p_masked
         loss_sum_acc -= np.float64(u2_row[b[n]] - p_total)
@@ -115,12 +115,12 @@ def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, d_p_exp, p_sum):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h1(d_loss, p_sum, b, d_p_exp, h1, X2, d_mu2, d_u2, d_X2, d_u1):
+def compute_d_h1(d_loss, p_sum, b, p_exp, h1, X2, d_mu2, d_u2, d_X2, d_u1):
     B = p_sum.shape[0]
     # 26: d_loss_product = d_loss * (1 / B)
     d_loss_product = d_loss * (np.float32(1.0) / np.float32(B))
     # 26: d_loss_neg[i] = -d_loss_product
-    # 25: d_u2_product[i, j] = d_loss_product * (d_p_exp[i, j] / p_sum[i])
+    # 25: d_u2_product[i, j] = d_loss_product * (p_exp[i, j] / p_sum[i])
     # 25, 26: d_u2[i, j] = (d_loss_neg[i] if j == b[i] else 0) + d_u2_product[i, j]
     # 24: d_mu2[j] = sum_i d_u2[i, j]
     for i in range(10):
@@ -130,7 +130,7 @@ def compute_d_h1(d_loss, p_sum, b, d_p_exp, h1, X2, d_mu2, d_u2, d_X2, d_u1):
         p_sum_i = p_sum[i]
         b_i = b[i]
         for j in range(10):
-            d_u2_product = d_loss_product * (d_p_exp[i, j] / p_sum_i)
+            d_u2_product = d_loss_product * (p_exp[i, j] / p_sum_i)
             d_u2_here = (d_loss_neg if j == b_i else np.float32(0.0)) + d_u2_product
             d_u2[i, j] = d_u2_here
             d_mu2[j] += d_u2_here
@@ -159,13 +159,13 @@ def compute_d_X1(h1, d_u1, a, d_mu1, d_X1):
 def forward(a, b, p, w):
     """a (B, 64), b (B,) -> loss"""
     compute_h1(a, p.X1, p.mu1, w.h1)
-    return compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.d_p_exp, w.p_sum)
+    return compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.p_exp, w.p_sum)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, b, d_loss, p, w, g):
     """a (B, 64), b (B,), d_loss"""
-    compute_d_h1(d_loss, w.p_sum, b, w.d_p_exp, w.h1, p.X2, g.d_mu2, w.d_u2, g.d_X2, w.d_u1)
+    compute_d_h1(d_loss, w.p_sum, b, w.p_exp, w.h1, p.X2, g.d_mu2, w.d_u2, g.d_X2, w.d_u1)
     compute_d_X1(w.h1, w.d_u1, a, g.d_mu1, g.d_X1)
 
 

@@ -313,7 +313,10 @@ def scan_adjoint(source: Scan, d_results: Mapping[Node, Sequence[Node]], active:
     reverse = scan(
         source.length, depth, d_carries, d_inits, loop[: len(moving)], loop[len(moving) :], not source.reverse
     )
-    values.update({n: row(project(reverse, "stack", k), t) for k, n in enumerate(stacked)})
+    d_stacks = [project(reverse, "stack", k) for k in range(len(stacked))]
+    for whole in (*d_stacks, *(project(reverse, "states", m) for m in range(len(moving)))):
+        carry_place(next(iter(d_results)), whole, "d_")
+    values.update({n: row(stack, t) for n, stack in zip(stacked, d_stacks, strict=True)})
     new = [
         (source.inits[k], row(project(reverse, "states", m), first))
         for m, k in enumerate(moving)

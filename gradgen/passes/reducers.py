@@ -70,7 +70,7 @@ def _as_quotient(node: Compute, lowered: dict[Node, Shifted], stored: dict[Node,
     for places in _places(parts.node, outer, node):
         if substitute(parts.node.body, {position(k).atoms[0]: p for k, p in enumerate(places)}) is x:
             terms = pointwise(parts.node.extents, parts.terms)
-            name_part(node, terms)
+            name_part(parts.node, terms)
             stored[parts.total] = compute(
                 parts.node.shape, parts.node.extents, parts.node.target, "sum", identity(terms)
             )

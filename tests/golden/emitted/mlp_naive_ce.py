@@ -24,7 +24,7 @@ class Params(NamedTuple):
 
 class Work(NamedTuple):
     h1: np.ndarray  # float32 (B, 7)  saved for backward
-    d_p_exp: np.ndarray  # float32 (B, 4)  saved for backward
+    p_exp: np.ndarray  # float32 (B, 4)  saved for backward
     p_sum: np.ndarray  # float32 (B,)  saved for backward
     d_h1_row: np.ndarray  # float32 (7,)
 
@@ -73,7 +73,7 @@ def exp_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, d_p_exp, p_sum):
+def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, p_exp, p_sum):
     B = a.shape[0]
     # 98: u1_sum[n, i] = sum_j X1[i, j] * a[n, j]
     # 99: h1[n, i] = relu(u1[n, i])
@@ -81,8 +81,8 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, d_p_exp, p_sum):
     # 100: scores[n, j] = u2_sum[n, j] + mu2[j]
     # 101: p_max[n] = max_j scores[n, j]
     # 101: p_masked[n] = p_max[n] if abs(p_max[n]) < inf else 0
-    # 101: d_p_exp[n, i] = exp(scores[n, i] - p_masked[n])
-    # 101: p_sum[n] = sum_i d_p_exp[n, i]
+    # 101: p_exp[n, i] = exp(scores[n, i] - p_masked[n])
+    # 101: p_sum[n] = sum_i p_exp[n, i]
     # 101: p_total[n] = log(p_sum[n]) + p_masked[n]
     # 102: loss_sum = sum_n -(scores[n, b[n]] - p_total[n])
     loss_sum_acc = np.float64(0.0)
@@ -104,9 +104,9 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, d_p_exp, p_sum):
         p_masked = p_max if abs(p_max) < np.float32(np.inf) else np.float32(0.0)
         p_sum_acc = np.float32(0.0)
         for i in range(4):
-            d_p_exp_here = exp_f32(scores[n, i] - p_masked)
-            d_p_exp[n, i] = d_p_exp_here
-            p_sum_acc += d_p_exp_here
+            p_exp_here = exp_f32(scores[n, i] - p_masked)
+            p_exp[n, i] = p_exp_here
+            p_sum_acc += p_exp_here
         p_sum[n] = p_sum_acc
         p_total = np.log(p_sum[n]) + p_masked
         loss_sum_acc -= np.float64(scores[n, b[n]] - p_total)
@@ -115,12 +115,12 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, d_p_exp, p_sum):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu1(d_loss, p_sum, b, d_p_exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
+def compute_d_mu1(d_loss, p_sum, b, p_exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
     B = p_sum.shape[0]
     # 102: d_loss_product = d_loss * (1 / B)
     d_loss_product = d_loss * (np.float32(1.0) / np.float32(B))
     # 102: d_loss_neg[i] = -d_loss_product
-    # 101: d_u2_product[i, j] = d_loss_product * (d_p_exp[i, j] / p_sum[i])
+    # 101: d_u2_product[i, j] = d_loss_product * (p_exp[i, j] / p_sum[i])
     # 101, 102: d_u2[i, j] = d_scores[i, j] + (d_loss_neg[i] if j == b[i] else 0) + d_u2_product[i, j]
     # 100: d_h1[i, k] = sum_j d_u2[i, j] * X2[j, k]
     # 100: d_X2[j, k] = sum_i d_u2[i, j] * h1[i, k]
@@ -143,7 +143,7 @@ def compute_d_mu1(d_loss, p_sum, b, d_p_exp, d_scores, X2, h1, a, d_X1, d_mu1, d
         p_sum_i = p_sum[i]
         b_i = b[i]
         for j in range(4):
-            d_u2_product = d_loss_product * (d_p_exp[i, j] / p_sum_i)
+            d_u2_product = d_loss_product * (p_exp[i, j] / p_sum_i)
             d_u2 = d_scores[i, j] + (d_loss_neg if j == b_i else np.float32(0.0)) + d_u2_product
             for k in range(7):
                 d_h1_row[k] += d_u2 * X2[j, k]
@@ -158,12 +158,12 @@ def compute_d_mu1(d_loss, p_sum, b, d_p_exp, d_scores, X2, h1, a, d_X1, d_mu1, d
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu1_2(p_sum, b, d_p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
+def compute_d_mu1_2(p_sum, b, p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
     B = p_sum.shape[0]
     # constant = 1 / B
     constant = np.float32(1.0) / np.float32(B)
     # neg[n] = -constant
-    # 101: d_u2_product[n, j] = constant * (d_p_exp[n, j] / p_sum[n])
+    # 101: d_u2_product[n, j] = constant * (p_exp[n, j] / p_sum[n])
     # 101, 102: d_scores_2[n, j] = (neg[n] if j == b[n] else 0) + d_u2_product[n, j]
     # 100: d_h1[n, i] = sum_j d_scores_2[n, j] * X2[j, i]
     # 100: d_X2[j, i] = sum_n d_scores_2[n, j] * h1[n, i]
@@ -186,7 +186,7 @@ def compute_d_mu1_2(p_sum, b, d_p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1
         p_sum_n = p_sum[n]
         b_n = b[n]
         for j in range(4):
-            d_u2_product = constant * (d_p_exp[n, j] / p_sum_n)
+            d_u2_product = constant * (p_exp[n, j] / p_sum_n)
             d_scores_2 = (neg if j == b_n else np.float32(0.0)) + d_u2_product
             for i in range(7):
                 d_h1_row[i] += d_scores_2 * X2[j, i]
@@ -203,18 +203,18 @@ def compute_d_mu1_2(p_sum, b, d_p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(a, b, p, w, out):
     """a (B, 6), b (B,) -> loss"""
-    return compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.d_p_exp, w.p_sum)
+    return compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.p_exp, w.p_sum)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, b, d_loss, d_scores, p, w, g):
     """a (B, 6), b (B,), d_loss, d_scores (B, 4)"""
-    compute_d_mu1(d_loss, w.p_sum, b, w.d_p_exp, d_scores, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
+    compute_d_mu1(d_loss, w.p_sum, b, w.p_exp, d_scores, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, b, p, w, out, g):
     """a (B, 6), b (B,) -> loss"""
-    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.d_p_exp, w.p_sum)
-    compute_d_mu1_2(w.p_sum, b, w.d_p_exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
+    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.p_exp, w.p_sum)
+    compute_d_mu1_2(w.p_sum, b, w.p_exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
     return loss

@@ -135,7 +135,7 @@ def compute_sums_copy(sums_2, sums):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_h_stack(d_last, d_loss, sums_2, d_sums, h_states, W, d_h_states_2, d_h_stack):
-    # 437: carry = d_h_states_2[t]
+    # 440: carry = d_h_states_2[t]
     # 437: d_h_total[i, j] = (carry[i, j] + (d_sums[t, i] + 2 * (d_loss * sums_2[t, i]))) * (1 - h_states[t, i, j] *
     #     h_states[t, i, j])
     # 437: d_h_sum_2[i, j] = sum_n d_h_total[i, n] * W[j, n]
@@ -181,7 +181,7 @@ def compute_d_h0(d_h_states_2, d_h0, T):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_h_stack_2(sums, h_states, W, d_h_states_2, d_h_stack):
-    # 437: carry_2 = d_h_states_2[t]
+    # 440: carry_2 = d_h_states_2[t]
     # 437: d_h_total[i, j] = (carry_2[i, j] + 2 * sums_2[t, i]) * (1 - h_states[t, i, j] * h_states[t, i, j])
     # 437: d_h_sum_2[i, j] = sum_n d_h_total[i, n] * W[j, n]
     for i in range(2):
