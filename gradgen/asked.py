@@ -66,7 +66,7 @@ def check_target(target: Any) -> None:
         raise OptionError(f"{here()}target={target!r}: {only}.")
 
 
-def asked_options(model: Model, dtype: Any, sizes: Any, skip: Any) -> Options:
+def asked_options(model: Model, dtype: Any, sizes: Any, skip: Any, strict: Any) -> Options:
     """The options of `gg.compile`.
 
     Raises:
@@ -77,7 +77,9 @@ def asked_options(model: Model, dtype: Any, sizes: Any, skip: Any) -> Options:
     left_out = {skip} if isinstance(skip, str) else set(skip)
     for rule in sorted(left_out - set(RULES), key=str):
         raise OptionError(f"{here()}skip={rule!r} is no rewrite: those are {', '.join(RULES)}.")
-    return Options(dtype_name(dtype), _sizes(model, {} if sizes is None else sizes), frozenset(left_out))
+    if not isinstance(strict, bool):
+        raise OptionError(f"{here()}strict={strict!r}: give True or False.")
+    return Options(dtype_name(dtype), _sizes(model, {} if sizes is None else sizes), frozenset(left_out), strict)
 
 
 def _sizes(model: Model, given: Any) -> dict[str, int]:

@@ -44,6 +44,7 @@ def compile(  # noqa: A001  # gg.compile, as in the design
     dtype: str = "float32",
     sizes: Mapping[Any, int] | None = None,
     skip: Iterable[str] = (),
+    strict: bool = False,
 ) -> "Network":
     """Compile tensors and their gradients to a module of Numba functions.
 
@@ -58,6 +59,7 @@ def compile(  # noqa: A001  # gg.compile, as in the design
         sizes: numbers for size symbols, by the size or its name.
         skip: rewrites for stability that are left out, by the names that `explain` gives them. Gradients that `gg.grad`
             has taken already are not concerned.
+        strict: refuse arrays that would have to be copied for a call, instead of a warning.
 
     Raises:
         GraphError: two leaves of one name, or a gradient that is not defined.
@@ -65,7 +67,7 @@ def compile(  # noqa: A001  # gg.compile, as in the design
     """
     model = asked_model(outputs, name, wrt, updates, loss)
     check_target(target)
-    return Network(model, asked_options(model, dtype, sizes, skip))
+    return Network(model, asked_options(model, dtype, sizes, skip, strict))
 
 
 class Saved:
@@ -122,7 +124,8 @@ class Network:
         self.module = module
         pool = RoomPool(getattr(module, "workspace", None))
         self._cotangents = Cotangents(self.interface)
-        self._entries = {e.name: Caller(self.interface, e, module, pool) for e in self.interface.entries}
+        strict = self._options.strict
+        self._entries = {e.name: Caller(self.interface, e, module, pool, strict) for e in self.interface.entries}
 
     def with_module(self, module: ModuleType) -> "Network":
         """The same network over another module of the same text, such as one that Numba has not compiled."""
@@ -326,7 +329,7 @@ class Network:
         """The same model compiled again, in another float dtype or with more sizes known."""
         old = self._options
         more = {**old.sizes, **(sizes or {})}
-        return Network(self._model, asked_options(self._model, dtype or old.dtype, more, old.skip))
+        return Network(self._model, asked_options(self._model, dtype or old.dtype, more, old.skip, old.strict))
 
     def save(self, path: str | Path) -> Path:
         """Write the generated module; it needs numpy, scipy and numba only.

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`dtype` replaces float32 everywhere, `sizes` turns size symbols into numbers, `skip` leaves rewrites out."""
+    """`dtype` replaces float32 everywhere, `sizes` turns size symbols into numbers, `skip` leaves rewrites out.
+
+    `strict` is about calls and changes no text.
+    """
 
     dtype: str = "float32"
     sizes: Mapping[str, int] = field(default_factory=dict)
     skip: frozenset[str] = frozenset()
+    strict: bool = False

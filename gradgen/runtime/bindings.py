@@ -112,11 +112,13 @@ def check_fits(x: Argument, array: Array, sizes: Mapping[str, int], own: bool = 
         raise ShapeError(f"{x.name} has shape {array.shape}; the model declares {x.shown}{bound}.")
 
 
-def checked(x: Argument, array: Array, sizes: Mapping[str, int], written: bool = False, own: bool = True) -> Array:
+def checked(
+    x: Argument, array: Array, sizes: Mapping[str, int], written: bool = False, own: bool = True, strict: bool = False
+) -> Array:
     """The argument as a C-contiguous array of exactly the declared dtype and shape; `written`: updated in place.
 
     Raises what `check_fits` does. A layout that has to be copied warns (LayoutWarning), or raises BindingError where
-    the array is to be updated.
+    the array is to be updated, and under `strict`.
     """
     check_fits(x, array, sizes, own)
     if written and not own:
@@ -125,11 +127,14 @@ def checked(x: Argument, array: Array, sizes: Mapping[str, int], written: bool =
         if written and not array.flags.writeable:
             raise BindingError(f"{x.name} is read-only, and the step updates it in place. Give a writable array.")
         return array
+    lacking, remedy = "C-contiguous", f"np.ascontiguousarray({x.name})"
+    if array.flags.c_contiguous:
+        lacking, remedy = "aligned", f"{x.name}.copy()"
     if written:
-        raise BindingError(
-            f"{x.name} is not C-contiguous, and the step updates it in place. Give np.ascontiguousarray({x.name})."
-        )
-    warn(f"{x.name} is not C-contiguous and is copied for every call.", LayoutWarning)
+        raise BindingError(f"{x.name} is not {lacking}, and the step updates it in place. Give {remedy}.")
+    if strict:
+        raise BindingError(f"{x.name} is not {lacking} and would be copied, which strict=True refuses. Give {remedy}.")
+    warn(f"{x.name} is not {lacking} and is copied for every call.", LayoutWarning)
     return np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])
 
 

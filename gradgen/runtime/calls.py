@@ -40,12 +40,15 @@ ONE_AT_A_TIME = Lock()
 
 
 class Caller:
-    """An entry point of a module."""
+    """An entry point of a module; `strict`: it refuses arrays that it would have to copy."""
 
-    def __init__(self, interface: Interface, entry: EntryPoint, module: ModuleType, pool: RoomPool) -> None:
+    def __init__(
+        self, interface: Interface, entry: EntryPoint, module: ModuleType, pool: RoomPool, strict: bool
+    ) -> None:
         self.interface = interface
         self.entry = entry
         self.pool = pool
+        self.strict = strict
         self._run = self._alone if entry.parallel else self._now
         self._function: Any = getattr(module, entry.name)
         self._compiled: Any = None
@@ -162,7 +165,7 @@ class Caller:
         given = [as_array(x, value) for x, value in zip(layout.arguments, values, strict=True)]
         sizes = bind_sizes(layout.declared, dict(zip(names, given, strict=True)), self.interface.sizes)
         arrays: list[Any] = [
-            checked(x, array, sizes, x.name in layout.updated, array is value)
+            checked(x, array, sizes, x.name in layout.updated, array is value, self.strict)
             for x, array, value in zip(layout.arguments, given, values, strict=True)
         ]
         key = tuple(sizes.values())
@@ -236,7 +239,8 @@ class Caller:
     def _stacked(self, key: str, layout: Layout, fields: tuple[Any, ...]) -> tuple[Any, ...]:
         """The fields of a holder, consecutive rows as the stack that the module takes.
 
-        Rows of one array cost nothing; others are copied for every call, which a step that updates them refuses.
+        Rows of one array cost nothing; others are copied for every call, which a step that updates them refuses, as
+        does `strict`.
         """
         stacks = self._stacks[key]
         if not stacks:
@@ -252,9 +256,11 @@ class Caller:
                 found.append(np.empty((0,) * (rows[0].ndim + 1), rows[0].dtype))
                 continue
             whole = one_array(rows)
-            if whole is None and any(n in layout.updated for n in names):
+            updated = any(n in layout.updated for n in names)
+            if whole is None and (updated or self.strict):
+                why = "are updated in place" if updated else "would be copied, which strict=True refuses,"
                 raise BindingError(
-                    f"{names[0]} .. {names[-1]} are updated in place and must be rows of one array. "
+                    f"{names[0]} .. {names[-1]} {why} and must be rows of one array. "
                     "Give the arrays of net.init(), or those of net.stack(...)."
                 )
             found.append(np.stack(rows) if whole is None else whole)

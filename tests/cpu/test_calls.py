@@ -4,6 +4,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,19 @@ def test_every_call_checks_what_the_one_before_did_not_have(net: Network) -> Non
         check_layout = net(**{**given, "a": np.asfortranarray(given["a"])})
     assert caught[0].filename == __file__
     np.testing.assert_allclose(check_layout["scores"], net(**given)["scores"])
+
+
+def test_a_strict_network_copies_nothing_and_is_the_same_text(net: Network) -> None:
+    strict = Network(net.model, replace(net.options, strict=True))
+    assert strict.module is net.module
+    given = arrays()
+    turned = {**given, "a": np.asfortranarray(given["a"])}
+    for _ in range(3):
+        with pytest.raises(BindingError, match=r"^a is not C-contiguous and would be copied, which strict=True"):
+            strict.value_and_grad(**turned)
+        check(strict, given)
+    given["a"].setflags(write=False)
+    check(strict, given)
 
 
 def test_a_shape_changed_in_place_is_noticed(net: Network) -> None:

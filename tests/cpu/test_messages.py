@@ -58,11 +58,13 @@ def known() -> dict[str, Any]:
     return {
         "gg": gg, "np": np, "B": B, "declared": a, "Foreign": Foreign, "net": net,
         "plain": compiled({"scores": u}, "plain"),
+        "strict": compiled({"scores": u}, "plain", strict=True),
         "double": compiled({"y": 2.0 * a}, "double"),
         "fixed": compiled({"y": 2.0 * a}, "fixed", sizes={B: 7}),
         "growing": gg.compile({"y": gg.param("P", (B, 4)) + a}, name="growing"),
         "counting": gg.compile({"y": gg.arange(gg.size("Z"))}, name="counting"),
         "going_round": gg.compile({"y": gg.sum(rounds * rounds)}, name="going_round"),
+        "crooked": lambda x: np.frombuffer(b"-" + x.tobytes(), x.dtype, offset=1).reshape(x.shape),
         "A": arrays["a"], "L": arrays["b"], "W": arrays["W"], "R": np.zeros(24, "float32"),
         "given": lambda **other: {**arrays, **other},
         "saved": net.forward(**arrays)[1],
@@ -178,6 +180,27 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         "c has 1 axes, shape (1,); the model declares (). Reshape the argument.",
     ),
     ("fixed(a=A)", ShapeError, "a has shape (5, 4); the model declares (7, 4)."),
+    # layouts
+    (
+        "strict(a=np.asfortranarray(A), W=W)",
+        BindingError,
+        "a is not C-contiguous and would be copied, which strict=True refuses. Give np.ascontiguousarray(a).",
+    ),
+    (
+        "strict.forward(a=A, W=W.T.copy().T)",
+        BindingError,
+        "W is not C-contiguous and would be copied, which strict=True refuses. Give np.ascontiguousarray(W).",
+    ),
+    (
+        "strict.compiled_with(sizes={B: 5})(a=A[::-1], W=W)",
+        BindingError,
+        "a is not C-contiguous and would be copied, which strict=True refuses. Give np.ascontiguousarray(a).",
+    ),
+    (
+        "strict(a=crooked(A), W=W)",
+        BindingError,
+        "a is not aligned and would be copied, which strict=True refuses. Give a.copy().",
+    ),
     # labels
     (
         "net(**given(b=L + 3))",
@@ -231,6 +254,11 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         'net.step({"W": np.asfortranarray(W)}, a=A, b=L, c=1.0)',
         BindingError,
         "W is not C-contiguous, and the step updates it in place. Give np.ascontiguousarray(W).",
+    ),
+    (
+        'net.step({"W": crooked(W)}, a=A, b=L, c=1.0)',
+        BindingError,
+        "W is not aligned, and the step updates it in place. Give W.copy().",
     ),
     (
         'net.step({"W": np.frombuffer(W.tobytes(), np.float32).reshape(3, 4)}, a=A, b=L, c=1.0)',
@@ -370,6 +398,9 @@ def test_the_message(call: str, kind: type[GradgenError], words: str) -> None:
         "net(**given(a=np.ones((5, 4), np.dtype('float32').newbyteorder('='))))",
         "net(**given(W=np.frombuffer(W.tobytes(), np.float32).reshape(3, 4)))",
         "net.backward(saved, loss=np.float64(1), scores=np.ones((5, 3)))",
+        "strict(a=A, W=W)",
+        "strict(a=A.tolist(), W=W)",
+        "strict(a=Foreign(A), W=np.frombuffer(W.tobytes(), np.float32).reshape(3, 4))",
     ],
 )
 def test_what_is_fine(call: str) -> None:

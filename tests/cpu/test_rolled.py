@@ -23,7 +23,15 @@ def test_separate_arrays_give_the_same_and_steps_need_rows() -> None:
         np.testing.assert_array_equal(others[name], value)
     with pytest.raises(BindingError, match=r"W0 \.\. W5 are updated in place and must be rows of one array"):
         net.step(apart, x=x)
+    strict = unjitted(chain(6, strict=True))
+    with pytest.raises(
+        BindingError,
+        match=r"^W0 \.\. W5 would be copied, which strict=True refuses, and must be rows of one array\. "
+        r"Give the arrays of net\.init\(\), or those of net\.stack\(\.\.\.\)\.$",
+    ):
+        strict(x=x, **apart)
     together = net.stack(apart)
+    assert strict(x=x, **together)["loss"] == wanted["loss"]
     net.step(together, x=x)
     for name, value in gradients.items():
         np.testing.assert_allclose(together[name], apart[name] - np.float32(0.01) * value, rtol=1e-5, atol=1e-6)

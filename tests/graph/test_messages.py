@@ -752,6 +752,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
             "softplus, sigmoid, logsigmoid."
         ),
     ),
+    ("gg.compile(x, strict=1)", OptionError, "strict=1: give True or False."),
     (
         'gg.compile(x, loss="y")',
         GraphError,

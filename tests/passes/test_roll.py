@@ -7,13 +7,13 @@ from gradgen.passes.roll import shortened
 from gradgen.program.loops import Repeat
 
 
-def chain(depth: int) -> Network:
+def chain(depth: int, strict: bool = False) -> Network:
     x = h = gg.input("x", (gg.size("B"), 128))
     for layer in range(depth):
         W: Tensor = gg.param(f"W{layer}", (128, 128))
         h = gg.tanh(h @ W + gg.param(f"mu{layer}", (128,)))
     loss = gg.mean((h - x) ** 2)
-    return gg.compile({"loss": loss}, updates=gg.optim.sgd(loss, lr=0.01), name="chain")
+    return gg.compile({"loss": loss}, updates=gg.optim.sgd(loss, lr=0.01), name="chain", strict=strict)
 
 
 def test_the_text_does_not_follow_the_depth() -> None:
