@@ -16,6 +16,7 @@ from gradgen.lang.array import *  # noqa: F403  # its __all__ is the list of Num
 from gradgen.lang.array import __all__ as _array_names
 from gradgen.lang.compute import accumulate, compute, padded, where
 from gradgen.lang.declare import index, indices, input, param, size, state
+from gradgen.lang.materialize import materialize
 from gradgen.lang.reducers import argmax, argmin, logsumexp, max, mean, min, sum
 from gradgen.lang.scan import scan
 from gradgen.version import __version__
@@ -39,7 +40,7 @@ _MODULES = ("nn", "optim")
 
 __all__ = [
     "GradgenError", "Tensor", "__version__", "accumulate", "argmax", "argmin", "compute", "index", "indices", "input",
-    "logsumexp", "max", "mean", "min", "padded", "param", "scan", "size", "state", "sum", "where",
+    "logsumexp", "materialize", "max", "mean", "min", "padded", "param", "scan", "size", "state", "sum", "where",
     *_array_names, *_LATER,
 ]  # fmt: skip
 

@@ -20,6 +20,7 @@ from gradgen.passes.hoist import hoist
 from gradgen.passes.in_place import update_in_place
 from gradgen.passes.inlining import direct_reads
 from gradgen.passes.inside import outside
+from gradgen.passes.materialize import materialize
 from gradgen.passes.naming import fresh_names, name_nodes
 from gradgen.passes.orient import orient
 from gradgen.passes.prepare import preparations
@@ -74,6 +75,7 @@ AFTER_DIFFERENTIATING: Passes = (
     ("simplify hoisted", simplify, "the steps of a scan read rows of what was hoisted"),
     ("orient", orient, "a gradient that is only read transposed is computed transposed"),
     ("contract", contract, "large sums of products get operands that are matrices"),
+    ("materialize", materialize, "nobody computes again what gg.materialize asks to be in memory; formulas are final"),
     ("separate", separate, "from here on it matters in which loop a value lives: scans have carries of their own"),
 )
 

@@ -98,7 +98,7 @@ class ScalarPrinter:
             condition, yes, no = x.arguments
             text = f"{self.text(yes, work, OR)} if {self.text(condition, None, OR)} else {self.text(no, work, CHOICE)}"
             level = CHOICE
-        elif name == "stop_gradient":
+        elif name in ("stop_gradient", "materialize"):
             return self._text(x.arguments[0], work)
         elif name in ("float32", "float64", "int64"):
             source = x.arguments[0]

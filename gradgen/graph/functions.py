@@ -210,6 +210,16 @@ _DECLARED = (
         latex=r"\operatorname{stop}($x)",
         meaning="x, as a constant for derivatives",
     ),
+    ScalarFunction(
+        "materialize",
+        1,
+        "promote",
+        "x",
+        ("1",),
+        cost=0,
+        latex=r"\operatorname{materialize}($x)",
+        meaning="x, as the element of a tensor that has memory of its own",
+    ),
     # comparisons and logic
     ScalarFunction("lt", 2, "bool", "x < y", ("0", "0"), "<", 5, latex="$x < $y", meaning="whether x is below y"),
     ScalarFunction(

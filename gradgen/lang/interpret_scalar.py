@@ -102,6 +102,7 @@ IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "minimum": np.minimum,
     "where": np.where,
     "stop_gradient": lambda x: x,
+    "materialize": lambda x: x,
     "lt": np.less,
     "le": np.less_equal,
     "gt": np.greater,

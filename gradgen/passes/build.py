@@ -14,6 +14,7 @@ from gradgen.graph.scalar import Scalar, size_symbol
 from gradgen.passes.inlining import expand
 from gradgen.passes.kernels import Piece, cut, defined_locals, make_kernel
 from gradgen.passes.lower import Lowering
+from gradgen.passes.materialize import is_materialized
 from gradgen.passes.motion import move_code
 from gradgen.passes.naming import fresh_names, is_named_by_user, name_nodes
 from gradgen.passes.parallel import divide
@@ -161,6 +162,8 @@ class Builder:
         saved = {n: self.buffer(names[n], n, "saved") for n in request.saved if n not in results}
         self.names |= {n: b.name for n, b in saved.items()}
         placed = {**results, **saved}
+        own = [n for n in plan.items if is_materialized(n) and n.shape and n not in placed]
+        placed |= {n: self.buffer(names[n], n, "work") for n in own}
         places = assign_storage(plan, given, placed, names, self.arrays, [node for node, _ in copies])
         self.place_reshapes(order, places, names)
         lowering = Lowering(places, names, self.arrays, frozenset({*names.values(), *sizes, *self.arrays.by_name}))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from gradgen.graph.nodes import Compute, Node, Project, Reshape, Scan
 from gradgen.graph.scalar import Call, Load, Scalar, call, loads, position, rewrite, scalar_cost, substitute, walk
 from gradgen.passes.contract import classify
+from gradgen.passes.materialize import is_materialized
 from gradgen.passes.microkernel import plan_outer_products
 from gradgen.program.cost import volume
 
@@ -25,6 +26,9 @@ def choose_inlined(
             readers.setdefault(n, {})[node.scan if isinstance(node, Project) else node] = None
     inlined: dict[Node, Scalar] = {}
     for node in order:
+        if is_materialized(node):
+            decisions.append(f"{name.get(node, 'value')}: in memory of its own, as gg.materialize asks")
+            continue
         if not isinstance(node, Compute) or node.reducer != "none" or not node.gathers or node in kept:
             continue
         body = expand(node.body, inlined)

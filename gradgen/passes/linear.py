@@ -44,7 +44,7 @@ def _is_term(x: Scalar, moving: set[Node]) -> bool:
             return _is_term(a, moving) and not _depends(moving, b)
         case Call(function=f, arguments=(condition, a, b)) if f.name == "where":
             return not _depends(moving, condition) and _is_term(a, moving) and _is_term(b, moving)
-        case Call(function=f, arguments=(a,)) if f.name in ("neg", *FLOATS):
+        case Call(function=f, arguments=(a,)) if f.name in ("neg", "materialize", *FLOATS):
             return _is_term(a, moving)
     return is_zero(x)
 

@@ -151,7 +151,13 @@ class LogDomain:
         """What an access of a pointwise node or of a reshape reads; None for anything else."""
         if not isinstance(x, Load) or x.tensor in self.keep:
             return None
-        return reshaped_access(x) if isinstance(x.tensor, Reshape) else pointwise_body(x)
+        if isinstance(x.tensor, Reshape):
+            return reshaped_access(x)
+        match pointwise_body(x):
+            case Call(function=f, arguments=(body,)) if f.name == "materialize":
+                return body  # where a value lies changes nothing about what is stable
+            case body:
+                return body
 
     def as_call(self, x: Scalar, *names: str) -> Call | None:
         """The call of one of these functions that an expression is, seen through nodes."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from gradgen.graph.nodes import Compute, Node, Shape, product
 from gradgen.graph.scalar import Step
+from gradgen.passes.materialize import is_materialized
 from gradgen.program.cost import volume
 
 BUDGET = 2**24  # elements that a value may have, however few its arguments have
@@ -18,12 +19,16 @@ def outsized(order: Iterable[Node], kept: Iterable[Node]) -> set[Node]:
     """The formulas among `order` that outgrow the `kept` tensors, which the caller holds whole anyway.
 
     With sizes that are known only at call time, a value outgrows them if it is a product of more of these sizes; else
-    it must be large and much larger than each of them.
+    it must be large and much larger than each of them. What is materialized is whole by request.
     """
     held = set(kept)
     degree = max((_degree(x.shape) for x in held), default=0)
     largest = max((volume(x.shape) for x in held), default=0.0)
-    return {n for n in order if isinstance(n, Compute) and n not in held and is_large(n.shape, degree, largest)}
+    return {
+        n
+        for n in order
+        if isinstance(n, Compute) and n not in held and not is_materialized(n) and is_large(n.shape, degree, largest)
+    }
 
 
 def is_large(shape: Shape, degree: int = 0, largest: float = 0.0) -> bool:

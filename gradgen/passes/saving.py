@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence, Set
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, all_inputs, toposort
 from gradgen.graph.scalar import scalar_cost
 from gradgen.passes.inlining import CHEAP
+from gradgen.passes.materialize import is_materialized
 from gradgen.passes.outsized import outsized
 from gradgen.passes.trees import memory
 from gradgen.program.cost import volume
@@ -82,6 +83,6 @@ def _elements(nodes: Iterable[Node]) -> float:
 
 
 def _is_cheap(node: Node) -> bool:
-    if not isinstance(node, Compute) or node.reducer != "none":
+    if not isinstance(node, Compute) or node.reducer != "none" or is_materialized(node):
         return False
     return scalar_cost(node.body) <= CHEAP

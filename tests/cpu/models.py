@@ -599,6 +599,29 @@ def one_sample() -> Outputs:
     return {"loss": loss}
 
 
+def materialized() -> Outputs:
+    """Values in memory of their own: formulas, a sum, a product, a transpose, in a branch, in a loop, integers."""
+    N = gg.size("N")
+    x, w, k = gg.param("x", (N, 4)), gg.param("w", (4, 4)), gg.input("k", (N,), "int64")
+    twice = gg.materialize(gg.materialize(2.0 * x) + 1.0)
+    product = gg.materialize(x @ w)
+    turned = gg.materialize(w.T)
+    norm = gg.materialize(gg.sum(twice * twice, axis=1))
+    logs = gg.materialize(gg.log(x))
+    masked = gg.where(x > 0, logs, 0.0)
+    e = gg.materialize(gg.exp(x))
+    share = e / gg.sum(e, axis=1, keepdims=True)
+    following = gg.materialize(k + 1)
+
+    def body(h: gg.Tensor, row: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
+        u = gg.materialize(h * row + 1.0)
+        return gg.tanh(u), gg.materialize(u * u) + gg.materialize(h)
+
+    last, steps = gg.scan(body, gg.materialize(w[0]), x)
+    y = product @ turned + twice * twice + masked + share * norm[:, None] + gg.materialize(steps)
+    return {"y": y, "e": e, "following": following * following, "loss": gg.sum(gg.materialize(y * y)) + gg.sum(last)}
+
+
 CANARIES = (
     Model(mlp_naive_ce, {"B": 5}, {"b": below(4)}, "loss"),
     Model(conv_strided, {"N": 2, "H": 11, "W": 10}, loss="loss", least={"H": 3, "W": 3}),
@@ -647,6 +670,7 @@ MODELS = (
     Model(several_losses, {"N": 4}, loss="total"),
     Model(awkward_names, {"n": 4}, loss="loss"),
     Model(batch_norm, {"N": 4}, loss="loss", detached=("mean",)),
+    Model(materialized, {"N": 5}, {"k": few}, loss="loss"),
 )
 BY_NAME = {model.name: model for model in MODELS}
 

@@ -56,7 +56,7 @@ def _of(module: ModuleType) -> list[str]:
 
 FAMILIES: dict[str, tuple[Any, Iterable[str]]] = {
     "Declarations": (gg, ["size", "index", "indices", "input", "param", "state"]),
-    "Formulas": (gg, ["compute", "where", "padded", "accumulate", "scan"]),
+    "Formulas": (gg, ["compute", "where", "padded", "accumulate", "scan", "materialize"]),
     "Reducers": (gg, ["sum", "mean", "max", "min", "logsumexp", "argmax", "argmin"]),
     "Tensors made of numbers": (gg, constants.__all__),
     "Shapes": (gg, shapes.__all__),

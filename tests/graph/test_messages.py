@@ -752,6 +752,16 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
             "softplus, sigmoid, logsigmoid."
         ),
     ),
+    (
+        "gg.materialize(2)",
+        GraphError,
+        "gg.materialize takes a tensor, and 2 is none. Make one of a formula by gg.compute.",
+    ),
+    (
+        "gg.materialize(x > 0)",
+        DTypeError,
+        "the tensor of model.py:1 is bool, and gg.materialize takes numbers: gg.cast makes them.",
+    ),
     ("gg.compile(x, strict=1)", OptionError, "strict=1: give True or False."),
     (
         'gg.compile(x, loss="y")',

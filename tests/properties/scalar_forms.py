@@ -114,6 +114,7 @@ FORMS: dict[str, Form] = {
     "minimum": _binary("minimum"),
     "where": Form(3, lambda x, y, z: call("where", call("le", x, number(0.25)), y, z)),
     "stop_gradient": Form(2, lambda x, y: call("mul", call("stop_gradient", x), y), smooth=False),
+    "materialize": _unary("materialize"),
     "lt": _comparison("lt"),
     "le": _comparison("le"),
     "gt": _comparison("gt"),
