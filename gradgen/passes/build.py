@@ -150,7 +150,7 @@ class Builder:
         names = name_nodes(order, fixed, {*sizes, *self.public})
         for node in (*request.saved, *request.given):
             self.names[node] = names[node]
-        self.arrays.taken = frozenset(names.values())
+        self.arrays.taken = frozenset({*names.values(), *self.public})
 
         given: dict[Node, Buffer] = {n: self.leaf_buffer(n) for n in order if isinstance(n, Leaf)}
         given |= {n: self.buffer(names[n], n, "saved") for n in request.given}

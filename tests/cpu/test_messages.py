@@ -427,6 +427,17 @@ def test_names_that_calls_and_generated_code_use_themselves(name: str) -> None:
     np.testing.assert_allclose(turned.backward(saved, **{name: ones})["v"], 1 - np.tanh(1) ** 2, rtol=1e-6)
 
 
+def test_an_output_may_have_the_name_of_the_cotangent_of_another() -> None:
+    """The cotangent steps aside to d_y_2, and so must the array of what is computed once and returned as d_y."""
+    x, v = gg.param("x", (3,)), gg.param("v", (3,))
+    y = gg.sum(gg.log(1 + gg.exp(x)))
+    net = compiled({"total": y * 1.0 + gg.sum(v), "y": y, "d_y": gg.grad(y, x)}, "aside", loss="total")
+    arrays = {"x": np.zeros(3, "float32"), "v": np.ones(3, "float32")}
+    outputs, saved = net.forward(**arrays)
+    np.testing.assert_allclose(outputs["d_y"], 0.5)
+    np.testing.assert_allclose(net.backward(saved, y=2.0, d_y=np.ones(3))["x"], 1.25)
+
+
 def test_sizes_may_have_letters_of_any_alphabet() -> None:
     size = gg.size("größe")
     net = compiled({"y": gg.sum(gg.input("x", (size,))) / size}, "letters")
