@@ -15,7 +15,7 @@ from gradgen.graph.tensor import Tensor
 from gradgen.lang.declare import checked_name
 from gradgen.options import Options
 from gradgen.passes.naming import GENERATED
-from gradgen.passes.stabilize import RULES
+from gradgen.passes.stabilize import rules_to_skip
 from gradgen.pipeline import Model
 from gradgen.program.loops import size_names
 
@@ -74,12 +74,10 @@ def asked_options(model: Model, dtype: Any, sizes: Any, skip: Any, strict: Any) 
     """
     if dtype_name(dtype) not in ("float32", "float64"):
         raise OptionError(f"{here()}dtype={dtype!r}: give 'float32' or 'float64'.")
-    left_out = {skip} if isinstance(skip, str) else set(skip)
-    for rule in sorted(left_out - set(RULES), key=str):
-        raise OptionError(f"{here()}skip={rule!r} is no rewrite: those are {', '.join(RULES)}.")
     if not isinstance(strict, bool):
         raise OptionError(f"{here()}strict={strict!r}: give True or False.")
-    return Options(dtype_name(dtype), _sizes(model, {} if sizes is None else sizes), frozenset(left_out), strict)
+    given = _sizes(model, {} if sizes is None else sizes)
+    return Options(dtype_name(dtype), given, rules_to_skip(skip), strict)
 
 
 def _sizes(model: Model, given: Any) -> dict[str, int]:

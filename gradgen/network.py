@@ -58,7 +58,7 @@ def compile(  # noqa: A001  # gg.compile, as in the design
         dtype: what float32 becomes, "float32" or "float64".
         sizes: numbers for size symbols, by the size or its name.
         skip: rewrites for stability that are left out, by the names that `explain` gives them. Gradients that `gg.grad`
-            has taken already are not concerned.
+            has taken already keep what was rewritten for them: `gg.grad(..., skip=...)`.
         strict: refuse arrays that would have to be copied for a call, instead of a warning.
 
     Raises:

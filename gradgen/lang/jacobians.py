@@ -5,7 +5,7 @@ of `transforms` with the rows of an identity matrix, taken at once: the seed men
 `passes.lift` turns the steps into axes of the result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gradgen.errors import GraphError, OptionError
@@ -19,13 +19,14 @@ from gradgen.lang.constants import zeros
 from gradgen.lang.shapes import moveaxis, stack
 from gradgen.lang.transforms import grad, jvp, vjp
 from gradgen.passes.lift import lift
+from gradgen.passes.stabilize import rules_to_skip
 
 __all__ = ["hessian", "jacobian"]
 
 _SEED = 1_000_000  # the depth of a seed's first step; no loop is nested so deep
 
 
-def jacobian(y: Tensor, xs: Sequence[Tensor] | Tensor, mode: str | None = None) -> Any:
+def jacobian(y: Tensor, xs: Sequence[Tensor] | Tensor, mode: str | None = None, *, skip: Iterable[str] = ()) -> Any:
     """The derivatives of every element of `y` by every element of each x, with shape y.shape + x.shape.
 
     Args:
@@ -33,44 +34,51 @@ def jacobian(y: Tensor, xs: Sequence[Tensor] | Tensor, mode: str | None = None) 
         xs: a tensor, or several; the result is a tensor, or a list.
         mode: "reverse" (a row for every element of y) or "forward" (a column for every element of x); by default
             the one with fewer of them, and reverse where that is not known.
+        skip: rewrites for stability to leave out.
 
     Raises:
         GraphError: an x that y does not depend on, or a loop on the way along an axis of symbolic size.
         DTypeError: an integer tensor.
-        OptionError: another mode.
+        OptionError: another mode; `skip` names no rewrite.
     """
     if mode not in (None, "forward", "reverse"):
         raise OptionError(f"{here()}jacobian has the modes forward and reverse, not {mode!r}.")
-    found = [_jacobian(y, x, mode) for x in ([xs] if isinstance(xs, Tensor) else xs)]
+    rules = rules_to_skip(skip)
+    several = [xs] if isinstance(xs, Tensor) else xs
+    found = [_jacobian(y, x, mode, rules) for x in several]
     return found[0] if isinstance(xs, Tensor) else found
 
 
-def hessian(loss: Tensor, xs: Sequence[Tensor] | Tensor) -> Any:
+def hessian(loss: Tensor, xs: Sequence[Tensor] | Tensor, *, skip: Iterable[str] = ()) -> Any:
     """The second derivatives of a scalar: by x twice, with shape x.shape + x.shape; of several, a list of lists.
+
+    `skip` names rewrites for stability to leave out.
 
     Raises: as `gg.grad` and `jacobian`.
     """
     several = [xs] if isinstance(xs, Tensor) else list(xs)
-    found = [[_block(g, x) for x in several] for g in grad(loss, several)]
+    rules = rules_to_skip(skip)
+    found = [[_block(g, x, rules) for x in several] for g in grad(loss, several, skip=rules)]
     return found[0][0] if isinstance(xs, Tensor) else found
 
 
-def _block(gradient: Tensor, x: Tensor) -> Tensor:
+def _block(gradient: Tensor, x: Tensor, skip: frozenset[str]) -> Tensor:
     """The Jacobian of a gradient; zeros where it does not depend on x."""
     if x.node not in toposort([gradient.node]):
         return zeros((*gradient.shape, *x.shape), x.dtype)
-    return _jacobian(gradient, x, "forward")
+    return _jacobian(gradient, x, "forward", skip)
 
 
-def _jacobian(y: Tensor, x: Tensor, mode: str | None) -> Tensor:
+def _jacobian(y: Tensor, x: Tensor, mode: str | None, skip: frozenset[str]) -> Tensor:
     if mode is None:
         more = require_poly(product(y.node.shape) - product(x.node.shape) - 1)
         mode = "forward" if nonnegative(more) else "reverse"
     seeded = y if mode == "reverse" else x
     if _has_loop(y, x):
-        return _one_by_one(y, x, mode)
+        return _one_by_one(y, x, mode, skip)
     seed = tensor(_identity(seeded.node, [step(_SEED + k) for k in range(seeded.ndim)]))
-    node: Node = (vjp(y, x, seed) if mode == "reverse" else jvp(y, x, seed)).node
+    product_with = vjp if mode == "reverse" else jvp
+    node: Node = product_with(y, x, seed, skip=skip).node
     for k, extent in reversed(list(enumerate(seeded.node.shape))):
         node = lift(node, extent, _SEED + k)
     return _ordered(made(node), y, x, mode)
@@ -93,7 +101,7 @@ def _has_loop(y: Tensor, x: Tensor) -> bool:
     return any(isinstance(node, Project) for node in above)
 
 
-def _one_by_one(y: Tensor, x: Tensor, mode: str) -> Tensor:
+def _one_by_one(y: Tensor, x: Tensor, mode: str, skip: frozenset[str]) -> Tensor:
     """The same from one product per row or column, stacked."""
     seeded = y if mode == "reverse" else x
     places: list[tuple[int, ...]] = [()]
@@ -105,7 +113,8 @@ def _one_by_one(y: Tensor, x: Tensor, mode: str) -> Tensor:
             )
         places = [(*place, k) for place in places for k in range(extent.constant)]
     seeds = [tensor(_identity(seeded.node, place)) for place in places]
-    rows = [vjp(y, x, seed) if mode == "reverse" else jvp(y, x, seed) for seed in seeds]
+    product_with = vjp if mode == "reverse" else jvp
+    rows = [product_with(y, x, seed, skip=skip) for seed in seeds]
     if not rows:
         return zeros((*y.shape, *x.shape), x.dtype)
     return _ordered(stack(rows).reshape((*seeded.shape, *rows[0].shape)), y, x, mode)

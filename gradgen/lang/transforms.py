@@ -16,11 +16,14 @@ from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
 from gradgen.passes.prepare import prepare
+from gradgen.passes.stabilize import rules_to_skip
 from gradgen.passes.substitute import replace_nodes
 
 
-def grad(y: Tensor, xs: Sequence[Tensor] | Tensor) -> Any:
+def grad(y: Tensor, xs: Sequence[Tensor] | Tensor, *, skip: Iterable[str] = ()) -> Any:
     """The gradient of a scalar by each of `xs`, with the shapes and dtypes of `xs`.
+
+    `skip` names rewrites for stability to leave out, as that of `gg.compile` does for what is compiled.
 
     Raises ShapeError where `y` is not a scalar (use `vjp` with a cotangent), DTypeError for an integer tensor,
     GraphError for a tensor that `y` does not depend on.
@@ -31,47 +34,57 @@ def grad(y: Tensor, xs: Sequence[Tensor] | Tensor) -> Any:
             f"{here()}grad needs a scalar, and {display_name(node)} has shape {show_shape(node.shape)}. "
             "Sum it first, or use gg.vjp with a cotangent."
         )
-    return vjp(y, xs, None)
+    return vjp(y, xs, None, skip=skip)
 
 
-def vjp(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, cotangents: Any) -> Any:
+def vjp(
+    y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, cotangents: Any, *, skip: Iterable[str] = ()
+) -> Any:
     """The products of cotangents with the Jacobians: sum over outputs of (dy/dx)^T cotangent, for each x.
 
-    A cotangent has the shape and dtype of its output; None stands for ones, for all of them.
+    A cotangent has the shape and dtype of its output; None stands for ones, for all of them. `skip` names rewrites for
+    stability to leave out.
     """
     outputs = [t.node for t in _several(y)]
     wrt = [t.node for t in _several(xs)]
     seeds = list(map(_ones, outputs)) if cotangents is None else _checked(_several(cotangents), outputs, "cotangent")
     _check_related(outputs, wrt)
     cuts = _cuts(wrt)
-    prepared = prepare(replace_nodes([*outputs, *seeds], cuts))
+    prepared = prepare(replace_nodes([*outputs, *seeds], cuts), rules_to_skip(skip))
     pulled = vjp_nodes(prepared[: len(outputs)], prepared[len(outputs) :], [cuts.get(x, x) for x in wrt])
     found = [tensor(n) for n in replace_nodes(pulled, {cut: x for x, cut in cuts.items()})]
     return found[0] if isinstance(xs, Tensor) else found
 
 
-def jvp(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, tangents: Any) -> Any:
-    """The products of the Jacobians with tangents: sum over xs of (dy/dx) tangent, for each output, in forward mode."""
+def jvp(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, tangents: Any, *, skip: Iterable[str] = ()) -> Any:
+    """The products of the Jacobians with tangents: sum over xs of (dy/dx) tangent, for each output, in forward mode.
+
+    `skip` names rewrites for stability to leave out.
+    """
     _check_related([t.node for t in _several(y)], [t.node for t in _several(xs)])
-    return _pushed(y, xs, tangents)
+    return _pushed(y, xs, tangents, rules_to_skip(skip))
 
 
-def _pushed(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, tangents: Any) -> Any:
+def _pushed(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, tangents: Any, skip: frozenset[str]) -> Any:
     """The same, with zeros for an output that depends on none of xs."""
     outputs = [t.node for t in _several(y)]
     wrt = [t.node for t in _several(xs)]
     directions = _checked(_several(tangents), wrt, "tangent")
     cuts = _cuts(wrt)
-    prepared = prepare(replace_nodes(outputs, cuts))
+    prepared = prepare(replace_nodes(outputs, cuts), skip)
     pushed = jvp_nodes(prepared, [cuts.get(x, x) for x in wrt], directions)
     found = [tensor(n) for n in replace_nodes(pushed, {cut: x for x, cut in cuts.items()})]
     return found[0] if isinstance(y, Tensor) else found
 
 
-def hvp(loss: Tensor, xs: Sequence[Tensor] | Tensor, directions: Any) -> Any:
-    """The product of the Hessian of a scalar with a direction: the tangent of its gradient."""
-    gradients = grad(loss, _several(xs))
-    found = _pushed(gradients, _several(xs), _several(directions))  # a linear loss has a gradient without x
+def hvp(loss: Tensor, xs: Sequence[Tensor] | Tensor, directions: Any, *, skip: Iterable[str] = ()) -> Any:
+    """The product of the Hessian of a scalar with a direction: the tangent of its gradient.
+
+    `skip` names rewrites for stability to leave out.
+    """
+    rules = rules_to_skip(skip)
+    gradients = grad(loss, _several(xs), skip=rules)
+    found = _pushed(gradients, _several(xs), _several(directions), rules)  # a linear loss has a gradient without x
     return found[0] if isinstance(xs, Tensor) else found
 
 

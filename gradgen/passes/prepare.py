@@ -23,10 +23,10 @@ def preparations(skip: frozenset[str] = frozenset()) -> Passes:
     )
 
 
-def prepare(roots: Sequence[Node]) -> list[Node]:
+def prepare(roots: Sequence[Node], skip: frozenset[str] = frozenset()) -> list[Node]:
     """All of them."""
     current = list(roots)
-    for _, run, _ in preparations():
+    for _, run, _ in preparations(skip):
         result = run(current)
         current = result[0] if isinstance(result, tuple) else result
     return current

@@ -4,15 +4,18 @@ In: nodes as the user wrote them. Out: equal nodes (as real numbers) that neithe
 rewritten. Runs before differentiation, because the adjoint of a naive softmax can no longer be saved; `split` is next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from gradgen.errors import OptionError
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute
+from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, Call, Load, Scalar, call, rewrite, walk
 from gradgen.passes.logdomain import LogDomain, cancelled, combined, is_one, quotient
 from gradgen.passes.record import Rewrite
 from gradgen.passes.substitute import map_nodes
 
-__all__ = ["RULES", "stabilize"]
+__all__ = ["RULES", "rules_to_skip", "stabilize"]
 
 # Every rule by name, to be switched off with `skip`, and what it says.
 RULES = {
@@ -25,6 +28,19 @@ RULES = {
     "sigmoid": "1 / (1 + exp(-x)) = sigmoid(x)",
     "logsigmoid": "log(sigmoid(x)) = logsigmoid(x)",
 }
+
+
+def rules_to_skip(skip: Any) -> frozenset[str]:
+    """The rules that a user wants left out: a name, or several.
+
+    Raises:
+        OptionError: no rule has that name.
+    """
+    several = [skip] if isinstance(skip, str) or not isinstance(skip, Iterable) else list(skip)
+    for rule in sorted(several, key=str):
+        if not isinstance(rule, str) or rule not in RULES:
+            raise OptionError(f"{here()}skip={rule!r} is no rewrite: those are {', '.join(RULES)}.")
+    return frozenset(several)
 
 
 def stabilize(

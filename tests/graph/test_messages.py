@@ -762,6 +762,22 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         DTypeError,
         "the tensor of model.py:1 is bool, and gg.materialize takes numbers: gg.cast makes them.",
     ),
+    (
+        'gg.grad(gg.sum(x), x, skip=["softmax", "everything"])',
+        OptionError,
+        (
+            "skip='everything' is no rewrite: those are log_exp, logsumexp, softmax, max_shift, mask, "
+            "softplus, sigmoid, logsigmoid."
+        ),
+    ),
+    (
+        "gg.jacobian(x, x, skip=3)",
+        OptionError,
+        (
+            "skip=3 is no rewrite: those are log_exp, logsumexp, softmax, max_shift, mask, softplus, sigmoid, "
+            "logsigmoid."
+        ),
+    ),
     ("gg.compile(x, strict=1)", OptionError, "strict=1: give True or False."),
     (
         'gg.compile(x, loss="y")',
