@@ -97,12 +97,12 @@ def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
     j = index("other", x.shape[at])
     here_, there = x[places], x[_replaced(places, at, j)]
     first = there > here_ if descending else there < here_
-    equal = there == here_
+    first_or_equal = there >= here_ if descending else there <= here_
     if x.dtype in FLOATS:
         nan_here, nan_there = elementwise.isnan(here_), elementwise.isnan(there)
         first = first | (nan_there & ~nan_here if descending else nan_here & ~nan_there)
-        equal = equal | (nan_here & nan_there)
-    rank = compute(places, reducers.sum(elementwise.int64(first | (equal & (j < i))), over=j))
+        first_or_equal = first_or_equal | (nan_there if descending else nan_here)
+    rank = compute(places, reducers.sum(elementwise.int64(where(j < i, first_or_equal, first)), over=j))
     size = x.shape[at]  # no rank is as large; the remainders let the compiler know
     order = accumulate(_replaced(places, at, rank[places] % size), i, x.shape)
     return compute(places, order[places] % size)

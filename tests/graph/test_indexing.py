@@ -103,3 +103,18 @@ def test_refusals(message: Message) -> None:
         "subscript 1 of x (4, 5) is a slice: inside a formula a subscript is made of integers, sizes, "
         "indices and integer accesses."
     )
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_sorting_keeps_the_order_of_what_is_equal_and_puts_nan_at_the_end(
+    evaluate: Evaluate, dtype: str, descending: bool
+) -> None:
+    rng = np.random.default_rng(3)
+    special = [-np.inf, -0.0, 0.0, np.inf, np.nan, 1.0] if dtype == "float32" else [-2, 0, 1, 3]
+    for n in (1, 2, 9, 40):
+        x = rng.choice(special, n).astype(dtype)
+        found = evaluate(gg.argsort(gg.input("x", (n,), dtype), descending=descending), x=x)
+        values = [(bool(np.isnan(v)), 0.0 if np.isnan(v) else float(v)) for v in x]  # nan is the largest
+        sign = -1 if descending else 1
+        assert found.tolist() == sorted(range(n), key=lambda k: (sign * values[k][0], sign * values[k][1]))
