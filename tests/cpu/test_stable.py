@@ -207,3 +207,24 @@ def test_every_transform_can_do_without_the_rewrites(name: str) -> None:
                 assert not np.isfinite(value).all(), key
             else:
                 np.testing.assert_allclose(value, wanted[key], rtol=1e-12, atol=1e-12, err_msg=key)
+
+
+def test_a_term_that_is_infinite_is_left_out_of_gradients_by_where_only() -> None:
+    """The border of a soft minimum, as in soft-DTW: 0 in the value, 0 * inf in the derivative by the temperature."""
+    v, g = gg.input("v", (3,)), gg.param("g", ())
+    plain = -g * gg.log(gg.sum(gg.exp(-v / g)))
+    masked = -g * gg.log(gg.sum(gg.where(v < INF, gg.exp(-v / g), 0.0)))
+    outputs = {"plain": plain, "masked": masked, "d_plain": gg.grad(plain, g), "d_masked": gg.grad(masked, g)}
+    net = unjitted(gg.compile(outputs, name="border", dtype="float64"))
+    with np.errstate(all="ignore"):
+        found = net(v=np.array([1.0, INF, 2.0]), g=0.8)
+    with mp.workdps(30):
+
+        def soft_minimum(g: Any) -> Any:
+            return -g * mp.log(mp.exp(-1 / g) + mp.exp(-2 / g))
+
+        value, slope = float(soft_minimum(mpf(0.8))), float(mp.diff(soft_minimum, mpf(0.8)))
+    assert found["plain"] == pytest.approx(value, rel=1e-12)
+    assert found["masked"] == pytest.approx(value, rel=1e-12)
+    assert np.isnan(found["d_plain"])
+    assert found["d_masked"] == pytest.approx(slope, rel=1e-12)

@@ -78,6 +78,18 @@ def test_the_order_of_over_does_not_matter() -> None:
     assert gg.compute((), gg.sum(a[p + r] * w[p], over=(p, r))) is not gg.compute((), gg.sum(a[p + r], over=(p, r)))
 
 
+def test_a_quotient_of_integers_has_the_dtype_of_the_model_beside_float64_too(evaluate: Callable[..., Any]) -> None:
+    x, i = gg.input("x", (3,), dtype="float64"), gg.index("i")
+    wide = np.arange(1, 4) / 10
+    rounded = wide.astype("float32").astype("float64")
+    for quotient, wanted in (
+        (x[i] * ((i + 1) / 10), rounded),
+        (x[i] * (i + 1) / 10, wide),
+        (x[i] * (gg.float64(i + 1) / 10), wide),
+    ):
+        np.testing.assert_array_equal(evaluate(gg.compute(i, quotient), x=np.ones(3)), wanted)
+
+
 def test_a_carry_keeps_its_dtype() -> None:
     c = carry(0, (), "float32", 0)
     zero = pointwise((), number(0.0))
