@@ -66,7 +66,9 @@ def check_target(target: Any) -> None:
         raise OptionError(f"{here()}target={target!r}: {only}.")
 
 
-def asked_options(model: Model, dtype: Any, sizes: Any, skip: Any, strict: Any) -> Options:
+def asked_options(
+    model: Model, dtype: Any, sizes: Any, skip: Any, strict: Any = False, deterministic: Any = False
+) -> Options:
     """The options of `gg.compile`.
 
     Raises:
@@ -74,10 +76,11 @@ def asked_options(model: Model, dtype: Any, sizes: Any, skip: Any, strict: Any) 
     """
     if dtype_name(dtype) not in ("float32", "float64"):
         raise OptionError(f"{here()}dtype={dtype!r}: give 'float32' or 'float64'.")
-    if not isinstance(strict, bool):
-        raise OptionError(f"{here()}strict={strict!r}: give True or False.")
+    for name, value in (("strict", strict), ("deterministic", deterministic)):
+        if not isinstance(value, bool):
+            raise OptionError(f"{here()}{name}={value!r}: give True or False.")
     given = _sizes(model, {} if sizes is None else sizes)
-    return Options(dtype_name(dtype), given, rules_to_skip(skip), strict)
+    return Options(dtype_name(dtype), given, rules_to_skip(skip), strict, deterministic)
 
 
 def _sizes(model: Model, given: Any) -> dict[str, int]:

@@ -45,6 +45,7 @@ def compile(  # noqa: A001  # gg.compile, as in the design
     sizes: Mapping[Any, int] | None = None,
     skip: Iterable[str] = (),
     strict: bool = False,
+    deterministic: bool = False,
 ) -> "Network":
     """Compile tensors and their gradients to a module of Numba functions.
 
@@ -60,6 +61,8 @@ def compile(  # noqa: A001  # gg.compile, as in the design
         skip: rewrites for stability that are left out, by the names that `explain` gives them. Gradients that `gg.grad`
             has taken already keep what was rewritten for them: `gg.grad(..., skip=...)`.
         strict: refuse arrays that would have to be copied for a call, instead of a warning.
+        deterministic: the same bits on any number of Numba's threads: loops are divided into 16 parts, however many
+            threads there are. Matrix products are BLAS's, whose threads are its own.
 
     Raises:
         GraphError: two leaves of one name, or a gradient that is not defined.
@@ -67,7 +70,7 @@ def compile(  # noqa: A001  # gg.compile, as in the design
     """
     model = asked_model(outputs, name, wrt, updates, loss)
     check_target(target)
-    return Network(model, asked_options(model, dtype, sizes, skip, strict))
+    return Network(model, asked_options(model, dtype, sizes, skip, strict, deterministic))
 
 
 class Saved:
@@ -329,7 +332,8 @@ class Network:
         """The same model compiled again, in another float dtype or with more sizes known."""
         old = self._options
         more = {**old.sizes, **(sizes or {})}
-        return Network(self._model, asked_options(self._model, dtype or old.dtype, more, old.skip, old.strict))
+        kept = (old.skip, old.strict, old.deterministic)
+        return Network(self._model, asked_options(self._model, dtype or old.dtype, more, *kept))
 
     def save(self, path: str | Path) -> Path:
         """Write the generated module; it needs numpy, scipy and numba only.
@@ -356,5 +360,5 @@ def _key(model: Model, options: Options, leaves: Sequence[Leaf]) -> str:
         return ""
     roots = [*model.outputs.values(), *model.updates.values()]
     told = (model.name, model.loss, list(model.outputs), [x.name for x in model.updates], [x.name for x in model.wrt])
-    chosen = (options.dtype, sorted(options.sizes.items()), sorted(options.skip))
+    chosen = (options.dtype, sorted(options.sizes.items()), sorted(options.skip), options.deterministic)
     return store.key(repr(told), repr(chosen), repr([x.digest for x in leaves]), fingerprint(roots))

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 class Options:
     """`dtype` replaces float32 everywhere, `sizes` turns size symbols into numbers, `skip` leaves rewrites out.
 
-    `strict` is about calls and changes no text.
+    `deterministic` divides loops into a fixed number of parts; `strict` is about calls and changes no text.
     """
 
     dtype: str = "float32"
     sizes: Mapping[str, int] = field(default_factory=dict)
     skip: frozenset[str] = frozenset()
     strict: bool = False
+    deterministic: bool = False

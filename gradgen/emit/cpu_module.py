@@ -57,7 +57,8 @@ def _indented(text: str) -> list[str]:
 def _from_numba(program: Program) -> str:
     """The names that the module imports from Numba."""
     divided = any(isinstance(s, Parts) for kernel in program.kernels for s in kernel.body)
-    return ", ".join(["get_num_threads", "njit", "prange"] if divided else ["njit"])
+    counted = ["get_num_threads"] if program.parts is None else []
+    return ", ".join([*counted, "njit", "prange"] if divided else ["njit"])
 
 
 CLASS_NAMES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": "Gradients"}
@@ -82,7 +83,8 @@ def _workspace(program: Program, printer: CpuPrinter) -> dict[str, object]:
     shapes = [f"({printer.shape(b.shape)})" for b in arrays]
     dtypes = [f"np.{'bool_' if b.dtype == 'bool' else b.dtype}" for b in arrays]
     counts = any(PARTS is b.shape[0] for b in arrays if b.shape)
-    lines = [f"{printer.size(PARTS)} = get_num_threads()"] if counts else []
+    count = "get_num_threads()" if program.parts is None else f"{program.parts}  # on any number of threads"
+    lines = [f"{printer.size(PARTS)} = {count}"] if counts else []
     every = f"shapes = {', '.join(shapes)}"
     if len(arrays) > 1 and len(set(dtypes)) == 1 and len(every) <= WIDTH:
         lines += [every, f"return Work(*(np.empty(shape, {dtypes[0]}) for shape in shapes))"]

@@ -325,7 +325,7 @@ class Builder:
         """Arguments as they were declared, gradients as what they are taken by, and others after them as they come."""
         return sorted(buffers, key=lambda b: self.declared.get(b.name, inf))
 
-    def program(self, formulas: Sequence[str]) -> Program:
+    def program(self, formulas: Sequence[str], parts: int | None) -> Program:
         return Program(
             self.name,
             tuple(self.in_order(self.buffers)),
@@ -333,6 +333,7 @@ class Builder:
             tuple(self.entries),
             tuple(formulas),
             files=self.files.names,
+            parts=parts,
         )
 
 

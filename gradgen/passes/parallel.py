@@ -36,6 +36,7 @@ from gradgen.program.loops import (
 from gradgen.program.ownership import accesses, owns, private
 from gradgen.program.registers import names_in
 
+FIXED = 16  # parts where results may not depend on the number of threads
 SHARE = 8.0  # how much costlier than the clearing and adding of its sums a loop must be
 
 Make = Callable[[str, Shape, str, Role], Buffer]

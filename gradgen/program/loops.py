@@ -132,7 +132,7 @@ class Parts:
         return next(s for s in self.body if isinstance(s, For) and s.start is letter(FIRST))
 
 
-PARTS = size_symbol("parts")  # how many threads there were when the workspace was made
+PARTS = size_symbol("parts")  # what a `Program` says, or how many threads there were when the workspace was made
 FIRST, LAST = "first", "last"  # the iterations of a part
 
 
@@ -248,6 +248,7 @@ class Program:
     formulas: tuple[str, ...] = field(default=())
     stacks: tuple[Stack, ...] = field(default=())
     files: tuple[str, ...] = field(default=())  # where the formulas come from
+    parts: int | None = None  # how many parts loops are divided into; one for each thread without
 
 
 HOLDERS: dict[str, tuple[str, ...]] = {

@@ -778,6 +778,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
             "logsigmoid."
         ),
     ),
+    ("gg.compile(x, deterministic=2)", OptionError, "deterministic=2: give True or False."),
     ("gg.compile(x, strict=1)", OptionError, "strict=1: give True or False."),
     (
         'gg.compile(x, loss="y")',
