@@ -216,7 +216,8 @@ class Builder:
                 copies.append((node, buffer))
             elif isinstance(node, Reshape):
                 *_, source = memory(node)
-                if source in given or source in results or source in request.saved or isinstance(source, Project):
+                elsewhere = source in given or source in results or source in request.saved
+                if scalar_result or elsewhere or isinstance(source, Project):
                     copies.append((node, buffer))
                 else:
                     results[node] = buffer
@@ -260,6 +261,9 @@ class Builder:
         for node in order:
             if isinstance(node, Reshape) and node not in places and node.source in places:
                 source = places[node.source].buffer
+                if not source.shape and source.alias_of is None:  # one element, which may be a variable
+                    places[node] = Storage(source, places[node.source].prefix, ())
+                    continue
                 base = source.alias_of or source
                 name = names[node] if names[node] not in self.arrays.by_name else f"{names[node]}_view"
                 view = self.buffer(name, node, base.role, base)

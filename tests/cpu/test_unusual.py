@@ -84,3 +84,22 @@ def test_an_argument_has_the_name_of_the_step() -> None:
 
     last, each = gg.scan(outer, t1, t)
     agree(last, each)
+
+
+# ---------------------------------------------------------------- results
+
+
+def test_a_scalar_result_that_is_another_shape_of_one_element() -> None:
+    """Of a value that nobody else needs in memory, of one that is a result too, and of one that a loop makes."""
+    x, v = gg.input("x", (), F8), gg.input("v", (), F8)
+    row = gg.sin(x.reshape(-1))
+    agree(row.reshape(()), gg.hvp(gg.sum(row * row), x, v))
+    agree(row, row.reshape(()), row.reshape(1, 1))
+    agree(gg.cumsum(row).reshape(()), x.reshape(1, 1), gg.concatenate([x.reshape(-1), row]))
+
+
+def test_a_sum_in_the_body_of_a_loop_is_written_where_it_is_read() -> None:
+    """In the comments of the second derivative, with the letter of the step."""
+    x, xs, v = gg.input("x", (4,), F8), gg.input("xs", (gg.size("K"), 4), F8), gg.input("v", (4,), F8)
+    last, _ = gg.scan(lambda c, row: (gg.nn.functional.softmax(c) * row, None), x, xs)
+    agree(gg.hvp(gg.sum(last * last), x, v), K=3)
