@@ -89,9 +89,8 @@ def _in_place(
         letters[k] = free_letter(letters[k], taken)
         taken.add(letters[k])
         found[position(k).atoms[0]] = letter(letters[k])
-    return _uncast(
-        f"{_reduced(node, letters)}{printer.text(substitute(_with_parts(node.body, written), found))}", node.dtype
-    )
+    body = _lettered(substitute(_with_parts(node.body, written), found), ())  # no positions are left, only steps
+    return _uncast(f"{_reduced(node, letters)}{printer.text(body)}", node.dtype)
 
 
 def _lettered(x: Scalar, letters: Sequence[str]) -> Scalar:
