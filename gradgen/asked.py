@@ -8,16 +8,15 @@ from typing import Any
 
 from gradgen.errors import GraphError, OptionError, ShapeError
 from gradgen.graph.axes import describe, dtype_name, shown
-from gradgen.graph.nodes import Compute, Leaf, Node, Project, all_inputs, same_shape, toposort
+from gradgen.graph.nodes import Leaf, Node, all_inputs, same_shape, toposort
 from gradgen.graph.place import here
-from gradgen.graph.scalar import FLOATS, Poly, Scalar, SizeSymbol
+from gradgen.graph.scalar import FLOATS, Poly, SizeSymbol
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.declare import checked_name
 from gradgen.options import Options
-from gradgen.passes.naming import GENERATED
+from gradgen.passes.naming import GENERATED, sizes_of
 from gradgen.passes.stabilize import rules_to_skip
 from gradgen.pipeline import Model
-from gradgen.program.loops import size_names
 
 __all__ = ["asked_model", "asked_options", "leaves_of"]
 
@@ -84,7 +83,7 @@ def asked_options(
 
 
 def _sizes(model: Model, given: Any) -> dict[str, int]:
-    known = _size_names(model.roots)
+    known = sizes_of(model.roots)
     if not isinstance(given, Mapping):
         raise OptionError(f"{here()}sizes={given!r}: give numbers by the names of sizes, as in sizes={{'B': 32}}.")
     found: dict[str, int] = {}
@@ -186,21 +185,8 @@ def _refuse_clashes(roots: Sequence[Node], leaves: Sequence[Leaf], outputs: Mapp
             raise GraphError(
                 f"{here()}{name!r} names an output and {describe(arguments[name])}: give the output another name."
             )
-    for name in _size_names(roots):
+    for name in sizes_of(roots):
         if name in arguments or name in outputs:
             raise GraphError(f"{here()}{name!r} names a size and a tensor: use another name for one of them.")
         if name in GENERATED:
             raise GraphError(f"{here()}{name!r} cannot name a size: generated code calls it. Use {name}_, say.")
-
-
-def _size_names(roots: Sequence[Node]) -> list[str]:
-    """The size symbols of a model, in the order in which they are met."""
-    found: dict[str, None] = {}
-    for node in toposort(roots, all_inputs):
-        mentioned: list[Scalar] = [*node.shape]
-        if isinstance(node, Compute):
-            mentioned += [*node.extents, *node.target, node.body]
-        if isinstance(node, Project):
-            mentioned.append(node.scan.length)
-        found.update(dict.fromkeys(name for part in mentioned for name in size_names(part)))
-    return list(found)

@@ -21,7 +21,7 @@ from gradgen.passes.in_place import update_in_place
 from gradgen.passes.inlining import direct_reads
 from gradgen.passes.inside import outside
 from gradgen.passes.materialize import materialize
-from gradgen.passes.naming import fresh_names, name_nodes
+from gradgen.passes.naming import fresh_names, name_nodes, sizes_of
 from gradgen.passes.orient import orient
 from gradgen.passes.parallel import FIXED
 from gradgen.passes.prepare import preparations
@@ -114,7 +114,7 @@ def compile_model(model: Model, options: Options) -> Compiled:
     floats = [k for k, y in outputs.items() if y.dtype in FLOATS]
     below = set(toposort([declared[k] for k in floats]))
     reached = [x for x in wrt if x in below]
-    taken = {*outputs, *(x.name for x in builder.leaves)}
+    taken = {*outputs, *(x.name for x in builder.leaves), *sizes_of(roots)}
     cotangents = fresh_names({k: f"d_{k}" for k in floats}, taken)
     gradients = fresh_names({x: f"d_{x.name}" for x in reached}, taken)
     nexts = fresh_names({x: f"{x.name}_next" for x in updates}, taken)

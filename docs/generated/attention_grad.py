@@ -318,7 +318,7 @@ def forward(g, p, w):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(g, d_loss, p, w, g_):
+def backward(g, d_loss, p, w, g_2):
     """g (B, T, 32), d_loss"""
     compute_d_v(
         d_loss,
@@ -329,29 +329,29 @@ def backward(g, d_loss, p, w, g_):
         w.p_masked,
         w.p_sum,
         w.d_y_row,
-        g_.d_k,
-        g_.d_v,
+        g_2.d_k,
+        g_2.d_v,
         w.d_p_ratio_part,
         w.s_sum_part,
         w.p_ratio_part,
         w.d_s_masked_row,
         w.d_s_sum_part,
-        g_.d_q,
+        g_2.d_q,
         w.d_k_term,
         w.d_v_term,
     )
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(g, p, w, g_):
+def value_and_grad(g, p, w, g_2):
     """g (B, T, 32) -> loss"""
     return compute_loss_2(
         p.q,
         p.k,
         p.v,
         g,
-        g_.d_k,
-        g_.d_v,
+        g_2.d_k,
+        g_2.d_v,
         w.s_sum_part,
         w.p_exp_row,
         w.p_ratio_part,
@@ -359,7 +359,7 @@ def value_and_grad(g, p, w, g_):
         w.d_p_ratio_part,
         w.d_s_masked_row,
         w.d_s_sum_part,
-        g_.d_q,
+        g_2.d_q,
         w.d_k_term,
         w.d_v_term,
     )

@@ -527,19 +527,19 @@ def forward(g, p, w):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(g, d_loss, p, w, g_):
+def backward(g, d_loss, p, w, g_2):
     """g (N, 16, 26, 26), d_loss"""
     parts = w.K_scalars_parts.shape[0]
     compute_d_y(d_loss, g, w.d_y, parts)
-    compute_d_a(w.d_y, p.K, w.d_y_vectors_parts, w.K_scalars_parts, w.d_a_sums_parts, g_.d_a)
-    compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_2_parts, w.a_scalars_parts, g_.d_K)
+    compute_d_a(w.d_y, p.K, w.d_y_vectors_parts, w.K_scalars_parts, w.d_a_sums_parts, g_2.d_a)
+    compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_2_parts, w.a_scalars_parts, g_2.d_K)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(g, p, w, g_):
+def value_and_grad(g, p, w, g_2):
     """g (N, 16, 26, 26) -> loss"""
     compute_y(p.a, p.K, w.a_vectors_parts, w.K_scalars_parts, w.y_sums_parts, w.y)
     loss = compute_loss(w.y, g, w.loss_acc_parts)
-    compute_d_a_2(g, p.K, w.g_vectors_parts, w.K_scalars_parts, w.d_a_sums_parts, g_.d_a)
-    compute_d_K(g, p.a, w.d_K_sums_parts, w.d_K_sums, w.g_vectors_2_parts, w.a_scalars_parts, g_.d_K)
+    compute_d_a_2(g, p.K, w.g_vectors_parts, w.K_scalars_parts, w.d_a_sums_parts, g_2.d_a)
+    compute_d_K(g, p.a, w.d_K_sums_parts, w.d_K_sums, w.g_vectors_2_parts, w.a_scalars_parts, g_2.d_K)
     return loss

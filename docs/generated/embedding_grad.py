@@ -113,12 +113,12 @@ def forward(idx, g, p, w):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(idx, g, d_loss, w, g_):
+def backward(idx, g, d_loss, w, g_2):
     """idx (N,), g (N, 64), d_loss"""
-    compute_d_E(idx, d_loss, g, w.loss_tanh, g_.d_E)
+    compute_d_E(idx, d_loss, g, w.loss_tanh, g_2.d_E)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(idx, g, p, g_):
+def value_and_grad(idx, g, p, g_2):
     """idx (N,), g (N, 64) -> loss"""
-    return compute_d_E_2(idx, p.E, g, g_.d_E)
+    return compute_d_E_2(idx, p.E, g, g_2.d_E)

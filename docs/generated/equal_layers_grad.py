@@ -199,10 +199,10 @@ def forward(a, g, p, w):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(a, g, d_loss, p, w, g_):
+def backward(a, g, d_loss, p, w, g_2):
     """a (N, 128), g (N, 128), d_loss"""
     compute_d_h_tanh_98(
-        d_loss, g, w.h_tanh_99, w.h[98], p.X[98], g_.d_mu100, w.d_h_total[99], g_.d_X[98], w.d_h_total[98]
+        d_loss, g, w.h_tanh_99, w.h[98], p.X[98], g_2.d_mu100, w.d_h_total[99], g_2.d_X[98], w.d_h_total[98]
     )
     for l in range(98):
         compute_d_h_tanh_97(
@@ -210,22 +210,22 @@ def backward(a, g, d_loss, p, w, g_):
             w.h[98 - l],
             w.h[97 - l],
             p.X[97 - l],
-            g_.d_mu[98 - l],
-            g_.d_X[97 - l],
+            g_2.d_mu[98 - l],
+            g_2.d_X[97 - l],
             w.d_h_total[97 - l],
         )
-    compute_d_X1(w.d_h_total[0], w.h[0], a, g_.d_mu[0], g_.d_X1)
+    compute_d_X1(w.d_h_total[0], w.h[0], a, g_2.d_mu[0], g_2.d_X1)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(a, g, p, w, g_):
+def value_and_grad(a, g, p, w, g_2):
     """a (N, 128), g (N, 128) -> loss"""
     compute_h(a, p.X1, p.mu1, w.h[0])
     for l in range(98):
         compute_h(w.h[l], p.X[l], p.mu[l], w.h[l + 1])
-    loss = compute_d_mu100(w.h[98], p.X[98], p.mu100, g, w.d_h_total[99], g_.d_mu100)
+    loss = compute_d_mu100(w.h[98], p.X[98], p.mu100, g, w.d_h_total[99], g_2.d_mu100)
     for l in range(99):
-        compute_d_X100(w.d_h_total[99 - l], w.h[98 - l], g_.d_X[98 - l])
-        compute_d_mu99(w.d_h_total[99 - l], p.X[98 - l], w.h[98 - l], w.d_h_total[98 - l], g_.d_mu[98 - l])
-    compute_d_X100(w.d_h_total[0], a, g_.d_X1)
+        compute_d_X100(w.d_h_total[99 - l], w.h[98 - l], g_2.d_X[98 - l])
+        compute_d_mu99(w.d_h_total[99 - l], p.X[98 - l], w.h[98 - l], w.d_h_total[98 - l], g_2.d_mu[98 - l])
+    compute_d_X100(w.d_h_total[0], a, g_2.d_X1)
     return loss

@@ -332,7 +332,7 @@ def forward(x, h0, c0, g, p, w):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(x, g, d_loss, p, w, g_):
+def backward(x, g, d_loss, p, w, g_2):
     """x (T, 32, 64), g (T, 32, 128), d_loss"""
     compute_product(d_loss, g, w.product)
     compute_d_u_stack(
@@ -353,13 +353,13 @@ def backward(x, g, d_loss, p, w, g_):
         w.d_u_stack,
         w.d_u_sum_3,
     )
-    compute_d_W_hh(w.d_u_stack, w.h_states, g_.d_W_hh)
-    compute_d_W_ih(w.d_u_stack, x, g_.d_W_ih)
-    compute_d_mu(w.d_u_stack, g_.d_mu)
+    compute_d_W_hh(w.d_u_stack, w.h_states, g_2.d_W_hh)
+    compute_d_W_ih(w.d_u_stack, x, g_2.d_W_ih)
+    compute_d_mu(w.d_u_stack, g_2.d_mu)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(x, h0, c0, g, p, w, g_):
+def value_and_grad(x, h0, c0, g, p, w, g_2):
     """x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128) -> loss"""
     compute_u_sum(x, p.W_ih, w.u_sum)
     compute_h_states(
@@ -397,7 +397,7 @@ def value_and_grad(x, h0, c0, g, p, w, g_):
         w.d_u_stack,
         w.d_u_sum_3,
     )
-    compute_d_W_hh(w.d_u_stack, w.h_states, g_.d_W_hh)
-    compute_d_W_ih(w.d_u_stack, x, g_.d_W_ih)
-    compute_d_mu(w.d_u_stack, g_.d_mu)
+    compute_d_W_hh(w.d_u_stack, w.h_states, g_2.d_W_hh)
+    compute_d_W_ih(w.d_u_stack, x, g_2.d_W_ih)
+    compute_d_mu(w.d_u_stack, g_2.d_mu)
     return loss

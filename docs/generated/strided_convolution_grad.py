@@ -579,18 +579,18 @@ def forward(g, p, w):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(g, d_loss, p, w, g_):
+def backward(g, d_loss, p, w, g_2):
     """g (N, 16, 14, 14), d_loss"""
     compute_d_y(d_loss, g, w.d_y)
-    compute_d_a(p.K, w.d_y, w.K_vectors_2, w.d_a_sums_parts, w.d_y_scalars_parts, g_.d_a)
-    compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_parts, w.a_scalars_parts, g_.d_K)
+    compute_d_a(p.K, w.d_y, w.K_vectors_2, w.d_a_sums_parts, w.d_y_scalars_parts, g_2.d_a)
+    compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_parts, w.a_scalars_parts, g_2.d_K)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(g, p, w, g_):
+def value_and_grad(g, p, w, g_2):
     """g (N, 16, 14, 14) -> loss"""
     compute_y(p.K, p.a, w.K_vectors, w.a_scalars_parts, w.y_sums_parts, w.y)
     loss = compute_loss(w.y, g)
-    compute_d_a_2(p.K, g, w.K_vectors_2, w.d_a_sums_parts, w.g_scalars_parts, g_.d_a)
-    compute_d_K(g, p.a, w.d_K_sums_parts, w.d_K_sums, w.g_vectors_parts, w.a_scalars_parts, g_.d_K)
+    compute_d_a_2(p.K, g, w.K_vectors_2, w.d_a_sums_parts, w.g_scalars_parts, g_2.d_a)
+    compute_d_K(g, p.a, w.d_K_sums_parts, w.d_K_sums, w.g_vectors_parts, w.a_scalars_parts, g_2.d_K)
     return loss

@@ -4,7 +4,7 @@ In: a `Program`. Out: the lines of its functions and classes, which the template
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -15,6 +15,7 @@ from gradgen.emit.plain import plain
 from gradgen.emit.scalar_library import emitted_name, in_library
 from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter, negation
 from gradgen.errors import GraphError
+from gradgen.graph.names import CALLED, free_name
 from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, integer, require_poly, size_symbol
 from gradgen.program.extents import is_mentioned, sizes_mentioned, sizes_of_arrays
@@ -64,10 +65,10 @@ DIRECT = {
     "ceil": "np.ceil({})",
     "round": "np.rint({})",
     "sign": "np.sign({})",
-    "abs": "abs({})",
     "pow": "np.power({}, {})",
     "square": "np.square({})",
 }
+BUILTIN = {"abs": "abs", "maximum": "max", "minimum": "min"}
 # What NumPy computes in less time, one value after the other, where a loop cannot become vector code.
 ONE_AT_A_TIME = frozenset({"exp", "log"})
 HOLDER_OF = {role: key for key, roles in HOLDERS.items() for role in roles}
@@ -89,6 +90,8 @@ class CpuPrinter:
     rows: dict[Buffer, tuple[Buffer, int]] = field(default_factory=dict)
     part: Kernel | None = None  # what a thread runs of the kernel that is being printed
     ends: dict[Scalar, str] = field(default_factory=dict)  # sizes that are read where a loop ends, and nowhere else
+    taken: Set[str] = frozenset()  # names of the program: what it calls has another where it has one of these
+    aliases: dict[str, str] = field(default_factory=dict)  # those others
     innermost: bool = False  # whether the loop that is being printed has none inside
 
     # ------------------------------------------------------------ expressions
@@ -106,6 +109,12 @@ class CpuPrinter:
             return f"np.{dtype}({'-' if value < 0 else ''}np.inf)"
         return f"np.{dtype}({value!r})"
 
+    def called(self, name: str) -> str:
+        """How functions call what the module, or Python, calls `name`."""
+        if name in self.taken:
+            return self.aliases.setdefault(name, free_name(name, self.taken))
+        return name
+
     def function(self, name: str, dtype: str, arguments: list[str]) -> str:
         if name == "from_order":
             dtype = next(f for f, order in ORDERS.items() if order == dtype)
@@ -113,15 +122,15 @@ class CpuPrinter:
             return f"np.{name}({arguments[0]})"
         if dtype in FLOATS and in_library(name, dtype):
             self.used.add((name, dtype))
-            return f"{emitted_name(name, dtype)}({', '.join(arguments)})"
-        if name in ("maximum", "minimum"):
-            return f"{name[:3]}({', '.join(arguments)})"
+            return f"{self.called(emitted_name(name, dtype))}({', '.join(arguments)})"
+        if name in BUILTIN:
+            return f"{self.called(BUILTIN[name])}({', '.join(arguments)})"
         if name in DIRECT:
             return DIRECT[name].format(*arguments)
         if name == "isnan":
             return f"np.isnan({arguments[0]})"
         if name == "relu":
-            return f"max({arguments[0]}, 0)"
+            return f"{self.called('max')}({arguments[0]}, 0)"
         raise GraphError(f"the CPU target has no text for the scalar function {name}")
 
     def access(self, x: Load, scalars: ScalarPrinter) -> str:
@@ -231,15 +240,16 @@ class CpuPrinter:
             return fill("np.dot(", [left, right, out], indent)
         term = statement.scratch.name
         rows, columns = self.size(statement.out.rows), self.size(statement.out.columns)
-        total = f"{statement.out.buffer.name}_matrix" if out != statement.out.buffer.name else out
+        matrix, row, column = statement.adding
+        total = matrix if out != statement.out.buffer.name else out
         found = fill("np.dot(", [left, right, term], indent)
         if total != out:
             found.append(f"{total} = {out}")
         return [
             *found,
-            f"for row in range({rows}):",
-            f"    for column in range({columns}):",
-            f"        {total}[row, column] += {term}[row, column]",
+            f"for {row} in range({rows}):",
+            f"    for {column} in range({columns}):",
+            f"        {total}[{row}, {column}] += {term}[{row}, {column}]",
         ]
 
     def matrix(self, m: Matrix) -> str:
@@ -264,7 +274,7 @@ class CpuPrinter:
         self.part = kernel.part
         sources = size_sources(kernel.sizes, kernel.parameters)
         passed = [s for s in kernel.sizes if s not in sources]
-        taken = {b.name for b in kernel.parameters} | set(kernel.sizes)
+        taken = {b.name for b in kernel.parameters} | set(kernel.sizes) | CALLED
         body = plain(with_integer_maxima(kernel.body, taken), taken, kernel.returns)
         body = fit_lines(body, self.width, taken, indent=1)
         counts = sizes_mentioned(body, kernel.part)

@@ -9,27 +9,28 @@ from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, opening, signatur
 from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
+from gradgen.graph.names import free_name
 from gradgen.program.extents import sizes_of_arrays
 from gradgen.program.loops import (
     HOLDERS,
-    PARTS,
     Buffer,
     Entry,
     KernelCall,
-    Parts,
     Program,
     Repeat,
     Row,
+    divided,
     entry_holders,
     held,
     size_names,
     workspace_sizes,
 )
+from gradgen.program.registers import names_in
 
 
 def render_module(program: Program) -> str:
     """The text of the module that holds a program."""
-    printer = CpuPrinter()
+    printer = CpuPrinter(taken=_names(program))
     printer.rows = {b: (stack.buffer, at) for stack in program.stacks for at, b in enumerate(stack.members)}
     functions = [printer.kernel(k) for whole in program.kernels for k in (whole.part, whole) if k is not None]
     functions += [_entry(printer, program, entry) for entry in program.entries]
@@ -40,11 +41,19 @@ def render_module(program: Program) -> str:
         header=[f"   {line}" if line else "" for text in program.formulas for line in _indented(text)],
         scalar_header=HEADER.rstrip() if printer.used else "",
         scalar_blocks=[block.rstrip("\n") for block in blocks(printer.used)],
+        aliases=[f"{alias} = {name}" for name, alias in printer.aliases.items()],
         classes=classes,
         workspace=_workspace(program, printer),
         from_numba=_from_numba(program),
         functions=functions,
     )
+
+
+def _names(program: Program) -> set[str]:
+    """What kernels call their arguments and variables, and what the module calls its functions."""
+    kernels = [k for whole in program.kernels for k in (whole.part, whole) if k is not None]
+    found = {b.name for k in kernels for b in k.parameters} | {s for k in kernels for s in k.sizes}
+    return found.union({k.name for k in kernels}, *(names_in(k.body) for k in kernels))
 
 
 def _indented(text: str) -> list[str]:
@@ -56,9 +65,8 @@ def _indented(text: str) -> list[str]:
 
 def _from_numba(program: Program) -> str:
     """The names that the module imports from Numba."""
-    divided = any(isinstance(s, Parts) for kernel in program.kernels for s in kernel.body)
     counted = ["get_num_threads"] if program.parts is None else []
-    return ", ".join([*counted, "njit", "prange"] if divided else ["njit"])
+    return ", ".join([*counted, "njit", "prange"] if divided(program) else ["njit"])
 
 
 CLASS_NAMES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": "Gradients"}
@@ -82,16 +90,19 @@ def _workspace(program: Program, printer: CpuPrinter) -> dict[str, object]:
     arrays = held(program, "w")
     shapes = [f"({printer.shape(b.shape)})" for b in arrays]
     dtypes = [f"np.{'bool_' if b.dtype == 'bool' else b.dtype}" for b in arrays]
-    counts = any(PARTS is b.shape[0] for b in arrays if b.shape)
-    count = "get_num_threads()" if program.parts is None else f"{program.parts}  # on any number of threads"
-    lines = [f"{printer.size(PARTS)} = {count}"] if counts else []
-    every = f"shapes = {', '.join(shapes)}"
+    counts = {printer.size(s.count) for s in divided(program) if any(s.count is b.shape[0] for b in arrays if b.shape)}
+    number = "get_num_threads()" if program.parts is None else f"{program.parts}  # on any number of threads"
+    lines = [f"{count} = {number}" for count in counts]
+    sizes = workspace_sizes(program)
+    several = free_name("shapes", sizes)
+    shape = free_name("shape", sizes)
+    every = f"{several} = {', '.join(shapes)}"
     if len(arrays) > 1 and len(set(dtypes)) == 1 and len(every) <= WIDTH:
-        lines += [every, f"return Work(*(np.empty(shape, {dtypes[0]}) for shape in shapes))"]
+        lines += [every, f"return Work(*(np.empty({shape}, {dtypes[0]}) for {shape} in {several}))"]
     else:
         made = [f"np.empty({shape}, {dtype})" for shape, dtype in zip(shapes, dtypes, strict=True)]
         lines += ["return Work(", *(f"    {array}," for array in made), ")"]
-    return {"sizes": workspace_sizes(program), "lines": lines if arrays else []}
+    return {"sizes": sizes, "lines": lines if arrays else []}
 
 
 def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, object]:
@@ -100,11 +111,12 @@ def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, obj
     parameters = [b.name for b in plain]
     roots = used | {b.alias_of for b in used if b.alias_of is not None} | set(entry.idle)
     bare = {*parameters, *(b.name for b in used if b.by_value or b.alias_of is not None)}
-    printer.holders = {
-        key: key if key not in bare else f"{key}_" for key in HOLDERS
-    }  # `g` is the user's if an input is
+    bare |= {s for call in entry.kernel_calls for s in call.sizes}
+    bare |= {x.letter for x in entry.calls if isinstance(x, Repeat)}
+    printer.holders = {key: free_name(key, bare) for key in HOLDERS}  # `g` is the user's if an input is
     parameters += [printer.holders[key] for key in entry_holders(program, entry)]
-    lines = _through_others(printer, program, entry) or _calls(printer, entry, roots, used)
+    through = [] if {"forward", "backward"} & bare else _through_others(printer, program, entry)
+    lines = through or _calls(printer, entry, roots, used)
     return {
         "options": OPTIONS,
         "signature": signature(entry.name, parameters),
@@ -127,14 +139,14 @@ def _through_others(printer: CpuPrinter, program: Program, entry: Entry) -> list
     if ahead.returns != entry.returns or len(calls) != len(entry.calls) or not all(map(_alike, calls, entry.calls)):
         return []
     lines: list[str] = []
-    for other, results in ((ahead, _names(ahead.returns)), (back, "")):
+    for other, results in ((ahead, _listed(ahead.returns)), (back, "")):
         given = [printer.literal(1.0, b.dtype) if b.role == "cotangent" else b.name for b in _plain_parameters(other)]
         given += [printer.holders[key] for key in entry_holders(program, other)]
         lines += fill(f"{results} = {other.name}(" if results else f"{other.name}(", given)
-    return [*lines, f"return {_names(entry.returns)}"] if entry.returns else lines
+    return [*lines, f"return {_listed(entry.returns)}"] if entry.returns else lines
 
 
-def _names(results: Sequence[Buffer]) -> str:
+def _listed(results: Sequence[Buffer]) -> str:
     return ", ".join(b.name for b in results)
 
 
@@ -181,7 +193,7 @@ def _calls(printer: CpuPrinter, entry: Entry, roots: Set[Buffer], used: Set[Buff
         for call in inner:
             pad = "    " if isinstance(statement, Repeat) else ""
             lines += [pad + line for line in printer.call(call, len(pad), returned and call is last)]
-    return lines if returned or not entry.returns else [*lines, f"return {_names(entry.returns)}"]
+    return lines if returned or not entry.returns else [*lines, f"return {_listed(entry.returns)}"]
 
 
 def _entry_doc(entry: Entry, plain: Sequence[Buffer], printer: CpuPrinter) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from gradgen.emit.scalar_printer import ScalarPrinter
-from gradgen.graph.letters import free_letter, index_letters
+from gradgen.graph.names import free_letter, index_letters
 from gradgen.graph.nodes import Compute, Custom, Node, Project, Reshape, show_shape
 from gradgen.graph.scalar import Atom, Load, Poly, Position, Scalar, Step, position, rewrite, substitute
 from gradgen.program.loops import letter

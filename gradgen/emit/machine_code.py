@@ -27,6 +27,8 @@ def protect(module: ModuleType) -> None:
         cache = getattr(function, "_cache", None)
         if cache is None or not hasattr(cache, "_cache_file"):
             continue  # not a Numba function, or not a cached one
+        if isinstance(cache._cache_file, SealedFiles):
+            continue  # another name of a function
         if getattr(function.py_func, "__module__", None) != module.__name__:
             continue  # a user's function, imported from elsewhere
         cache._cache_file = SealedFiles(cache._cache_file)

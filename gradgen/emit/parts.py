@@ -7,9 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from gradgen.graph.scalar import Scalar
-from gradgen.program.loops import FIRST, LAST, PARTS, Kernel, Parts, size_names
-
-COUNT = size_names(PARTS)[0]
+from gradgen.program.loops import Kernel, Parts
 
 
 def parts_lines(
@@ -23,8 +21,9 @@ def parts_lines(
     """`for part in prange(parts)` around a call of the function; `sizes` are those that it takes as arguments."""
     extent = text(parts.extent)
     whole = extent if re.fullmatch(r"\w+", extent) else f"({extent})"
-    rows = {mine: f"{behind.name}[part]" for mine, behind in parts.own}
-    bounds = {FIRST: f"part * {whole} // {COUNT}", LAST: f"(part + 1) * {whole} // {COUNT}"}
+    at, count = parts.part, text(parts.count)
+    rows = {mine: f"{behind.name}[{at}]" for mine, behind in parts.own}
+    bounds = {parts.first: f"{at} * {whole} // {count}", parts.last: f"({at} + 1) * {whole} // {count}"}
     arguments = [bounds.get(b.name, rows.get(b, b.name)) for b in part.parameters]
     call = fill(f"{part.name}(", [*arguments, *sizes], indent + 4)
-    return [f"for part in prange({COUNT}):", *[f"    {line}" for line in call]]
+    return [f"for {at} in prange({count}):", *[f"    {line}" for line in call]]

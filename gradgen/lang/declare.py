@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gradgen.errors import DTypeError, GraphError
 from gradgen.graph.axes import as_shape, dtype_name
 from gradgen.graph.intern import intern
+from gradgen.graph.names import CALLED
 from gradgen.graph.nodes import Leaf, Role, leaf
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Letter, Poly, atom_poly, size_symbol
@@ -144,16 +145,13 @@ def checked_name(name: Any, what: str) -> str:
     refused = f"{name!r} cannot name {_ARTICLE[what]} {what}"
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         raise GraphError(f"{here()}{refused}: use a Python identifier, such as x1.")
-    if name in _SPOKEN_FOR:
-        raise GraphError(f"{here()}{refused}: generated code calls it. Use {name}_, say.")
     if name.startswith("_") and what in ("tensor", "output"):
         raise GraphError(f"{here()}{refused}: in generated code such names are hidden. Begin with a letter.")
+    if name in CALLED and what in ("tensor", "output", "size"):
+        raise GraphError(f"{here()}{refused}: generated code calls it. Use {name}_, say.")
     if (plain := normalize("NFKC", name)) != name:  # Python reads the one as the other
         raise GraphError(f"{here()}{refused}: Python reads it as {plain!r}. Use that.")
     return name
-
-
-_SPOKEN_FOR = frozenset({"np", "range", "prange", "abs", "min", "max"})  # what the text of a kernel calls by name
 
 
 _ARTICLE = {"size": "a", "tensor": "a", "index": "an", "layer": "a", "output": "an", "module": "a"}

@@ -8,33 +8,23 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from gradgen.graph.intern import intern
+from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Leaf, Node, Project, Reshape, Scan, all_inputs, project, show_size, toposort
 from gradgen.graph.origin import Files
-from gradgen.graph.scalar import Scalar, size_symbol
+from gradgen.graph.scalar import Poly, Scalar, size_symbol
 from gradgen.passes.inlining import expand
 from gradgen.passes.kernels import Piece, cut, defined_locals, make_kernel
 from gradgen.passes.lower import Lowering
 from gradgen.passes.materialize import is_materialized
 from gradgen.passes.motion import move_code
-from gradgen.passes.naming import fresh_names, is_named_by_user, name_nodes
+from gradgen.passes.naming import GENERATED, is_named_by_user, name_nodes
 from gradgen.passes.parallel import divide
 from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, whole_values
 from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
 from gradgen.program.cost import products
-from gradgen.program.loops import (
-    PARTS,
-    Buffer,
-    Entry,
-    Kernel,
-    KernelCall,
-    Note,
-    Parts,
-    Program,
-    Role,
-    reads,
-    size_names,
-)
+from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Note, Parts, Program, Role, reads, size_names
+from gradgen.program.registers import names_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +67,25 @@ class Builder:
     files: Files
     notes: tuple[str, ...] = ()  # what was done to the outputs before there were entries
     leaves: tuple[Leaf, ...] = ()  # arguments that an entry may take for their sizes alone
-    public: frozenset[str] = frozenset()  # of arguments, outputs, cotangents, gradients: nothing else is called so
+    public: frozenset[str] = frozenset()  # arguments, sizes, outputs, their derivatives: nothing else is called so
     names: dict[Node, str] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
     kernel_names: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)  # names of tensors and variables, which no kernel may have
     entries: list[Entry] = field(default_factory=list)
     buffers: dict[Buffer, None] = field(default_factory=dict)
     arrays: Buffers = field(default_factory=Buffers)
     declared: dict[str, int] = field(default_factory=dict)  # leaves, gradients: users expect the order of declaration
+
+    @property
+    def parts(self) -> Poly:
+        """The size that says how many threads share a loop."""
+        return size_symbol(free_name("parts", self.public))
+
+    @property
+    def reserved(self) -> set[str]:
+        """What no value of an entry may be called, unless it is the argument or the result of that name."""
+        return {*self.public, *self.kernel_names, *size_names(self.parts)}
 
     def add(
         self,
@@ -134,8 +135,8 @@ class Builder:
             if any(extent is size for call in calls for b in call.buffers for extent in b.shape):
                 continue
             telling = [self.leaf_buffer(x) for x in self.leaves if any(e is size for e in x.shape)]
-            if size is PARTS:
-                telling = [self.arrays.make("each_part", (PARTS,), "bool", "work")]
+            if size is self.parts:
+                telling = [self.arrays.derive("each_part", (self.parts,), "bool", "work")]
             found.update(dict.fromkeys(telling[:1]))
         return tuple(found)
 
@@ -146,18 +147,17 @@ class Builder:
         for root in request.roots:  # of two results that are one value, the second is a copy of the first
             if not isinstance(root.node, Leaf):
                 fixed.setdefault(root.node, root.name)
-        sizes = {name for n in order for name in _size_names(n)}
-        names = name_nodes(order, fixed, {*sizes, *self.public})
+        names = name_nodes(order, fixed, self.reserved)
         for node in (*request.saved, *request.given):
             self.names[node] = names[node]
-        self.arrays.taken = frozenset({*names.values(), *self.public})
+        self.arrays.begin({*names.values(), *self.reserved, *GENERATED})
 
         given: dict[Node, Buffer] = {n: self.leaf_buffer(n) for n in order if isinstance(n, Leaf)}
         given |= {n: self.buffer(names[n], n, "saved") for n in request.given}
         kept = {*request.saved, *[n for r in request.roots for n in memory(r.node)]}
         overwrites = {r.node: r.overwrites for r in request.roots if r.overwrites is not None and r.node not in given}
-        reserved = {*sizes, *(r.name for r in request.roots)}
-        plan = schedule([r.node for r in request.roots], set(given), names, kept, reserved, overwrites)
+        plan = schedule([r.node for r in request.roots], set(given), names, kept, self.arrays.taken, overwrites)
+        self.arrays.passing |= plan.letters
         results, copies = self.result_buffers(request, names, given, unsafe_overwrites(plan.trees))
         saved = {n: self.buffer(names[n], n, "saved") for n in request.saved if n not in results}
         self.names |= {n: b.name for n, b in saved.items()}
@@ -166,11 +166,12 @@ class Builder:
         placed |= {n: self.buffer(names[n], n, "work") for n in own}
         places = assign_storage(plan, given, placed, names, self.arrays, [node for node, _ in copies])
         self.place_reshapes(order, places, names)
-        lowering = Lowering(places, names, self.arrays, frozenset({*names.values(), *sizes, *self.arrays.by_name}))
+        lowering = Lowering(places, names, self.arrays)
         pieces = [self.piece(tree, lowering, names, plan) for tree in plan.trees]
         busy = sum(products(piece.body) for piece in pieces)
-        pieces = [self.divided(piece, lowering, names, busy) for piece in pieces]
-        early, late = self.copies(request, copies, lowering, names)
+        pieces = [self.divided(piece, busy) for piece in pieces]
+        early, late = self.copies(request, copies, lowering)
+        self.used |= self.arrays.taken | self.arrays.passing
         returns = tuple(self.returned(request, results, copies))
         whole = whole_values(plan)
         decisions = [*plan.decisions, *(f"{names[n]}: kept whole, no axis serves all its readers" for n in whole)]
@@ -231,7 +232,6 @@ class Builder:
         request: Request,
         wanted: Sequence[tuple[Node, Buffer]],
         lowering: Lowering,
-        names: Mapping[Node, str],
     ) -> tuple[list[Piece], list[Piece]]:
         """Copies to where results belong: behind everything; what would read a leaf already overwritten, before."""
         overwritten = {root.overwrites for root in request.roots}
@@ -243,8 +243,7 @@ class Builder:
             body = lowering.copy(node, whole(buffer))
             *_, source = memory(node)
             if isinstance(source, Leaf) and source in overwritten:
-                name = fresh_names({node: f"{buffer.name}_next"}, {*names.values(), *self.arrays.by_name})[node]
-                aside = self.arrays.make(name, buffer.shape, buffer.dtype, "work")
+                aside = self.arrays.derive(f"{buffer.name}_next", buffer.shape, buffer.dtype, "work")
                 early.append(Piece(f"{buffer.name}_aside", (), tuple(lowering.copy(node, whole(aside)))))
                 body = lowering.copy_buffer(aside, whole(buffer))
             late.append(Piece(f"{buffer.name}_copy", (), tuple(body)))
@@ -265,7 +264,10 @@ class Builder:
                     places[node] = Storage(source, places[node.source].prefix, ())
                     continue
                 base = source.alias_of or source
-                name = names[node] if names[node] not in self.arrays.by_name else f"{names[node]}_view"
+                name = names[node]
+                if name in self.arrays.by_name:
+                    name = free_name(f"{name}_view", {*self.arrays.taken, *self.arrays.by_name})
+                self.arrays.taken.add(name)
                 view = self.buffer(name, node, base.role, base)
                 places[node] = Storage(view, (), tuple(range(len(node.shape))))
 
@@ -275,9 +277,9 @@ class Builder:
         items = list(dict.fromkeys(flatten([tree])))
         body = lowering.trees([tree])
         alone = isinstance(tree, Item) and tree.outer is not None
-        taken = {*names.values(), *self.arrays.by_name}
         if not alone:  # outer products stand as they should run
-            body = move_code(body, taken)
+            body = move_code(body, self.arrays.taken)
+        self.arrays.passing |= names_in(body)
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
             last = names[next(_results(tree.scan, names))]
@@ -306,10 +308,9 @@ class Builder:
         text = self.describe(item.node, names, expand(item.node.body, unnamed), bound)
         return Note(text, names[item.node], self.files.lines(item.node))
 
-    def divided(self, piece: Piece, lowering: Lowering, names: Mapping[Node, str], busy: float) -> Piece:
+    def divided(self, piece: Piece, busy: float) -> Piece:
         """A piece with its costliest loop in parts; `busy` is the work of the products in the same program."""
-        taken = {*names.values(), *self.arrays.by_name, *lowering.taken, *self.public}
-        body = tuple(divide(piece.body, self.arrays.make, taken, busy))
+        body = tuple(divide(piece.body, self.arrays.lend, self.arrays.taken, self.parts, busy))
         return replace(piece, body=body, alone=piece.alone or any(isinstance(s, Parts) for s in body))
 
     def cut(self, pieces: Sequence[Piece], returned: set[Buffer]) -> list[KernelCall]:
@@ -320,8 +321,9 @@ class Builder:
             needed.append((needed[-1] | {b for s in body for b in reads(s)}) - defined_locals(body))
         calls: list[KernelCall] = []
         for group, later in zip(groups, reversed(needed[:-1]), strict=True):
-            kernel, call = make_kernel(group, later, self.kernel_names)
+            kernel, call = make_kernel(group, later, self.kernel_names | self.used)
             self.kernels.append(kernel)
+            self.kernel_names |= {k.name for k in (kernel, kernel.part) if k is not None}
             calls.append(call)
         return calls
 
@@ -352,7 +354,3 @@ def _results(scan: Scan, nodes: Iterable[Node]) -> Iterator[Node]:
 
 def _is_empty(b: Buffer) -> bool:
     return any(extent.constant == 0 for extent in b.shape)
-
-
-def _size_names(node: Node) -> list[str]:
-    return [name for extent in node.shape for name in size_names(extent)]

@@ -209,7 +209,7 @@ def _renamed(s: Statement, old: Buffer, new: Buffer) -> Statement:
             return replace(s, body=tuple(_renamed(inner, old, new) for inner in s.body), own=own)
         case Dot():
             scratch = new if s.scratch is old else s.scratch
-            return Dot(matrix(s.left), matrix(s.right), matrix(s.out), scratch)
+            return replace(s, left=matrix(s.left), right=matrix(s.right), out=matrix(s.out), scratch=scratch)
         case Note() if s.name == old.name:
             return replace(s, text=f"{s.text}, into {new.name}")
     return s

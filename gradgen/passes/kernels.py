@@ -5,17 +5,16 @@ In: the statements of every top-level tree with the buffers they use. Out: kerne
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from gradgen.graph.intern import intern
+from gradgen.graph.names import free_name
 from gradgen.graph.scalar import Load, walk
 from gradgen.passes.repetition import MANY
 from gradgen.passes.unify import body_key
 from gradgen.program.extents import sizes_mentioned
 from gradgen.program.loops import (
-    FIRST,
-    LAST,
     Accumulate,
     Assign,
     Buffer,
@@ -31,6 +30,7 @@ from gradgen.program.loops import (
     statements,
     writes,
 )
+from gradgen.program.registers import names_in
 
 LARGEST = 60  # statements in one function
 
@@ -116,8 +116,11 @@ def _is_straight(piece: Piece) -> bool:
     return all(isinstance(s, Assign) for s in piece.body)
 
 
-def make_kernel(group: Sequence[Piece], later: set[Buffer], used_names: set[str]) -> tuple[Kernel, KernelCall]:
-    """One function: its parameters are what it reads and writes, the scalars needed later are its results."""
+def make_kernel(group: Sequence[Piece], later: set[Buffer], taken: Set[str]) -> tuple[Kernel, KernelCall]:
+    """One function: its parameters are what it reads and writes, the scalars needed later are its results.
+
+    Its name, and that of its part, is none of those in `taken`.
+    """
     body: list[Statement] = []
     for piece in group:
         body += piece.notes
@@ -127,14 +130,11 @@ def make_kernel(group: Sequence[Piece], later: set[Buffer], used_names: set[str]
     assigned_first = defined_locals(body)
     parameters = [b for b in touched if not (b.by_value and b in assigned_first)]
     returns = tuple(b for b in touched if b.by_value and b in written and b in later)
-    name = f"compute_{group[-1].name}"
-    number = 2
-    while name in used_names:
-        name = f"compute_{group[-1].name}_{number}"
-        number += 1
-    used_names.add(name)
+    name = free_name(f"compute_{group[-1].name}", taken)
     divided = next((s for s in body if isinstance(s, Parts)), None)
-    part = None if divided is None else _part_kernel(f"{name}_part", divided)
+    part = None
+    if divided is not None:
+        part = _part_kernel(free_name(f"{name}_part", taken | names_in(body)), divided)
     sizes = tuple(sorted(sizes_mentioned(body, part)))
     kernel = Kernel(name, tuple(parameters), sizes, tuple(body), returns, part)
     return kernel, KernelCall(name, tuple(parameters), sizes, returns)
@@ -145,7 +145,7 @@ def _part_kernel(name: str, parts: Parts) -> Kernel:
     assigned_first = defined_locals(parts.body)
     touched = ordered_buffers(parts.body)
     arrays = [b for b in touched if not (b.by_value and b in assigned_first)]
-    bounds = [intern(Buffer, bound, (), "int64", "input", None) for bound in (FIRST, LAST)]
+    bounds = [intern(Buffer, bound, (), "int64", "input", None) for bound in (parts.first, parts.last)]
     return Kernel(name, (*arrays, *bounds), tuple(sorted(sizes_mentioned(parts.body, None))), parts.body, ())
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gradgen.graph.intern import intern
+from gradgen.graph.names import free_letters
 from gradgen.graph.nodes import Node, Project, Shape, product, project, same_shape
 from gradgen.graph.scalar import (
     FLOATS,
@@ -24,7 +25,8 @@ from gradgen.graph.scalar import (
 )
 from gradgen.passes.contract import first_row
 from gradgen.passes.microloops import outer_products
-from gradgen.passes.reductions import accumulator_variable, added, initial_value, operation, reduces
+from gradgen.passes.naming import fresh_names
+from gradgen.passes.reductions import added, initial_value, operation, reduces
 from gradgen.passes.storage import Buffers, Storage
 from gradgen.passes.trees import Item, Loop, ScanLoop, Tile, Tree
 from gradgen.program.loops import (
@@ -49,7 +51,6 @@ class Lowering:
     places: Mapping[Node, Storage]
     names: Mapping[Node, str]
     buffers: Buffers
-    taken: frozenset[str]  # names of tensors and sizes, which no loop variable may have
     open: list[Loop | Tile | ScanLoop] = field(default_factory=list)
 
     # ------------------------------------------------------------ trees
@@ -149,7 +150,7 @@ class Lowering:
 
     def copy_loops(self, shape: Shape) -> tuple[tuple[Poly, ...], Callable[[Statement], list[Statement]]]:
         """Loop variables for every axis, and the nest of loops over them around a statement."""
-        names = self.free_letters(len(shape))
+        names = free_letters(len(shape), self.taken)
 
         def loops(inner: Statement) -> list[Statement]:
             for name, extent in zip(reversed(names), reversed(shape), strict=True):
@@ -164,8 +165,7 @@ class Lowering:
         if item.contraction is not None:
             return self.dot(item)
         if item.outer is not None:
-            taken = {*self.taken, *(x.letter for x in self.open)}
-            return outer_products(item.node, item.outer, self.places, self.names, self.buffers, taken)
+            return outer_products(item.node, item.outer, self.places, self.names, self.buffers)
         value = self.value(item, item.body)
         place = self.places[item.node]
         if item.gathers and len(item.extents) == item.rank:
@@ -217,7 +217,7 @@ class Lowering:
         place = self.places[item.node]
         fixed = self.open_letters(item)
         axes = [k for k in place.axes if k not in fixed]
-        names = dict(zip(axes, self.free_letters(len(axes)), strict=True))
+        names = dict(zip(axes, free_letters(len(axes), self.taken), strict=True))
         subscripts = tuple(letter(names[k]) if k in names else fixed.get(k, integer(0)) for k in range(item.rank))
         body: tuple[Statement, ...] = (Assign(place.buffer, place.subscripts(subscripts), value),)
         for k in reversed(axes):
@@ -254,10 +254,13 @@ class Lowering:
         dtype = "float64" if whole and item.node.reducer == "sum" else item.node.dtype
         if not place.buffer.shape and place.buffer.role == "local" and dtype == item.node.dtype:
             return place.buffer
-        return accumulator_variable(self.names[item.node], dtype)
+        return self.variable(item, "acc", dtype)
 
     def best(self, item: Item) -> Buffer:
-        return accumulator_variable(f"{self.names[item.node]}_best", item.body.dtype)
+        return self.variable(item, "best_acc", item.body.dtype)
+
+    def variable(self, item: Item, what: str, dtype: str) -> Buffer:
+        return self.buffers.variable((item.node, what), f"{self.names[item.node]}_{what}", dtype)
 
     def choose(self, item: Item, value: Scalar, reducer: str) -> list[Statement]:
         """Keep the first nan, else the first largest (or smallest) value, with its flat index."""
@@ -267,7 +270,7 @@ class Lowering:
         letters = self.letters(item)
         for k in range(item.rank, len(item.extents)):
             flat = require_poly(flat * item.extents[k] + letters[k])
-        candidate = accumulator_variable(f"{self.names[item.node]}_candidate", value.dtype)
+        candidate = self.variable(item, "candidate_acc", value.dtype)
         x, top = load(candidate, ()), load(best, ())
         better = call("gt" if reducer == "argmax" else "lt", x, top)
         if value.dtype in FLOATS:
@@ -289,10 +292,11 @@ class Lowering:
         left = self.matrix(item, found.left, rows, summed, found.left_transposed)
         right = self.matrix(item, found.right, summed, columns, found.right_transposed)
         out = self.matrix(item, load(item.node, [position(k) for k in range(item.rank)]), rows, columns, False)
-        scratch = None
-        if found.summed_loops or item.tile in found.summed:
-            scratch = self.buffers.make(f"{self.names[item.node]}_term", (rows, columns), item.node.dtype, "work")
-        return [Dot(left, right, out, scratch)]
+        if not found.summed_loops and item.tile not in found.summed:
+            return [Dot(left, right, out)]
+        scratch = self.buffers.derive(f"{self.names[item.node]}_term", (rows, columns), item.node.dtype, "work")
+        adding = fresh_names({k: k for k in (f"{out.buffer.name}_matrix", "row", "column")}, {*self.taken})
+        return [Dot(left, right, out, scratch, tuple(adding.values()))]
 
     def count(self, item: Item, axis: int) -> Poly:
         start, stop = self.span(item, axis)
@@ -328,10 +332,10 @@ class Lowering:
 
     # ------------------------------------------------------------ expressions
 
-    def free_letters(self, count: int) -> list[str]:
-        """Loop variables that are neither open now nor the name of a tensor or a size."""
-        taken = {loop.letter for loop in self.open} | self.taken
-        return [c for c in (*"ijklmnpqrsuvw", *[f"i{k}" for k in range(count)]) if c not in taken][:count]
+    @property
+    def taken(self) -> set[str]:
+        """The loop variables that are open now, and the names of tensors, sizes and variables."""
+        return {loop.letter for loop in self.open} | self.buffers.taken
 
     def letters(self, item: Item) -> dict[int, Poly]:
         single = {k: integer(0) for k, extent in enumerate(item.extents) if extent.constant == 1}

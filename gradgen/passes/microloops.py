@@ -4,12 +4,12 @@ In: the boxes of `microkernel.choose` and the memory of the three tensors. Out: 
 test in the innermost one, for `kernels`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 
 from gradgen.graph.intern import intern
-from gradgen.graph.letters import index_letters
+from gradgen.graph.names import free_letter, free_name, index_letters
 from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.scalar import Poly, Scalar, call, floor_div, integer, load, number, require_poly
 from gradgen.passes.microkernel import OuterProducts
@@ -27,23 +27,24 @@ def outer_products(
     places: Mapping[Node, Storage],
     names: Mapping[Node, str],
     buffers: Buffers,
-    taken: Iterable[str],
 ) -> list[Statement]:
-    """The statements of a node, with boxes among the buffers; `taken` names are no loop variables."""
+    """The statements of a node, with boxes among the buffers."""
     boxes = found.boxes
     accesses = {"left": found.left.tensor, "right": found.right.tensor}
     tensors = {"out": node, **{role: accesses[box.operand.side] for role, box in _pairs(boxes)[1:]}}
     flat = {
-        role: buffers.make(f"{names[tensors[role]]}_{ROLES[role]}", (integer(box.size),), node.dtype, "work")
+        role: buffers.lend(f"{names[tensors[role]]}_{ROLES[role]}", (integer(box.size),), node.dtype, "work")
         for role, box in _pairs(boxes)
     }
+    letters = _name_indices(boxes.spec.extents, index_letters(node), buffers.taken)
     nest = MicroLoops(
         boxes,
         {role: places[tensor] for role, tensor in tensors.items()},
         flat,
-        _element_names(tensors, names, {*taken, *names.values()}),
-        _name_indices(boxes.spec.extents, index_letters(node), taken),
+        _element_names(tensors, names, buffers.taken),
+        letters,
         {str(k): extent for k, extent in enumerate(node.extents) if extent.constant is None},
+        buffers.taken.union(letters.values()),
     )
     return nest.statements()
 
@@ -64,9 +65,8 @@ def _name_indices(indices: Iterable[str], letters: Sequence[str], taken: Iterabl
     found: dict[str, str] = {}
     for index in indices:
         position, _, suffix = index.partition("_")
-        name = f"{letters[int(position)]}_{suffix}" if suffix else letters[int(position)]
-        while name in used:
-            name += "_"
+        letter = letters[int(position)]
+        name = free_name(f"{letter}_{suffix}", used) if suffix else free_letter(letter, used)
         used.add(name)
         found[index] = name
     return found
@@ -77,7 +77,7 @@ class MicroLoops:
     """The statements of one contraction; `stops` holds the extents that only the call knows.
 
     `places`, `flat` and `elements` are by the keys of `ROLES`: where a tensor lives, its box, and what the scalar
-    variables that hold elements of it are called.
+    variables that hold elements of it are called. No variable has a name in `taken`.
     """
 
     boxes: Boxes
@@ -86,6 +86,8 @@ class MicroLoops:
     elements: Mapping[str, str]
     names: Mapping[str, str]  # index -> loop variable
     stops: Mapping[str, Poly] = field(default_factory=dict)
+    taken: Set[str] = frozenset()
+    locals: dict[Hashable, Buffer] = field(default_factory=dict)
 
     def statements(self) -> list[Statement]:
         return self.nest(0)
@@ -98,7 +100,7 @@ class MicroLoops:
             if box.level == depth:
                 found += [self.note(key, box), *self.copy(key, box, into_box=True)]
         if boxes.out.level == depth:
-            found += [self.note("out", boxes.out), _cleared(self.flat["out"], boxes.out.size)]
+            found += [self.note("out", boxes.out), self.cleared("out", boxes.out)]
         if depth == len(plan.loops):
             found += self.products()
         elif self.is_single(plan.loops[depth]):
@@ -122,7 +124,7 @@ class MicroLoops:
         terms = [pair for found in boxes.products.values() for pair in found]
         scalars = self.elements_at("scalar", {s for s, _ in terms})
         vectors = self.elements_at("vector", {v for _, v in terms})
-        bases = {key: _local(f"{flat.name}_at", "int64") for key, flat in self.flat.items()}
+        bases = {key: self.local(key, f"{flat.name}_at", "int64") for key, flat in self.flat.items()}
         found: list[Statement] = [Assign(bases[key], (), self.base(box)) for key, box in _pairs(boxes)]
         at = {key: require_poly(load(b, ())) for key, b in bases.items()}
         found += [Assign(b, (), load(self.flat["scalar"], [at["scalar"] + k])) for k, b in scalars.items()]
@@ -130,7 +132,7 @@ class MicroLoops:
         inner: list[Statement] = [
             Assign(b, (), load(self.flat["vector"], [at["vector"] + k + v])) for k, b in vectors.items()
         ]
-        total = _local(f"{self.elements['out']}_sum", dtype)
+        total = self.local("total", f"{self.elements['out']}_sum", dtype)
         count = self.terms_in_a_line(scalars.values(), vectors.values())
         for k, pairs in boxes.products.items():
             place = (require_poly(at["out"] + k + v),)
@@ -154,7 +156,19 @@ class MicroLoops:
     def elements_at(self, key: str, offsets: set[int]) -> dict[int, Buffer]:
         """A scalar variable for the element at each offset of a box."""
         dtype = self.flat[key].dtype
-        return {at: _local(f"{self.elements[key]}_{k}", dtype) for k, at in enumerate(sorted(offsets))}
+        return {at: self.local((key, k), f"{self.elements[key]}_{k}", dtype) for k, at in enumerate(sorted(offsets))}
+
+    def local(self, what: Hashable, name: str, dtype: str) -> Buffer:
+        """A scalar variable, the same one for the same thing."""
+        if what not in self.locals:
+            free = free_name(name, self.taken | {b.name for b in self.locals.values()})
+            self.locals[what] = intern(Buffer, free, (), dtype, "local", None)
+        return self.locals[what]
+
+    def counter(self, dim: Affine) -> str:
+        """The loop variable for a dimension of a box."""
+        letters = [self.names[i] for i in dim.terms]
+        return letters[0] if len(letters) == 1 else free_name("_".join(letters), self.taken)
 
     def base(self, box: Box) -> Poly:
         """The part of an address that the loops inside the box's level move."""
@@ -196,7 +210,7 @@ class MicroLoops:
         """Fill a box, zero where the tensor ends, or write the result back, in the memory order of the tensor."""
         operand, place, flat = box.operand, self.places[key], self.flat[key]
         axes = [box.coordinate(s) for s in operand.subscripts]
-        names = ["_".join(self.names[i] for i in d.terms) for d in box.dims]
+        names = [self.counter(d) for d in box.dims]
         address = integer(0)
         for name, stride in zip(names, box.stride, strict=True):
             address = require_poly(address + letter(name) * stride)
@@ -216,10 +230,15 @@ class MicroLoops:
             clipped = clipped or start is not integer(0) or stop is not integer(box.shape[k])
             body = For(names[k], start, stop, "reduce", (body,))
         tests = self.tests(operand, axes)
-        found: list[Statement] = [_cleared(flat, box.size)] if into_box and (clipped or tests) else []
+        found: list[Statement] = [self.cleared(key, box)] if into_box and (clipped or tests) else []
         for test in reversed(tests):
             body = If(test, (body,))
         return [*found, body]
+
+    def cleared(self, key: str, box: Box) -> Statement:
+        flat = self.flat[key]
+        at = self.local(key, f"{flat.name}_at", "int64").name
+        return For(at, integer(0), integer(box.size), "reduce", (Assign(flat, (letter(at),), number(0)),))
 
     def bounds(
         self, box: Box, operand: Operand, axes: Sequence[tuple[int | None, Affine]], k: int
@@ -284,15 +303,6 @@ def _sum_of_products(pairs: Iterable[tuple[Buffer, Buffer]]) -> Scalar:
         total = term if total is None else call("add", total, term)
     assert total is not None
     return total
-
-
-def _cleared(flat: Buffer, size: int) -> Statement:
-    at = f"{flat.name}_at"
-    return For(at, integer(0), integer(size), "reduce", (Assign(flat, (letter(at),), number(0)),))
-
-
-def _local(name: str, dtype: str) -> Buffer:
-    return intern(Buffer, name, (), dtype, "local", None)
 
 
 def _larger(a: Scalar, b: Poly) -> Scalar:

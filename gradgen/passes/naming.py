@@ -8,14 +8,17 @@ import keyword
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from gradgen.graph.nodes import COTANGENT, Carry, Compute, Leaf, Node, Project, Reshape
+from gradgen.graph.names import CALLED, free_name
+from gradgen.graph.nodes import COTANGENT, Carry, Compute, Leaf, Node, Project, Reshape, all_inputs, toposort
 from gradgen.graph.origin import origin
-from gradgen.graph.scalar import Call, Const, Poly, loads
+from gradgen.graph.scalar import Call, Const, Poly, Scalar, loads
+from gradgen.program.loops import size_names
 
 Key = TypeVar("Key", bound=Hashable)
 # What generated modules call by name.
-GENERATED = frozenset(
-    {"np", "njit", "prange", "get_num_threads", "NamedTuple", "FAST", "FAST_SCALAR"}
+GENERATED = (
+    CALLED
+    | {"njit", "NamedTuple", "FAST", "FAST_SCALAR"}
     | {"Params", "Work", "Outputs", "Gradients", "State", "workspace"}
     | {"forward", "backward", "value_and_grad", "step", "check"}
 )
@@ -37,7 +40,7 @@ def name_nodes(order: Sequence[Node], fixed: Mapping[Node, str], reserved: Itera
     taken |= {found.name for node in order if _note(node) and (found := origin(node)) and found.name}  # d_u is of u
     for node in values:
         if node not in names:
-            names[node] = _free(_described(node), taken)
+            names[node] = free_name(_described(node), taken)
             taken.add(names[node])
     _name_derivatives(order, names, taken)
     return names
@@ -54,7 +57,7 @@ def _name_derivatives(order: Sequence[Node], names: dict[Node, str], taken: set[
         if node in names:
             continue
         name = _derived(node, marked.get(_of(node)), names) if last[_note(node), _of(node)] is node else None
-        names[node] = _free(_described(node), taken | called) if name is None else _free(name, taken)
+        names[node] = free_name(_described(node), taken | called) if name is None else free_name(name, taken)
         taken.add(names[node])
 
 
@@ -68,11 +71,24 @@ def _derived(node: Node, value: Node | None, names: Mapping[Node, str]) -> str |
     return f"{found.note}{found.name}" if found.is_outermost and found.name else None
 
 
+def sizes_of(roots: Sequence[Node]) -> list[str]:
+    """The size symbols of a model, in the order in which they are met."""
+    found: dict[str, None] = {}
+    for node in toposort(roots, all_inputs):
+        mentioned: list[Scalar] = [*node.shape]
+        if isinstance(node, Compute):
+            mentioned += [*node.extents, *node.target, node.body]
+        if isinstance(node, Project):
+            mentioned.append(node.scan.length)
+        found.update(dict.fromkeys(name for part in mentioned for name in size_names(part)))
+    return list(found)
+
+
 def fresh_names(wanted: Mapping[Key, str], taken: set[str]) -> dict[Key, str]:
     """Each name, with a number behind it where it is taken; from then on it is."""
     found: dict[Key, str] = {}
     for key, name in wanted.items():
-        found[key] = _free(name, taken)
+        found[key] = free_name(name, taken)
         taken.add(found[key])
     return found
 
@@ -140,12 +156,3 @@ def _kind(node: Compute) -> str:
     if isinstance(node.body, Call):
         return RESULT_OF.get(node.body.function.name, node.body.function.name)
     return "part"
-
-
-def _free(base: str, taken: set[str]) -> str:
-    if base not in taken:
-        return base
-    number = 2
-    while f"{base}_{number}" in taken:
-        number += 1
-    return f"{base}_{number}"

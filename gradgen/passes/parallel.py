@@ -7,16 +7,14 @@ combined in the order of the parts, so that results depend on the number of thre
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, count, islice
 
 from gradgen.graph.intern import intern
+from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Shape, product
 from gradgen.graph.scalar import Poly, integer, load, number
+from gradgen.passes.naming import fresh_names
 from gradgen.program.cost import WORTH_THREADS, estimate, operations
 from gradgen.program.loops import (
-    FIRST,
-    LAST,
-    PARTS,
     Accumulate,
     Assign,
     Buffer,
@@ -42,9 +40,12 @@ SHARE = 8.0  # how much costlier than the clearing and adding of its sums a loop
 Make = Callable[[str, Shape, str, Role], Buffer]
 
 
-def divide(body: Sequence[Statement], make: Make, taken: Iterable[str], elsewhere: float = 0.0) -> list[Statement]:
+def divide(
+    body: Sequence[Statement], make: Make, taken: Iterable[str], parts: Poly, elsewhere: float = 0.0
+) -> list[Statement]:
     """The costliest loop among the statements in parts, if it is worth it; `make` gives arrays of the workspace.
 
+    `parts` is their number, a size; `taken` are names that the rest of the function may use.
     It must have more work than the matrix products `elsewhere` in the program: threads that wait for the next loop keep
     the cores busy, and BLAS would have to share them.
     """
@@ -55,10 +56,10 @@ def divide(body: Sequence[Statement], make: Make, taken: Iterable[str], elsewher
     loop = body[best]
     assert isinstance(loop, For)
     used = {*names_in(body), *taken}
-    if not used.isdisjoint({FIRST, LAST, "part", *size_names(PARTS)}) or not _is_plain(loop):
+    if not _is_plain(loop):
         return list(body)
     behind = {b for s in body[best + 1 :] for b in reads(s)}
-    found = _in_parts(loop, costs[best], make, behind, used)
+    found = _in_parts(loop, costs[best], make, behind, used, parts)
     return list(body) if found is None else [*body[:best], *found, *body[best + 1 :]]
 
 
@@ -75,8 +76,12 @@ def _is_plain(loop: For) -> bool:
     )
 
 
-def _in_parts(loop: For, cost: float, make: Make, behind: set[Buffer], used: set[str]) -> list[Statement] | None:
+def _in_parts(
+    loop: For, cost: float, make: Make, behind: set[Buffer], used: set[str], parts: Poly
+) -> list[Statement] | None:
     """The loop in parts, and what adds the sums of all parts up; None where iterations need each other otherwise."""
+    used = used | set(size_names(parts))
+    part, first, last = fresh_names({k: k for k in ("part", "first", "last")}, used).values()
     mine = [b for b in private(loop) if b not in behind]
     own: dict[Buffer, Buffer] = {}
     sums: dict[Buffer, Buffer] = {}
@@ -87,30 +92,31 @@ def _in_parts(loop: For, cost: float, make: Make, behind: set[Buffer], used: set
         name = f"{buffer.name}_parts"
         if buffer in mine:
             if buffer.shape:
-                own[buffer] = make(name, (PARTS, *buffer.shape), buffer.dtype, "work")
+                own[buffer] = make(name, (parts, *buffer.shape), buffer.dtype, "work")
         elif buffer.shape and owns(loop, buffer):
             continue
         elif not _is_only_summed(loop, buffer) or estimate(product(buffer.shape)) * SHARE > cost:
             return None
         elif not buffer.shape:
-            row = intern(Buffer, f"{buffer.name}_part", (integer(1),), buffer.dtype, "work", None)
-            own[row] = make(name, (PARTS, integer(1)), buffer.dtype, "work")
+            row = intern(Buffer, free_name(f"{buffer.name}_part", used), (integer(1),), buffer.dtype, "work", None)
+            own[row] = make(name, (parts, integer(1)), buffer.dtype, "work")
             before.append(Assign(buffer, (), number(0)))
             after.append(Assign(row, (integer(0),), load(buffer, ())))
-            value = load(own[row], (letter("part"), integer(0)))
-            combined.append(For("part", integer(0), PARTS, "reduce", (Accumulate(buffer, (), "sum", value),)))
+            value = load(own[row], (letter(part), integer(0)))
+            combined.append(For(part, integer(0), parts, "reduce", (Accumulate(buffer, (), "sum", value),)))
         else:
-            sums[buffer] = intern(Buffer, f"{buffer.name}_part", buffer.shape, buffer.dtype, "work", None)
-            own[sums[buffer]] = make(name, (PARTS, *buffer.shape), buffer.dtype, "work")
+            mine_of = free_name(f"{buffer.name}_part", used)
+            sums[buffer] = intern(Buffer, mine_of, buffer.shape, buffer.dtype, "work", None)
+            own[sums[buffer]] = make(name, (parts, *buffer.shape), buffer.dtype, "work")
             axes = tuple(letter(name) for name in _axis_names(buffer.shape, used))
             zero = Assign(sums[buffer], axes, number(0))
-            term = Accumulate(buffer, axes, "sum", load(own[sums[buffer]], (letter("part"), *axes)))
+            term = Accumulate(buffer, axes, "sum", load(own[sums[buffer]], (letter(part), *axes)))
             before += _over(buffer.shape, zero, used)
-            combined.append(For("part", integer(0), PARTS, "reduce", tuple(_over(buffer.shape, term, used))))
-    part = replace(loop, start=letter(FIRST), stop=letter(LAST), body=_with_buffers(loop.body, sums))
+            combined.append(For(part, integer(0), parts, "reduce", tuple(_over(buffer.shape, term, used))))
+    mine_only = replace(loop, start=letter(first), stop=letter(last), body=_with_buffers(loop.body, sums))
     assert isinstance(loop.stop, Poly)
-    inside = (*side_by_side(before), part, *after)
-    return [Parts(loop.stop, inside, tuple(own.items())), *side_by_side(combined)]
+    body = (*side_by_side(before), mine_only, *after)
+    return [Parts(loop.stop, body, tuple(own.items()), parts, part, first, last), *side_by_side(combined)]
 
 
 def _is_only_summed(loop: For, buffer: Buffer) -> bool:
@@ -126,8 +132,8 @@ def _is_only_summed(loop: For, buffer: Buffer) -> bool:
 
 def _axis_names(shape: Shape, used: set[str]) -> list[str]:
     """Loop variables that nothing else is called."""
-    wanted = chain(["at"] if len(shape) == 1 else [], (f"at{k}" for k in count()))
-    return list(islice((name for name in wanted if name not in used), len(shape)))
+    wanted = {0: "at"} if len(shape) == 1 else {k: f"at{k}" for k in range(len(shape))}
+    return list(fresh_names(wanted, {*used}).values())
 
 
 def _over(shape: Shape, inner: Statement, used: set[str]) -> list[Statement]:

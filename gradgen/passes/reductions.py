@@ -7,7 +7,6 @@ import math
 from typing import Literal
 
 from gradgen.graph.accesses import guarded
-from gradgen.graph.intern import intern
 from gradgen.graph.scalar import FLOATS, Poly, Scalar, call, conjuncts, number
 from gradgen.graph.sizes import reads_data
 from gradgen.passes.conditions import conjunction, is_index_only
@@ -19,10 +18,6 @@ INTEGER_LIMIT = 2**63 - 1
 
 def reduces(item: Item, axis: int) -> bool:
     return not item.gathers or axis >= item.rank
-
-
-def accumulator_variable(name: str, dtype: str) -> Buffer:
-    return intern(Buffer, f"{name}_acc", (), dtype, "local", None)
 
 
 def added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar) -> list[Statement]:

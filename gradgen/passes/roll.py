@@ -11,6 +11,7 @@ from keyword import iskeyword
 from math import gcd
 
 from gradgen.graph.intern import intern
+from gradgen.graph.names import CALLED, free_letter, free_name
 from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import integer
 from gradgen.program.loops import HOLDERS, Buffer, Entry, KernelCall, Program, Repeat, Row, Stack
@@ -164,9 +165,7 @@ def _stacks(program: Program, entries: Sequence[Entry], families: Sequence[Seque
     for family in sorted(families, key=lambda f: min(place[b] for b in f)):
         name = _common([b.name for b in family])
         if name in taken or not name.isidentifier() or iskeyword(name):
-            name = f"{family[0].name}_stack"
-        while name in taken:
-            name += "_"
+            name = free_name(f"{family[0].name}_stack", taken)
         taken.add(name)
         first = family[0]
         role = "saved" if any(b.role == "saved" for b in family) else first.role
@@ -190,8 +189,7 @@ def _rolled(entry: Entry, runs: Iterable[Run], stacks: dict[Buffer, Stack]) -> E
     """An entry with its runs as loops."""
     calls = [c for c in entry.calls if isinstance(c, KernelCall)]
     taken = {b.name for b in entry.parameters} | {b.name for c in calls for b in (*c.arguments, *c.results)}
-    taken |= {s for c in calls for s in c.sizes} | set(HOLDERS) | {f"{key}_" for key in HOLDERS}
-    letter = next(c for c in ("l", "k", "n", "layer", "repetition", "l_") if c not in taken)
+    letter = free_letter("l", taken.union(HOLDERS, CALLED, *(c.sizes for c in calls)))
     found: list[KernelCall | Repeat] = []
     end = 0
     for run in sorted(runs, key=lambda r: r.start):

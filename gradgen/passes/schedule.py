@@ -7,7 +7,7 @@ annotated, never rewritten.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gradgen.graph.letters import index_letters
+from gradgen.graph.names import free_letter, index_letters
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, Scan, body_nodes, toposort
 from gradgen.graph.scalar import Scalar, load, loads, position, require_poly
 from gradgen.passes.contract import classify
@@ -26,13 +26,13 @@ def schedule(
     given: set[Node],
     names: Mapping[Node, str],
     kept: set[Node],
-    reserved: Iterable[str] = (),
+    taken: Iterable[str] = (),
     overwrites: Mapping[Node, Leaf] | None = None,
 ) -> Schedule:
     """Order and group what the roots need; `given` tensors are in memory already, `kept` values must get there.
 
-    Nodes in `overwrites` take over the memory of a leaf; they come last, behind everything that reads it. No loop
-    variable has a name of a node, or one that is reserved for sizes and results.
+    No loop variable has one of the names in `taken`, or that of a node.
+    Nodes in `overwrites` take over the memory of a leaf; they come last, behind everything that reads it.
     """
     decisions: list[str] = []
     late = overwrites or {}
@@ -46,39 +46,33 @@ def schedule(
         if isinstance(node, Project):
             keep |= set(node.scan.nexts) | set(node.scan.outputs)
     inlined = choose_inlined([n for n in everything if n not in given], keep, decisions, names)
-    letters = _Letters({*names.values(), *reserved})
+    used = frozenset({*names.values(), *taken})
     large = outsized(everything, [*given, *(n for r in roots for n in memory(r))])
-    builder = _Builder(inlined, given, letters, names, decisions, late, large)
+    builder = _Builder(inlined, given, used, names, decisions, late, large)
     first = [r for r in roots if r not in late]
     first += [n for r in roots if r in late for n in builder.reads(r) if n not in late]
     outer = toposort([*first, *late], lambda n: () if n in given else builder.reads(n))
     trees = builder.trees([n for n in outer if n not in given])
-    return Schedule(trees, builder.items, inlined, large, decisions)
-
-
-class _Letters:
-    """Loop variables: the usual letters, none of which is a tensor's name."""
-
-    def __init__(self, taken: set[str]) -> None:
-        self._taken = taken
-        self._pool = [c for c in "ijkmnpqrsuvwxyzabcdefgh" if c not in taken] + [f"i{k}" for k in range(100)]
-
-    def pick(self, used: Sequence[str], wish: str) -> str:
-        if wish not in used and wish not in self._taken:
-            return wish
-        return next(c for c in self._pool if c not in used)
+    return Schedule(trees, builder.items, inlined, large, decisions, builder.letters)
 
 
 @dataclass(slots=True)
 class _Builder:
     inlined: Mapping[Node, Scalar]
     given: set[Node]
-    letters: _Letters
+    taken: frozenset[str]  # names that no loop variable may have
     names: Mapping[Node, str]
     decisions: list[str]
     overwrites: Mapping[Node, Leaf]
     large: set[Node]
     items: dict[Node, Item] = field(default_factory=dict)
+    letters: set[str] = field(default_factory=set)  # the loop variables so far
+
+    def letter(self, wanted: str, path: Sequence[str]) -> str:
+        """A loop variable inside the loops of a path."""
+        found = free_letter(wanted, self.taken.union(path))
+        self.letters.add(found)
+        return found
 
     def reads(self, node: Node) -> tuple[Node, ...]:
         """What a node reads from memory: inlined producers are looked through."""
@@ -123,7 +117,7 @@ class _Builder:
         return self.items[node]
 
     def scan_loop(self, scan: Scan, path: tuple[str, ...]) -> ScanLoop:
-        letter = self.letters.pick(path, "t" if scan.depth == 0 else f"t{scan.depth}")
+        letter = self.letter("t" if scan.depth == 0 else f"t{scan.depth}", path)
         inside = toposort(
             [*scan.nexts, *scan.outputs],
             lambda n: self.reads(n) if scan.depth in n.steps and n not in self.given else (),
@@ -143,7 +137,7 @@ class _Builder:
             if joined is None:
                 axis = entry.free[0]
                 wish = entry.tile_letter if axis == entry.tile else index_letters(entry.node)[axis]
-                groups.append(Loop(self.letters.pick(path, wish), entry.extents[axis], {entry: axis}))
+                groups.append(Loop(self.letter(wish, path), entry.extents[axis], {entry: axis}))
             else:
                 joined[0].axis[entry] = joined[1]
                 self.merge(groups, entry, *joined, kinds)
@@ -174,9 +168,9 @@ class _Builder:
         return [group, behind]
 
     def tile(self, item: Item, axis: int, path: tuple[str, ...]) -> Tile:
-        index = self.letters.pick(path, index_letters(item.node)[axis])
-        start = self.letters.pick(path, f"{index}0")
-        stop = self.letters.pick((*path, start), f"{index}1")
+        index = self.letter(index_letters(item.node)[axis], path)
+        start = self.letter(f"{index}0", path)
+        stop = self.letter(f"{index}1", (*path, start))
         return Tile(index, start, stop, item.extents[axis], rows_of_part(item, axis))
 
     def merge(self, groups: list[Tree], item: Item, loop: Loop, axis: int, kinds: Kinds) -> None:

@@ -4,10 +4,11 @@ In: the trees of `schedule`. Out: a `Storage` for each node, read by `lower`. A 
 inside the same loops keeps only the axes that run inside them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gradgen.graph.intern import intern
+from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Node, Project, project, same_shape
 from gradgen.graph.scalar import Poly, integer, loads, require_poly
 from gradgen.passes.outsized import is_large
@@ -39,23 +40,74 @@ class Storage:
 
 @dataclass(slots=True)
 class Buffers:
-    """The arrays of a module, one for each name; entries that need the same array share it."""
+    """The arrays of a module, one for each name; entries that need the same array share it.
+
+    And the variables of the entry at hand. Nothing that is made here gets a name that means something else there.
+    """
 
     by_name: dict[str, Buffer] = field(default_factory=dict)
-    taken: frozenset[str] = frozenset()  # the names of the entry at hand: no array gets one that is not its own
+    taken: set[str] = field(default_factory=set)  # the names of the entry: of tensors, sizes, and what is made for it
+    passing: set[str] = field(default_factory=set)  # those that statements written so far use besides
+    variables: dict[Hashable, Buffer] = field(default_factory=dict)
+    arrays: dict[Hashable, Buffer] = field(default_factory=dict)
+
+    def begin(self, taken: Iterable[str]) -> None:
+        """Another entry, with names of its own."""
+        self.taken, self.passing, self.variables, self.arrays = set(taken), set(), {}, {}
 
     def make(self, name: str, shape: tuple[Poly, ...], dtype: str, role: Role) -> Buffer:
-        """The array of this name, or one with a number behind it where the name means another array."""
+        """The array of a tensor, by its name, or with a number behind it where that means another array."""
         if not shape and role == "local":
             return intern(Buffer, name, shape, dtype, role, None)
-        wanted, number = name, 2
-        while self._is_another(wanted, shape, dtype, role) or (wanted != name and wanted in self.taken):
-            wanted, number = f"{name}_{number}", number + 1
-        return self.by_name.setdefault(wanted, intern(Buffer, wanted, shape, dtype, role, None))
+        if not _Others(self, shape, dtype, role).may_share(name):
+            return self._remembered(("tensor", name), name, shape, dtype, role)
+        return self._array(name, shape, dtype, role)
 
-    def _is_another(self, name: str, shape: tuple[Poly, ...], dtype: str, role: Role) -> bool:
-        found = self.by_name.get(name)
-        return found is not None and not _is_alike(found, shape, dtype, role)
+    def derive(self, name: str, shape: tuple[Poly, ...], dtype: str, role: Role) -> Buffer:
+        """An array that is no tensor of the entry."""
+        if not shape and role == "local":
+            return self.variable(object(), name, dtype)
+        free = free_name(name, _Others(self, shape, dtype, role))
+        self.taken.add(free)
+        return self._array(free, shape, dtype, role)
+
+    def lend(self, name: str, shape: tuple[Poly, ...], dtype: str, role: Role) -> Buffer:
+        """An array for what is needed inside one function only: one for all that ask for this name."""
+        return self._remembered(("room", name), name, shape, dtype, role)
+
+    def variable(self, key: Hashable, name: str, dtype: str) -> Buffer:
+        """A scalar variable, the same one for the same key."""
+        if key not in self.variables:
+            free = free_name(name, self.taken | self.passing)
+            self.taken.add(free)
+            self.variables[key] = intern(Buffer, free, (), dtype, "local", None)
+        return self.variables[key]
+
+    def _remembered(self, key: Hashable, name: str, shape: tuple[Poly, ...], dtype: str, role: Role) -> Buffer:
+        if key not in self.arrays or not _Others(self, shape, dtype, role).may_share(self.arrays[key].name):
+            self.arrays[key] = self.derive(name, shape, dtype, role)
+        return self.arrays[key]
+
+    def _array(self, name: str, shape: tuple[Poly, ...], dtype: str, role: Role) -> Buffer:
+        return self.by_name.setdefault(name, intern(Buffer, name, shape, dtype, role, None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """The names that a new array cannot have."""
+
+    buffers: Buffers
+    shape: tuple[Poly, ...]
+    dtype: str
+    role: Role
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.buffers.taken or name in self.buffers.passing or not self.may_share(name)
+
+    def may_share(self, name: object) -> bool:
+        """Whether the array of a name, if there is one, can be used for a new one."""
+        found = self.buffers.by_name.get(str(name))
+        return found is None or _is_alike(found, self.shape, self.dtype, self.role)
 
 
 def _is_alike(found: Buffer, shape: tuple[Poly, ...], dtype: str, role: Role) -> bool:
@@ -104,7 +156,7 @@ def assign_storage(
     for item, path in where.items():
         node = item.node
         local_axes, parts = _axes_kept(item, path, readers.get(node, []))
-        register = _register(item, path, readers.get(node, []), names)
+        register = _register(item, path, readers.get(node, []), names, buffers)
         if node in places:
             places[node] = Storage(places[node].buffer, places[node].prefix, places[node].axes, register)
         elif node in roots:
@@ -113,7 +165,8 @@ def assign_storage(
             shape = tuple(integer(parts[k].rows) if k in parts else node.shape[k] for k in local_axes)
             role: Role = "work" if shape else "local"
             suffix = "_part" if parts and shape else "_row" if shape and len(shape) < item.rank else ""
-            buffer = buffers.make(f"{names[node]}{suffix}", shape, node.dtype, role)
+            make = buffers.derive if suffix else buffers.make
+            buffer = make(f"{names[node]}{suffix}", shape, node.dtype, role)
             origin = {k: letter(tile.letter) for k, tile in parts.items()}
             places[node] = Storage(buffer, (), local_axes, register if shape else None, origin)
     return places
@@ -149,8 +202,10 @@ def _assign_scans(
                 if not isinstance(whole, Project):
                     continue  # a stack of states is read from the states
                 if whole not in places:
-                    name = names.get(whole) or f"{names.get(node, 'scan')}_{whole.kind}"
-                    buffer = roots.get(whole) or buffers.make(name, whole.shape, whole.dtype, "work")
+                    name, make = names.get(whole), buffers.make
+                    if name is None:
+                        name, make = f"{names.get(node, 'scan')}_{whole.kind}", buffers.derive
+                    buffer = roots.get(whole) or make(name, whole.shape, whole.dtype, "work")
                     places[whole] = Storage(buffer, (), tuple(range(len(whole.shape))))
                 rows, axes = places[whole], tuple(range(len(node.shape)))
                 if kind == "states":
@@ -199,11 +254,15 @@ def _axes_kept(
 
 
 def _register(
-    item: Item, path: Path, readers: Iterable[tuple[Item | None, Path]], names: Mapping[Node, str]
+    item: Item,
+    path: Path,
+    readers: Iterable[tuple[Item | None, Path]],
+    names: Mapping[Node, str],
+    buffers: Buffers,
 ) -> Buffer | None:
     """A scalar variable for a stored value that is read again inside its own innermost loop."""
     owned = item.gathers and all(k < item.rank for k in item.bound)
     owned = owned and item.contraction is None and item.outer is None
     if owned and any(reader is not None and other[: len(path)] == path for reader, other in readers):
-        return intern(Buffer, f"{names[item.node]}_here", (), item.node.dtype, "local", None)
+        return buffers.variable((item.node, "here"), f"{names[item.node]}_here", item.node.dtype)
     return None

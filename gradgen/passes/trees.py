@@ -80,6 +80,7 @@ class Schedule:
     inlined: dict[Node, Scalar]
     large: set[Node]  # what should not be kept whole
     decisions: list[str]
+    letters: set[str]  # of all loops
 
 
 def flatten(trees: Sequence[Tree]) -> Iterator[Item]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gradgen.graph.scalar import Poly, Scalar, mentions, size_symbol, walk
 from gradgen.program.loops import (
-    PARTS,
     Buffer,
     Dot,
     For,
@@ -32,7 +31,7 @@ def sizes_mentioned(body: Iterable[Statement], part: Kernel | None) -> Counter[s
         if isinstance(statement, Parts):
             assert part is not None
             own = sizes_of_arrays(part.sizes, part.parameters)
-            found.update([*names, *size_names(PARTS), *(name for name in part.sizes if name not in own)])
+            found.update([*names, *size_names(statement.count), *(name for name in part.sizes if name not in own)])
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from gradgen.graph.intern import digest_of, intern
 from gradgen.graph.nodes import Shape
-from gradgen.graph.scalar import FLOATS, Letter, Load, Poly, Scalar, SizeSymbol, atom_poly, call, size_symbol, walk
+from gradgen.graph.scalar import FLOATS, Letter, Load, Poly, Scalar, SizeSymbol, atom_poly, call, walk
 
 Role = Literal["input", "param", "state", "output", "saved", "work", "cotangent", "gradient", "local", "one"]
 LoopKind = Literal["parallel", "serial", "reduce"]
@@ -107,33 +107,38 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """out = left @ right, or out += left @ right through `scratch`."""
+    """out = left @ right, or out += left @ right through `scratch`.
+
+    `adding` are names for this: of the matrix that is added to, of a row, of a column.
+    """
 
     left: Matrix
     right: Matrix
     out: Matrix
     scratch: Buffer | None = None
+    adding: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The iterations 0 .. extent of one loop in parts, one for each thread: `body` is a part, from `first` to `last`.
 
-    Of each buffer in `own` a part has its own: row `part` of the array behind it, whose first axis is `PARTS` long.
+    Of each buffer in `own` a part has its own: row `part` of the array behind it. The first axis of that is `count`
+    long, the number of threads that there were when the workspace was made.
     """
 
     extent: Poly
     body: tuple["Statement", ...]
     own: tuple[tuple[Buffer, Buffer], ...]
+    count: Poly
+    part: str
+    first: str
+    last: str
 
     @property
     def loop(self) -> For:
         """The loop that is divided."""
-        return next(s for s in self.body if isinstance(s, For) and s.start is letter(FIRST))
-
-
-PARTS = size_symbol("parts")  # what a `Program` says, or how many threads there were when the workspace was made
-FIRST, LAST = "first", "last"  # the iterations of a part
+        return next(s for s in self.body if isinstance(s, For) and s.start is letter(self.first))
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +279,12 @@ def entry_holders(program: Program, entry: Entry) -> list[str]:
 def workspace_sizes(program: Program) -> list[str]:
     """The size symbols that the workspace depends on."""
     found = {s for b in held(program, "w") for extent in b.shape for s in size_names(extent)}
-    return sorted(found - set(size_names(PARTS)))
+    return sorted(found - {name for s in divided(program) for name in size_names(s.count)})
+
+
+def divided(program: Program) -> list[Parts]:
+    """The loops of a program that threads share."""
+    return [s for kernel in program.kernels for s in kernel.body if isinstance(s, Parts)]
 
 
 def letter(name: str) -> Poly:

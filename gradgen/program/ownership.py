@@ -10,7 +10,6 @@ from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import Atom, Load, Poly, Scalar, atom_poly, integer, mentions, require_poly, walk
 from gradgen.graph.sizes import index_atoms, nonnegative
 from gradgen.program.loops import (
-    PARTS,
     Accumulate,
     Assign,
     Buffer,
@@ -56,7 +55,7 @@ def shared_by_parts(parts: Parts) -> list[str]:
     loop, own = parts.loop, dict(parts.own)
     found = []
     for mine, behind in own.items():
-        if not same_shape(behind.shape, (PARTS, *mine.shape)) or behind.dtype != mine.dtype:
+        if not same_shape(behind.shape, (parts.count, *mine.shape)) or behind.dtype != mine.dtype:
             found.append(f"{behind.name} does not hold one {mine.name} for each part")
     for buffer in sorted({b for s in parts.body for b in writes(s)}, key=lambda b: b.name):
         if buffer in own or is_scalar(buffer):

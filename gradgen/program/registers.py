@@ -6,11 +6,9 @@ and `motion`, each a buffer of its own even where two functions use the same nam
 
 from collections.abc import Iterable, Sequence
 
+from gradgen.graph.names import free_name
 from gradgen.graph.scalar import Load, Poly, walk
 from gradgen.program.loops import (
-    FIRST,
-    LAST,
-    PARTS,
     Accumulate,
     Assign,
     Buffer,
@@ -31,11 +29,9 @@ class Registers:
         self.taken = set(taken) | names_in(body)
 
     def make(self, name: str, dtype: str) -> Buffer:
-        wanted, number = name, 2
-        while wanted in self.taken:
-            wanted, number = f"{name}_{number}", number + 1
-        self.taken.add(wanted)
-        return Buffer(wanted, (), dtype, "local", None)
+        free = free_name(name, self.taken)
+        self.taken.add(free)
+        return Buffer(free, (), dtype, "local", None)
 
 
 def names_in(body: Sequence[Statement]) -> set[str]:
@@ -46,13 +42,14 @@ def names_in(body: Sequence[Statement]) -> set[str]:
             case For():
                 found.add(statement.letter)
             case Parts():
-                found |= {FIRST, LAST, "part", *size_names(PARTS)}
+                found |= {statement.part, statement.first, statement.last, *size_names(statement.count)}
+                found |= {b.name for pair in statement.own for b in pair}
             case Assign() | Accumulate():
                 found.add(statement.buffer.name)
             case Dot():
                 found |= {m.buffer.name for m in (statement.left, statement.right, statement.out)}
                 if statement.scratch is not None:
-                    found |= {statement.scratch.name, f"{statement.out.buffer.name}_matrix", "row", "column"}
+                    found |= {statement.scratch.name, *statement.adding}
         for x in walk(*expressions(statement)):
             if isinstance(x, Load):
                 found.add(x.tensor.name)

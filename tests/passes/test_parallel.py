@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.graph.scalar import call, integer, load
+from gradgen.graph.scalar import call, integer, load, size_symbol
 from gradgen.passes import parallel
 from gradgen.passes.parallel import divide
 from gradgen.passes.storage import Buffers
@@ -16,6 +16,7 @@ from gradgen.program.ownership import shared_by_parts
 from tests.cpu.running import unjitted
 
 N, D = integer(1000), integer(64)
+PARTS = size_symbol("parts")
 n, i = letter("n"), letter("i")
 x = Buffer("x", (N, D), "float32", "input", None)
 y = Buffer("y", (N, D), "float32", "output", None)
@@ -40,7 +41,7 @@ def everything_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def divided(*body: Statement) -> list[Statement]:
-    return divide([over_rows(*body)], Buffers().make, ())
+    return divide([over_rows(*body)], Buffers().lend, (), PARTS)
 
 
 def test_rows_and_sums_get_one_for_each_part() -> None:
@@ -58,8 +59,11 @@ def test_what_iterations_need_of_each_other_keeps_a_loop_whole(statement: Statem
     assert isinstance(divided(statement)[0], For)
 
 
-def test_names_that_are_taken_keep_a_loop_whole() -> None:
-    assert isinstance(divide([over_rows(STORE)], Buffers().make, {"parts"})[0], For)
+def test_names_that_are_taken_get_a_number() -> None:
+    parts, _ = divide([over_rows(COPY, STORE, ADD)], Buffers().lend, {"part", "first", "at"}, PARTS)
+    assert isinstance(parts, Parts)
+    assert (parts.part, parts.first, parts.last) == ("part_2", "first_2", "last")
+    assert parts.loop.letter == "n"
 
 
 def test_small_loops_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,8 +73,8 @@ def test_small_loops_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_loops_beside_larger_products_stay_whole() -> None:
     work = operations([over_rows(ADD)])
-    assert isinstance(divide([over_rows(ADD)], Buffers().make, (), elsewhere=work - 1)[0], Parts)
-    assert isinstance(divide([over_rows(ADD)], Buffers().make, (), elsewhere=work + 1)[0], For)
+    assert isinstance(divide([over_rows(ADD)], Buffers().lend, (), PARTS, elsewhere=work - 1)[0], Parts)
+    assert isinstance(divide([over_rows(ADD)], Buffers().lend, (), PARTS, elsewhere=work + 1)[0], For)
 
 
 def test_products_are_counted_apart() -> None:

@@ -4,7 +4,7 @@
 #    304  pile_exp[i, j] = exp(a[i, j])
 #    304  pile[i, j, k] = pile_reshaped[i, j, k] if j < 1 else value_reshaped[i, j - 1, k]
 #    302  wide[i, j] = a[i, j] if j < 2 else b[i, j - 2] * b[i, j - 2] if j < 5 else a[i, j - 5]
-#    305  loss = (sum_{i, j} tanh(wide[i, j]) * wide[i, j]) + (sum_{n, k} long[n, k] * long[n, k])
+#    305  loss = (sum_{i, j} tanh(wide[i, j]) * wide[i, j]) + (sum_{k, n} long[k, n] * long[k, n])
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
 from typing import NamedTuple
 

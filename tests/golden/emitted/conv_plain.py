@@ -44,8 +44,8 @@ def compute_d_K(d_loss, g, a, d_K):
     for i in range(4):
         for j in range(3):
             for k in range(3):
-                for l in range(3):
-                    d_K[i, j, k, l] = np.float32(0.0)
+                for n in range(3):
+                    d_K[i, j, k, n] = np.float32(0.0)
     for n in range(g.shape[0]):
         for o in range(4):
             for h in range(6):
@@ -66,8 +66,8 @@ def compute_loss_2(g, K, a, d_K):
     for i in range(4):
         for j in range(3):
             for k in range(3):
-                for l in range(3):
-                    d_K[i, j, k, l] = np.float32(0.0)
+                for n in range(3):
+                    d_K[i, j, k, n] = np.float32(0.0)
     for n in range(g.shape[0]):
         for o in range(4):
             for h in range(6):
@@ -92,12 +92,12 @@ def forward(a, g, p):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(a, g, d_loss, g_):
+def backward(a, g, d_loss, g_2):
     """a (N, 3, 8, 7), g (N, 4, 6, 5), d_loss"""
-    compute_d_K(d_loss, g, a, g_.d_K)
+    compute_d_K(d_loss, g, a, g_2.d_K)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(a, g, p, g_):
+def value_and_grad(a, g, p, g_2):
     """a (N, 3, 8, 7), g (N, 4, 6, 5) -> loss"""
-    return compute_loss_2(g, p.K, a, g_.d_K)
+    return compute_loss_2(g, p.K, a, g_2.d_K)

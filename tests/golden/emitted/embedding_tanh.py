@@ -125,12 +125,12 @@ def forward(idx, g, p, w, out):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(idx, g, d_loss, d_v, w, g_):
+def backward(idx, g, d_loss, d_v, w, g_2):
     """idx (N,), g (N, 5), d_loss, d_v (N, 5)"""
-    compute_d_E(idx, d_v, d_loss, g, w.text_tanh, g_.d_E)
+    compute_d_E(idx, d_v, d_loss, g, w.text_tanh, g_2.d_E)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def value_and_grad(idx, g, p, out, g_):
+def value_and_grad(idx, g, p, out, g_2):
     """idx (N,), g (N, 5) -> loss"""
-    return compute_d_E_2(idx, p.E, g, g_.d_E, out.v)
+    return compute_d_E_2(idx, p.E, g, g_2.d_E, out.v)

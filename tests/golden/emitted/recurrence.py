@@ -6,7 +6,7 @@
 #    440  h_states: carry before each step of a scan over T steps, and after the last
 #    440  last[i, j] = h_states[0, i, j]
 #    440  sums: sum_2 of every step of a scan over T steps
-#    441  loss = (sum_{i, j} sums[i, j] * sums[i, j]) + (sum_{n, k} last[n, k])
+#    441  loss = (sum_{i, j} sums[i, j] * sums[i, j]) + (sum_{k, n} last[k, n])
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
 from typing import NamedTuple
 

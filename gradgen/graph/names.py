@@ -1,0 +1,60 @@
+"""Names that nothing else has: one with a number behind it where it is taken, another letter for a loop.
+
+In: what a value or a loop would like to be called, and what is taken. Out: identifiers for the text, letters for
+comments and loop variables; the user's where they are known.
+"""
+
+from collections.abc import Collection, Container, Mapping
+from itertools import chain, count
+from types import MappingProxyType
+
+from gradgen.graph.nodes import Compute
+from gradgen.graph.origin import origin
+
+# What functions of generated files call by name, come what may; `_` is a loop variable that nobody reads.
+CALLED = frozenset({"np", "range", "prange", "get_num_threads", "_", "__debug__"})
+_POOL = ("i", "j", "k", "n", "m", "p", "q", "r", "s", "u", "v", "x", "y", "z")
+
+
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """The name, with a number behind it where it is taken."""
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}_{number}", number + 1
+    return name
+
+
+def free_letter(wanted: str, taken: Container[str]) -> str:
+    """The letter, or another one where there is none or it is taken."""
+    if wanted and wanted not in taken:
+        return wanted
+    return next(c for c in chain(_POOL, (f"i{k}" for k in count())) if c not in taken)
+
+
+def free_letters(number: int, taken: Collection[str]) -> list[str]:
+    """So many letters, none of which is taken."""
+    found: list[str] = []
+    for _ in range(number):
+        found.append(free_letter("", {*taken, *found}))
+    return found
+
+
+def index_letters(node: Compute, bound: Mapping[int, str] = MappingProxyType({})) -> list[str]:
+    """A letter per position: that of its loop in `bound`, else the user's, else one that is free.
+
+    An adjoint keeps the letters of the axes of what it is the adjoint of.
+    """
+    found = origin(node)
+    given = found.letters if found is not None else ()
+    if found is not None and found.note:
+        given = given[: len(node.shape)]
+    letters: list[str] = []
+    for k in range(len(node.extents)):
+        own = given[k] if k < len(given) and given[k].isidentifier() else ""
+        taken = {*letters, *(letter for at, letter in bound.items() if at != k)}
+        if k in bound:
+            own = bound[k]
+        elif not own or own in taken:
+            own = free_letter("n", {*taken, *given})
+        letters.append(own)
+    return letters
