@@ -62,7 +62,7 @@ def compile(  # noqa: A001  # gg.compile, as in the design
             has taken already keep what was rewritten for them: `gg.grad(..., skip=...)`.
         strict: refuse arrays that would have to be copied for a call, instead of a warning.
         deterministic: the same bits on any number of Numba's threads: loops are divided into 16 parts, however many
-            threads there are. Matrix products are BLAS's, whose threads are its own.
+            there are. Matrix products are BLAS's, which has threads of its own.
 
     Raises:
         GraphError: two leaves of one name, or a gradient that is not defined.

@@ -9,7 +9,7 @@ by its key and sealed with its digest: nothing to update, nothing to race for, a
 
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,10 @@ __all__ = ["SealedFiles", "protect"]
 
 def protect(module: ModuleType) -> None:
     """Give every function that the module compiles with `cache=True` sealed files, on the CPU and on CUDA alike."""
-    for function in vars(module).values():
+    from numba.core.registry import CPUDispatcher
+
+    functions: dict[str, Any] = {}
+    for name, function in vars(module).items():
         cache = getattr(function, "_cache", None)
         if cache is None or not hasattr(cache, "_cache_file"):
             continue  # not a Numba function, or not a cached one
@@ -31,8 +34,12 @@ def protect(module: ModuleType) -> None:
             continue  # another name of a function
         if getattr(function.py_func, "__module__", None) != module.__name__:
             continue  # a user's function, imported from elsewhere
+        functions[name] = function
         cache._cache_file = SealedFiles(cache._cache_file)
-        cache.load_overload = partial(_load, cache.load_overload)
+        called: list[Any] = []  # of the functions before; CUDA links them itself
+        if isinstance(function, CPUDispatcher):
+            called = [functions[x] for x in function.py_func.__code__.co_names if x in functions]
+        cache.load_overload = partial(_load, cache.load_overload, called)
         cache.save_overload = partial(_save, cache.save_overload)
 
 
@@ -56,6 +63,12 @@ class SealedFiles:
         stored_key, overload = pickle.loads(data)
         return overload if stored_key == key else None
 
+    def signatures(self) -> list[Any]:
+        """Those for which this version of the function was saved."""
+        found = ((path, read_sealed(path)) for path in sorted(self._folder.glob(f"{self._function}.*.nbs")))
+        keys = ((path, pickle.loads(data)[0]) for path, data in found if data is not None)
+        return [key[0] for path, key in keys if path == self._path(key)]
+
     def save(self, key: object, overload: object) -> None:
         """Save under the key. Not durable: after a loss of power the seal does not fit, and it is compiled again."""
         write_sealed(self._path(key), self._serialize((key, overload)), durable=False)
@@ -66,8 +79,16 @@ class SealedFiles:
             path.unlink(missing_ok=True)
 
 
-def _load(load: Callable[[Any, Any], Any], signature: Any, target: Any) -> Any:
+def _load(load: Callable[[Any, Any], Any], called: Sequence[Any], signature: Any, target: Any) -> Any:
+    """The machine code of a function, behind that of the functions that it calls.
+
+    With it comes a copy of theirs, which LLVM has optimised once more and which may round otherwise. The copy is not
+    used where they are known already, as they are when Numba compiles: so one code runs in every process.
+    """
     try:
+        for function in called:
+            for known in function._cache._cache_file.signatures():
+                function.compile(known)
         return load(signature, target)
     except Exception:  # stored whole, yet not loadable: by another version of something; compile instead
         return None

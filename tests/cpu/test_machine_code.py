@@ -34,7 +34,7 @@ def test_sixteen_processes_compile_the_same_new_model(cache: Path, python: Calla
     assert not list(cache.rglob("*.tmp"))
     assert len(machine_code(cache)) == 2 * len(FUNCTIONS)
     module = load_module(MODEL, "model")
-    assert [run(module, "float32"), run(module, "float64"), hits(module)] == [18.0, 18.0, 2]
+    assert [run(module, "float32"), run(module, "float64"), hits(module)] == [18.0, 18.0, 2 * len(FUNCTIONS)]
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_a_process_killed_while_compiling_leaves_a_cache_that_works(
     assert run(anew()) == 18.0
     again = anew()
     assert run(again) == 18.0
-    assert hits(again) == 1
+    assert hits(again) == len(FUNCTIONS)
 
 
 KILLED_WRITING = """
@@ -104,7 +104,7 @@ def test_machine_code_is_loaded_by_the_next_process() -> None:
     assert run(anew()) == 18.0
     again = anew()
     assert run(again) == 18.0
-    assert hits(again) == 1  # forward; what it calls is in its file
+    assert hits(again) == len(FUNCTIONS)  # what forward calls comes first, although its file has a copy
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_damaged_machine_code_is_compiled_again(cache: Path, damage: Callable[[P
     assert hits(mended) == 0
     again = anew()
     assert run(again) == 18.0
-    assert hits(again) == 1
+    assert hits(again) == len(FUNCTIONS)
 
 
 def test_machine_code_that_cannot_be_kept_is_a_warning(cache: Path) -> None:

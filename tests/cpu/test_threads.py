@@ -1,6 +1,7 @@
 """The same bits on any number of threads, where that is asked for."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,11 +60,10 @@ def test_the_number_of_parts_is_fixed_only_where_that_is_asked_for() -> None:
 
 @pytest.mark.slow
 def test_bits_do_not_depend_on_the_number_of_threads(
-    python: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    python: Callable[..., Any], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the machine code that a first process leaves: what it compiled for itself may round otherwise."""
+    """Nor on whether a process compiles the machine code, as the first one does, or finds it in the cache."""
     found = []
-    python(PROGRAM).communicate()
     for threads in (1, 2, 3):
         monkeypatch.setenv("NUMBA_NUM_THREADS", str(threads))
         printed, errors = python(PROGRAM).communicate()
