@@ -192,7 +192,10 @@ def _assign_scans(
     names: Mapping[Node, str],
     buffers: Buffers,
 ) -> None:
-    """States and stacks are whole buffers; carries and what follows them are rows of these."""
+    """States and stacks are whole buffers; carries and what follows them are rows of these.
+
+    One that nobody reads as a whole has no name yet: what makes its rows may make those of others, too.
+    """
     for loop in loops:
         scan, t = loop.scan, letter(loop.letter)
         before, after = (t + 1, t) if scan.reverse else (t, t + 1)

@@ -24,7 +24,7 @@ def _checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def agree(*outputs: Tensor, **sizes: int) -> None:
-    """Outputs, and the gradients of all float leaves, at sizes."""
+    """Outputs, with and without the gradients of all float leaves beside them, and these gradients, at sizes."""
     rng = np.random.default_rng(0)
     nodes = [y.node for y in outputs]
     leaves = sorted({x for x in toposort(nodes, all_inputs) if isinstance(x, Leaf)}, key=lambda x: x.serial)
@@ -34,11 +34,15 @@ def agree(*outputs: Tensor, **sizes: int) -> None:
         values[x] = rng.normal(size=shape) if x.dtype == F8 else rng.integers(0, 2, shape)
     wrt = [x for x in leaves if x.dtype == F8]
     named = {f"y{k}": y for k, y in enumerate(outputs)}
-    net = unjitted(gg.compile(named, wrt=[tensor(x) for x in wrt], name="unusual", dtype=F8))
-    found, saved = net.forward(**{x.name: array for x, array in values.items()})
+    alone, net = (
+        unjitted(gg.compile(named, wrt=by, name="unusual", dtype=F8)) for by in ([], [tensor(x) for x in wrt])
+    )
+    given = {x.name: array for x, array in values.items()}
+    found, saved = net.forward(**given)
     wanted = dict(zip(named, interpret(nodes, values, sizes), strict=True))
     for name, array in wanted.items():
         assert_close(found[name], array, F8, name)
+        assert_close(alone(**given)[name], array, F8, f"{name} alone")
     weights = {
         leaf(f"w_{name}", y.node.shape, F8, "input"): rng.normal(size=wanted[name].shape) for name, y in named.items()
     }
@@ -84,6 +88,26 @@ def test_an_argument_has_the_name_of_the_step() -> None:
 
     last, each = gg.scan(outer, t1, t)
     agree(last, each)
+
+
+# ---------------------------------------------------------------- loops
+
+
+def test_two_carries_that_become_the_same_value_begin_with_their_own() -> None:
+    a, b, xs = gg.input("a", (3,), F8), gg.input("b", (3,), F8), gg.input("xs", (gg.size("T"), 3), F8)
+
+    def step(c: tuple[Tensor, Tensor], x: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        after = gg.sin(c[0] * x + c[1])
+        return (after, after), c[0] - 2.0 * c[1]
+
+    agree(gg.scan(step, (a, b), xs)[1], T=3)
+
+
+def test_two_loops_of_which_nobody_needs_the_last_carry() -> None:
+    """The carries of the adjoint loop and of its tangent both become 0: each has states of its own."""
+    xs, v = gg.input("xs", (gg.size("T"),), F8), gg.input("v", (gg.size("T"),), F8)
+    last, _ = gg.scan(lambda c, x: (gg.sin(x), None), gg.zeros((), F8), xs)
+    agree(gg.hvp(last * last, xs, v), T=3)
 
 
 # ---------------------------------------------------------------- results
