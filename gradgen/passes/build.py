@@ -155,7 +155,10 @@ class Builder:
         given: dict[Node, Buffer] = {n: self.leaf_buffer(n) for n in order if isinstance(n, Leaf)}
         given |= {n: self.buffer(names[n], n, "saved") for n in request.given}
         kept = {*request.saved, *[n for r in request.roots for n in memory(r.node)]}
-        overwrites = {r.node: r.overwrites for r in request.roots if r.overwrites is not None and r.node not in given}
+        overwrites: dict[Node, Leaf] = {}
+        for root in request.roots:
+            if root.overwrites is not None and root.node not in given:
+                overwrites.setdefault(root.node, root.overwrites)  # the memory that it is computed in
         plan = schedule([r.node for r in request.roots], set(given), names, kept, self.arrays.taken, overwrites)
         self.arrays.passing |= plan.letters
         results, copies = self.result_buffers(request, names, given, unsafe_overwrites(plan.trees))

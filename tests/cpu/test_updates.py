@@ -123,3 +123,20 @@ def test_what_is_only_copied_is_copied_from_the_values_at_entry() -> None:
         old = old + given
         np.testing.assert_array_equal(state["w"], old)
         np.testing.assert_array_equal(state["same"], old)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_what_two_tensors_become_overwrites_neither_before_its_last_reader(shape: tuple[int, ...]) -> None:
+    """The new value is computed in the memory of the first; the others read what was there."""
+    x = gg.input("x", shape)
+    a, b, c = (gg.state(name, shape) for name in "abc")
+    new = b + 0.5 * x
+    updates = {a: new, b: (a + 0.5 * x) * b, c: new}
+    net = gg.compile({"y": a - c}, updates=updates, name="two_alike", dtype="float64")
+    rng = np.random.default_rng(0)
+    u, v, w, given = (np.asarray(rng.standard_normal(shape)) for _ in range(4))
+    for step in (net.step, unjitted(net).step):
+        state = {"a": u.copy(), "b": v.copy(), "c": w.copy()}
+        np.testing.assert_allclose(step(state, x=given)["y"], u - w, rtol=1e-15)
+        for name, wanted in {"a": v + 0.5 * given, "b": (u + 0.5 * given) * v, "c": v + 0.5 * given}.items():
+            np.testing.assert_allclose(state[name], wanted, rtol=1e-14, err_msg=name)
