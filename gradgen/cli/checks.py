@@ -83,7 +83,7 @@ def check_network(network: Network, point: Point, seed: int = 0) -> CheckReport:
     roots, renamed = retarget([*model.outputs.values(), *model.updates.values(), *model.wrt], "float64", point.sizes)
     outputs = dict(zip(names, roots[: len(names)], strict=True))
     updates = dict(zip([x.name for x in changed], roots[len(names) : len(names) + len(changed)], strict=True))
-    loss, cotangents = _loss(outputs, model.loss, point, seed)
+    loss, cotangents = _loss(outputs, model.loss, seed)
     below = set() if loss is None else set(toposort([loss.node]))
     wrt = [tensor(renamed[x]) for x in model.wrt if renamed[x] in below]
     arrays = {**point.arrays, **{f"weight_of_{name}": value for name, value in cotangents.items()}}
@@ -105,9 +105,7 @@ def check_network(network: Network, point: Point, seed: int = 0) -> CheckReport:
     return CheckReport(network.options.dtype, report, tuple(comparisons))
 
 
-def _loss(
-    outputs: Mapping[str, Node], chosen: str | None, point: Point, seed: int
-) -> tuple[Tensor | None, dict[str, NDArray[Any]]]:
+def _loss(outputs: Mapping[str, Node], chosen: str | None, seed: int) -> tuple[Tensor | None, dict[str, NDArray[Any]]]:
     """What is differentiated: the loss, or else all float outputs under random weights, which are their cotangents."""
     if chosen is not None:
         return tensor(outputs[chosen]), {}

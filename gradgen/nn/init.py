@@ -20,14 +20,6 @@ __all__ = [
     "xavier_uniform", "zeros",
 ]  # fmt: skip
 
-GAINS = {
-    "linear": 1.0,
-    "sigmoid": 1.0,
-    "tanh": 5.0 / 3.0,
-    "relu": math.sqrt(2.0),
-    "selu": 0.75,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Constant:

@@ -285,7 +285,7 @@ def _packed(node: Compute, left: Group, right: Group) -> Node | None:
     if not rest or all(sides) or not any(sides):
         return _batch_first(node, [k for k in range(rank) if k in batch])
     summed = [k for k in node.reduced if k in left.positions & right.positions]
-    looped = _summed_loops(node, left, right, loops, summed)
+    looped = _summed_loops(left, right, loops, summed)
     first, second = _pack(node, left, loops, looped, summed), _pack(node, right, loops, looped, summed)
     kept = [*range(rank), *summed]  # what one operand alone mentions is summed when that is packed
     moved = {position(old).atoms[0]: position(new) for new, old in enumerate(kept)}
@@ -312,7 +312,7 @@ def _batch_first(node: Compute, batch: list[int]) -> Node | None:
     return None if product is None else pointwise(node.shape, load(product, [position(k) for k in order]))
 
 
-def _summed_loops(node: Compute, left: Group, right: Group, loops: int, summed: list[int]) -> list[int]:
+def _summed_loops(left: Group, right: Group, loops: int, summed: list[int]) -> list[int]:
     """Summed positions that become loops so that an operand that is a matrix in memory can stay where it is."""
     for group in (left, right):
         plain = _bare_or_none(group.factors[0]) if _is_plain(group) else None
