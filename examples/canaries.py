@@ -1,4 +1,4 @@
-"""Seven models that between them use every part of the compiler; `docs/canaries.md` walks through what they become.
+"""Eight models that between them use every part of the compiler; `docs/canaries.md` walks through what they become.
 
     python examples/canaries.py
 

@@ -346,7 +346,7 @@ class Network:
         return path
 
     def explain(self) -> str:
-        """What was fused, inlined, stored and contracted, entry by entry, with the reason for each."""
+        """What was made stable, gathered, inlined, fused, computed in parts or in place, entry by entry."""
         lines: list[str] = []
         for entry in self.interface.entries:
             lines.append(f"{entry.name}:")
