@@ -36,6 +36,11 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ('gg.input("1x", (2,))', GraphError, "'1x' cannot name a tensor: use a Python identifier, such as x1."),
     ('gg.input("lambda", (2,))', GraphError, "'lambda' cannot name a tensor: use a Python identifier, such as x1."),
     ('gg.input((2,), "x")', GraphError, "(2,) cannot name a tensor: use a Python identifier, such as x1."),
+    (
+        'gg.size("get_num_threads")',
+        GraphError,
+        "'get_num_threads' cannot name a size: generated code calls it. Use get_num_threads_, say.",
+    ),
     ('gg.param("np", (2,))', GraphError, "'np' cannot name a tensor: generated code calls it. Use np_, say."),
     ('gg.param("range", (2,))', GraphError, "'range' cannot name a tensor: generated code calls it. Use range_, say."),
     (

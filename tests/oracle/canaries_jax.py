@@ -1,4 +1,4 @@
-"""The seven canaries as JAX losses: the independent answer that compiled networks are held against.
+"""The canaries as JAX losses: the independent answer that compiled networks are held against.
 
 In: a seed. Out: float64 inputs by name, the scalar loss, and its gradient by every float input.
 Parameters have the layouts of PyTorch. The caller enables x64 before the first array is made.
