@@ -9,7 +9,7 @@ from types import MappingProxyType
 from gradgen.emit.scalar_printer import ScalarPrinter
 from gradgen.graph.names import free_letter, index_letters
 from gradgen.graph.nodes import Compute, Custom, Node, Project, Reshape, show_shape
-from gradgen.graph.scalar import Atom, Load, Poly, Position, Scalar, Step, position, rewrite, substitute
+from gradgen.graph.scalar import Atom, Load, Poly, Position, Scalar, Step, position, require_poly, rewrite, substitute
 from gradgen.program.loops import letter
 
 NO_LETTERS: Mapping[int, str] = MappingProxyType({})
@@ -20,22 +20,23 @@ def formula(
     names: Mapping[Node, str],
     body: Scalar | None = None,
     bound: Mapping[int, str] = NO_LETTERS,
+    steps: Mapping[int, str] = NO_LETTERS,
     written: Collection[Node] = (),
 ) -> str:
     """The defining formula of a node, with the user's letters where they are known.
 
-    `body` stands for the node's own where parts are written into it; `bound` are letters of loops that it runs in;
-    the formulas of the nodes in `written` stand where they are read.
+    `body` stands for the node's own where parts are written into it; `bound` are letters of loops that it runs in,
+    `steps` those of scans by their depth; the formulas of the nodes in `written` stand where they are read.
     """
     match node:
         case Reshape():
             return f"{names[node]} = {names[node.source]} as {show_shape(node.shape)}"
         case Project():
-            steps = f"scan over {show_shape((node.scan.length,))[1:-1]} steps"
+            scan = f"scan over {show_shape((node.scan.length,))[1:-1]} steps"
             if node.kind == "states":
                 carry = names.get(node.scan.carries[node.number], "carry")
-                return f"{names[node]}: {carry} before each step of a {steps}, and after the last"
-            return f"{names[node]}: {names.get(node.scan.outputs[node.number], 'a result')} of every step of a {steps}"
+                return f"{names[node]}: {carry} before each step of a {scan}, and after the last"
+            return f"{names[node]}: {names.get(node.scan.outputs[node.number], 'a result')} of every step of a {scan}"
         case Custom():
             adjoints = (f"of {names[x]}: {names[d_x]}" for x, d_x in zip(node.operands, node.adjoints, strict=True))
             return f"{names[node]} = {names[node.value]}, with adjoints of its own ({', '.join(adjoints)})"
@@ -50,8 +51,8 @@ def formula(
 
             printer = ScalarPrinter(_call, access, lambda value, dtype: f"{value:g}", _uncast)
             whole = _with_parts(node.body if body is None else body, written)
-            text = _bare(printer.text(_lettered(whole, letters)))
-            target = ", ".join(printer.poly(_lettered_poly(t, letters)) for t in node.target)
+            text = _bare(printer.text(_lettered(whole, letters, steps)))
+            target = ", ".join(printer.poly(require_poly(_lettered(t, letters, steps))) for t in node.target)
             left = f"{names[node]}[{target}]" if node.target else names[node]
             if not node.gathers:
                 return f"{left} += {text}"
@@ -93,19 +94,13 @@ def _in_place(
     return _uncast(f"{_reduced(node, letters)}{printer.text(body)}", node.dtype)
 
 
-def _lettered(x: Scalar, letters: Sequence[str]) -> Scalar:
+def _lettered(x: Scalar, letters: Sequence[str], steps: Mapping[int, str]) -> Scalar:
     def atom(a: object) -> Poly | None:
         if isinstance(a, Position):
             return letter(letters[a.position])
-        return letter(f"t{a.depth or ''}") if isinstance(a, Step) else None
+        return letter(steps.get(a.depth, f"t{a.depth or ''}")) if isinstance(a, Step) else None
 
     return rewrite(x, lambda part: None, atom)
-
-
-def _lettered_poly(p: Poly, letters: Sequence[str]) -> Poly:
-    new = _lettered(p, letters)
-    assert isinstance(new, Poly)
-    return new
 
 
 def _call(name: str, dtype: str, arguments: list[str]) -> str:

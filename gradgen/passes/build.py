@@ -20,7 +20,7 @@ from gradgen.passes.motion import move_code
 from gradgen.passes.naming import GENERATED, is_named_by_user, name_nodes
 from gradgen.passes.parallel import divide
 from gradgen.passes.schedule import schedule
-from gradgen.passes.storage import Buffers, Storage, assign_storage, whole_values
+from gradgen.passes.storage import Buffers, Storage, assign_storage, scan_loops, whole_values
 from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
 from gradgen.program.cost import products
 from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Note, Parts, Program, Role, reads, size_names
@@ -63,7 +63,7 @@ class Builder:
     """What the entries of one module share: names, buffers, kernels."""
 
     name: str
-    describe: Callable[[Node, Mapping[Node, str], Scalar, Mapping[int, str]], str]
+    describe: Callable[[Node, Mapping[Node, str], Scalar, Mapping[int, str], Mapping[int, str]], str]
     files: Files
     notes: tuple[str, ...] = ()  # what was done to the outputs before there were entries
     leaves: tuple[Leaf, ...] = ()  # arguments that an entry may take for their sizes alone
@@ -286,7 +286,9 @@ class Builder:
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
             last = names[next(_results(tree.scan, names))]
-        notes = (*self.carried([tree], names, lowering.places), *[self.note(item, names, plan) for item in items])
+        steps = {loop.scan.depth: loop.letter for loop, _ in scan_loops([tree])}
+        formulas = [self.note(item, names, plan, steps) for item in items]
+        notes = (*self.carried([tree], names, lowering.places), *formulas)
         return Piece(last, notes, tuple(body), alone)
 
     def carried(
@@ -304,11 +306,11 @@ class Builder:
             if not isinstance(tree, Item):
                 yield from self.carried(tree.members, names, places)
 
-    def note(self, item: Item, names: Mapping[Node, str], plan: Schedule) -> Note:
+    def note(self, item: Item, names: Mapping[Node, str], plan: Schedule, steps: Mapping[int, str]) -> Note:
         """The formula of an item as its loops compute it: their letters, and no name for what is written into it."""
         unnamed = {n: body for n, body in plan.inlined.items() if not is_named_by_user(n, names[n])}
         bound = item.bound if item.tile is None else {**item.bound, item.tile: item.tile_letter}
-        text = self.describe(item.node, names, expand(item.node.body, unnamed), bound)
+        text = self.describe(item.node, names, expand(item.node.body, unnamed), bound, steps)
         return Note(text, names[item.node], self.files.lines(item.node))
 
     def divided(self, piece: Piece, busy: float) -> Piece:
