@@ -122,9 +122,8 @@ def compute_loss(q, k, v, g, s_sum_part, p_masked, p_exp_row, p_sum, p_ratio_par
                     p_exp_row[j] = p_exp_here
                     p_sum_acc += p_exp_here
                 p_sum[b, i] = p_sum_acc
-                p_sum_b_i = p_sum[b, i]
                 for j in range(T):
-                    p_ratio_part[i - i0, j] = p_exp_row[j] / p_sum_b_i
+                    p_ratio_part[i - i0, j] = p_exp_row[j] / p_sum_acc
             np.dot(p_ratio_part[: i1 - i0], v[b], y_row[i0:i1])
         for j in range(T):
             for i in range(32):

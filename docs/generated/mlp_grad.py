@@ -108,7 +108,7 @@ def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, p_exp, p_sum):
             p_exp[n, i] = p_exp_here
             p_sum_acc += p_exp_here
         p_sum[n] = p_sum_acc
-        p_total = np.log(p_sum[n]) + p_masked
+        p_total = np.log(p_sum_acc) + p_masked
         loss_sum_acc -= np.float64(u2_row[b[n]] - p_total)
     # 26: loss = loss_sum / B
     return np.float32(loss_sum_acc) / np.float32(B)

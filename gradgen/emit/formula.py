@@ -46,7 +46,7 @@ def formula(
 
             def access(x: Load, printer: ScalarPrinter) -> str:
                 if isinstance(x.tensor, Compute) and x.tensor in written:
-                    return _in_place(x.tensor, x.subscripts, written, printer, taken)
+                    return _in_place(x.tensor, x.subscripts, written, printer, taken, steps)
                 return _access(x, printer, names)
 
             printer = ScalarPrinter(_call, access, lambda value, dtype: f"{value:g}", _uncast)
@@ -81,7 +81,12 @@ def _with_parts(body: Scalar, written: Collection[Node]) -> Scalar:
 
 
 def _in_place(
-    node: Compute, subscripts: Sequence[Poly], written: Collection[Node], printer: ScalarPrinter, taken: set[str]
+    node: Compute,
+    subscripts: Sequence[Poly],
+    written: Collection[Node],
+    printer: ScalarPrinter,
+    taken: set[str],
+    steps: Mapping[int, str],
 ) -> str:
     """The formula of a reduction at subscripts, where nothing else has its letters."""
     letters = index_letters(node)
@@ -90,7 +95,7 @@ def _in_place(
         letters[k] = free_letter(letters[k], taken)
         taken.add(letters[k])
         found[position(k).atoms[0]] = letter(letters[k])
-    body = _lettered(substitute(_with_parts(node.body, written), found), ())  # no positions are left, only steps
+    body = _lettered(substitute(_with_parts(node.body, written), found), (), steps)  # no positions are left, only steps
     return _uncast(f"{_reduced(node, letters)}{printer.text(body)}", node.dtype)
 
 

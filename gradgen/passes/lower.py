@@ -26,7 +26,7 @@ from gradgen.graph.scalar import (
 from gradgen.passes.contract import first_row
 from gradgen.passes.microloops import outer_products
 from gradgen.passes.naming import fresh_names
-from gradgen.passes.reductions import added, initial_value, operation, reduces
+from gradgen.passes.reductions import accumulated_dtype, added, initial_value, operation, reduces, runs_in_variable
 from gradgen.passes.storage import Buffers, Storage
 from gradgen.passes.trees import Item, Loop, ScanLoop, Tile, Tree
 from gradgen.program.loops import (
@@ -188,8 +188,9 @@ class Lowering:
         place = self.places[item.node]
         found: list[Statement] = []
         if place.register is not None and place.register is not place.buffer:
-            found.append(Assign(place.register, (), value))
-            value = load(place.register, ())
+            variable = load(place.register, ())
+            found += [] if value is variable else [Assign(place.register, (), value)]
+            value = variable
         found.append(Assign(place.buffer, self.own_subscripts(item), value))
         return found
 
@@ -240,21 +241,12 @@ class Lowering:
 
     def accumulator(self, item: Item) -> Buffer | None:
         """The scalar variable that a reduction runs in; None where it runs in memory."""
-        if not item.gathers:
+        if not runs_in_variable(item):
             return None
-        order = [(k, name) for k, name in item.bound.items()]
-        seen_reduced = False
-        for k, _ in order:
-            if k >= item.rank:
-                seen_reduced = True
-            elif seen_reduced:
-                return None
         place = self.places[item.node]
-        whole = item.rank == 0 and item.node.dtype == "float32" and len(item.extents) > 0
-        dtype = "float64" if whole and item.node.reducer == "sum" else item.node.dtype
-        if not place.buffer.shape and place.buffer.role == "local" and dtype == item.node.dtype:
+        if not place.buffer.shape and place.buffer.role == "local" and accumulated_dtype(item) == item.node.dtype:
             return place.buffer
-        return self.variable(item, "acc", dtype)
+        return self.variable(item, "acc", accumulated_dtype(item))
 
     def best(self, item: Item) -> Buffer:
         return self.variable(item, "best_acc", item.body.dtype)

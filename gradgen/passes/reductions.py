@@ -20,6 +20,18 @@ def reduces(item: Item, axis: int) -> bool:
     return not item.gathers or axis >= item.rank
 
 
+def runs_in_variable(item: Item) -> bool:
+    """Whether a reduction has an element at hand from its first term to its last: no loop over elements is inside."""
+    reduced = [reduces(item, axis) for axis in item.bound]
+    return item.gathers and reduced == sorted(reduced)
+
+
+def accumulated_dtype(item: Item) -> str:
+    """That of the scalar variable of a reduction; a float32 sum over everything is added up in float64."""
+    whole = item.rank == 0 and item.node.dtype == "float32" and len(item.extents) > 0
+    return "float64" if whole and item.node.reducer == "sum" else item.node.dtype
+
+
 def added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar) -> list[Statement]:
     """buffer[subscripts] += where(c, x, 0), where the place may not be there if c fails and data decide either of them.
 

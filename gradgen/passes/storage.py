@@ -12,6 +12,7 @@ from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Node, Project, project, same_shape
 from gradgen.graph.scalar import Poly, integer, loads, require_poly
 from gradgen.passes.outsized import is_large
+from gradgen.passes.reductions import accumulated_dtype, reduces, runs_in_variable
 from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tile, Tree, memory
 from gradgen.program.loops import Buffer, Role, letter
 
@@ -263,9 +264,13 @@ def _register(
     names: Mapping[Node, str],
     buffers: Buffers,
 ) -> Buffer | None:
-    """A scalar variable for a stored value that is read again inside its own innermost loop."""
-    owned = item.gathers and all(k < item.rank for k in item.bound)
-    owned = owned and item.contraction is None and item.outer is None
-    if owned and any(reader is not None and other[: len(path)] == path for reader, other in readers):
-        return buffers.variable((item.node, "here"), f"{names[item.node]}_here", item.node.dtype)
-    return None
+    """A scalar variable for a stored value that is read again where the loops over its own axes stand."""
+    if not runs_in_variable(item) or item.contraction is not None or item.outer is not None:
+        return None
+    own = tuple(loop for loop in path if isinstance(loop, ScanLoop) or not reduces(item, loop.axis.get(item, 0)))
+    if not any(reader is not None and other[: len(own)] == own for reader, other in readers):
+        return None
+    what = "here" if len(own) == len(path) else "acc"
+    if what == "acc" and (not own or accumulated_dtype(item) != item.node.dtype):
+        return None  # a whole sum ends behind all loops
+    return buffers.variable((item.node, what), f"{names[item.node]}_{what}", item.node.dtype)

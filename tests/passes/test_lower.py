@@ -41,3 +41,12 @@ def test_loops_over_the_same_axes_are_one() -> None:
     assert merged.body[0] == For("j", integer(0), integer(3), "parallel", tuple(zero))
     other = For("i", integer(0), integer(5), "parallel", (zero[0],))
     assert side_by_side([loops[0], other]) == [loops[0], other]
+
+
+def test_a_sum_that_is_stored_is_read_where_it_was_added_up() -> None:
+    x = gg.input("x", (gg.size("N"), 5))
+    n, i, j = gg.indices("n i j")
+    s = gg.compute((n,), gg.sum(x[n, j] * x[n, j], over=j))
+    text = gg.compile({"s": s, "y": gg.compute((n, i), x[n, i] / s[n])}, name="sums").source
+    assert "        s[n] = s_acc\n" in text
+    assert "            y[n, i] = x[n, i] / s_acc\n" in text

@@ -108,7 +108,7 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, p_exp, p_sum):
             p_exp[n, i] = p_exp_here
             p_sum_acc += p_exp_here
         p_sum[n] = p_sum_acc
-        p_total = np.log(p_sum[n]) + p_masked
+        p_total = np.log(p_sum_acc) + p_masked
         loss_sum_acc -= np.float64(scores[n, b[n]] - p_total)
     # 102: loss = loss_sum / B
     return np.float32(loss_sum_acc) / np.float32(B)
