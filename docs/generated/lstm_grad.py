@@ -266,14 +266,11 @@ def compute_d_u_stack(
                 product_5_row[j] = d_h_total_states[t + 1, i, j] * h_stack_2[t, i, j] * product_5_row_factor
                 d_c_product_4_states[t, i, j] = d_c * c_stack_3[t, i, j]
             for j in range(128):
-                d_u_total_2 = product_3_row[j]
-                d_u_stack[t, i, j] = d_u_total_2
+                d_u_stack[t, i, j] = product_3_row[j]
             for j in range(128, 256):
-                d_u_total_3 = product_4_row[j - 128]
-                d_u_stack[t, i, j] = d_u_total_3
+                d_u_stack[t, i, j] = product_4_row[j - 128]
             for j in range(256, 384):
-                d_u_total_2 = product_2_row[j - 256]
-                d_u_stack[t, i, j] = d_u_total_2
+                d_u_stack[t, i, j] = product_2_row[j - 256]
             for j in range(384, 512):
                 d_u_stack[t, i, j] = product_5_row[j - 384]
         np.dot(d_u_stack[t], W_hh, d_u_sum_3)

@@ -1,23 +1,43 @@
-"""Statements as one would write them by hand: what selects is written out, a cast stands where it is read.
+"""Statements as written by hand: what selects is written out, a cast or an element stands where it is read.
 
 In: the statements of a function, before its lines are fitted. Out: the same values in fewer lines. `u = a[i] + b[i]`,
 then `0 if u <= 0 else u` needs no function for `relu`; `np.float32(acc) / n` needs no name for the cast.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from gradgen.graph.scalar import FLOATS, Call, Load, Scalar, call, load, number, rewrite, walk
-from gradgen.program.loops import Assign, Buffer, For, If, Note, Statement, expressions, statements
+from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Note, Statement, bodies, expressions, statements
 from gradgen.program.registers import Registers
 
 
 def plain(body: Sequence[Statement], taken: Iterable[str], returned: Collection[Buffer]) -> list[Statement]:
     """The statements of a function that returns some of its variables."""
-    read = Counter(x.tensor for s in statements(body) for x in walk(*expressions(s)) if isinstance(x, Load))
-    once = {b for b, count in read.items() if count == 1 and b not in returned}
+    read, written, paired = Counter[Buffer](), Counter[Buffer](), Counter[Buffer]()
+    for s in statements(body):
+        read.update(x.tensor for x in walk(*expressions(s)) if isinstance(x, Load))
+        written.update([s.buffer] if isinstance(s, (Assign, Accumulate)) else [])
+    for first, second in _neighbours(body):
+        if isinstance(first, Assign) and isinstance(second, Assign):
+            paired.update([first.buffer] if first.buffer in _read(second.value) else [])
+    once = {b for b, count in paired.items() if count == read[b] == written[b] and b not in returned}
     return _run(body, Registers(body, taken), once)
+
+
+def _neighbours(body: Sequence[Statement]) -> Iterator[tuple[Statement, Statement]]:
+    """Every statement with the one that follows it at once."""
+    code = [s for s in body if not isinstance(s, Note)]
+    yield from pairwise(code)
+    for s in code:
+        for branch in (s.then, s.otherwise) if isinstance(s, If) else (bodies(s),):
+            yield from _neighbours(branch)
+
+
+def _read(x: Scalar) -> set[Buffer]:
+    return {part.tensor for part in walk(x) if isinstance(part, Load)}
 
 
 def _run(body: Sequence[Statement], registers: Registers, once: Collection[Buffer]) -> list[Statement]:
@@ -30,7 +50,7 @@ def _run(body: Sequence[Statement], registers: Registers, once: Collection[Buffe
                 then, otherwise = (tuple(_run(s, registers, once)) for s in (statement.then, statement.otherwise))
                 found.append(If(statement.condition, then, otherwise))
             case Assign():
-                found += _selected(_with_cast(statement, found, once), registers)
+                found += _selected(_with_last(statement, found, once), registers)
             case _:
                 found.append(statement)
     return found
@@ -49,14 +69,14 @@ def _selected(statement: Assign, registers: Registers) -> list[Assign]:
     return [statement]
 
 
-def _with_cast(statement: Assign, found: list[Statement], once: Collection[Buffer]) -> Assign:
-    """The statement with the cast that the one before, which goes, gives a name for its sake alone."""
+def _with_last(statement: Assign, found: list[Statement], once: Collection[Buffer]) -> Assign:
+    """The statement with what the one before, which goes, gives a name for its sake alone: a cast, or an element."""
     at = next((k for k in reversed(range(len(found))) if not isinstance(found[k], Note)), -1)
     last = found[at] if at >= 0 else None
-    if not isinstance(last, Assign) or last.buffer not in once or not _is_cast(last):
+    if not isinstance(last, Assign) or last.buffer not in once or not _is_plain(last):
         return statement
     variable, value = last.buffer, last.value
-    if not any(isinstance(x, Load) and x.tensor is variable for x in walk(statement.value)):
+    if variable not in _read(statement.value):
         return statement
     del found[at]
 
@@ -66,9 +86,11 @@ def _with_cast(statement: Assign, found: list[Statement], once: Collection[Buffe
     return replace(statement, value=rewrite(statement.value, change, lambda atom: None))
 
 
-def _is_cast(s: Assign) -> bool:
-    """Whether a variable is another one in another dtype."""
+def _is_plain(s: Assign) -> bool:
+    """Whether a variable is an element of an array, or another variable in another dtype."""
     match s.value:
+        case Load(tensor=tensor):
+            return s.buffer.by_value and tensor.dtype == s.buffer.dtype
         case Call(function=f, arguments=(Load(tensor=tensor),)) if f.name in FLOATS:
             return tensor.by_value and s.buffer.by_value
     return False

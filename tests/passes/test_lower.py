@@ -3,7 +3,8 @@
 import re
 
 import gradgen as gg
-from gradgen.graph.scalar import integer, number
+from gradgen.emit.plain import plain
+from gradgen.graph.scalar import integer, load, number
 from gradgen.program.loops import Assign, Buffer, For, letter, side_by_side
 
 T = gg.size("T")
@@ -50,3 +51,17 @@ def test_a_sum_that_is_stored_is_read_where_it_was_added_up() -> None:
     text = gg.compile({"s": s, "y": gg.compute((n, i), x[n, i] / s[n])}, name="sums").source
     assert "        s[n] = s_acc\n" in text
     assert "            y[n, i] = x[n, i] / s_acc\n" in text
+
+
+def test_an_element_has_no_name_for_the_next_statement_alone() -> None:
+    """x = a[i]; b[i] = x, in two loops; where it is read again it keeps its name."""
+    a, b = (Buffer(name, (integer(4),), "float32", "work") for name in "ab")
+    x = Buffer("x", (), "float32", "local")
+    i = letter("i")
+    pair = (Assign(x, (), load(a, (i,))), Assign(b, (i,), load(x, ())))
+    loops = [For("i", integer(at), integer(at + 2), "parallel", pair) for at in (0, 2)]
+    assert plain(loops, {"a", "b"}, ()) == [
+        For("i", integer(at), integer(at + 2), "parallel", (Assign(b, (i,), load(a, (i,))),)) for at in (0, 2)
+    ]
+    twice = [For("i", integer(0), integer(2), "parallel", (*pair, Assign(a, (i,), load(x, ()))))]
+    assert plain(twice, {"a", "b"}, ()) == twice
