@@ -10,7 +10,7 @@ from gradgen import env
 from gradgen.emit.formula import formula
 from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.origin import Files, files_of, origin
-from gradgen.graph.scalar import FLOATS, call, loads, number
+from gradgen.graph.scalar import FLOATS, Load, call, loads, number
 from gradgen.options import Options
 from gradgen.passes.build import Builder, Request, Root
 from gradgen.passes.contract import contract
@@ -18,10 +18,11 @@ from gradgen.passes.differentiate import vjp_nodes
 from gradgen.passes.gather import gather
 from gradgen.passes.hoist import hoist
 from gradgen.passes.in_place import update_in_place
+from gradgen.passes.inline import is_pointwise
 from gradgen.passes.inlining import direct_reads
 from gradgen.passes.inside import outside
 from gradgen.passes.materialize import materialize
-from gradgen.passes.naming import fresh_names, name_nodes, sizes_of
+from gradgen.passes.naming import fresh_names, is_named_by_user, name_nodes, sizes_of
 from gradgen.passes.orient import orient
 from gradgen.passes.parallel import FIXED
 from gradgen.passes.prepare import preparations
@@ -200,10 +201,18 @@ def _formulas(outputs: Mapping[str, Node], files: Files) -> list[str]:
     """The model as the user wrote it, for the head of the generated file: what one statement made is one formula."""
     order = toposort(list(outputs.values()), all_inputs)
     names = name_nodes(order, {n: k for k, n in outputs.items() if not isinstance(n, Leaf)})
-    written = _parts_of_statements(order, set(outputs.values()))
+    written = _parts_of_statements(order, set(outputs.values())) | (_unnamed(order, names) - set(outputs.values()))
     shown = [n for n in order if isinstance(n, (Compute, Custom, Project)) and n not in written]
     width = max([4, *(len(files.lines(node)) for node in shown)])
     return [f"{files.lines(node):>{width}}  {formula(node, names, written=written)}" for node in shown]
+
+
+def _unnamed(order: Sequence[Node], names: Mapping[Node, str]) -> set[Node]:
+    """The nodes that are elements of others, without a name of the user's, where the bodies of formulas read them."""
+    elsewhere = {x for node in order if not isinstance(node, Compute) for x in all_inputs(node)}
+    elsewhere |= {x.tensor for node in order if isinstance(node, Compute) for x in loads(*node.target)}
+    found = (n for n in order if isinstance(n, Compute) and is_pointwise(n) and isinstance(n.body, Load))
+    return {n for n in found if n not in elsewhere and not is_named_by_user(n, names[n])}
 
 
 def _parts_of_statements(order: Sequence[Node], kept: Set[Node]) -> set[Node]:
