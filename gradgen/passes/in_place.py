@@ -6,8 +6,8 @@ before the other's first one, or is part of the statement-by-statement update of
 iteration of a loop writes anew keep their names: there is next to nothing to save.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import Letter, Load, Poly, Scalar, load, require_poly, rewrite, walk
@@ -40,66 +40,74 @@ HEIRS = ("work", "saved", "output", "gradient")
 
 def update_in_place(program: Program) -> Program:
     """Merge intermediate values with their successors, kernel by kernel, until none is left."""
+    texts = _Texts()
     for kernel in program.kernels:
         while True:
+            uses = _Uses(program, texts)
             current = next(k for k in program.kernels if k.name == kernel.name)
-            pair = next((pair for pair in _pairs(current) if _may_merge(program, *pair)), None)
+            pair = next((pair for pair in _pairs(current, texts) if uses.may_merge(*pair)), None)
             if pair is None:
                 break
             program = _merged(program, *pair)
     return program
 
 
-def _pairs(kernel: Kernel) -> Iterator[tuple[Buffer, Buffer]]:
+def _pairs(kernel: Kernel, texts: "_Texts") -> Iterator[tuple[Buffer, Buffer]]:
     """An intermediate value of a kernel and one that could be written over it."""
     arrays = [b for b in kernel.parameters if b.shape and b.alias_of is None]
     for old in arrays:
         for new in arrays:
-            alike = new.role in HEIRS and old.dtype == new.dtype and same_shape(old.shape, new.shape)
-            if old is not new and old.role == "work" and alike and _follows(kernel.body, old, new):
+            apart = old is not new and old.role == "work" and new.role in HEIRS and old.dtype == new.dtype
+            if apart and texts.follows(kernel, old, new) and same_shape(old.shape, new.shape):
                 yield old, new
 
 
 # ---------------------------------------------------------------- entries
 
 
-def _may_merge(program: Program, old: Buffer, new: Buffer) -> bool:
-    """Whether no entry needs the old value once the new one is there, and no kernel has another use for its name."""
-    if any(b.alias_of in (old, new) for k in program.kernels for b in k.parameters if b.alias_of is not None):
-        return False
-    if any(old in k.parameters and new not in k.parameters and new.name in names_in(k.body) for k in program.kernels):
-        return False
-    kernels = {kernel.name: kernel for kernel in program.kernels}
-    return all(_in_order(entry, kernels, old, new) for entry in program.entries)
+class _Uses:
+    """Where a program uses its arrays: asked for every pair, found once."""
 
+    def __init__(self, program: Program, texts: "_Texts") -> None:
+        self._texts = texts
+        self._program = program
+        self._kernels = {kernel.name: kernel for kernel in program.kernels}
+        self._aliased = {b.alias_of for k in program.kernels for b in k.parameters if b.alias_of is not None}
+        self._calls = [_spans(call.buffers for call in entry.kernel_calls) for entry in program.entries]
 
-def _in_order(entry: Entry, kernels: dict[str, Kernel], old: Buffer, new: Buffer) -> bool:
-    calls = entry.kernel_calls
-    last = max((k for k, call in enumerate(calls) if old in call.buffers), default=None)
-    first = min((k for k, call in enumerate(calls) if new in call.buffers), default=None)
-    if last is None:
-        return True
-    if new.role == "saved" and entry.name == "backward":
-        return False  # what forward left may be read again
-    if first is None:
-        return new.role == "work"
-    return last < first or (last == first and _follows(kernels[calls[last].kernel].body, old, new))
+    def may_merge(self, old: Buffer, new: Buffer) -> bool:
+        """Whether no entry needs the old value once the new one is there, and no kernel means else by its name."""
+        if old in self._aliased or new in self._aliased:
+            return False
+        others = (k for k in self._program.kernels if old in k.parameters and new not in k.parameters)
+        if any(new.name in self._texts.names(k) for k in others):
+            return False
+        entries = zip(self._program.entries, self._calls, strict=True)
+        return all(self._in_order(entry, calls, old, new) for entry, calls in entries)
+
+    def _in_order(self, entry: Entry, calls: "Spans", old: Buffer, new: Buffer) -> bool:
+        if old not in calls:
+            return True
+        if new.role == "saved" and entry.name == "backward":
+            return False  # what forward left may be read again
+        if new not in calls:
+            return new.role == "work"
+        last, first = calls[old][1], calls[new][0]
+        common = self._kernels[entry.kernel_calls[last].kernel]
+        return last < first or (last == first and self._texts.follows(common, old, new))
 
 
 # ---------------------------------------------------------------- statements
 
+Spans = Mapping[Buffer, tuple[int, int]]  # the numbers of the first and the last that touch an array
 
-def _follows(body: Sequence[Statement], old: Buffer, new: Buffer) -> bool:
-    """Whether every element of the new value is written where that of the old one was read for the last time."""
-    here = [[k for k, s in enumerate(body) if b in reads(s) | writes(s)] for b in (old, new)]
-    if not here[0] or not here[1] or here[0][-1] != here[1][0]:
-        return False
-    common = body[here[0][-1]]
-    if isinstance(common, Parts):
-        outside = {b for s in common.body if s is not common.loop for b in reads(s) | writes(s)}
-        mine = {b for pair in common.own for b in pair}
-        return {old, new}.isdisjoint(outside | mine) and _is_update(common.loop, old, new)
-    return isinstance(common, For) and _is_update(common, old, new)
+
+def _spans(touched: Iterable[Iterable[Buffer]]) -> Spans:
+    found: dict[Buffer, tuple[int, int]] = {}
+    for k, arrays in enumerate(touched):
+        for b in arrays:
+            found[b] = (found[b][0] if b in found else k, k)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,28 +117,59 @@ class _Access:
     loops: tuple[For, ...]
 
 
-def _is_update(loop: For, old: Buffer, new: Buffer) -> bool:
-    """Whether a nest reads the element of the old value, then writes that of the new one, once each."""
-    before, after = (list(_accesses([loop], b)) for b in (old, new))
-    at = before[0].subscripts
-    letters = {a.name for p in at for a in p.atoms if isinstance(a, Letter) and p is letter(a.name)}
-    if len(letters) < len(at):
-        return False
-    aligned = all(
-        len(x.subscripts) == len(at)
-        and all(p is q for p, q in zip(x.subscripts, at, strict=True))
-        and letters.issuperset(loop.letter for loop in x.loops)
-        for x in (*before, *after)
-    )
-    read, written = before[-1].loops, after[0].loops
-    together = len(read) == len(written) and all(x is y for x, y in zip(read, written, strict=True))
-    return aligned and before[-1].place <= after[0].place and together
+@dataclass(slots=True)
+class _Texts:
+    """What functions and loops do with arrays, found once for all pairs; kept, so that no other gets their address."""
+
+    kernels: dict[int, tuple[Kernel, Spans, Set[str]]] = field(default_factory=dict)
+    loops: dict[int, tuple[For, Mapping[Buffer, Sequence[_Access]]]] = field(default_factory=dict)
+
+    def names(self, kernel: Kernel) -> Set[str]:
+        return self._kernel(kernel)[2]
+
+    def follows(self, kernel: Kernel, old: Buffer, new: Buffer) -> bool:
+        """Whether every element of the new value is written where that of the old one was read for the last time."""
+        touched = self._kernel(kernel)[1]
+        if old not in touched or new not in touched or touched[old][1] != touched[new][0]:
+            return False
+        common = kernel.body[touched[old][1]]
+        if isinstance(common, Parts):
+            outside = {b for s in common.body if s is not common.loop for b in reads(s) | writes(s)}
+            mine = {b for pair in common.own for b in pair}
+            return {old, new}.isdisjoint(outside | mine) and self._is_update(common.loop, old, new)
+        return isinstance(common, For) and self._is_update(common, old, new)
+
+    def _is_update(self, loop: For, old: Buffer, new: Buffer) -> bool:
+        """Whether a nest reads the element of the old value, then writes that of the new one, once each."""
+        if id(loop) not in self.loops:
+            self.loops[id(loop)] = loop, _accesses(loop)
+        before, after = (self.loops[id(loop)][1][b] for b in (old, new))
+        at = before[0].subscripts
+        letters = {a.name for p in at for a in p.atoms if isinstance(a, Letter) and p is letter(a.name)}
+        if len(letters) < len(at):
+            return False
+        aligned = all(
+            len(x.subscripts) == len(at)
+            and all(p is q for p, q in zip(x.subscripts, at, strict=True))
+            and letters.issuperset(loop.letter for loop in x.loops)
+            for x in (*before, *after)
+        )
+        read, written = before[-1].loops, after[0].loops
+        together = len(read) == len(written) and all(x is y for x, y in zip(read, written, strict=True))
+        return aligned and before[-1].place <= after[0].place and together
+
+    def _kernel(self, kernel: Kernel) -> tuple[Kernel, Spans, Set[str]]:
+        if id(kernel) not in self.kernels:
+            touched = _spans(reads(s) | writes(s) for s in kernel.body)
+            self.kernels[id(kernel)] = kernel, touched, names_in(kernel.body)
+        return self.kernels[id(kernel)]
 
 
-def _accesses(body: Sequence[Statement], b: Buffer) -> Iterator[_Access]:
-    """Every access to an array in the order of the text."""
+def _accesses(nest: For) -> Mapping[Buffer, Sequence[_Access]]:
+    """Every access to every array, in the order of the text."""
+    found: dict[Buffer, list[_Access]] = {}
     place = 0
-    pending: list[tuple[Statement, tuple[For, ...]]] = [(s, ()) for s in reversed(body)]
+    pending: list[tuple[Statement, tuple[For, ...]]] = [(nest, ())]
     while pending:
         statement, loops = pending.pop()
         place += 1
@@ -143,8 +182,9 @@ def _accesses(body: Sequence[Statement], b: Buffer) -> Iterator[_Access]:
                 pending += [(s, loops) for s in reversed((*statement.then, *statement.otherwise))]
             case _:
                 own = statement
-        for subscripts in accesses([own], b):
-            yield _Access(tuple(subscripts), place, loops)
+        for b in reads(own) | writes(own):
+            found.setdefault(b, []).extend(_Access(tuple(at), place, loops) for at in accesses([own], b))
+    return found
 
 
 # ---------------------------------------------------------------- renaming
