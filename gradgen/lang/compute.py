@@ -81,7 +81,8 @@ def accumulate(subscripts: Any, expression: Any, shape: Any, name: str | None = 
 
     Args:
         subscripts: one subscript per axis of the result: indices, arithmetic on them, integer accesses.
-        expression: what is added; every index in it or in the subscripts is looped over.
+        expression: what is added; every index in it or in the subscripts is looped over. One that integer algebra
+            removes is not there any more: `0 * r` and `r % 1` are 0.
         shape: the shape of the result.
         name: as for `compute`.
 
