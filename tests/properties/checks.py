@@ -10,7 +10,6 @@ import numpy as np
 from hypothesis import assume, event
 
 import gradgen as gg
-from gradgen.asked import _size_names as names_of_sizes
 from gradgen.errors import ShapeError
 from gradgen.graph.nodes import Compute, Project, all_inputs, pointwise, toposort
 from gradgen.graph.sizes import reads_data
@@ -22,6 +21,7 @@ from gradgen.passes.contract import contract
 from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
 from gradgen.passes.gather import gather
 from gradgen.passes.merge import merge_scans
+from gradgen.passes.naming import sizes_of
 from gradgen.passes.prepare import prepare
 from gradgen.passes.reducers import lower_reducers
 from gradgen.passes.simplify import simplify
@@ -157,7 +157,7 @@ def emitted(case: Case) -> Network:
     return gg.compile(
         {f"y{k}": tensor(node) for k, node in enumerate(case.outputs)},
         wrt=[tensor(x) for x in wrt] if float_outputs(case) else [],
-        sizes={name: size for name, size in case.sizes.items() if name in names_of_sizes(case.outputs)},
+        sizes={name: size for name, size in case.sizes.items() if name in sizes_of(case.outputs)},
         name="random",
     )
 
