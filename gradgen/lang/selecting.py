@@ -15,6 +15,7 @@ from gradgen.graph.tensor import Tensor
 from gradgen.lang import elementwise, reducers
 from gradgen.lang.compute import accumulate, compute, where
 from gradgen.lang.declare import index, indices_over
+from gradgen.lang.materialize import materialize
 from gradgen.lang.shapes import moveaxis, whole
 from gradgen.lang.statistics import cumsum
 
@@ -95,7 +96,8 @@ def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
     places = indices_over(x.shape)
     i = places[at]
     j = index("other", x.shape[at])
-    here_, there = x[places], x[_replaced(places, at, j)]
+    compared = x if x.dtype == "bool" else materialize(x)  # computed twice, a value may round to two
+    here_, there = compared[places], compared[_replaced(places, at, j)]
     first = there > here_ if descending else there < here_
     first_or_equal = there >= here_ if descending else there <= here_
     if x.dtype in FLOATS:

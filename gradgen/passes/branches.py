@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from gradgen.graph.accesses import unproved
 from gradgen.graph.nodes import Compute, Node, Reshape, all_inputs, compute
 from gradgen.graph.scalar import (
+    FLOATS,
     Call,
     Load,
     Scalar,
@@ -39,6 +40,7 @@ def inline_branches(roots: Sequence[Node], keep: frozenset[Node] = frozenset()) 
 
     A sum in a branch takes the condition along, with all those around it that its loops can test, because it is then
     computed in every iteration: where(c, sum_j b, y) = where(c, sum_j where(c, b, 0), y).
+    What is no float, such as a comparison, has no derivative and stays: computed twice, P may round to two values.
     An access that is in range exactly where its branch is taken (padding) needs nothing: no element is read in vain.
     Nodes in `keep` stay as they are, with everything below them: they are what a gradient is taken by.
     """
@@ -87,7 +89,7 @@ def _candidates(body: Scalar, node: Compute, risky: dict[Node, bool]) -> Iterato
     around = _paths(body)
     for x in walk(body):
         match x:
-            case Call(function=f, arguments=(condition, yes, no)) if f.name == "where":
+            case Call(function=f, arguments=(condition, yes, no)) if f.name == "where" and x.dtype in FLOATS:
                 opposite = call("not", condition)
                 new_yes = _inlined(yes, condition, around[x], node, risky)
                 new_no = _inlined(no, opposite, around[x], node, risky)

@@ -37,6 +37,7 @@ def same(given: tuple[np.ndarray, ...], function: Function, gradient: bool = Tru
 
 A, B, V, W = floats(3, 4), floats(4, 5), floats(4), floats(6)
 T, S, EMPTY, ONE = floats(2, 3, 4), floats(2, 4, 3), floats(0, 3), floats(1, 4)
+M = floats(12, 9)
 TIES = np.array([[2.0, 1.0, 2.0, 3.0], [0.0, -1.0, -1.0, 0.0], [5.0, 4.0, 3.0, 3.0]])
 NANS = np.array([[2.0, np.nan, -np.inf, 3.0], [np.inf, 1.0, np.nan, np.nan]])
 ZEROS = np.array([[2.0, 0.0, 3.0, 0.5], [0.0, 1.5, 0.0, 2.0], [1.0, 2.0, 3.0, 4.0]])
@@ -180,6 +181,7 @@ OPERATIONS: dict[str, Operation] = {
         (A, MASK), lambda x, c: gg.compress(c, x, 2, axis=1), lambda m, x, c: _compressed(m, x, 2)
     ),
     "sort": same((A,), lambda m, x: m.sort(x, axis=1)),
+    "sort, computed": same((M,), lambda m, x: m.sort(m.exp(x) / m.sum(m.exp(x), axis=0), axis=1)),
     "sort, first axis": same((T,), lambda m, x: m.sort(x, axis=0)),
     "sort, nan": same((NANS,), lambda m, x: m.sort(x), gradient=False),
     "argsort": Operation((TIES,), gg.argsort, lambda m, x: m.argsort(x, axis=-1, stable=True), gradient=False),

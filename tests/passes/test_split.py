@@ -113,6 +113,15 @@ def test_a_sum_in_a_branch_carries_what_stands_around_the_branch() -> None:
         assert_same_values([y], [after])
 
 
+def test_a_comparison_in_a_branch_reads_what_is_computed_once() -> None:
+    """It has no derivative; of two computations of one value the first may be the smaller, and sorting counted both."""
+    x = tensor("x", N)
+    exp = formula((N,), f("exp", at(x, i)))
+    chosen = formula((N, N), where(i > j, at(exp, i) <= at(exp, j), at(exp, i) < at(exp, j)))
+    assert chosen.dtype == "bool"
+    assert inline_branches([chosen]) == [chosen]
+
+
 def test_padding_needs_nothing() -> None:
     x = tensor("x", N)
     r = formula((N,), 1 / at(x, i))
