@@ -5,7 +5,7 @@ inside the same loops keeps only the axes that run inside them.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name
@@ -156,20 +156,21 @@ def assign_storage(
             readers.setdefault(source, []).append((None, ()))
     for item, path in where.items():
         node = item.node
-        local_axes, parts = _axes_kept(item, path, readers.get(node, []))
-        register = _register(item, path, readers.get(node, []), names, buffers)
         if node in places:
-            places[node] = Storage(places[node].buffer, places[node].prefix, places[node].axes, register)
+            found = places[node]
         elif node in roots:
-            places[node] = Storage(roots[node], (), tuple(range(item.rank)), register)
+            found = Storage(roots[node], (), tuple(range(item.rank)))
         else:
+            local_axes, parts = _axes_kept(item, path, readers.get(node, []))
             shape = tuple(integer(parts[k].rows) if k in parts else node.shape[k] for k in local_axes)
             role: Role = "work" if shape else "local"
             suffix = "_part" if parts and shape else "_row" if shape and len(shape) < item.rank else ""
             make = buffers.derive if suffix else buffers.make
             buffer = make(f"{names[node]}{suffix}", shape, node.dtype, role)
-            origin = {k: letter(tile.letter) for k, tile in parts.items()}
-            places[node] = Storage(buffer, (), local_axes, register if shape else None, origin)
+            found = Storage(buffer, (), local_axes, origin={k: letter(tile.letter) for k, tile in parts.items()})
+        if not found.buffer.by_value:  # a variable needs none beside it
+            found = replace(found, register=_register(item, path, readers.get(node, []), names, buffers))
+        places[node] = found
     return places
 
 

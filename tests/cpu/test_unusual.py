@@ -127,3 +127,14 @@ def test_a_sum_in_the_body_of_a_loop_is_written_where_it_is_read() -> None:
     x, xs, v = gg.input("x", (4,), F8), gg.input("xs", (gg.size("K"), 4), F8), gg.input("v", (4,), F8)
     last, _ = gg.scan(lambda c, row: (gg.nn.functional.softmax(c) * row, None), x, xs)
     agree(gg.hvp(gg.sum(last * last), x, v), K=3)
+
+
+def test_a_sum_that_two_loops_compute_for_themselves() -> None:
+    """A loop and its tangent have a body in common: the sum is one variable in each of them."""
+    a, xs, v = gg.input("a", (3,), F8), gg.input("xs", (2, 3), F8), gg.input("v", (3,), F8)
+
+    def step(c: tuple[Tensor, Tensor], x: Tensor) -> tuple[tuple[Tensor, Tensor], None]:
+        return (c[0], gg.where(gg.sum(x) > 0, c[1] + 1, c[1])), None
+
+    (last, _), _ = gg.scan(step, (gg.sin(a), gg.zeros((), "int64")), xs)
+    agree(gg.jvp(gg.sum(last * last), a, v))
