@@ -228,24 +228,25 @@ def _node_tangent(node: Compute, known: dict[Node, Node]) -> Node | None:
 def scan_tangents(source: Scan, known: dict[Node, Node]) -> dict[Node, Node]:
     """The tangents of every result of a scan: one scan that carries states and tangents side by side."""
     count = len(source.carries)
+    floats = [k for k, c in enumerate(source.carries) if c.dtype in FLOATS]
     free = _free_number(source)
-    twins = [carry(free + k, c.shape, c.dtype, source.depth) for k, c in enumerate(source.carries)]
+    twins = {k: carry(free + k, source.carries[k].shape, source.carries[k].dtype, source.depth) for k in floats}
     inside: dict[Node, Node] = dict(known)
-    inside.update({c: t for c, t in zip(source.carries, twins, strict=True) if c.dtype in FLOATS})
+    inside.update({source.carries[k]: t for k, t in twins.items()})
     _forward_inside(source, inside)
+    inits, nexts = [source.inits[k] for k in floats], [source.nexts[k] for k in floats]
     joint = scan(
         source.length,
         source.depth,
-        [*source.carries, *twins],
-        [*source.inits, *[known.get(n) or zeros_like(n) for n in source.inits]],
-        [*source.nexts, *[inside[n] if n in inside else zeros_like(n) for n in source.nexts]],
+        [*source.carries, *twins.values()],
+        [*source.inits, *[known[n] if n in known else zeros_like(n) for n in inits]],
+        [*source.nexts, *[inside[n] if n in inside else zeros_like(n) for n in nexts]],
         [inside[n] if n in inside else zeros_like(n) for n in source.outputs],
         source.reverse,
     )
     found: dict[Node, Node] = {}
-    for k, c in enumerate(source.carries):
-        if c.dtype in FLOATS:
-            found[project(source, "states", k)] = project(joint, "states", count + k)
+    for m, k in enumerate(floats):
+        found[project(source, "states", k)] = project(joint, "states", count + m)
     for k, y in enumerate(source.outputs):
         if y.dtype in FLOATS:
             found[project(source, "stack", k)] = project(joint, "stack", k)

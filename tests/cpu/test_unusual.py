@@ -129,6 +129,19 @@ def test_a_sum_in_the_body_of_a_loop_is_written_where_it_is_read() -> None:
     agree(gg.hvp(gg.sum(last * last), x, v), K=3)
 
 
+def test_a_condition_is_carried_beside_what_has_a_tangent() -> None:
+    """The tangent of a scan carries the tangents of its floats alone."""
+    x, xs, v = gg.input("x", (3,), F8), gg.input("xs", (gg.size("T"), 3), F8), gg.input("v", (3,), F8)
+
+    def step(c: tuple[Tensor, Tensor, Tensor], row: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], None]:
+        value, seen, count = c
+        return (gg.where(seen, gg.sin(value) * row, value), gg.sum(value * row) > 0, count + 1), None
+
+    (last, seen, count), _ = gg.scan(step, (x, x[0] > 0, gg.zeros((), "int64")), xs)
+    agree(gg.jvp(last, x, v), gg.hvp(gg.sum(last * last), x, v), T=3)
+    agree(gg.where(seen, last, count * last), T=3)
+
+
 def test_a_sum_that_two_loops_compute_for_themselves() -> None:
     """A loop and its tangent have a body in common: the sum is one variable in each of them."""
     a, xs, v = gg.input("a", (3,), F8), gg.input("xs", (2, 3), F8), gg.input("v", (3,), F8)
