@@ -55,9 +55,8 @@ __all__ = [
     "DEFAULT_FLOAT", "FLOATS", "Atom", "Call", "Const", "FloorDiv", "Letter", "Load", "Monomial", "Operators", "Poly",
     "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "atom_poly", "call",
     "children", "conjuncts", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions", "number",
-    "position", "positions_of",
-    "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost", "size_symbol", "slot",
-    "step", "substitute", "walk",
+    "position", "positions_of", "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost",
+    "size_symbol", "slot", "step", "substitute", "walk",
 ]  # fmt: skip
 
 FLOATS = ("float32", "float64")
@@ -187,7 +186,7 @@ def result_dtype(function: ScalarFunction, dtypes: list[str]) -> str:
 
 # ---------------------------------------------------------------- exact folding
 
-COMPARED = {
+_COMPARED = {
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
 }  # fmt: skip
 
@@ -203,11 +202,8 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
             return number(-c.value)
         case (("add" | "sub" | "mul"), (Const(dtype="pyint") as a, Const(dtype="pyint") as b)):
             return number({"add": a.value + b.value, "sub": a.value - b.value, "mul": a.value * b.value}[function])
-        case (("eq" | "ne" | "lt" | "le" | "gt" | "ge"), (Const() as a, Const() as b)) if "bool" not in (
-            a.dtype,
-            b.dtype,
-        ):
-            return number(COMPARED[function](a.value, b.value))
+        case _, (Const(dtype="pyint" | "pyfloat") as a, Const(dtype="pyint" | "pyfloat") as b) if function in _COMPARED:
+            return number(_COMPARED[function](a.value, b.value))
         case "neg", (Call(function=inner, arguments=(x,)),) if inner.name == "neg":
             return x
         case "mul", (x, c) if _is_one(c) and promote((x.dtype, c.dtype)) == x.dtype:
