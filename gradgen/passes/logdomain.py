@@ -21,6 +21,7 @@ from gradgen.graph.scalar import (
     number,
     position,
     promote,
+    walk,
 )
 from gradgen.passes.inline import at, pointwise_body, reshaped_access
 
@@ -151,13 +152,10 @@ class LogDomain:
         """What an access of a pointwise node or of a reshape reads; None for anything else."""
         if not isinstance(x, Load) or x.tensor in self.keep:
             return None
-        if isinstance(x.tensor, Reshape):
-            return reshaped_access(x)
-        match pointwise_body(x):
-            case Call(function=f, arguments=(body,)) if f.name == "materialize":
-                return body  # where a value lies changes nothing about what is stable
-            case body:
-                return body
+        body = reshaped_access(x) if isinstance(x.tensor, Reshape) else pointwise_body(x)
+        if isinstance(body, Call) and body.function.name == "materialize":
+            return body.arguments[0]  # where a value lies changes nothing about what is stable
+        return body
 
     def as_call(self, x: Scalar, *names: str) -> Call | None:
         """The call of one of these functions that an expression is, seen through nodes."""
@@ -383,18 +381,7 @@ def _varies(x: Scalar, node: Compute) -> bool:
 
 
 def _is_number(x: Scalar) -> bool:
-    stack = [x]
-    while stack:
-        match stack.pop():
-            case Call(arguments=arguments):
-                stack.extend(arguments)
-            case Const():
-                continue
-            case Poly() as p if p.constant is not None:
-                continue
-            case _:
-                return False
-    return True
+    return all(isinstance(p, (Call, Const)) or (isinstance(p, Poly) and p.constant is not None) for p in walk(x))
 
 
 def is_one(x: Scalar) -> bool:
