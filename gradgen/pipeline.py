@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from gradgen import env
 from gradgen.emit.formula import formula
-from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, all_inputs, leaf, pointwise, toposort
+from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, Reshape, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.origin import Files, files_of, origin
 from gradgen.graph.scalar import FLOATS, Load, call, loads, number
 from gradgen.options import Options
@@ -202,7 +202,7 @@ def _formulas(outputs: Mapping[str, Node], files: Files) -> list[str]:
     order = toposort(list(outputs.values()), all_inputs)
     names = name_nodes(order, {n: k for k, n in outputs.items() if not isinstance(n, Leaf)})
     written = _parts_of_statements(order, set(outputs.values())) | (_unnamed(order, names) - set(outputs.values()))
-    shown = [n for n in order if isinstance(n, (Compute, Custom, Project)) and n not in written]
+    shown = [n for n in order if isinstance(n, (Compute, Custom, Project, Reshape)) and n not in written]
     width = max([4, *(len(files.lines(node)) for node in shown)])
     return [f"{files.lines(node):>{width}}  {formula(node, names, written=written)}" for node in shown]
 
