@@ -67,7 +67,7 @@ def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node | Scan
     size = volume(node.shape)
     evaluations = sum(volume(r.extents) for r in readers if isinstance(r, Compute))
     if len(readers) == 1 and work <= CHEAP and evaluations <= size:
-        return f"{work:g} additions cost less than a store and a load"
+        return f"work of {work:g} against a store and a load"
     return None
 
 
