@@ -24,7 +24,7 @@ from gradgen.passes.inside import outside
 from gradgen.passes.materialize import materialize
 from gradgen.passes.naming import fresh_names, is_named_by_user, name_nodes, sizes_of
 from gradgen.passes.orient import orient
-from gradgen.passes.parallel import FIXED
+from gradgen.passes.parallel import FIXED_PARTS
 from gradgen.passes.prepare import preparations
 from gradgen.passes.record import Passes
 from gradgen.passes.reducers import lower_reducers
@@ -147,7 +147,7 @@ def compile_model(model: Model, options: Options) -> Compiled:
         )
         _add_joint(builder, "step", _roots(outputs, final[: len(outputs)]), new, (*before, *notes))
     checks = _add_checks(builder, watch, [*declared.values(), *updates.values()], taken)
-    parts = FIXED if options.deterministic else None
+    parts = FIXED_PARTS if options.deterministic else None
     program = update_in_place(builder.program(_formulas(declared, files), parts))
     if env.check():
         verify_program(program)

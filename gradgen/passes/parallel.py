@@ -2,7 +2,7 @@
 
 In: the statements of a piece. Out: the same, or with a `Parts` in place of the costliest loop: every thread runs a
 range of iterations. What an iteration has for itself gets a row per part, sums over the loop are added up per part and
-combined in the order of the parts, so that results depend on the number of threads alone.
+combined in the order of the parts, so that results depend on the number of parts alone.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ from gradgen.program.loops import (
 from gradgen.program.ownership import accesses, owns, private
 from gradgen.program.registers import names_in
 
-FIXED = 16  # parts where results may not depend on the number of threads
+FIXED_PARTS = 16  # where results may not depend on the number of threads
 SHARE = 8.0  # how much costlier than the clearing and adding of its sums a loop must be
 
 Make = Callable[[str, Shape, str, Role], Buffer]
@@ -105,8 +105,8 @@ def _in_parts(
             value = load(own[row], (letter(part), integer(0)))
             combined.append(For(part, integer(0), parts, "reduce", (Accumulate(buffer, (), "sum", value),)))
         else:
-            mine_of = free_name(f"{buffer.name}_part", used)
-            sums[buffer] = intern(Buffer, mine_of, buffer.shape, buffer.dtype, "work", None)
+            part_name = free_name(f"{buffer.name}_part", used)
+            sums[buffer] = intern(Buffer, part_name, buffer.shape, buffer.dtype, "work", None)
             own[sums[buffer]] = make(name, (parts, *buffer.shape), buffer.dtype, "work")
             axes = tuple(letter(name) for name in _axis_names(buffer.shape, used))
             zero = Assign(sums[buffer], axes, number(0))

@@ -121,10 +121,10 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The iterations 0 .. extent of one loop in parts, one for each thread: `body` is a part, from `first` to `last`.
+    """The iterations 0 .. extent of one loop in parts, for threads to share: `body` is a part, from `first` to `last`.
 
     Of each buffer in `own` a part has its own: row `part` of the array behind it. The first axis of that is `count`
-    long, the number of threads that there were when the workspace was made.
+    long, the number of parts, which is fixed when the workspace is made.
     """
 
     extent: Poly
