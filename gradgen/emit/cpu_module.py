@@ -5,7 +5,7 @@ In: a `Program`. Out: the text of a file, its lines from `CpuPrinter`, arranged 
 
 from collections.abc import Sequence, Set
 
-from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, opening, signature, size_sources, wrap
+from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, signature, size_sources, title, wrap
 from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
@@ -37,7 +37,7 @@ def render_module(program: Program) -> str:
     classes = [_class(key, program, printer) for key in HOLDERS if held(program, key)]
     return render(
         "cpu/module.py.j2",
-        opening=opening(program, " for the CPU"),
+        title=title(program, " for the CPU"),
         header=[f"   {line}" if line else "" for text in program.formulas for line in _indented(text)],
         scalar_header=HEADER.rstrip() if printer.used else "",
         scalar_blocks=[block.rstrip("\n") for block in blocks(printer.used)],

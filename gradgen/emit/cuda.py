@@ -8,7 +8,7 @@ The simulator has run these kernels and the assembler has taken them for sm_90; 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradgen.emit.cpu import CpuPrinter, opening, signature, size_sources
+from gradgen.emit.cpu import CpuPrinter, signature, size_sources, title
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, load, require_poly, rewrite, walk
@@ -124,7 +124,7 @@ def render_cuda_module(program: Program, names: Sequence[str]) -> str:
     uses_numpy = "np." in text or any("np." in function for function in functions)
     return render(
         "cuda/kernel.py.j2",
-        opening=opening(program),
+        title=title(program),
         header=list(program.formulas),
         imports=["import math"] if uses_math else [],
         packages=["import numpy as np"] if uses_numpy else [],

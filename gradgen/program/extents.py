@@ -31,7 +31,8 @@ def sizes_mentioned(body: Iterable[Statement], part: Kernel | None) -> Counter[s
         if isinstance(statement, Parts):
             assert part is not None
             own = sizes_of_arrays(part.sizes, part.parameters)
-            found.update([*names, *size_names(statement.count), *(name for name in part.sizes if name not in own)])
+            found.update(names)  # the extent is in both bounds of a part
+            found.update([*size_names(statement.count), *(name for name in part.sizes if name not in own)])
     return found
 
 
