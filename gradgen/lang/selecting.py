@@ -95,6 +95,8 @@ def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
     at = axes.axis_number(axis, x.ndim, axes.describe(x.node))
     places = indices_over(x.shape)
     i = places[at]
+    if x.node.shape[at].constant == 0:
+        return compute(places, i)  # no elements, and no remainders by their number
     j = index("other", x.shape[at])
     compared = x if x.dtype == "bool" else materialize(x)  # computed twice, a value may round to two
     here_, there = compared[places], compared[_replaced(places, at, j)]

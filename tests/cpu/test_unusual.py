@@ -151,3 +151,13 @@ def test_a_sum_that_two_loops_compute_for_themselves() -> None:
 
     (last, _), _ = gg.scan(step, (gg.sin(a), gg.zeros((), "int64")), xs)
     agree(gg.jvp(gg.sum(last * last), a, v))
+
+
+# ---------------------------------------------------------------- nothing
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1)])
+def test_the_order_along_an_axis_of_no_or_one_element(shape: tuple[int, int]) -> None:
+    x = gg.input("x", shape, F8)
+    for axis in (0, 1):
+        agree(gg.sort(x, axis=axis), gg.argsort(x, axis=axis, descending=True), gg.topk(x, 0, axis=axis)[0])
