@@ -29,11 +29,10 @@ Array = NDArray[Any]
 def check_names(given: Iterable[str], needed: Sequence[str], what: str) -> None:
     """Every needed name once, and no other."""
     missing = [n for n in needed if n not in set(given)]
-    if missing:
-        raise BindingError(f"{what}: {', '.join(missing)} missing. Needed are {', '.join(needed)}.")
     unknown = [n for n in given if n not in set(needed)]
-    if unknown:
-        raise BindingError(f"{what}: {', '.join(unknown)} unknown. Needed are {', '.join(needed) or 'none'}.")
+    if missing or unknown:
+        wrong = [f"{', '.join(names)} {how}" for names, how in ((missing, "missing"), (unknown, "unknown")) if names]
+        raise BindingError(f"{what}: {'; '.join(wrong)}. Needed are {', '.join(needed) or 'none'}.")
 
 
 def bind_sizes(arguments: Iterable[Argument], arrays: Mapping[str, Array], known: Mapping[str, int]) -> dict[str, int]:
