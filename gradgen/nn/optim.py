@@ -233,8 +233,13 @@ def clip_value(loss: Tensor | Gradients, largest: float) -> Gradients:
 
 def _gradients(loss: Tensor | Gradients) -> Gradients:
     """Every float parameter below a loss, with the gradient by it."""
-    if not isinstance(loss, Tensor):
+    if isinstance(loss, list) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in loss):
         return loss
+    if not isinstance(loss, Tensor):
+        raise GraphError(
+            f"{here()}an optimiser takes a loss, whose parameters it finds, or pairs of parameter and gradient, "
+            f"not {shown(loss)}."
+        )
     if loss.ndim:
         raise GraphError(f"{here()}a loss has no axes; {describe(loss.node)} has {loss.ndim}. Take its mean first.")
     params = [

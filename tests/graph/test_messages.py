@@ -699,6 +699,19 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         "a step length is 'fast': give a number, a tensor, or a schedule.",
     ),
     ("gg.function('f', 'x +')", GraphError, "f: SymPy cannot read 'x +'."),
+    (
+        "gg.optim.adam(3)",
+        GraphError,
+        "an optimiser takes a loss, whose parameters it finds, or pairs of parameter and gradient, not 3.",
+    ),
+    (
+        "gg.optim.sgd([W], 0.1)",
+        GraphError,
+        (
+            "an optimiser takes a loss, whose parameters it finds, or pairs of parameter and gradient, "
+            "not [<Tensor W: float32 (3, 4)>]."
+        ),
+    ),
     ("gg.optim.adam(gg.sum(labels))", GraphError, "the loss has no parameters to update: declare some with gg.param."),
     ("fc = nn.Linear(4, 3)\ny = fc(W.T)", ShapeError, "fc takes 4 inputs along the last axis, and is given y (4, 3)."),
     ("nn.cross_entropy(x, x)", DTypeError, "the labels of cross_entropy are integers; x (B, 4) is float32."),
