@@ -48,7 +48,8 @@ def leaves_of(roots: Sequence[Node]) -> list[Leaf]:
     for x in found:
         if x.name in seen:
             raise GraphError(
-                f"{here()}two tensors are called {x.name!r}: give every input, parameter and state its own name."
+                f"{here()}two tensors are called {x.name!r}: give every input, parameter, state and layer (name=...) "
+                "its own name."
             )
         seen.add(x.name)
     return found

@@ -846,7 +846,12 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         'gg.compile(x[0] + gg.input("x", (4,)))',
         GraphError,
-        "two tensors are called 'x': give every input, parameter and state its own name.",
+        "two tensors are called 'x': give every input, parameter, state and layer (name=...) its own name.",
+    ),
+    (
+        "mlp = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))\ngg.compile(mlp(x))",
+        GraphError,
+        "two tensors are called 'mlp_weight': give every input, parameter, state and layer (name=...) its own name.",
     ),
     (
         'gg.compile(gg.param("B", (B,)) + 1)',
