@@ -1,7 +1,8 @@
 """Names that generated files use for something else, given to everything that a user can name.
 
-The names are those that the text of a model uses itself, so that the list cannot be incomplete: each of them is given
-to an input, a parameter, an output, a size, an index and a variable, and the values stay those of the interpreter.
+The names are those that the text of a model uses itself, so that the list cannot be incomplete. Each of them is given
+to an input, a parameter, an output, a size, an index or a variable, six at a time, and the values stay those of the
+interpreter.
 """
 
 import keyword
@@ -100,7 +101,7 @@ def loops_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def network(model: str, name: Mapping[str, str]) -> gg.Network:
     outputs = MODELS[model](name)
     loss = "loss" if "loss" in outputs else name["output"]
-    return gg.compile(outputs, name=model, loss=loss, sizes=None)
+    return gg.compile(outputs, name=model, loss=loss)
 
 
 def arrays(net: gg.Network) -> dict[str, Any]:
@@ -168,15 +169,15 @@ def rotations(model: str) -> list[dict[str, str]]:
 JITTED = {
     "softmax": ("exp_f32", "max", "compute_loss", "parts", "first", "p_ratio_row"),
     "scan": ("tanh_f32", "abs", "forward", "t", "part", "loss_acc"),
-    "layers": ("compute_last", "min", "max", "shapes", "l", "w"),
+    "layers": ("compute_h", "abs", "p", "shapes", "l", "tanh_f32"),
     "blocks": ("blocks_matrix", "row", "column", "shape", "compute_d_w", "p"),
-    "convolution": ("w_0", "first", "abs", "last", "w_1", "x_vectors"),
+    "convolution": ("w_0", "first", "part", "last", "w_1", "x_scalars"),
 }
 
 
-@pytest.mark.filterwarnings("ignore:Cannot cache compiled function")  # one that asks how many threads there are
 @pytest.mark.parametrize(("model", "names"), JITTED.items())
 def test_names_that_the_compiled_text_uses(model: str, names: tuple[str, ...]) -> None:
+    assert set(names) <= set(names_in_the_text_of(model))
     net = network(model, dict(zip(ROLES, names, strict=True)))
     check(net, model)
 
