@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from gradgen import env
-from gradgen.emit.formula import formula
+from gradgen.emit.formula import carried, formula
 from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, Reshape, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.origin import Files, files_of, origin
 from gradgen.graph.scalar import FLOATS, Load, call, loads, number
@@ -202,9 +202,14 @@ def _formulas(outputs: Mapping[str, Node], files: Files) -> list[str]:
     order = toposort(list(outputs.values()), all_inputs)
     names = name_nodes(order, {n: k for k, n in outputs.items() if not isinstance(n, Leaf)})
     written = _parts_of_statements(order, set(outputs.values())) | (_unnamed(order, names) - set(outputs.values()))
-    shown = [n for n in order if isinstance(n, (Compute, Custom, Project, Reshape)) and n not in written]
-    width = max([4, *(len(files.lines(node)) for node in shown)])
-    return [f"{files.lines(node):>{width}}  {formula(node, names, written=written)}" for node in shown]
+    results = {n.scan: n for n in order if isinstance(n, Project)}.values()
+    found: list[tuple[str, str]] = []
+    for node in order:
+        found += [(files.lines(r), carried(node, r.scan, names)) for r in results if node in r.scan.carries]
+        if isinstance(node, (Compute, Custom, Project, Reshape)) and node not in written:
+            found.append((files.lines(node), formula(node, names, written=written)))
+    width = max([4, *(len(line) for line, _ in found)])
+    return [f"{line:>{width}}  {text}" for line, text in found]
 
 
 def _unnamed(order: Sequence[Node], names: Mapping[Node, str]) -> set[Node]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from gradgen.emit.scalar_printer import ScalarPrinter
 from gradgen.graph.names import free_letter, index_letters
-from gradgen.graph.nodes import Compute, Custom, Node, Project, Reshape, show_shape
+from gradgen.graph.nodes import Compute, Custom, Node, Project, Reshape, Scan, show_shape
 from gradgen.graph.scalar import Atom, Load, Poly, Position, Scalar, Step, position, require_poly, rewrite, substitute
 from gradgen.program.loops import letter
 
@@ -32,7 +32,8 @@ def formula(
         case Reshape():
             return f"{names[node]} = {names[node.source]} as {show_shape(node.shape)}"
         case Project():
-            scan = f"scan over {show_shape((node.scan.length,))[1:-1]} steps"
+            backwards = " backwards" if node.scan.reverse else ""
+            scan = f"scan{backwards} over {show_shape((node.scan.length,))[1:-1]} steps"
             if node.kind == "states":
                 carry = names.get(node.scan.carries[node.number], "carry")
                 return f"{names[node]}: {carry} before each step of a {scan}, and after the last"
@@ -58,6 +59,12 @@ def formula(
                 return f"{left} += {text}"
             return f"{left} = {_reduced(node, letters)}{text}"
     return names[node]
+
+
+def carried(carry: Node, scan: Scan, names: Mapping[Node, str]) -> str:
+    """What a carry of a scan is: what the first step begins with, and what a step hands to the next."""
+    start, following = next((a, b) for c, a, b in zip(scan.carries, scan.inits, scan.nexts, strict=True) if c is carry)
+    return f"{names[carry]}: {names[start]} in the first step, then {names[following]} of the step before"
 
 
 def _reduced(node: Compute, letters: Sequence[str]) -> str:
