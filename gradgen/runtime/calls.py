@@ -57,7 +57,7 @@ class Caller:
         self._address = self._width = 0
         self._holders = {key: getattr(module, name) for key, name in _CLASSES.items() if key in entry.holders}
         self._layouts: dict[tuple[str, ...], Layout] = {}
-        self._stacks = {key: interface.stacked(key) for key in ("p", "s", "g")}
+        self._stacks = {key: interface.stacked(key) if key in entry.holders else () for key in ("p", "s", "g")}
         self._out_names = [x.name for x in interface.fields["out"]]
         self._g_names = [x.of for x in interface.fields["g"]]
         kinds = interface.numbers()

@@ -74,3 +74,21 @@ def test_rows_of_any_memory_are_one_array() -> None:
     assert one_array([b, a]) is None
     assert one_array([a, b.copy()]) is None
     assert one_array([a.copy(), b]) is None
+
+
+def test_subscripts_are_checked_beside_rolled_layers() -> None:
+    """The entry that checks them takes no parameters, stacked or not."""
+    table, at = gg.input("table", (4, 8)), gg.input("at", (2,), dtype="int64")
+    h: gg.Tensor = gg.input("x", (3, 8))
+    for k in range(20):
+        h = gg.tanh(h @ gg.param(f"W{k}", (8, 8)).T)
+    chosen = gg.where(at[0] >= 0, table[at[0] + 1], 0.0)
+    loss = gg.mean(gg.square(h + chosen))
+    net = unjitted(gg.compile({"loss": loss}, updates=gg.optim.sgd(loss, lr=0.1), name="beside_rolled"))
+    assert net.interface.stacks
+    given = {"x": np.ones((3, 8), "float32"), "table": np.ones((4, 8), "float32")}
+    state = net.init()
+    out, _ = net.value_and_grad(at=np.array([2, 0]), **given, **state)
+    assert net.step(state, at=np.array([2, 0]), **given)["loss"] == out["loss"]
+    with pytest.raises(BindingError, match="a computed subscript leaves axis 0 of table, whose size is 4, once here"):
+        net(at=np.array([3, 0]), **given, **state)
