@@ -165,6 +165,7 @@ class Builder:
         saved = {n: self.buffer(names[n], n, "saved") for n in request.saved if n not in results}
         self.names |= {n: b.name for n, b in saved.items()}
         placed = {**results, **saved}
+        names |= {n: b.name for n, b in placed.items() if n not in overwrites}  # as comments read them
         own = [n for n in plan.items if is_materialized(n) and n.shape and n not in placed]
         placed |= {n: self.buffer(names[n], n, "work") for n in own}
         places = assign_storage(plan, given, placed, names, self.arrays, [node for node, _ in copies])

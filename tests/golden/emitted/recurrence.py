@@ -78,7 +78,7 @@ def tanh_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_sums(h0, W, xs, h_states, h_sum_row, sums_2):
+def compute_sums_2(h0, W, xs, h_states, h_sum_row, sums_2):
     T = xs.shape[0]
     # 440: carry = h_states[t + 1]
     # 437: h_sum[i, j] = sum_k carry[i, k] * W[k, j]
@@ -117,7 +117,7 @@ def compute_text_sum_2(h_states, last):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_loss(sums_2, text_sum_2):
-    # 441: text_sum = sum_{i, j} sums[i, j] * sums[i, j]
+    # 441: text_sum = sum_{i, j} sums_2[i, j] * sums_2[i, j]
     text_sum_acc = np.float64(0.0)
     for i in range(sums_2.shape[0]):
         for j in range(2):
@@ -182,7 +182,7 @@ def compute_d_h0(d_h_states_2, d_h0, T):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_h_stack_2(sums, h_states, W, d_h_states_2, d_h_stack):
     # 440: carry_2 = d_h_states_2[t]
-    # 437: d_h_total[i, j] = (carry_2[i, j] + 2 * sums_2[t, i]) * (1 - h_states[t, i, j] * h_states[t, i, j])
+    # 437: d_h_total[i, j] = (carry_2[i, j] + 2 * sums[t, i]) * (1 - h_states[t, i, j] * h_states[t, i, j])
     # 437: d_h_sum_2[i, j] = sum_n d_h_total[i, n] * W[j, n]
     for i in range(2):
         for j in range(3):
@@ -203,7 +203,7 @@ def compute_d_h_stack_2(sums, h_states, W, d_h_states_2, d_h_stack):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(xs, p, w, out):
     """xs (T, 2, 3) -> loss"""
-    compute_sums(p.h0, p.W, xs, w.h_states, w.h_sum_row, w.sums_2)
+    compute_sums_2(p.h0, p.W, xs, w.h_states, w.h_sum_row, w.sums_2)
     text_sum_2 = compute_text_sum_2(w.h_states, out.last)
     loss = compute_loss(w.sums_2, text_sum_2)
     compute_sums_copy(w.sums_2, out.sums)
@@ -223,7 +223,7 @@ def backward(d_last, d_sums, d_loss, p, w, g):
 def value_and_grad(xs, p, w, out, g):
     """xs (T, 2, 3) -> loss"""
     T = w.d_h_stack.shape[0]
-    compute_sums(p.h0, p.W, xs, w.h_states, w.h_sum_row, out.sums)
+    compute_sums_2(p.h0, p.W, xs, w.h_states, w.h_sum_row, out.sums)
     text_sum_2 = compute_text_sum_2(w.h_states, out.last)
     loss = compute_loss(out.sums, text_sum_2)
     compute_d_h_stack_2(out.sums, w.h_states, p.W, w.d_h_states_2, w.d_h_stack)
