@@ -5,7 +5,7 @@ In: nodes. Out: `Tensor`, one wrapper per node (so `is` is identity); `lang` bui
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph import axes, indexing
@@ -82,6 +82,16 @@ class Tensor(Operators["Tensor"]):
         if any(isinstance(item, Scalar) and is_open(item) for item in items):
             return load(self.node, indexing.formula_subscripts(self.node, parts))
         return made(indexing.index(self.node, parts))
+
+    if not TYPE_CHECKING:  # type checkers know the attributes that there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_"):
+                raise AttributeError(f"'Tensor' object has no attribute {name!r}")
+            raise AttributeError(
+                f"{here()}a tensor has no attribute {name!r}: functions of tensors are gg.NAME(x), gradients come from "
+                "gg.grad or net.value_and_grad, and values from calls of a compiled network"  # and Python goes on
+            )
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise GraphError(

@@ -921,6 +921,17 @@ def test_numpys_functions_are_ours() -> None:
     assert known["c"] is known["d"]
 
 
+@pytest.mark.parametrize("name", ["backward", "item", "shpae"])
+def test_what_a_tensor_has_not(name: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        run(f"loss = gg.sum(x)\nloss.{name}")
+    assert str(caught.value) == (
+        f"model.py:2: a tensor has no attribute '{name}': functions of tensors are gg.NAME(x), gradients come from "
+        "gg.grad or net.value_and_grad, and values from calls of a compiled network"
+    )
+    assert not hasattr(gg.input("x", (3,)), "_private")
+
+
 def test_a_name_that_stands_elsewhere() -> None:
     with pytest.raises(AttributeError) as caught:
         gg.softmax  # noqa: B018
