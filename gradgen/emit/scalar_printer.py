@@ -2,7 +2,7 @@
 
 In: expressions over buffers and loop variables, and a target's table of functions. Out: text, and which library
 functions it calls. Choices, logic, chained comparisons, `//` and `%` are Python's: a target with other syntax overrides
-`_call`, `_condition` and `_poly`.
+`_call`, `_condition`, `_between`, `_poly` and `_atom`.
 """
 
 from collections.abc import Callable
