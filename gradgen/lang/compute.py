@@ -59,6 +59,8 @@ def compute(indices: Any, expression: Any, name: str | None = None) -> Tensor:
         ShapeError: sizes that disagree, or an access that leaves its tensor.
         GraphError: an index without a range, given twice, or neither in the result nor reduced.
     """
+    if isinstance(name, Scalar):
+        raise GraphError(f"{here()}compute takes several indices as one tuple: gg.compute((n, i), ...).")
     name = None if name is None else checked_name(name, "tensor")
     outputs = _letters(indices, "compute")
     root, free = _prepare(outputs, expression)

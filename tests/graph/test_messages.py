@@ -481,6 +481,11 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ("x[0:1.5]", DTypeError, "a slice of axis 0 of x (B, 4) has the bound 1.5: use integers or sizes."),
     # indices
     (
+        "gg.compute(n, i, x[n, i])",
+        GraphError,
+        "compute takes several indices as one tuple: gg.compute((n, i), ...).",
+    ),
+    (
         'gg.compute("n i", x[n, i])',
         GraphError,
         "compute takes indices, as gg.indices(\"n i\") makes them; 'n i' is not one.",
