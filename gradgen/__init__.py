@@ -6,11 +6,10 @@ Expression graphs in, readable Numba programs for values and gradients out. What
 imported when it is first used, so that declaring a model stays quick.
 """
 
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from gradgen.errors import GradgenError
+from gradgen.errors import GradgenError, nearest
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.array import *  # noqa: F403  # its __all__ is the list of NumPy's functions
 from gradgen.lang.array import __all__ as _array_names
@@ -61,8 +60,7 @@ def _elsewhere(name: str) -> str:
     found = [f"gg.{module}.{name}" for module, value in modules.items() if name in value.__all__]
     if found:
         return f": use {found[0]}"
-    near = get_close_matches(name.lower(), __all__, 1, 0.75)
-    return f": did you mean gg.{near[0]}?" if near else ""
+    return nearest(name, __all__, "gg")
 
 
 def __dir__() -> list[str]:

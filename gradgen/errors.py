@@ -2,8 +2,11 @@
 
 A message names the user's line, the formula or tensor, the sizes by name, and the next action:
 `mlp.py:14: index i runs over X2's axis 1 (128) and h1's axis 1 (64). Make the sizes equal, or use two indices.`
-Nothing is imported here; every other module may import this one.
+Nothing of ours is imported here; every other module may import this one.
 """
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 __all__ = [
     "BindingError",
@@ -16,6 +19,7 @@ __all__ = [
     "LayoutWarning",
     "OptionError",
     "ShapeError",
+    "nearest",
 ]
 
 
@@ -57,3 +61,10 @@ class CacheWarning(UserWarning):
 
 class LayoutWarning(UserWarning):
     """An argument is copied once because its memory layout is not the one the emitted code reads."""
+
+
+def nearest(name: str, known: Iterable[str], module: str) -> str:
+    """The end of a message about a name that a module has not: the one that is meant, in whatever letters."""
+    found = {other.lower(): other for other in known}
+    near = get_close_matches(name.lower(), found, 1, 0.75)
+    return f": did you mean {module}.{found[near[0]]}?" if near else ""

@@ -1,5 +1,8 @@
 """Networks: layers and losses with PyTorch's names and layouts, initialisers, optimisers. Every one is a formula."""
 
+from typing import NoReturn
+
+from gradgen.errors import nearest
 from gradgen.nn import functional, init
 from gradgen.nn.functional import (
     binary_cross_entropy_with_logits,
@@ -28,3 +31,8 @@ __all__ = [
     "named_parameters", "nll_loss", "one_hot", "relu", "sigmoid", "silu", "softmax", "softplus", "state_dict_names",
     "tanh",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> NoReturn:
+    near = "" if name.startswith("_") else nearest(name, __all__, "gg.nn")
+    raise AttributeError(f"module 'gradgen.nn' has no attribute {name!r}{near}")

@@ -4,9 +4,9 @@ In: a loss and numbers. Out: `{tensor: its next value}` for `gg.compile(..., upd
 that their tensors have when the step begins. `lr` is a number, a tensor without axes, or one of the `schedules`.
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
-from gradgen.errors import GraphError, OptionError
+from gradgen.errors import GraphError, OptionError, nearest
 from gradgen.graph.axes import describe, shown
 from gradgen.graph.nodes import Leaf, toposort
 from gradgen.graph.origin import naming
@@ -276,3 +276,8 @@ def _number(value: Any) -> float:
     if not hasattr(value, "__float__"):
         raise GraphError(f"{here()}a step length is {shown(value)}: give a number, a tensor, or a schedule.")
     return float(value)
+
+
+def __getattr__(name: str) -> NoReturn:
+    near = "" if name.startswith("_") else nearest(name, __all__, "gg.optim")
+    raise AttributeError(f"module 'gradgen.nn.optim' has no attribute {name!r}{near}")

@@ -937,6 +937,21 @@ def test_what_a_tensor_has_not(name: str) -> None:
     assert not hasattr(gg.input("x", (3,)), "_private")
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "words"),
+    [
+        (nn, "ReLU", "module 'gradgen.nn' has no attribute 'ReLU': did you mean gg.nn.relu?"),
+        (nn, "linear", "module 'gradgen.nn' has no attribute 'linear': did you mean gg.nn.Linear?"),
+        (nn, "Conv2d", "module 'gradgen.nn' has no attribute 'Conv2d'"),
+        (gg.optim, "Adam", "module 'gradgen.nn.optim' has no attribute 'Adam': did you mean gg.optim.adam?"),
+    ],
+)
+def test_a_name_in_other_letters(module: Any, name: str, words: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(module, name)
+    assert str(caught.value) == words
+
+
 def test_a_name_that_stands_elsewhere() -> None:
     with pytest.raises(AttributeError) as caught:
         gg.softmax  # noqa: B018
