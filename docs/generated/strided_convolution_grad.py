@@ -61,22 +61,22 @@ def workspace(N):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_y_part(a, K_vectors, a_scalars, y_sums, y, first, last):
     for n in range(first, last):
-        # a_scalars: a, the scalars that vectors are multiplied by: 8 x 33 x 33, by q, 2 h + 3 c, 2 w + 3 p
+        # a_scalars: a, the scalars that vectors are multiplied by: 8 x 33 x 33, by k, 2 h + 3 i, 2 w + 3 j
         for a_scalars_at in range(8712):
             a_scalars[a_scalars_at] = np.float32(0.0)
-        for q in range(8):
-            for h_c in range(2, 31):
-                for w_p in range(2, 31):
-                    a_scalars[33 * h_c + 1089 * q + w_p] = a[n, q, h_c - 2, w_p - 2]
+        for k in range(8):
+            for h_i in range(2, 31):
+                for w_j in range(2, 31):
+                    a_scalars[33 * h_i + 1089 * k + w_j] = a[n, k, h_i - 2, w_j - 2]
         # y_sums: sums for y: 14 x 14 x 16, by h, w, o
         for y_sums_at in range(3136):
             y_sums[y_sums_at] = np.float32(0.0)
-        for q in range(0, 8, 4):
+        for k in range(0, 8, 4):
             for h in range(14):
                 for w in range(14):
                     y_sums_at = 224 * h + 16 * w
-                    K_vectors_at = 144 * q
-                    a_scalars_at = 66 * h + 1089 * q + 2 * w
+                    K_vectors_at = 144 * k
+                    a_scalars_at = 66 * h + 1089 * k + 2 * w
                     a_0 = a_scalars[a_scalars_at]
                     a_1 = a_scalars[a_scalars_at + 3]
                     a_2 = a_scalars[a_scalars_at + 6]
@@ -170,14 +170,14 @@ def compute_y_part(a, K_vectors, a_scalars, y_sums, y, first, last):
 def compute_y(K, a, K_vectors, a_scalars_parts, y_sums_parts, y):
     N = a.shape[0]
     parts = a_scalars_parts.shape[0]
-    # 47: y[n, o, h, w] = sum_{c, p, q} K[o, q, c, p] * a[n, q, 3 * c + 2 * h - 2, 3 * p + 2 * w - 2] if 2 <= 3 * c + 2
-    #     * h < 31 and 2 <= 3 * p + 2 * w < 31 else 0
-    # K_vectors: K, the vectors: 8 x 3 x 3 x 16, by q, c, p, o
-    for q in range(8):
-        for c in range(3):
+    # 47: y[n, o, h, w] = sum_{i, j, k} K[o, k, i, j] * a[n, k, 2 * h + 3 * i - 2, 3 * j + 2 * w - 2] if 2 <= 2 * h + 3
+    #     * i < 31 and 2 <= 3 * j + 2 * w < 31 else 0
+    # K_vectors: K, the vectors: 8 x 3 x 3 x 16, by k, i, j, o
+    for k in range(8):
+        for i in range(3):
             for o in range(16):
-                for p in range(3):
-                    K_vectors[48 * c + o + 16 * p + 144 * q] = K[o, q, c, p]
+                for j in range(3):
+                    K_vectors[48 * i + 16 * j + 144 * k + o] = K[o, k, i, j]
     for part in prange(parts):
         compute_y_part(
             a, K_vectors, a_scalars_parts[part], y_sums_parts[part], y, part * N // parts, (part + 1) * N // parts

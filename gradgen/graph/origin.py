@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from gradgen.graph.nodes import COTANGENT, Carry, Leaf, Node, all_inputs
+from gradgen.graph.nodes import COTANGENT, Carry, Compute, Leaf, Node, all_inputs
 from gradgen.graph.place import statement_now
+from gradgen.graph.scalar import loads
 
 Place = tuple[str, int]  # file and line
 
@@ -118,12 +119,25 @@ def record(node: Node, letters: Sequence[str] = (), name: str | None = None, ite
 def carry_origin(old: Node, new: Node) -> None:
     """Give `new`, which has the value of `old`, its origin.
 
-    What was made on the way, and has no origin, is part of the same statement.
+    What was made on the way, and has no origin, is part of the same statement. The letters of what is summed stay only
+    with a body that reads as the old one did: positions are numbered as a body mentions them.
     """
     found = _origins.get(old)
     if found is not None:
+        if isinstance(new, Compute) and len(new.reduced) > 1 and not _reads_alike(old, new):
+            found = replace(found, letters=found.letters[: len(new.shape)])
         _settle(new, found)
         carry_place(old, new)
+
+
+def _reads_alike(old: Node, new: Compute) -> bool:
+    """Whether two formulas read at the same positions, in the same order."""
+    if not isinstance(old, Compute):
+        return False
+    mine, its = ([access.subscripts for access in loads(node.body)] for node in (old, new))
+    return len(mine) == len(its) and all(
+        len(a) == len(b) and all(p is q for p, q in zip(a, b, strict=True)) for a, b in zip(mine, its, strict=True)
+    )
 
 
 def name_derivative(node: Node, derivative: Node, prefix: str, terms: Iterable[Node] = ()) -> None:

@@ -124,8 +124,8 @@ class Parts:
     """The iterations 0 .. extent of one loop in parts, for threads to share: `body` is a part, from `first` to `last`.
 
     Of each buffer in `own` a part has its own: row `part` of the array behind it. The first axis of that is `count`
-    long, the number of parts, which is fixed when the workspace is made. Scalars that the body assigns are a part's own,
-    whatever has their names outside.
+    long, the number of parts, which is fixed when the workspace is made. Scalars that the body assigns are a part's
+    own, whatever has their names outside.
     """
 
     extent: Poly

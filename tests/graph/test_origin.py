@@ -7,6 +7,7 @@ from gradgen.graph import nodes
 from gradgen.graph.nodes import toposort
 from gradgen.graph.origin import Origin, carry_origin, display_name, name_derivative, name_part, origin
 from gradgen.graph.place import here
+from gradgen.graph.scalar import Scalar, call, integer, load, position
 from gradgen.graph.tensor import Tensor
 
 
@@ -118,6 +119,25 @@ def test_a_rewrite_keeps_the_origin() -> None:
     new = rewritten(y)
     carry_origin(y.node, new)
     assert origin(new) == of(y)
+
+
+def test_letters_of_what_is_summed_stay_only_with_equal_reads() -> None:
+    """Positions are numbered as a body mentions them: in another order, `p` would stand for what was `q`."""
+    K, a = gg.input("K", (3, 3)), gg.input("a", (5, 3, 3))
+    n, p, q = gg.indices("n p q")
+    y = gg.compute((n,), gg.sum(K[p, q] * a[n, p, q], over=(p, q)))
+    row, first, second = (position(k) for k in range(3))
+
+    def letters_of(body: Scalar) -> tuple[str, ...]:
+        new = nodes.compute(y.node.shape, (*y.node.shape, integer(3), integer(3)), (row,), "sum", body)
+        carry_origin(y.node, new)
+        found = origin(new)
+        assert found is not None
+        return found.letters
+
+    image = load(a.node, (row, first, second))
+    assert letters_of(call("sub", load(K.node, (first, second)), image)) == ("n", "p", "q")
+    assert letters_of(call("sub", image, load(K.node, (second, first)))) == ("n",)
 
 
 def test_a_derivative_is_called_after_its_value() -> None:
