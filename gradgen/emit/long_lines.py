@@ -104,7 +104,7 @@ def _parts(root: Scalar, target: str) -> Iterator[tuple[Scalar, str]]:
             name = x.function.name
             kind = {"mul": "factor", "div": "factor", "add": "term", "sub": "term"}.get(name, "value")
             if name == "where" or (name in ("and", "or") and any(_reads_memory(part) for part in certain[1:])):
-                certain = certain[:1]
+                certain = certain[:1]  # the others may be read outside where this one decides
             for part in certain:
                 if isinstance(part, Call) and part.dtype == "bool":
                     yield part, "inside" if _is_index_only(part) else f"{target}test"
