@@ -100,12 +100,11 @@ def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
     j = index("other", x.shape[at])
     compared = x if x.dtype == "bool" else materialize(x)  # computed twice, a value may round to two
     here_, there = compared[places], compared[_replaced(places, at, j)]
-    first = there > here_ if descending else there < here_
-    first_or_equal = there >= here_ if descending else there <= here_
-    if x.dtype in FLOATS:
-        nan_here, nan_there = elementwise.isnan(here_), elementwise.isnan(there)
-        first = first | (nan_there & ~nan_here if descending else nan_here & ~nan_there)
-        first_or_equal = first_or_equal | (nan_there if descending else nan_here)
+    low, high = (here_, there) if descending else (there, here_)
+    first, first_or_equal = low < high, low <= high
+    if x.dtype in FLOATS:  # nan is the highest, and no comparison with it holds
+        first = ~(low >= high) & ~elementwise.isnan(low)
+        first_or_equal = first_or_equal | elementwise.isnan(high)
     rank = compute(places, reducers.sum(elementwise.int64(where(j < i, first_or_equal, first)), over=j))
     size = x.shape[at]  # no rank is as large; the remainders let the compiler know
     order = accumulate(_replaced(places, at, rank[places] % size), i, x.shape)

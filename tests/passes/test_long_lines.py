@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import gradgen as gg
 from gradgen.emit.cpu import CpuPrinter
 from gradgen.emit.long_lines import LIMIT, fit_lines
 from gradgen.graph.scalar import Scalar, call, size_symbol
@@ -106,3 +107,11 @@ def test_negative_terms_are_subtracted() -> None:
     assert text([add(y, [i], -(a * b))]).startswith("y[i] -= a_value_with_a_long_name_0[i, j] * ")
     chosen = text([add(y, [i], where(i >= 1, -a, b))])
     assert chosen.startswith("y[i] += -")
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_what_sorting_asks_fits(descending: bool) -> None:
+    """What stands behind `or` and reads memory is not named beforehand, so it has to be short as it is."""
+    x = gg.input("x", (gg.size("N"), 30))
+    best = gg.sort(gg.nn.softmax(x), descending=descending)
+    assert max(len(line) for line in gg.compile({"best": best}, name="sorting").source.splitlines()) <= 120
