@@ -5,7 +5,7 @@ In: the nodes of a step and of its adjoint. Out: those to be stacked, for `diffe
 
 from collections.abc import Sequence
 
-from gradgen.graph.nodes import Compute, Custom, Node, Project, inputs
+from gradgen.graph.nodes import Compute, Custom, Node, Project, Reshape, inputs
 from gradgen.graph.scalar import scalar_cost
 
 __all__ = ["kept_values", "reading", "stacked_values"]
@@ -29,8 +29,8 @@ def kept_values(adjoint_nodes: Sequence[Node], body: Sequence[Node]) -> list[Nod
         wanted.update(inputs(node))
     kept: list[Node] = []
     for node in reversed(body):
-        if node in wanted and isinstance(node, (Compute, Custom, Project)):
-            if isinstance(node, Compute) and _is_cheap(node):
+        if node in wanted and isinstance(node, (Compute, Custom, Project, Reshape)):
+            if isinstance(node, Reshape) or (isinstance(node, Compute) and _is_cheap(node)):
                 wanted.update(inputs(node))
             else:
                 kept.append(node)

@@ -448,3 +448,24 @@ def test_what_an_inner_scan_begins_with_is_computed_before_the_outer_one() -> No
     for name, h in (("x", np.array([1e-6, 0, 0])), ("s", np.array([0, 1e-6]))):
         above, below = (net(**{**values, name: values[name] + sign * h})["y"] for sign in (1, -1))
         assert gradients[name] @ h == pytest.approx((above - below) / 2, rel=1e-6, abs=1e-15)
+
+
+def test_a_step_that_reads_another_shape_of_an_inner_scans_results() -> None:
+    """The adjoint keeps what the shape is of: the shape alone is no value of a step."""
+    w, xs, s = gg.param("w", (4,)), gg.input("xs", (2,)), gg.param("s", ())
+
+    def outer(c: Any, x: Any) -> tuple[Any, Any]:
+        _, pairs = gg.scan(lambda q, _: (gg.sin(q * c), gg.stack([q, c])), x * c, length=2)
+        return gg.sum(gg.sin(pairs.reshape((4,)) * w)) * c, None
+
+    last, _ = gg.scan(outer, s, xs)
+    net = gg.compile({"y": gg.sin(last)}, name="reshaped_pairs", dtype="float64")
+    values = {"w": np.array([0.3, -0.2, 0.5, 0.7]), "xs": np.array([0.4, -0.9]), "s": 0.8}
+    c = values["s"]
+    for x in values["xs"]:
+        c = np.sin(np.array([x * c, c, np.sin(x * c * c), c]) * values["w"]).sum() * c
+    assert net(**values)["y"] == pytest.approx(np.sin(c), rel=1e-14)
+    _, gradients = net.value_and_grad(**values)
+    for name, h in (("w", np.array([0.0, 0.0, 1e-6, 0.0])), ("w", np.array([0.0, 1e-6, 0.0, 0.0])), ("s", 1e-6)):
+        above, below = (net(**{**values, name: values[name] + sign * h})["y"] for sign in (1, -1))
+        assert np.sum(gradients[name] * h) == pytest.approx((above - below) / 2, rel=1e-6, abs=1e-15)
