@@ -61,7 +61,8 @@ class _Fitter:
         for x, name in _candidates(statement, target):
             alone = Assign(Buffer(name, (), x.dtype, "local"), (), x)
             first, rest = self.width(alone, indent), self.width(_with(statement, x, alone), indent)
-            if first < whole and (rest < whole - len(name) // 2 or rest <= LIMIT):
+            helps = rest < whole - len(name) // 2  # naming one element would not, and could go on for ever
+            if first < whole and (helps or rest <= LIMIT):
                 longest = max(first, rest)
                 fits = 0 if longest <= LIMIT else 1 if first <= LIMIT else 2
                 ways.append(((fits, rest if fits == 1 else longest), x, name))
