@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gradgen.errors import OptionError
 
-__all__ = ["VARIABLES", "Variable", "cache_dir", "check", "debug"]
+__all__ = ["VARIABLES", "Variable", "blas_kernels", "cache_dir", "check", "debug"]
 
 
 class Variable(NamedTuple):
@@ -73,3 +73,8 @@ def debug() -> int:
     if given not in {"0", "1", "2", "3", "4"}:
         raise OptionError(f"GRADGEN_DEBUG is {given!r}. Set it to a number from 0 to 4.")
     return int(given)
+
+
+def blas_kernels() -> str:
+    """OPENBLAS_CORETYPE, which OpenBLAS reads, for the report of what is set: a processor, or nothing."""
+    return os.environ.get("OPENBLAS_CORETYPE", "")

@@ -44,6 +44,13 @@ def test_values_that_mean_nothing_are_refused(monkeypatch: pytest.MonkeyPatch) -
         env.debug()
 
 
+def test_the_kernels_of_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    assert env.blas_kernels() == ""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert env.blas_kernels() == "Haswell"
+
+
 def test_every_variable_that_is_read_is_in_the_table() -> None:
     source = Path(env.__file__).read_text(encoding="utf-8")
     functions = source[source.index("def cache_dir") :]

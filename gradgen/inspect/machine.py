@@ -125,7 +125,7 @@ def _blas() -> Iterator[Fact]:
         if loaded is not None:
             about += [f"kernels for {loaded.kernels}", f"{loaded.threads} threads"]
         yield Fact(f"BLAS of {package}", ", ".join(about))
-    forced = os.environ.get("OPENBLAS_CORETYPE")
+    forced = env.blas_kernels()
     if forced:
         told = f"those for {forced} by OPENBLAS_CORETYPE, whatever the processor; products may be faster with it unset"
         yield Fact("BLAS kernels", told)
