@@ -21,6 +21,7 @@ from tests.cpu.running import unjitted
 
 FAR = (1000.0, -1000.0, 1000.0, 0.5)
 POINTS = (FAR, (1000.0, 999.0, 998.0, 1000.0), (-1000.0, -999.0, -1000.0, -998.0), (0.5, -1.0, 0.25, 2.0))
+SCORES = (1e4, -1e4, 9999.0, 1e4)
 CHOSEN = (1.0, -1.0, 2.0, 0.5)  # weights, signs, what is kept, centres
 LABEL = 1
 ROUNDING = {"float32": 3e-4, "float64": 1e-12}  # that of scores of 1000
@@ -158,6 +159,12 @@ def test_values_and_gradients_are_finite_and_right(name: str, point: tuple[float
     wanted = [exact(name, point, order) for order in units()]
     for found in (gradients[f"x_{name}"], outputs[f"d_{name}"]):
         np.testing.assert_allclose(found, wanted, **within)
+
+
+@DTYPES
+@pytest.mark.parametrize("name", ["softmax", "masked_softmax"])
+def test_scores_of_attention_may_be_larger(name: str, dtype: str) -> None:
+    test_values_and_gradients_are_finite_and_right(name, SCORES, dtype)
 
 
 @DTYPES
