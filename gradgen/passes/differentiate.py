@@ -33,6 +33,7 @@ from gradgen.graph.nodes import (
 from gradgen.graph.origin import carry_place, name_derivative, name_part, origin
 from gradgen.graph.scalar import (
     FLOATS,
+    Atom,
     Poly,
     call,
     integer,
@@ -271,6 +272,7 @@ def scan_adjoint(source: Scan, d_results: Mapping[Node, Sequence[Node]], active:
     """
     depth, t = source.depth, step(source.depth)
     before = require_poly(t + 1) if source.reverse else t
+    in_step: dict[Atom, Poly] = {t.atoms[0]: source.length}
     first, last = (source.length, integer(0)) if source.reverse else (integer(0), source.length)
     body = body_nodes(source)
     moving, inside = _active_carries(source, body, active)
@@ -281,7 +283,7 @@ def scan_adjoint(source: Scan, d_results: Mapping[Node, Sequence[Node]], active:
     d_carries = [carry(free + m, source.carries[k].shape, source.carries[k].dtype, depth) for m, k in enumerate(moving)]
     d_inits: list[Node] = []
     for k in moving:
-        terms = _rows(d_results.get(states[k], ()), last, source)
+        terms = _rows(d_results.get(states[k], ()), last, {})  # there may be no step
         d_inits.append(add_nodes(terms) if terms else zeros_like(source.inits[k]))
 
     contributions: dict[Node, list[Node]] = {}
@@ -290,14 +292,14 @@ def scan_adjoint(source: Scan, d_results: Mapping[Node, Sequence[Node]], active:
     for k, y in enumerate(source.outputs):
         stack = project(source, "stack", k)
         if stack in d_results and isinstance(stack, Project):
-            contributions.setdefault(y, []).extend(_rows(d_results[stack], t, source))
+            contributions.setdefault(y, []).extend(_rows(d_results[stack], t, in_step))
     adjoints = _propagate(body, contributions, inside, set())
     outside = [(x, d_x) for x, terms in contributions.items() if x in active for d_x in terms]
 
     d_nexts: list[Node] = []
     for k in moving:
         terms = [adjoints[source.carries[k]]] if source.carries[k] in adjoints else []
-        terms += _rows(d_results.get(states[k], ()), before, source)
+        terms += _rows(d_results.get(states[k], ()), before, in_step)
         d_nexts.append(add_nodes(terms) if terms else zeros_like(source.carries[k]))
         name_part(source.nexts[k], d_nexts[-1], "d_")
 
@@ -343,7 +345,7 @@ def _active_carries(source: Scan, body: Sequence[Node], active: set[Node]) -> tu
         found = again
 
 
-def _rows(terms: Sequence[Node], at: Poly, source: Scan) -> list[Node]:
+def _rows(terms: Sequence[Node], at: Poly, ranges: Mapping[Atom, Poly]) -> list[Node]:
     """Row `at` of a sum: what goes to one row of a result, as from its last state, is no term of any other row."""
     found: list[Node] = []
     whole: list[Node] = []
@@ -352,12 +354,11 @@ def _rows(terms: Sequence[Node], at: Poly, source: Scan) -> list[Node]:
         if isinstance(term, Compute) and only is at:
             found.append(compute(term.shape[1:], term.extents, term.target[1:], "sum", term.body))
             carry_place(term, found[-1])
-        elif only is None or not is_size(only) or not _is_apart(require_poly(at - only), source):
+        elif only is None or not is_size(only) or not _is_apart(require_poly(at - only), ranges):
             whole.append(term)
     return [*([row(add_nodes(whole), at)] if whole else []), *found]
 
 
-def _is_apart(distance: Poly, source: Scan) -> bool:
-    """Whether two rows are never the same one, whatever the step."""
-    ranges = {step(source.depth).atoms[0]: source.length}
+def _is_apart(distance: Poly, ranges: Mapping[Atom, Poly]) -> bool:
+    """Whether two rows are never the same one, whatever the step; where a step has a range, there is one."""
     return any(nonnegative(require_poly(sign * distance - 1), ranges) for sign in (1, -1))

@@ -469,3 +469,15 @@ def test_a_step_that_reads_another_shape_of_an_inner_scans_results() -> None:
     for name, h in (("w", np.array([0.0, 0.0, 1e-6, 0.0])), ("w", np.array([0.0, 1e-6, 0.0, 0.0])), ("s", 1e-6)):
         above, below = (net(**{**values, name: values[name] + sign * h})["y"] for sign in (1, -1))
         assert np.sum(gradients[name] * h) == pytest.approx((above - below) / 2, rel=1e-6, abs=1e-15)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_loop_without_steps_hands_the_gradient_of_its_last_state_to_the_first(reverse: bool) -> None:
+    x, xs = gg.param("x", (2,)), gg.input("xs", (gg.size("M"),))
+    last, _ = gg.scan(lambda c, t: (gg.sin(c) * t, None), x, xs, reverse=reverse)
+    net = gg.compile({"y": gg.sum(last * x)}, name="no_steps", dtype="float64")
+    point, data = np.array([0.3, 0.7]), np.array([1.5])
+    _, none = net.value_and_grad(x=point, xs=data[:0])
+    np.testing.assert_allclose(none["x"], 2 * point, rtol=1e-14)
+    _, one = net.value_and_grad(x=point, xs=data)
+    np.testing.assert_allclose(one["x"], 1.5 * (np.sin(point) + point * np.cos(point)), rtol=1e-14)

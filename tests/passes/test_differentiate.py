@@ -17,7 +17,7 @@ from gradgen.graph.nodes import (
     scan,
     toposort,
 )
-from gradgen.graph.scalar import Call, call, integer, load, number, position, step, walk
+from gradgen.graph.scalar import Call, call, integer, load, number, position, size_symbol, step, walk
 from gradgen.lang.interpret import interpret
 from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
 from gradgen.passes.simplify import simplify
@@ -154,3 +154,18 @@ def test_a_carry_that_nothing_depends_on_has_no_adjoint() -> None:
     assert sorted((found.reverse, len(found.carries)) for found in scans) == [(False, 2), (True, 1)]
     (value,) = interpret([d_x], {x: np.array(1.5), **{d: np.array(2.0) for d in leaves([d_x]) if d is not x}})
     np.testing.assert_allclose(value, 2.0 * 5 * 1.5**4)
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_first_state_may_be_the_last_one(reverse: bool, steps: int) -> None:
+    """What goes to one state only goes to no other row of them, unless there is no step between the two."""
+    length, x = size_symbol("T"), tensor("x")
+    state = carry(0, [], "float64", 0)
+    body = call("sin", load(state, []))
+    states = project(scan(length, 0, [state], [x], [pointwise([], body)], [], reverse), "states", 0)
+    begun, ended = (length, integer(0)) if reverse else (integer(0), length)
+    y = pointwise([], call("add", load(states, [begun]), call("mul", load(states, [ended]), number(2.0))))
+    (gradient,) = vjp_nodes([y], [pointwise([], call("float64", number(1)))], [x])
+    (found,) = interpret([gradient], {x: np.array(0.3)}, {"T": steps})
+    assert found == pytest.approx(3.0 if steps == 0 else 1.0 + 2.0 * np.cos(0.3), rel=1e-14)
