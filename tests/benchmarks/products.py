@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-SHAPES = ((64, 128, 128), (256, 784, 512), (256, 512, 512), (512, 2048, 2048))  # rows, inputs, outputs
+SHAPES = ((32, 64, 128), (64, 128, 128), (256, 784, 512), (256, 512, 512), (512, 2048, 2048))  # rows, inputs, outputs
 RUNS, ROUND_S = 9, 0.05
 
 
