@@ -26,7 +26,7 @@ VARIABLES = (
         "a directory of your own",
         "where emitted modules and their machine code are kept (default: $XDG_CACHE_HOME/gradgen or ~/.cache/gradgen)",
     ),
-    Variable("GRADGEN_CHECK", "0 or 1", "verify every program that is compiled"),
+    Variable("GRADGEN_CHECK", "0 or 1", "compile and verify anew what could come from the cache"),
     Variable(
         "GRADGEN_DEBUG",
         "0 to 4",
@@ -51,7 +51,7 @@ def cache_dir() -> Path | None:
 
 
 def check() -> bool:
-    """GRADGEN_CHECK: whether to verify every program.
+    """GRADGEN_CHECK: whether to compile, and so to verify, what could come from the cache.
 
     Raises:
         OptionError: the value is neither 0 nor 1.

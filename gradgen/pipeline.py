@@ -6,7 +6,6 @@ In: a `Model` (outputs, parameters, updates). Out: a `Program`, which `emit` ren
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from gradgen import env
 from gradgen.emit.formula import carried, formula
 from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, Reshape, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.origin import Files, files_of, origin
@@ -149,8 +148,7 @@ def compile_model(model: Model, options: Options) -> Compiled:
     checks = _add_checks(builder, watch, [*declared.values(), *updates.values()], taken)
     parts = FIXED_PARTS if options.deterministic else None
     program = update_in_place(builder.program(_formulas(declared, files), parts))
-    if env.check():
-        verify_program(program)
+    verify_program(program)
     program = roll(unify(program))
     watch.program(program)
     derivatives = {**{name: k for k, name in cotangents.items()}, **{name: x.name for x, name in gradients.items()}}

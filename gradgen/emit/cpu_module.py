@@ -109,7 +109,7 @@ def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, obj
     used = {b for call in entry.kernel_calls for b in call.buffers} | set(entry.returns)
     plain = _plain_parameters(entry)
     parameters = [b.name for b in plain]
-    roots = used | {b.alias_of for b in used if b.alias_of is not None} | set(entry.idle)
+    roots = {b.memory for b in used} | set(entry.idle)
     bare = {*parameters, *(b.name for b in used if b.by_value or b.alias_of is not None)}
     bare |= {s for call in entry.kernel_calls for s in call.sizes}
     bare |= {x.letter for x in entry.calls if isinstance(x, Repeat)}

@@ -185,7 +185,8 @@ def _launch(kernel: Kernel, name: str, notes: tuple[Note, ...], before: Sequence
                 raise GraphError(f"{kernel.name} reads between its loops what they write: {assign.buffer.name}")
             needed.insert(0, assign)
             inside.insert(0, assign)
-    kept = [b for b in kernel.parameters if b in {x for s in inside for x in reads(s) | writes(s)} and b not in own]
+    touched = {b for s in inside for b in reads(s) | writes(s)}
+    kept = [b for b in kernel.parameters if b.memory in touched and b not in own]
     rows_of = [b for b, _ in replaced.values() if b.shape]
     sizes = {s for x in statements(inside) for e in expressions(x) for p in walk(e) if isinstance(p, Poly)
              for s in size_names(p)}  # fmt: skip

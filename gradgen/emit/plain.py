@@ -10,7 +10,19 @@ from dataclasses import replace
 from itertools import pairwise
 
 from gradgen.graph.scalar import FLOATS, Call, Load, Scalar, call, load, number, rewrite, walk
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Note, Statement, bodies, expressions, statements
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    For,
+    If,
+    Note,
+    Statement,
+    bodies,
+    expressions,
+    loaded,
+    statements,
+)
 from gradgen.program.registers import Registers
 
 
@@ -22,7 +34,7 @@ def plain(body: Sequence[Statement], taken: Iterable[str], returned: Collection[
         written.update([s.buffer] if isinstance(s, (Assign, Accumulate)) else [])
     for first, second in _neighbours(body):
         if isinstance(first, Assign) and isinstance(second, Assign):
-            paired.update([first.buffer] if first.buffer in _read(second.value) else [])
+            paired.update([first.buffer] if first.buffer in loaded(second.value) else [])
     once = {b for b, count in paired.items() if count == read[b] == written[b] and b not in returned}
     return _run(body, Registers(body, taken), once)
 
@@ -34,10 +46,6 @@ def _neighbours(body: Sequence[Statement]) -> Iterator[tuple[Statement, Statemen
     for s in code:
         for branch in (s.then, s.otherwise) if isinstance(s, If) else (bodies(s),):
             yield from _neighbours(branch)
-
-
-def _read(x: Scalar) -> set[Buffer]:
-    return {part.tensor for part in walk(x) if isinstance(part, Load)}
 
 
 def _run(body: Sequence[Statement], registers: Registers, once: Collection[Buffer]) -> list[Statement]:
@@ -76,7 +84,7 @@ def _with_last(statement: Assign, found: list[Statement], once: Collection[Buffe
     if not isinstance(last, Assign) or last.buffer not in once or not _is_plain(last):
         return statement
     variable, value = last.buffer, last.value
-    if variable not in _read(statement.value):
+    if variable not in loaded(statement.value):
         return statement
     del found[at]
 

@@ -5,7 +5,7 @@ the residues of strided adjoints cost nothing inside. `motion` hoists what is le
 `conditions`: where a mask on indices leaves a 0, products with it are 0 and sums do without it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from math import gcd
 from typing import Literal
@@ -338,11 +338,11 @@ def _residue(p: Poly) -> tuple[Poly, int] | None:
     return None
 
 
-def _is_known(p: Poly, inner: set[str], written: Iterable[object], certain: set[Load]) -> bool:
+def _is_known(p: Poly, inner: set[str], written: Set[object], certain: set[Load]) -> bool:
     """Whether an expression can be evaluated in front of the loop."""
     for x in walk(p):
         if isinstance(x, Load):
-            if x not in certain or any(x.tensor is b for b in written):
+            if x not in certain or x.tensor.memory in written:
                 return False
         elif isinstance(x, Poly):
             if any(isinstance(a, Letter) and a.name in inner for a in x.atoms):

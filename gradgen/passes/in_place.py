@@ -54,7 +54,8 @@ def update_in_place(program: Program) -> Program:
 
 def _pairs(kernel: Kernel, texts: "_Texts") -> Iterator[tuple[Buffer, Buffer]]:
     """An intermediate value of a kernel and one that could be written over it."""
-    arrays = [b for b in kernel.parameters if b.shape and b.alias_of is None]
+    reshaped = {b.alias_of for b in kernel.parameters if b.alias_of is not None}
+    arrays = [b for b in kernel.parameters if b.shape and b.alias_of is None and b not in reshaped]
     for old in arrays:
         for new in arrays:
             apart = old is not new and old.role == "work" and new.role in HEIRS and old.dtype == new.dtype

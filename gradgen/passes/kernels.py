@@ -78,13 +78,13 @@ def _products_early(pieces: Sequence[Piece]) -> list[Piece]:
 
 def _depends(later: Piece, earlier: Piece) -> bool:
     """Whether two pieces must keep their order: one writes what the other one reads or writes."""
-    mine, its = _memory(later, reads), _memory(earlier, reads)
-    writing, written = _memory(later, writes), _memory(earlier, writes)
+    mine, its = (_touched(piece, reads) for piece in (later, earlier))
+    writing, written = (_touched(piece, writes) for piece in (later, earlier))
     return not written.isdisjoint(mine | writing) or not writing.isdisjoint(its)
 
 
-def _memory(piece: Piece, touched: Callable[[Statement], set[Buffer]]) -> set[Buffer]:
-    return {b if b.alias_of is None else b.alias_of for s in piece.body for b in touched(s)}
+def _touched(piece: Piece, touched: Callable[[Statement], set[Buffer]]) -> set[Buffer]:
+    return {b for s in piece.body for b in touched(s)}
 
 
 def _fits(group: Sequence[Piece], piece: Piece) -> bool:
@@ -99,9 +99,7 @@ def _fits(group: Sequence[Piece], piece: Piece) -> bool:
         return False
     if all(_is_straight(p) for p in (*group, piece)):
         return True
-    available = {b for p in group for s in p.body for b in writes(s)}
-    needed = {b for s in piece.body for b in reads(s)}
-    return bool(available & needed)
+    return any(not _touched(p, writes).isdisjoint(_touched(piece, reads)) for p in group)
 
 
 def _is_product(piece: Piece) -> bool:

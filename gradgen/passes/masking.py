@@ -37,6 +37,7 @@ from gradgen.program.loops import (
     Statement,
     choice,
     expressions,
+    loaded,
     statements,
 )
 
@@ -195,12 +196,12 @@ def _is_neutral(operation: str, value: Scalar) -> bool:
 
 
 def mentioned(body: Iterable[Statement]) -> frozenset[Buffer]:
-    """The buffers that statements read or write, headers of loops included."""
+    """The memory that statements read or write, headers of loops included."""
     found: set[Buffer] = set()
     for statement in statements(body):
-        found |= {x.tensor for x in walk(*expressions(statement)) if isinstance(x, Load)}
+        found |= loaded(*expressions(statement))
         if isinstance(statement, (Assign, Accumulate)):
-            found.add(statement.buffer)
+            found.add(statement.buffer.memory)
     return frozenset(found)
 
 
@@ -260,14 +261,13 @@ def _start_of(term: Accumulate, before: Sequence[Statement]) -> int | None:
         if isinstance(s, Assign) and s.buffer is term.buffer:
             same = all(a is b for a, b in zip(s.subscripts, term.subscripts, strict=True))
             return k if same and _is_neutral(term.operation, s.value) and not _reads(term, s.buffer) else None
-        if term.buffer in mentioned([s]) or isinstance(s, Dot):
+        if term.buffer.memory in mentioned([s]) or isinstance(s, Dot):
             return None
     return None
 
 
 def _reads(statement: Accumulate, buffer: Buffer) -> bool:
-    parts = walk(statement.value, *statement.subscripts)
-    return any(isinstance(x, Load) and x.tensor is buffer for x in parts)
+    return buffer.memory in loaded(statement.value, *statement.subscripts)
 
 
 def certain_parts(statement: Statement) -> Iterator[Scalar]:

@@ -28,7 +28,7 @@ from gradgen.graph.scalar import (
 from gradgen.graph.sizes import nonnegative, reads_data
 from gradgen.passes.bounds import bound_loops, known_extent, loop_atom
 from gradgen.passes.masking import certain_parts, is_local
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, statements, writes
+from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, loaded, statements, writes
 from gradgen.program.registers import Registers
 
 COSTLY = 4.0  # a division; cheaper arithmetic stays where it is read
@@ -65,7 +65,7 @@ class _Hoister:
                 case _:
                     found.append(_replaced(statement, {x: load(b, ()) for x, b in ready.items()}))
             written = writes(statement)
-            ready = {x: b for x, b in ready.items() if b not in written and _read(x).isdisjoint(written)}
+            ready = {x: b for x, b in ready.items() if b not in written and loaded(x).isdisjoint(written)}
         return found
 
     def loop(self, loop: For, ranges: Ranges, ready: dict[Scalar, Buffer]) -> list[Statement]:
@@ -78,7 +78,7 @@ class _Hoister:
         before: list[Statement] = []
 
         def may_move(x: Scalar, written: set[Buffer]) -> bool:
-            if name in _letters(x) or not _read(x).isdisjoint(written):
+            if name in _letters(x) or not loaded(x).isdisjoint(written):
                 return False
             reads = (part for part in walk(x) if isinstance(part, Load))
             return is_entered or all(_in_range(part, outer, is_whole) for part in reads)
@@ -169,10 +169,6 @@ def _is_costly(x: Call) -> bool:
         isinstance(part, Call) and part.function.cost >= COSTLY and any(isinstance(p, (Load, Poly)) for p in walk(part))
         for part in walk(x)
     )
-
-
-def _read(x: Scalar) -> set[Buffer]:
-    return {part.tensor for part in walk(x) if isinstance(part, Load)}
 
 
 def _letters(x: Scalar) -> set[Atom]:

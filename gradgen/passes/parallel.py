@@ -31,7 +31,7 @@ from gradgen.program.loops import (
     statements,
     writes,
 )
-from gradgen.program.ownership import accesses, owns, private
+from gradgen.program.ownership import accesses, owns, private, shapes
 from gradgen.program.registers import names_in
 
 FIXED_PARTS = 16  # where results may not depend on the number of threads
@@ -124,7 +124,7 @@ def _is_only_summed(loop: For, buffer: Buffer) -> bool:
     inside = [s for s in statements(loop.body) if isinstance(s, (Assign, Accumulate)) and s.buffer is buffer]
     reached = list(accesses(loop.body, buffer))
     return (
-        buffer.alias_of is None
+        shapes(loop.body, buffer) == [buffer]
         and all(isinstance(s, Accumulate) and s.operation == "sum" for s in inside)
         and len(reached) == len(inside)
     )

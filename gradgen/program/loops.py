@@ -34,6 +34,11 @@ class Buffer:
         return digest_of("buffer", self.name, self.dtype)
 
     @property
+    def memory(self) -> "Buffer":
+        """The array that holds the elements: who writes one of its shapes writes them all."""
+        return self if self.alias_of is None else self.alias_of
+
+    @property
     def by_value(self) -> bool:
         """Whether the emitted code passes a scalar instead of an array."""
         return not self.shape and self.role in ("local", "input", "cotangent", "one")
@@ -272,7 +277,7 @@ def held(program: Program, key: str) -> list[Buffer]:
 def entry_holders(program: Program, entry: Entry) -> list[str]:
     """The holders that an entry takes, in the order of its parameters."""
     used = {*entry.idle, *(b for call in entry.kernel_calls for b in call.buffers)}
-    used |= {b.alias_of for b in used if b.alias_of is not None}
+    used |= {b.memory for b in used}
     used |= {stack.buffer for stack in program.stacks if not used.isdisjoint(stack.members)}
     return [key for key in HOLDERS if any(b in used for b in held(program, key))]
 
@@ -329,17 +334,21 @@ def statements(roots: Iterable[Statement]) -> Iterator[Statement]:
         yield from statements(bodies(statement))
 
 
+def loaded(*roots: Scalar) -> set[Buffer]:
+    """The memory that expressions read."""
+    return {x.tensor.memory for x in walk(*roots) if isinstance(x, Load)}
+
+
 def reads(statement: Statement) -> set[Buffer]:
-    """The buffers that a statement or its body reads; what it updates counts too."""
+    """The memory that a statement or its body reads; what it updates counts too."""
     found: set[Buffer] = set()
     for inner in statements([statement]):
-        for expression in expressions(inner):
-            found |= {x.tensor for x in walk(expression) if isinstance(x, Load)}
+        found |= loaded(*expressions(inner))
         if isinstance(inner, Accumulate):
-            found.add(inner.buffer)
+            found.add(inner.buffer.memory)
         if isinstance(inner, Dot):
-            found |= {inner.left.buffer, inner.right.buffer}
-            found |= {inner.out.buffer} if inner.scratch is not None else set()
+            found |= {inner.left.buffer.memory, inner.right.buffer.memory}
+            found |= {inner.out.buffer.memory} if inner.scratch is not None else set()
     return _behind(statement, found)
 
 
@@ -349,13 +358,13 @@ def size_names(expression: Scalar) -> list[str]:
 
 
 def writes(statement: Statement) -> set[Buffer]:
-    """The buffers that a statement or its body writes."""
+    """The memory that a statement or its body writes."""
     found: set[Buffer] = set()
     for inner in statements([statement]):
         if isinstance(inner, (Assign, Accumulate)):
-            found.add(inner.buffer)
+            found.add(inner.buffer.memory)
         elif isinstance(inner, Dot):
-            found.add(inner.out.buffer)
+            found.add(inner.out.buffer.memory)
             found |= {inner.scratch} if inner.scratch is not None else set()
     return _behind(statement, found)
 

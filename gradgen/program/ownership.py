@@ -35,13 +35,18 @@ def unowned(loop: For) -> list[str]:
     found = []
     for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
         if buffer not in mine and not owns(loop, buffer):
-            at = ", ".join(_shown(s) for s in dict.fromkeys(accesses(loop.body, buffer)))
+            reached = (s for b in shapes(loop.body, buffer) for s in accesses(loop.body, b))
+            at = ", ".join(_shown(s) for s in dict.fromkeys(reached))
             found.append(f"the parallel loop over {loop.letter} does not own what it writes of {buffer.name}: {at}")
     return found
 
 
 def owns(loop: For, buffer: Buffer) -> bool:
-    """Whether no iteration of a loop reaches what another one writes of a buffer."""
+    """Whether no iteration of a loop reaches what another one writes of an array, through one of its shapes alone."""
+    through = shapes(loop.body, buffer)
+    if len(through) > 1:
+        return False
+    (buffer,) = through
     inner = _inner_loops(loop)
     touched = list(dict.fromkeys(accesses(loop.body, buffer)))
     written = dict.fromkeys(_written(loop.body, buffer))
@@ -78,7 +83,7 @@ def _is_private(loop: For, buffer: Buffer) -> bool:
     Unless it begins with all of them, or the iterations of a loop inside do. Where the iteration decides what is read,
     everything has been written by then.
     """
-    if buffer.role not in ("work", "local") or buffer.alias_of is not None:
+    if buffer.role not in ("work", "local") or shapes(loop.body, buffer) != [buffer]:
         return False
     if _begins_anew(loop.body, buffer):
         return True
@@ -156,6 +161,20 @@ def accesses(body: Iterable[Statement], buffer: Buffer) -> Iterable[Subscripts]:
                         yield m.fixed
                 if statement.scratch is buffer:
                     yield ()
+
+
+def shapes(body: Iterable[Statement], memory: Buffer) -> list[Buffer]:
+    """The buffers through which statements reach an array: itself, and its other shapes."""
+    found: set[Buffer] = set()
+    for statement in statements(body):
+        found |= {x.tensor for x in walk(*expressions(statement)) if isinstance(x, Load)}
+        match statement:
+            case Assign() | Accumulate():
+                found.add(statement.buffer)
+            case Dot():
+                found |= {statement.left.buffer, statement.right.buffer, statement.out.buffer}
+                found |= {statement.scratch} if statement.scratch is not None else set()
+    return sorted((b for b in found if b.memory is memory), key=lambda b: b.name)
 
 
 def _written(body: Iterable[Statement], buffer: Buffer) -> Iterable[Subscripts]:

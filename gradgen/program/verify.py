@@ -79,7 +79,7 @@ class _Reader:
                     self.branches(statement)
                 case Assign():
                     self.read(statement)
-                    self.defined.add(_memory(statement.buffer))
+                    self.defined.add(statement.buffer.memory)
                 case Accumulate():
                     self.read(statement)
                     self.need(statement.buffer)
@@ -94,7 +94,7 @@ class _Reader:
         outside = set(self.defined)
         self.defined -= {mine for mine, _ in parts.own}
         self.run(parts.body)
-        written = {_memory(behind) for _, behind in parts.own}
+        written = {behind.memory for _, behind in parts.own}
         self.defined = {b for b in self.defined if not is_scalar(b) or b in outside} | written
 
     def loop(self, loop: For) -> None:
@@ -121,7 +121,7 @@ class _Reader:
         self.need(dot.right.buffer)
         if dot.scratch is not None:
             self.need(dot.out.buffer)
-        self.defined.add(_memory(dot.out.buffer))
+        self.defined.add(dot.out.buffer.memory)
 
     def read(self, statement: Statement) -> None:
         for x in walk(*expressions(statement)):
@@ -130,7 +130,7 @@ class _Reader:
 
     def need(self, buffer: Buffer) -> None:
         empty = any(extent.constant == 0 for extent in buffer.shape)  # read in loops that never run
-        if _memory(buffer) not in self.defined and not empty:
+        if buffer.memory not in self.defined and not empty:
             self.found.append(f"{self.kernel} reads {buffer.name} before anything is written there")
 
 
@@ -138,20 +138,20 @@ def _undefined(program: Program, entry: Entry, kernels: dict[str, Kernel]) -> li
     """Reads of what neither the caller nor an earlier statement has written."""
     given = ("input", "param", "state", "cotangent", "one")
     arguments = {b for call in entry.kernel_calls for b in call.buffers}
-    defined = {_memory(b) for b in (*entry.parameters, *arguments, *program.buffers) if _memory(b).role in given}
+    defined = {b.memory for b in (*entry.parameters, *arguments, *program.buffers) if b.memory.role in given}
     defined |= _left_by(program, entry)
     found: list[str] = []
     for call in entry.kernel_calls:
         kernel = kernels[call.kernel]
-        reader = _Reader(call.kernel, {_memory(own) for own, b in _passed(kernel, call) if _memory(b) in defined})
+        reader = _Reader(call.kernel, {own.memory for own, b in _passed(kernel, call) if b.memory in defined})
         reader.run(kernel.body)
         for own in kernel.returns:
             reader.need(own)
         found += reader.found
         for own, b in _passed(kernel, call):
-            (defined.add if _memory(own) in reader.defined else defined.discard)(_memory(b))
+            (defined.add if own.memory in reader.defined else defined.discard)(b.memory)
         defined |= {b for x in call.arguments if isinstance(x, Row) for b in x.members} | set(call.results)
-    found += [f"{b.name} is returned and never computed" for b in entry.returns if _memory(b) not in defined]
+    found += [f"{b.name} is returned and never computed" for b in entry.returns if b.memory not in defined]
     return found
 
 
@@ -170,14 +170,10 @@ def _left_by(program: Program, entry: Entry) -> set[Buffer]:
     found: set[Buffer] = set()
     for call in calls:
         kernel = kernels[call.kernel]
-        written = {_memory(b) for s in kernel.body for b in writes(s)}
+        written = {b.memory for s in kernel.body for b in writes(s)}
         for own, x in zip(kernel.parameters, call.arguments, strict=True):
-            found |= set(x.members if isinstance(x, Row) else (x,)) if _memory(own) in written else set()
-    return {_memory(b) for b in found if b.role == "saved"}
-
-
-def _memory(buffer: Buffer) -> Buffer:
-    return buffer.alias_of if buffer.alias_of is not None else buffer
+            found |= set(x.members if isinstance(x, Row) else (x,)) if own.memory in written else set()
+    return {b.memory for b in found if b.role == "saved"}
 
 
 __all__ = ["verify_program", "violations"]

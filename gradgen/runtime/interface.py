@@ -171,7 +171,7 @@ def _fields(program: Program, key: str) -> list[Buffer]:
 
 def _entry_point(program: Program, entry: Entry) -> EntryPoint:
     touched = [*entry.idle, *(b for call in entry.kernel_calls for b in call.buffers)]
-    used = {b if b.alias_of is None else b.alias_of: None for b in touched}
+    used = dict.fromkeys(b.memory for b in touched)
     divided = {kernel.name for kernel in program.kernels if any(isinstance(s, Parts) for s in kernel.body)}
     return EntryPoint(
         entry.name,

@@ -450,6 +450,29 @@ def test_what_an_inner_scan_begins_with_is_computed_before_the_outer_one() -> No
         assert gradients[name] @ h == pytest.approx((above - below) / 2, rel=1e-6, abs=1e-15)
 
 
+def test_a_step_that_reads_an_element_of_its_carry_in_another_shape() -> None:
+    """The adjoint has a copy of the state, written in every step, and reads it reshaped, where no loop moves."""
+    start, w = gg.param("start", (2, 2), dtype="float64"), gg.param("w", (), dtype="float64")
+
+    def step(c: gg.Tensor, _: None) -> tuple[gg.Tensor, gg.Tensor]:
+        flat = c.reshape((4,))
+        return gg.tanh(c * flat[0] * flat[3] * w + c), flat[1] * flat[2]
+
+    last, products = gg.scan(step, start, length=3)
+    loss = gg.sum(products**2) + gg.sum(last**2)
+    net = gg.compile({"loss": loss}, name="reshaped_carry", dtype="float64")
+    arrays = {"start": np.array([[0.3, 0.7], [-0.4, 0.9]]), "w": np.array(0.8)}
+    _, gradients = net.value_and_grad(**arrays)
+    for name, x in arrays.items():
+        for at in np.ndindex(x.shape):
+            ends = []
+            for h in (1e-6, -1e-6):
+                moved = x.copy()
+                moved[at] += h
+                ends.append(float(net(**{**arrays, name: moved})["loss"]))
+            assert gradients[name][at] == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-8)
+
+
 def test_a_step_that_reads_another_shape_of_an_inner_scans_results() -> None:
     """The adjoint keeps what the shape is of: the shape alone is no value of a step."""
     w, xs, s = gg.param("w", (4,)), gg.input("xs", (2,)), gg.param("s", ())

@@ -1,8 +1,8 @@
 """What leaves a loop and what has to stay; the text is that of the CPU target."""
 
-from gradgen.graph.scalar import call, number, size_symbol
+from gradgen.graph.scalar import call, integer, number, size_symbol
 from gradgen.passes.motion import hoist, move_code
-from gradgen.program.loops import Statement
+from gradgen.program.loops import Buffer, Statement
 from gradgen.program.registers import Registers
 from tests.passes.statements import add, array, assign, at, h, i, j, k, loop, text, variable, where
 
@@ -40,6 +40,12 @@ def test_cheap_arithmetic_stays() -> None:
 def test_what_the_loop_writes_stays() -> None:
     body = loop(j, 9, assign(y, [j], at(y, 0) / at(x, j)))
     assert hoisted(body) == "for j in range(9):\n    y[j] = y[0] / x[j]"
+
+
+def test_what_the_loop_writes_in_another_shape_stays() -> None:
+    flat = Buffer("flat", (integer(81),), "float64", "work", z)
+    body = loop(i, 9, assign(z, [0, i], at(x, i)), add(y, [i], at(flat, 3)))
+    assert hoisted(body) == "for i in range(9):\n    z[0, i] = x[i]\n    y[i] += flat[3]"
 
 
 def test_what_a_branch_guards_stays() -> None:

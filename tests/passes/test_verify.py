@@ -145,3 +145,11 @@ def test_a_row_of_ones_own_may_be_read_anywhere_once_it_is_written() -> None:
     assert violations(program(over("i", both))) == [
         "compute_y: the parallel loop over i does not own what it writes of row: [j], [i]"
     ]
+
+
+def test_what_is_reached_through_two_shapes_is_owned_by_nobody() -> None:
+    flat = Buffer("flat", (N * N,), "float32", "output", y)
+    nest = over("i", over("j", Assign(y, (i, j), load(x, (i, j))), Assign(flat, (i,), number(0)), kind="serial"))
+    assert violations(program(nest)) == [
+        "compute_y: the parallel loop over i does not own what it writes of y: [i], [i, j]"
+    ]
