@@ -7,7 +7,8 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too
 settings.register_profile(
     "ci", max_examples=300, derandomize=True, database=None, deadline=None, print_blob=True, suppress_health_check=SLOW
 )
-settings.register_profile("long", max_examples=5000, deadline=None, print_blob=True, suppress_health_check=SLOW)
+for name, examples in {"long": 5_000, "longer": 10_000}.items():
+    settings.register_profile(name, max_examples=examples, deadline=None, print_blob=True, suppress_health_check=SLOW)
 settings.load_profile("ci")  # --hypothesis-profile=long comes later, and wins
 
 

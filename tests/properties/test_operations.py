@@ -1,7 +1,7 @@
 """Random programs of operations on whole tensors: against NumPy, emitted code, gradients, second order.
 
-The profile's number of programs for each, twice as many against NumPy, half as many compiled: `docs/debugging.md` has
-the command for the long profile.
+The profile's number of programs for each, three times as many against NumPy, half as many compiled: `docs/debugging.md`
+has the command for the long profiles.
 """
 
 from collections import Counter
