@@ -69,7 +69,7 @@ def lstm() -> gg.Tensor:
     def cell(carry: tuple[gg.Tensor, gg.Tensor], x: gg.Tensor) -> tuple[tuple[gg.Tensor, gg.Tensor], gg.Tensor]:
         h, c = carry
         u = x @ W_ih.T + h @ W_hh.T + mu
-        i, f, z, o = (u[:, k * H : (k + 1) * H] for k in range(4))
+        i, f, z, o = gg.split(u, 4, axis=1)
         c = gg.sigmoid(f) * c + gg.sigmoid(i) * gg.tanh(z)
         h = gg.sigmoid(o) * gg.tanh(c)
         return (h, c), h

@@ -7,7 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from gradgen.emit.formula import carried, formula
-from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, Reshape, all_inputs, leaf, pointwise, toposort
+from gradgen.graph.nodes import (
+    Carry,
+    Compute,
+    Custom,
+    Leaf,
+    Node,
+    Project,
+    Reshape,
+    all_inputs,
+    leaf,
+    pointwise,
+    toposort,
+)  # fmt: skip
 from gradgen.graph.origin import Files, files_of, origin
 from gradgen.graph.scalar import FLOATS, Load, call, loads, number
 from gradgen.options import Options
@@ -31,7 +43,7 @@ from gradgen.passes.resolve import resolve
 from gradgen.passes.retarget import retarget
 from gradgen.passes.roll import roll
 from gradgen.passes.saving import choose_saved
-from gradgen.passes.separate import separate
+from gradgen.passes.separate import separate, separate_carries
 from gradgen.passes.simplify import simplify
 from gradgen.passes.squeeze import squeeze
 from gradgen.passes.unify import unify
@@ -197,14 +209,15 @@ def _roots(names: Iterable[str], nodes: Sequence[Node], role: Role = "output") -
 
 def _formulas(outputs: Mapping[str, Node], files: Files) -> list[str]:
     """The model as the user wrote it, for the head of the generated file: what one statement made is one formula."""
+    outputs = dict(zip(outputs, separate_carries(list(outputs.values())), strict=True))
     order = toposort(list(outputs.values()), all_inputs)
     names = name_nodes(order, {n: k for k, n in outputs.items() if not isinstance(n, Leaf)})
     written = _parts_of_statements(order, set(outputs.values())) | (_unnamed(order, names) - set(outputs.values()))
-    results = {n.scan: n for n in order if isinstance(n, Project)}.values()
     found: list[tuple[str, str]] = []
     for node in order:
-        found += [(files.lines(r), carried(node, r.scan, names)) for r in results if node in r.scan.carries]
-        if isinstance(node, (Compute, Custom, Project, Reshape)) and node not in written:
+        if isinstance(node, Carry):
+            found += [(files.lines(result), text) for result, text in carried(node, order, names)]
+        elif isinstance(node, (Compute, Custom, Project, Reshape)) and node not in written:
             found.append((files.lines(node), formula(node, names, written=written)))
     width = max([4, *(len(line) for line, _ in found)])
     return [f"{line:>{width}}  {text}" for line, text in found]

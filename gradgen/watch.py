@@ -14,6 +14,7 @@ from gradgen.graph.origin import display_name, origin
 from gradgen.inspect.text import graph_text, program_text
 from gradgen.passes.naming import name_nodes
 from gradgen.passes.record import Passes, Rewrite
+from gradgen.passes.separate import separate_carries
 from gradgen.program.loops import Program
 
 __all__ = ["Watch"]
@@ -61,7 +62,8 @@ def _note(record: Rewrite) -> str:
 
 
 def _graph(roots: Sequence[Node]) -> str:
-    order = toposort(list(roots), all_inputs)
+    roots = separate_carries(roots)
+    order = toposort(roots, all_inputs)
     names = name_nodes(order, {})
     return graph_text({names[root]: root for root in roots if not isinstance(root, Leaf)}, names)
 

@@ -504,8 +504,8 @@ def compute_d_a_2_part(g, K, g_vectors, K_scalars, d_a_sums, d_a, first, last):
 def compute_d_a_2(g, K, g_vectors_parts, K_scalars_parts, d_a_sums_parts, d_a):
     N = g.shape[0]
     parts = g_vectors_parts.shape[0]
-    # 35: d_a[n, i, j, k] = sum_{m, p, q} g[n, q, j - m, k - p] * K[q, i, m, p] if j >= m and m + 25 >= j and k >= p and
-    #     p + 25 >= k else 0
+    # 35: d_a[n, i, j, k] = sum_{m, p, q} g[n, q, j - m, k - p] * K[q, i, m, p] if j >= m and m + 25 >= j and k >= p
+    #     and p + 25 >= k else 0
     for part in prange(parts):
         compute_d_a_2_part(
             g,

@@ -14,6 +14,7 @@ from gradgen.network import Network
 from gradgen.passes.differentiate import vjp_nodes
 from gradgen.passes.naming import name_nodes
 from gradgen.passes.retarget import retarget
+from gradgen.passes.separate import separate_carries
 from gradgen.pipeline import AFTER_DIFFERENTIATING, after_declaring
 from gradgen.watch import Watch
 
@@ -109,6 +110,7 @@ def _seed(name: str, y: Node, loss: str | None) -> Node:
 
 
 def _formulas(roots: Mapping[str, Node]) -> str:
+    roots = dict(zip(roots, separate_carries(list(roots.values())), strict=True))
     order = toposort(list(roots.values()), all_inputs)
     fixed: dict[Node, str] = {node: name for name, node in roots.items() if not isinstance(node, Leaf)}
     return graph_text(roots, name_nodes(order, fixed))

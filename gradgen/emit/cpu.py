@@ -4,7 +4,7 @@ In: a `Program`. Out: the lines of its functions and classes, which the template
 """
 
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -40,6 +40,7 @@ from gradgen.program.loops import (
 from gradgen.version import __version__
 
 WIDTH = 116
+OPERATORS = {"+", "-", "*", "/", "//", "%", "<", "<=", ">=", "==", "!=", "and", "or", "if", "else"}
 OPTIONS = 'cache=True, fastmath=FAST, error_model="numpy"'
 # Text by name, for both dtypes: no constants, which would have a dtype of their own. What needs some is a snippet.
 DIRECT = {
@@ -364,12 +365,26 @@ def title(program: Program, target: str = "") -> list[str]:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Comment lines no longer than `width`, broken at spaces."""
+    """Comment lines no longer than `width`, broken at spaces: in front of operators, and in subscripts if they must."""
     lines, current = [], ""
-    for word in text.split(" "):
+    for word in _unbroken(text, width - 4):
         if current and len(current) + 1 + len(word) > width:
             lines.append(current)
             current = "    " + word
         else:
             current = f"{current} {word}" if current else word
     return [*lines, current]
+
+
+def _unbroken(text: str, width: int) -> Iterator[str]:
+    """The words of a formula, an operator with what follows it and an access with its subscripts, where they fit."""
+    words: list[str] = []
+    depth = 0
+    for word in text.split(" "):
+        if words and (depth > 0 or words[-1] in OPERATORS):
+            words[-1] += f" {word}"
+        else:
+            words.append(word)
+        depth += word.count("[") - word.count("]")
+    for word in words:
+        yield from [word] if len(word) <= width else word.split(" ")

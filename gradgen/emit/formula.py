@@ -3,12 +3,12 @@
 In: nodes with names. Out: lines for the comments of generated files and for `explain`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from gradgen.emit.scalar_printer import ScalarPrinter
 from gradgen.graph.names import free_letter, index_letters
-from gradgen.graph.nodes import Compute, Custom, Node, Project, Reshape, Scan, show_shape
+from gradgen.graph.nodes import Carry, Compute, Custom, Node, Project, Reshape, show_shape
 from gradgen.graph.scalar import Atom, Load, Poly, Position, Scalar, Step, position, require_poly, rewrite, substitute
 from gradgen.program.loops import letter
 
@@ -61,10 +61,15 @@ def formula(
     return names[node]
 
 
-def carried(carry: Node, scan: Scan, names: Mapping[Node, str]) -> str:
-    """What a carry of a scan is: what the first step begins with, and what a step hands to the next."""
-    start, following = next((a, b) for c, a, b in zip(scan.carries, scan.inits, scan.nexts, strict=True) if c is carry)
-    return f"{names[carry]}: {names[start]} in the first step, then {names[following]} of the step before"
+def carried(carry: Carry, order: Iterable[Node], names: Mapping[Node, str]) -> list[tuple[Node, str]]:
+    """What the first step begins with, and what a step hands to the next; beside a result of the scan among `order`."""
+    found: list[tuple[Node, str]] = []
+    for scan, result in {node.scan: node for node in order if isinstance(node, Project)}.items():
+        for c, start, following in zip(scan.carries, scan.inits, scan.nexts, strict=True):
+            if c is carry:
+                text = f"{names[carry]}: {names[start]} in the first step, then {names[following]} of the step before"
+                found.append((result, text))
+    return found
 
 
 def _reduced(node: Compute, letters: Sequence[str]) -> str:

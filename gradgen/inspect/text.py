@@ -6,7 +6,7 @@ In: nodes by name, or a program. Out: lines that a person reads: one formula per
 from collections.abc import Iterable, Mapping, Sequence
 from typing import assert_never
 
-from gradgen.emit.formula import formula
+from gradgen.emit.formula import carried, formula
 from gradgen.emit.scalar_printer import ScalarPrinter
 from gradgen.graph.nodes import Carry, Leaf, Node, all_inputs, show_shape, toposort
 from gradgen.graph.origin import origin
@@ -37,13 +37,23 @@ def graph_text(roots: Mapping[str, Node], names: Mapping[Node, str]) -> str:
     """Every leaf with its shape, then every formula below the roots, producers first, each with the user's line."""
     order = toposort(list(roots.values()), all_inputs)
     leaves = [node for node in order if isinstance(node, Leaf)]
-    formulas = [node for node in order if not isinstance(node, (Leaf, Carry))]
-    places = {node: found.place if (found := origin(node)) is not None else "" for node in formulas}
-    width = max((len(place) for place in places.values()), default=0)
+    found: list[tuple[str, str]] = []
+    for node in order:
+        if isinstance(node, Carry):
+            found += [(_place(result), text) for result, text in carried(node, order, names)]
+        elif not isinstance(node, Leaf):
+            found.append((_place(node), formula(node, names)))
+    width = max((len(place) for place, _ in found), default=0)
     lines = [f"{x.role} {x.name} {show_shape(x.shape)} {x.dtype}" for x in leaves]
-    lines += [f"{places[node]:{width}}  {formula(node, names)}".rstrip() for node in formulas]
+    lines += [f"{place:{width}}  {text}".rstrip() for place, text in found]
     lines += [f"{name} is {names[node]}" for name, node in roots.items() if names[node] != name]
     return "\n".join(lines)
+
+
+def _place(node: Node) -> str:
+    """`mlp.py:14`, where that is known."""
+    found = origin(node)
+    return found.place if found is not None else ""
 
 
 def program_text(program: Program) -> str:

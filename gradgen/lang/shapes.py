@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from gradgen.errors import DTypeError, ShapeError
-from gradgen.graph import axes
+from gradgen.graph import axes, indexing
 from gradgen.graph.nodes import pointwise
 from gradgen.graph.place import here
 from gradgen.graph.scalar import floor_div, integer, number, require_poly
@@ -143,8 +143,8 @@ def split(x: Tensor, parts: Any, axis: int = 0) -> list[Tensor]:
     """
     at = axes.axis_number(axis, whole(x, "split").ndim, axes.describe(x.node))
     if isinstance(parts, (tuple, list)):
-        places = [0, *parts, None]
-        return [_sliced(x, at, slice(a, b)) for a, b in pairwise(places)]
+        slices = [slice(a, b) for a, b in pairwise([0, *parts, None])]
+        return [_sliced(x, at, part, k, len(slices)) for k, part in enumerate(slices)]
     extent = x.node.shape[at]
     if not isinstance(parts, int):
         raise ShapeError(
@@ -153,7 +153,7 @@ def split(x: Tensor, parts: Any, axis: int = 0) -> list[Tensor]:
     length = floor_div(extent, integer(parts)) if parts > 0 else extent
     if parts < 1 or length * parts is not extent:
         raise ShapeError(f"{here()}axis {at} of {axes.describe(x.node)} cannot be split into {parts} equal parts.")
-    return [_sliced(x, at, slice(length * k, length * (k + 1))) for k in range(parts)]
+    return [_sliced(x, at, slice(length * k, length * (k + 1)), k, parts) for k in range(parts)]
 
 
 def pad(x: Tensor, width: Any, mode: str = "constant", value: float = 0) -> Tensor:
@@ -208,8 +208,10 @@ def _widths(x: Tensor, width: Any) -> list[tuple[int, int]]:
     return pairs
 
 
-def _sliced(x: Tensor, axis: int, part: slice) -> Tensor:
-    return x[tuple(part if k == axis else slice(None) for k in range(x.ndim))]  # type: ignore[no-any-return]
+def _sliced(x: Tensor, axis: int, part: slice, item: int = 0, of: int = 1) -> Tensor:
+    """A part of a tensor along an axis: result `item` of `of`."""
+    key = [part if k == axis else slice(None) for k in range(x.ndim)]
+    return made(indexing.index(x.node, key), None, None, item, of)
 
 
 def _some(tensors: Sequence[Tensor], what: str) -> Sequence[Tensor]:

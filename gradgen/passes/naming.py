@@ -9,7 +9,17 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from gradgen.graph.names import CALLED, free_name
-from gradgen.graph.nodes import COTANGENT, Carry, Compute, Leaf, Node, Project, Reshape, all_inputs, toposort
+from gradgen.graph.nodes import (
+    COTANGENT,
+    Carry,
+    Compute,
+    Leaf,
+    Node,
+    Project,
+    Reshape,
+    all_inputs,
+    toposort,
+)  # fmt: skip
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Call, Const, Poly, Scalar, loads
 from gradgen.program.loops import size_names
@@ -31,7 +41,7 @@ def name_nodes(order: Sequence[Node], fixed: Mapping[Node, str], reserved: Itera
     names: dict[Node, str] = {node: node.name for node in order if isinstance(node, Leaf)}
     names |= {node: fixed[node] for node in order if node in fixed}
     taken = {*RESERVED, *reserved, *names.values()}
-    values = [node for node in order if not _note(node)]
+    values = [node for node in order if not _note(node) and not isinstance(node, Carry)]
     plain = {node: name for node, name in _outermost(values).items() if node not in names}
     for node, name in plain.items():
         if name not in taken:
@@ -40,9 +50,10 @@ def name_nodes(order: Sequence[Node], fixed: Mapping[Node, str], reserved: Itera
     taken |= {found.name for node in order if _note(node) and (found := origin(node)) and found.name}  # d_u is of u
     for node in values:
         if node not in names:
-            names[node] = free_name(_described(node), taken)
+            names[node] = free_name(described(node, names), taken)
             taken.add(names[node])
     _name_derivatives(order, names, taken)
+    _name_carries(order, names, taken)
     return names
 
 
@@ -57,8 +68,26 @@ def _name_derivatives(order: Sequence[Node], names: dict[Node, str], taken: set[
         if node in names:
             continue
         name = _derived(node, marked.get(_of(node)), names) if last[_note(node), _of(node)] is node else None
-        names[node] = free_name(_described(node), taken | called) if name is None else free_name(name, taken)
+        if name is None:  # the states of an adjoint are the adjoints of the states
+            others = taken if isinstance(node, Project) and node.kind == "states" else taken | called
+            names[node] = free_name(described(node, names), others)
+        else:
+            names[node] = free_name(name, taken)
         taken.add(names[node])
+
+
+def _name_carries(order: Sequence[Node], names: dict[Node, str], taken: set[str]) -> None:
+    """h_carry where a step hands h to the next, d_h_carry where the adjoint hands on what it knows of d_h."""
+    found: dict[Node, str] = {}
+    for scan in dict.fromkeys(node.scan for node in order if isinstance(node, Project)):
+        for k, carry in enumerate(scan.carries):
+            following = _assigned(scan.nexts[k])
+            found.setdefault(carry, f"{following}_carry" if following else "carry")
+    for node in order:
+        if isinstance(node, Carry) and node not in names:
+            other = "cotangent" if node.number == COTANGENT else "carry"
+            names[node] = free_name(found.get(node, other), taken)
+            taken.add(names[node])
 
 
 def _derived(node: Node, value: Node | None, names: Mapping[Node, str]) -> str | None:
@@ -129,19 +158,19 @@ def _outermost(values: Sequence[Node]) -> dict[Node, str]:
     return {node: name for (_, name), node in best.items()}
 
 
-def _described(node: Node) -> str:
+def described(node: Node, names: Mapping[Node, str]) -> str:
+    """What a node is called that has no name of its own: what it does, after what it is a part of."""
     assigned = _assigned(node)
     match node:
-        case Project():
-            element = node.scan.nexts[node.number] if node.kind == "states" else node.scan.outputs[node.number]
-            return f"{_assigned(element) or assigned or 'scan'}_{node.kind}"
+        case Project(scan=scan, number=k):
+            if node.kind == "states":  # of what all steps of the statement hand on, not of one sum on the way
+                return f"{_assigned(scan.nexts[k]) or names.get(scan.nexts[k]) or assigned or 'scan'}_states"
+            return f"{names.get(scan.outputs[k]) or _assigned(scan.outputs[k]) or assigned or 'scan'}_stack"
         case Reshape():
             return f"{assigned or 'value'}_reshaped"
         case Compute():
             kind = _kind(node)
             return f"{assigned}_{kind}" if assigned else kind
-        case Carry():
-            return "cotangent" if node.number == COTANGENT else "carry"
     return assigned or "value"
 
 

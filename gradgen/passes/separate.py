@@ -5,7 +5,7 @@ what a body computes from it, in which loop it lives. Until then two scans whose
 because nodes are interned, and equal bodies are found to be equal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gradgen.graph.nodes import (
     Carry,
@@ -24,7 +24,7 @@ from gradgen.graph.scalar import Load, Poly, integer, load, position, require_po
 from gradgen.passes.inline import reshaped_access
 from gradgen.passes.substitute import map_nodes, replace_nodes
 
-__all__ = ["separate"]
+__all__ = ["separate", "separate_carries"]
 
 
 def separate(roots: Sequence[Node]) -> list[Node]:
@@ -32,15 +32,24 @@ def separate(roots: Sequence[Node]) -> list[Node]:
 
     Scans inside them were equal and have become different by that, so it is done again until nothing changes.
     """
+    return _until_stable(roots, lambda nodes: _with_whole_sources(separate_carries(nodes)))
+
+
+def separate_carries(roots: Sequence[Node]) -> list[Node]:
+    """Each scan with carries of its own, which is called after what it carries, as texts need it."""
+    return _until_stable(roots, _once_separated)
+
+
+def _until_stable(roots: Sequence[Node], change: Callable[[list[Node]], list[Node]]) -> list[Node]:
     current = list(roots)
     while True:
-        changed = _with_whole_sources(_separated(current))
+        changed = change(current)
         if all(new is old for new, old in zip(changed, current, strict=True)):
             return current
         current = changed
 
 
-def _separated(roots: Sequence[Node]) -> list[Node]:
+def _once_separated(roots: Sequence[Node]) -> list[Node]:
     owners: dict[Carry, Scan] = {}
     written: dict[Scan, Scan] = {}
 
@@ -72,9 +81,7 @@ def _with_whole_sources(roots: Sequence[Node]) -> list[Node]:
         exact = reshaped_access(access)
         return pointwise(node.shape, _unravelled(access) if exact is None else exact)
 
-    new = map_nodes(roots, change)
-    unchanged = all(a is b for a, b in zip(new, roots, strict=True))
-    return new if unchanged else _with_whole_sources(new)  # what stands around a rebuilt scan was another node
+    return _until_stable(roots, lambda nodes: map_nodes(nodes, change))
 
 
 def _unravelled(access: Load) -> Load:

@@ -11,6 +11,7 @@ from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Node, Project, project, same_shape
 from gradgen.graph.scalar import Poly, integer, loads, require_poly
+from gradgen.passes.naming import described
 from gradgen.passes.outsized import is_large
 from gradgen.passes.reductions import accumulated_dtype, reduces, runs_in_variable
 from gradgen.passes.trees import Item, Loop, ScanLoop, Schedule, Tile, Tree, memory
@@ -209,7 +210,7 @@ def _assign_scans(
                 if whole not in places:
                     name, make = names.get(whole), buffers.make
                     if name is None:
-                        name, make = f"{names.get(node, 'scan')}_{whole.kind}", buffers.derive
+                        name, make = described(whole, names), buffers.derive
                     buffer = roots.get(whole) or make(name, whole.shape, whole.dtype, "work")
                     places[whole] = Storage(buffer, (), tuple(range(len(whole.shape))))
                 rows, axes = places[whole], tuple(range(len(node.shape)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.emit.cpu import CpuPrinter
+from gradgen.emit.cpu import CpuPrinter, wrap
 from gradgen.emit.long_lines import LIMIT, fit_lines
 from gradgen.graph.scalar import Scalar, call, size_symbol
 from gradgen.program.loops import Statement
@@ -115,3 +115,12 @@ def test_what_sorting_asks_fits(descending: bool) -> None:
     x = gg.input("x", (gg.size("N"), 30))
     best = gg.sort(gg.nn.softmax(x), descending=descending)
     assert max(len(line) for line in gg.compile({"best": best}, name="sorting").source.splitlines()) <= 120
+
+
+def test_a_comment_breaks_in_front_of_operators_and_not_in_subscripts() -> None:
+    assert wrap("y[n, i] = first[n, i] * second[n, i] + third[n, i]", 27) == [
+        "y[n, i] = first[n, i]",
+        "    * second[n, i]",
+        "    + third[n, i]",
+    ]
+    assert wrap("y = x[one, two, three]", 12) == ["y = x[one,", "    two,", "    three]"]

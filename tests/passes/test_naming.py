@@ -35,3 +35,44 @@ def test_what_one_statement_made_is_told_apart() -> None:
     assert ": d_y_sum[n] = " in source
     assert ": d_centred[n, i] = " in source
     assert ": d_centred_sum[n] = " in source
+
+
+def test_a_loop_is_told_by_what_its_steps_hand_on() -> None:
+    """A carry, its states, their adjoints; stacks by the values that they keep; parts of a tensor that was split."""
+    x, w = gg.input("x", (gg.size("T"), 6)), gg.param("w", (3,))
+
+    def step(h: gg.Tensor, x: gg.Tensor) -> tuple[gg.Tensor, None]:
+        a, b = gg.split(x, 2)
+        h = gg.tanh(h * a) * gg.sin(w + b)
+        return h, None
+
+    h0 = gg.param("h0", (3,))
+    last, _ = gg.scan(step, h0, x)
+    source = gg.compile({"loss": gg.sum(last)}, name="told").source
+    for text in (
+        "h_carry: h0 in the first step, then h of the step before",
+        ": h_carry = h_states[t]",
+        ": h_tanh[i] = tanh(h_carry[i] * x[t, i])",
+        "h_tanh_stack[t, i] = ",
+        ": d_h_carry = d_h_states[t + 1]",
+        " a[i] = x[t, i]",
+        " b[i] = x[t, i + 3]",
+    ):
+        assert text in source
+
+
+def test_two_loops_have_carries_of_their_own_names() -> None:
+    x, a, b = gg.input("x", (5, 3)), gg.param("a", (3,)), gg.param("b", (3,))
+
+    def first(c: gg.Tensor, x: gg.Tensor) -> tuple[gg.Tensor, None]:
+        h = gg.tanh(c + x)
+        return h, None
+
+    def second(c: gg.Tensor, x: gg.Tensor) -> tuple[gg.Tensor, None]:
+        k = gg.sin(c * x)
+        return k, None
+
+    hs, ks = gg.scan(first, a, x)[0], gg.scan(second, b, x)[0]
+    source = gg.compile({"y": gg.sum(hs * ks)}, name="two_loops").source
+    assert "h_carry: a in the first step, then h of the step before" in source
+    assert "k_carry: b in the first step, then k of the step before" in source

@@ -232,8 +232,8 @@ def compute_loss_2(b, a, d_long_2, text_sum_2, wide_row, d_wide_row, d_a, d_b):
     # 305: text_tanh[i, j] = tanh(a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
     # 305: text_product[i, j] = text_tanh[i, j] * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
     # 305: text_sum = sum_{i, j} text_product[i, j]
-    # 305: d_wide_product[i, j] = (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5]) * (1 - text_tanh[i,
-    #     j] * text_tanh[i, j])
+    # 305: d_wide_product[i, j] = (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5]) * (1
+    #     - text_tanh[i, j] * text_tanh[i, j])
     # 305: d_wide[i, j] = text_tanh[i, j] + d_wide_product[i, j]
     # 302, 303: d_a[i, j] = d_long_2[i, j] + d_wide[i, j] + d_wide[i, j + 5]
     # 302: d_b[i, j] = 2 * (d_wide[i, j + 2] * b[i, j])
