@@ -18,6 +18,7 @@ from gradgen.passes.trees import (
     needed,
     produced,
     reads_memory_of,
+    reshaped,
 )
 
 INNERMOST_VOTES = 2  # weight of the result's last axis when the innermost loop is chosen
@@ -41,8 +42,7 @@ def joining_axis(item: Item, group: Loop | Tile) -> int | None:
                 required.add(bare_position(access.subscripts[axis]) if finished else None)
             else:
                 suggested += _common_axes(access, member, axis)
-    direct = {access.tensor for access in loads(item.body, *item.target)}
-    if any(member.node in needed(item) - direct for member in group.axis):
+    if any(member.node in reshaped(item) for member in group.axis):
         return None  # another shape of it is read, which is whole only behind the loop
     candidates = list(required) if required else [k for k in suggested if k in item.free][:1]
     chosen = candidates[0] if len(candidates) == 1 else None

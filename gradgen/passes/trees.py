@@ -113,6 +113,11 @@ def needed(tree: Tree) -> set[Node]:
     return {n for item in tree.axis for n in needed(item)}
 
 
+def reshaped(item: Item) -> set[Node]:
+    """The tensors that an item reads in another shape, whether it reads them as they are or not."""
+    return {n for access in loads(item.body, *item.target) for n in memory(access.tensor) if n is not access.tensor}
+
+
 def produced(tree: Tree) -> set[Node]:
     match tree:
         case Loop() | Tile():

@@ -450,6 +450,20 @@ def test_what_an_inner_scan_begins_with_is_computed_before_the_outer_one() -> No
         assert gradients[name] @ h == pytest.approx((above - below) / 2, rel=1e-6, abs=1e-15)
 
 
+def test_a_tensor_that_is_read_as_it_is_and_in_another_shape() -> None:
+    """The other shape is whole only behind the loop that makes it, however its own elements are read."""
+    a = gg.param("a", (2, 4), dtype="float64")
+    p = gg.exp(a)
+    y = p + gg.reshape(p, (4, 2)).T
+    net = gg.compile({"y": y, "loss": gg.sum(gg.sin(y))}, name="two_shapes", dtype="float64", loss="loss")
+    values = np.random.default_rng(0).normal(size=(2, 4))
+    expected = np.exp(values) + np.exp(values).reshape(4, 2).T
+    found, gradients = net.value_and_grad(a=values)
+    np.testing.assert_allclose(found["y"], expected, rtol=1e-14)
+    d_y = np.cos(expected)
+    np.testing.assert_allclose(gradients["a"], np.exp(values) * (d_y + d_y.T.reshape(2, 4)), rtol=1e-13)
+
+
 def test_a_step_that_reads_an_element_of_its_carry_in_another_shape() -> None:
     """The adjoint has a copy of the state, written in every step, and reads it reshaped, where no loop moves."""
     start, w = gg.param("start", (2, 2), dtype="float64"), gg.param("w", (), dtype="float64")

@@ -58,7 +58,7 @@ FORMULAS = (
     "scatter to computed places", "read of a scatter", "reshape", "chain",
     "scan", "reverse scan", "nested scan", "scan of length zero", "several carries", "step as subscript",
     "several outputs", "scan over a sequence", "scan of length one", "scan of many steps", "scan with stacked outputs",
-    "parameter shared by steps", "gather inside a scan", "scan of a scan",
+    "read in two shapes", "parameter shared by steps", "gather inside a scan", "scan of a scan",
 )  # fmt: skip
 FEATURES = (*SHAPES_AND_SUBSCRIPTS, *FORMULAS, *[f"function {name}" for name in FORMS])
 
@@ -231,11 +231,13 @@ class Writer(Subscripts):
     # ------------------------------------------------------------ nodes
 
     def node(self) -> Node:
-        way = self.pick(("formula", "formula", "scan", "scatter", "reshape", "scan"))
+        way = self.pick(("formula", "formula", "scan", "scatter", "reshape", "scan", "two shapes", "scan"))
         if way == "scan" and len(self.steps) < 2:
             return self.scan()
         if way == "reshape" and self.tensors:
-            return self.reshape()
+            return self.reshape(self.pick(self.tensors[-3:]))
+        if way == "two shapes" and (made := [n for n in self.tensors[-4:] if isinstance(n, Compute)]):
+            return self.in_two_shapes(self.pick(made))
         return self.formula([self.extent() for _ in range(self.pick((1, 2, 2, 3, 0)))], way == "scatter")
 
     def formula(self, shape: Sequence[Extent], scattered: bool = False) -> Node:
@@ -272,8 +274,18 @@ class Writer(Subscripts):
             self.features.add("scatter to computed places")
         return self.add(compute([e.size for e in shape], [e.size for e in loops], target, "sum", body), shape)
 
-    def reshape(self) -> Node:
-        source = self.pick(self.tensors[-3:])
+    def in_two_shapes(self, source: Compute) -> Node:
+        """A formula that reads a computed tensor as it is, element by element, and in another shape."""
+        shape = self.extents[source]
+        variables = [Variable(position(k), e) for k, e in enumerate(shape)]
+        body = load(source, [v.poly for v in variables])
+        other, inside = self.access(self.reshape(source), [*variables, *self.steps])
+        body = call(self.pick(("add", "mul")), body, call("where", inside, other, number(0.25)))
+        self.features.add("read in two shapes")
+        sizes = [e.size for e in shape]
+        return self.add(compute(sizes, sizes, [position(k) for k in range(len(shape))], "none", body), shape)
+
+    def reshape(self, source: Node) -> Node:
         extents = self.extents[source]
         flat = Extent(product(e.size for e in extents), prod(e.value for e in extents))
         one = Extent(integer(1), 1)
