@@ -152,11 +152,16 @@ def _wanted(wrt: Any, outputs: Mapping[str, Node]) -> list[Leaf]:
     several = [wrt] if isinstance(wrt, (Tensor, str)) or not isinstance(wrt, Iterable) else list(wrt)
     wanted = [_leaf(t, "wrt") for t in several]
     below = set(toposort(list(outputs.values()), all_inputs))
+    smooth = set(toposort([y for y in outputs.values() if y.dtype in FLOATS], all_inputs))
     for at, x in enumerate(wanted):
         if x in wanted[:at]:
             raise GraphError(f"{here()}wrt names {x.name} twice.")
         if x not in below:
             raise GraphError(f"{here()}no output depends on {x.name}: leave it out of wrt, or use it in an output.")
+        if x not in smooth:
+            raise GraphError(
+                f"{here()}no float output depends on {x.name}, and others have no gradient: leave it out of wrt."
+            )
     return wanted
 
 

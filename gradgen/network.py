@@ -318,7 +318,7 @@ class Network:
 
     @property
     def options(self) -> Options:
-        """What the compilation was told: target, dtype, sizes."""
+        """What the compilation was told: dtype, sizes, rewrites to leave out."""
         return self._options
 
     @property

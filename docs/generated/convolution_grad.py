@@ -17,8 +17,8 @@ class Params(NamedTuple):
 
 
 class Work(NamedTuple):
+    K_scalars: np.ndarray  # float32 (1152,)
     a_vectors_parts: np.ndarray  # float32 (parts, 8704)
-    K_scalars_parts: np.ndarray  # float32 (parts, 1152)
     y_sums_parts: np.ndarray  # float32 (parts, 15360)
     y: np.ndarray  # float32 (N, 16, 26, 26)
     loss_acc_parts: np.ndarray  # float64 (parts, 1)
@@ -42,8 +42,8 @@ def workspace(N):
     """Every intermediate value of a call; calls allocate nothing else."""
     parts = get_num_threads()
     return Work(
+        np.empty((1152,), np.float32),
         np.empty((parts, 8704), np.float32),
-        np.empty((parts, 1152), np.float32),
         np.empty((parts, 15360), np.float32),
         np.empty((N, 16, 26, 26), np.float32),
         np.empty((parts, 1), np.float64),
@@ -60,7 +60,8 @@ def workspace(N):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_y_part(a, K, a_vectors, K_scalars, y_sums, y, first, last):
+def compute_y_part(a, K_scalars, a_vectors, y_sums, y, first, last):
+    # 35: y[n, o, h, w] = sum_{c, p, q} K[o, c, p, q] * a[n, c, h + p, q + w]
     for n in range(first, last):
         # a_vectors: a, the vectors: 8 x 32 x 34, by c, h + p, w + q
         for a_vectors_at in range(8704):
@@ -69,12 +70,6 @@ def compute_y_part(a, K, a_vectors, K_scalars, y_sums, y, first, last):
             for h_p in range(28):
                 for w_q in range(28):
                     a_vectors[1088 * c + 34 * h_p + w_q] = a[n, c, h_p, w_q]
-        # K_scalars: K, the scalars that vectors are multiplied by: 16 x 8 x 3 x 3, by o, c, p, q
-        for o in range(16):
-            for c in range(8):
-                for p in range(3):
-                    for q in range(3):
-                        K_scalars[9 * c + 72 * o + 3 * p + q] = K[o, c, p, q]
         # y_sums: sums for y: 16 x 30 x 32, by o, h, w
         for y_sums_at in range(15360):
             y_sums[y_sums_at] = np.float32(0.0)
@@ -118,29 +113,29 @@ def compute_y_part(a, K, a_vectors, K_scalars, y_sums, y, first, last):
                         a_21 = a_vectors[w + a_vectors_at + 238]
                         a_22 = a_vectors[w + a_vectors_at + 239]
                         a_23 = a_vectors[w + a_vectors_at + 240]
-                        y_sum = K_0 * a_0 + K_1 * a_1 + K_2 * a_2 + K_3 * a_3
-                        y_sum += K_4 * a_4 + K_5 * a_5 + K_6 * a_6 + K_7 * a_7
-                        y_sum += K_8 * a_8
+                        y_sum = K_0 * a_0 + K_1 * a_1 + K_2 * a_2
+                        y_sum += K_3 * a_3 + K_4 * a_4 + K_5 * a_5
+                        y_sum += K_6 * a_6 + K_7 * a_7 + K_8 * a_8
                         y_sums[w + y_sums_at] += y_sum
-                        y_sum = K_0 * a_3 + K_1 * a_4 + K_2 * a_5 + K_3 * a_6
-                        y_sum += K_4 * a_7 + K_5 * a_8 + K_6 * a_9 + K_7 * a_10
-                        y_sum += K_8 * a_11
+                        y_sum = K_0 * a_3 + K_1 * a_4 + K_2 * a_5
+                        y_sum += K_3 * a_6 + K_4 * a_7 + K_5 * a_8
+                        y_sum += K_6 * a_9 + K_7 * a_10 + K_8 * a_11
                         y_sums[w + y_sums_at + 32] += y_sum
-                        y_sum = K_0 * a_6 + K_1 * a_7 + K_2 * a_8 + K_3 * a_9
-                        y_sum += K_4 * a_10 + K_5 * a_11 + K_6 * a_12 + K_7 * a_13
-                        y_sum += K_8 * a_14
+                        y_sum = K_0 * a_6 + K_1 * a_7 + K_2 * a_8
+                        y_sum += K_3 * a_9 + K_4 * a_10 + K_5 * a_11
+                        y_sum += K_6 * a_12 + K_7 * a_13 + K_8 * a_14
                         y_sums[w + y_sums_at + 64] += y_sum
-                        y_sum = K_0 * a_9 + K_1 * a_10 + K_2 * a_11 + K_3 * a_12
-                        y_sum += K_4 * a_13 + K_5 * a_14 + K_6 * a_15 + K_7 * a_16
-                        y_sum += K_8 * a_17
+                        y_sum = K_0 * a_9 + K_1 * a_10 + K_2 * a_11
+                        y_sum += K_3 * a_12 + K_4 * a_13 + K_5 * a_14
+                        y_sum += K_6 * a_15 + K_7 * a_16 + K_8 * a_17
                         y_sums[w + y_sums_at + 96] += y_sum
-                        y_sum = K_0 * a_12 + K_1 * a_13 + K_2 * a_14 + K_3 * a_15
-                        y_sum += K_4 * a_16 + K_5 * a_17 + K_6 * a_18 + K_7 * a_19
-                        y_sum += K_8 * a_20
+                        y_sum = K_0 * a_12 + K_1 * a_13 + K_2 * a_14
+                        y_sum += K_3 * a_15 + K_4 * a_16 + K_5 * a_17
+                        y_sum += K_6 * a_18 + K_7 * a_19 + K_8 * a_20
                         y_sums[w + y_sums_at + 128] += y_sum
-                        y_sum = K_0 * a_15 + K_1 * a_16 + K_2 * a_17 + K_3 * a_18
-                        y_sum += K_4 * a_19 + K_5 * a_20 + K_6 * a_21 + K_7 * a_22
-                        y_sum += K_8 * a_23
+                        y_sum = K_0 * a_15 + K_1 * a_16 + K_2 * a_17
+                        y_sum += K_3 * a_18 + K_4 * a_19 + K_5 * a_20
+                        y_sum += K_6 * a_21 + K_7 * a_22 + K_8 * a_23
                         y_sums[w + y_sums_at + 160] += y_sum
         for o in range(16):
             for h in range(26):
@@ -149,25 +144,24 @@ def compute_y_part(a, K, a_vectors, K_scalars, y_sums, y, first, last):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_y(a, K, a_vectors_parts, K_scalars_parts, y_sums_parts, y):
+def compute_y(K, a, K_scalars, a_vectors_parts, y_sums_parts, y):
     N = a.shape[0]
     parts = a_vectors_parts.shape[0]
-    # 35: y[n, o, h, w] = sum_{c, p, q} K[o, c, p, q] * a[n, c, h + p, q + w]
+    # K_scalars: K, the scalars that vectors are multiplied by: 16 x 8 x 3 x 3, by o, c, p, q
+    for o in range(16):
+        for c in range(8):
+            for p in range(3):
+                for q in range(3):
+                    K_scalars[9 * c + 72 * o + 3 * p + q] = K[o, c, p, q]
     for part in prange(parts):
         compute_y_part(
-            a,
-            K,
-            a_vectors_parts[part],
-            K_scalars_parts[part],
-            y_sums_parts[part],
-            y,
-            part * N // parts,
-            (part + 1) * N // parts,
+            a, K_scalars, a_vectors_parts[part], y_sums_parts[part], y, part * N // parts, (part + 1) * N // parts
         )
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_loss_part(y, g, loss_acc_part, first, last):
+    # 36: loss = sum_{i, j, k, l} y[i, j, k, l] * g[i, j, k, l]
     loss_acc = np.float64(0.0)
     for i in range(first, last):
         for j in range(16):
@@ -181,7 +175,6 @@ def compute_loss_part(y, g, loss_acc_part, first, last):
 def compute_loss(y, g, loss_acc_parts):
     N = y.shape[0]
     parts = loss_acc_parts.shape[0]
-    # 36: loss = sum_{i, j, k, l} y[i, j, k, l] * g[i, j, k, l]
     loss_acc = np.float64(0.0)
     for part in prange(parts):
         compute_loss_part(y, g, loss_acc_parts[part], part * N // parts, (part + 1) * N // parts)
@@ -192,6 +185,7 @@ def compute_loss(y, g, loss_acc_parts):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_y_part(d_loss, g, d_y, first, last):
+    # 36: d_y[n, o, h, w] = d_loss * g[n, o, h, w]
     for n in range(first, last):
         for o in range(16):
             for h in range(26):
@@ -202,13 +196,14 @@ def compute_d_y_part(d_loss, g, d_y, first, last):
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
 def compute_d_y(d_loss, g, d_y, parts):
     N = g.shape[0]
-    # 36: d_y[n, o, h, w] = d_loss * g[n, o, h, w]
     for part in prange(parts):
         compute_d_y_part(d_loss, g, d_y, part * N // parts, (part + 1) * N // parts)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_a_part(d_y, K, d_y_vectors, K_scalars, d_a_sums, d_a, first, last):
+def compute_d_a_part(d_y, K_scalars, d_y_vectors, d_a_sums, d_a, first, last):
+    # 35: d_a[n, i, j, k] = sum_{m, p, q} (d_y[n, q, j - m, k - p] * K[q, i, m, p] if j >= m and m + 25 >= j and k >= p
+    #     and p + 25 >= k else 0)
     for n in range(first, last):
         # d_y_vectors: d_y, the vectors: 16 x 32 x 34, by q, j - m, k - p
         for d_y_vectors_at in range(17408):
@@ -217,12 +212,6 @@ def compute_d_a_part(d_y, K, d_y_vectors, K_scalars, d_a_sums, d_a, first, last)
             for j_m in range(2, 28):
                 for k_p in range(2, 28):
                     d_y_vectors[34 * j_m + k_p + 1088 * q] = d_y[n, q, j_m - 2, k_p - 2]
-        # K_scalars: K, the scalars that vectors are multiplied by: 16 x 8 x 3 x 3, by q, i, m, p
-        for q in range(16):
-            for i in range(8):
-                for m in range(3):
-                    for p in range(3):
-                        K_scalars[9 * i + 3 * m + p + 72 * q] = K[q, i, m, p]
         # d_a_sums: sums for d_a: 8 x 30 x 32, by i, j, k
         for d_a_sums_at in range(7680):
             d_a_sums[d_a_sums_at] = np.float32(0.0)
@@ -297,17 +286,20 @@ def compute_d_a_part(d_y, K, d_y_vectors, K_scalars, d_a_sums, d_a, first, last)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_d_a(d_y, K, d_y_vectors_parts, K_scalars_parts, d_a_sums_parts, d_a):
+def compute_d_a(K, d_y, K_scalars, d_y_vectors_parts, d_a_sums_parts, d_a):
     N = d_y.shape[0]
     parts = d_y_vectors_parts.shape[0]
-    # 35: d_a[n, i, j, k] = sum_{m, p, q} d_y[n, q, j - m, k - p] * K[q, i, m, p] if j >= m and m + 25 >= j and k >= p
-    #     and p + 25 >= k else 0
+    # K_scalars: K, the scalars that vectors are multiplied by: 16 x 8 x 3 x 3, by q, i, m, p
+    for q in range(16):
+        for i in range(8):
+            for m in range(3):
+                for p in range(3):
+                    K_scalars[9 * i + 3 * m + p + 72 * q] = K[q, i, m, p]
     for part in prange(parts):
         compute_d_a_part(
             d_y,
-            K,
+            K_scalars,
             d_y_vectors_parts[part],
-            K_scalars_parts[part],
             d_a_sums_parts[part],
             d_a,
             part * N // parts,
@@ -317,6 +309,7 @@ def compute_d_a(d_y, K, d_y_vectors_parts, K_scalars_parts, d_a_sums_parts, d_a)
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_K_part(d_y, a, d_K_sums_part, d_y_vectors_2, a_scalars, first, last):
+    # 35: d_K[n, i, j, k] = sum_{m, p, q} d_y[m, n, p, q] * a[m, i, j + p, k + q]
     for at in range(1152):
         d_K_sums_part[at] = np.float32(0.0)
     for m in range(first, last):
@@ -387,7 +380,6 @@ def compute_d_K_part(d_y, a, d_K_sums_part, d_y_vectors_2, a_scalars, first, las
 def compute_d_K(d_y, a, d_K_sums_parts, d_K_sums, d_y_vectors_2_parts, a_scalars_parts, d_K):
     N = d_y.shape[0]
     parts = d_K_sums_parts.shape[0]
-    # 35: d_K[n, i, j, k] = sum_{m, p, q} d_y[m, n, p, q] * a[m, i, j + p, k + q]
     # d_K_sums: sums for d_K: 8 x 3 x 3 x 16, by i, j, k, n
     for d_K_sums_at in range(1152):
         d_K_sums[d_K_sums_at] = np.float32(0.0)
@@ -412,134 +404,26 @@ def compute_d_K(d_y, a, d_K_sums_parts, d_K_sums, d_y_vectors_2_parts, a_scalars
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_a_2_part(g, K, g_vectors, K_scalars, d_a_sums, d_a, first, last):
-    for n in range(first, last):
-        # g_vectors: g, the vectors: 16 x 32 x 34, by q, j - m, k - p
-        for g_vectors_at in range(17408):
-            g_vectors[g_vectors_at] = np.float32(0.0)
-        for q in range(16):
-            for j_m in range(2, 28):
-                for k_p in range(2, 28):
-                    g_vectors[34 * j_m + k_p + 1088 * q] = g[n, q, j_m - 2, k_p - 2]
-        # K_scalars: K, the scalars that vectors are multiplied by: 16 x 8 x 3 x 3, by q, i, m, p
-        for q in range(16):
-            for i in range(8):
-                for m in range(3):
-                    for p in range(3):
-                        K_scalars[9 * i + 3 * m + p + 72 * q] = K[q, i, m, p]
-        # d_a_sums: sums for d_a: 8 x 30 x 32, by i, j, k
-        for d_a_sums_at in range(7680):
-            d_a_sums[d_a_sums_at] = np.float32(0.0)
-        for i in range(8):
-            for q in range(16):
-                for j in range(0, 30, 6):
-                    d_a_sums_at = 960 * i + 32 * j
-                    g_vectors_at = 34 * j + 1088 * q
-                    K_scalars_at = 9 * i + 72 * q
-                    K_0 = K_scalars[K_scalars_at]
-                    K_1 = K_scalars[K_scalars_at + 1]
-                    K_2 = K_scalars[K_scalars_at + 2]
-                    K_3 = K_scalars[K_scalars_at + 3]
-                    K_4 = K_scalars[K_scalars_at + 4]
-                    K_5 = K_scalars[K_scalars_at + 5]
-                    K_6 = K_scalars[K_scalars_at + 6]
-                    K_7 = K_scalars[K_scalars_at + 7]
-                    K_8 = K_scalars[K_scalars_at + 8]
-                    for k in range(32):
-                        g_0 = g_vectors[k + g_vectors_at]
-                        g_1 = g_vectors[k + g_vectors_at + 1]
-                        g_2 = g_vectors[k + g_vectors_at + 2]
-                        g_3 = g_vectors[k + g_vectors_at + 34]
-                        g_4 = g_vectors[k + g_vectors_at + 35]
-                        g_5 = g_vectors[k + g_vectors_at + 36]
-                        g_6 = g_vectors[k + g_vectors_at + 68]
-                        g_7 = g_vectors[k + g_vectors_at + 69]
-                        g_8 = g_vectors[k + g_vectors_at + 70]
-                        g_9 = g_vectors[k + g_vectors_at + 102]
-                        g_10 = g_vectors[k + g_vectors_at + 103]
-                        g_11 = g_vectors[k + g_vectors_at + 104]
-                        g_12 = g_vectors[k + g_vectors_at + 136]
-                        g_13 = g_vectors[k + g_vectors_at + 137]
-                        g_14 = g_vectors[k + g_vectors_at + 138]
-                        g_15 = g_vectors[k + g_vectors_at + 170]
-                        g_16 = g_vectors[k + g_vectors_at + 171]
-                        g_17 = g_vectors[k + g_vectors_at + 172]
-                        g_18 = g_vectors[k + g_vectors_at + 204]
-                        g_19 = g_vectors[k + g_vectors_at + 205]
-                        g_20 = g_vectors[k + g_vectors_at + 206]
-                        g_21 = g_vectors[k + g_vectors_at + 238]
-                        g_22 = g_vectors[k + g_vectors_at + 239]
-                        g_23 = g_vectors[k + g_vectors_at + 240]
-                        d_a_sum = K_0 * g_8 + K_1 * g_7 + K_2 * g_6 + K_3 * g_5
-                        d_a_sum += K_4 * g_4 + K_5 * g_3 + K_6 * g_2 + K_7 * g_1
-                        d_a_sum += K_8 * g_0
-                        d_a_sums[k + d_a_sums_at] += d_a_sum
-                        d_a_sum = K_0 * g_11 + K_1 * g_10 + K_2 * g_9 + K_3 * g_8
-                        d_a_sum += K_4 * g_7 + K_5 * g_6 + K_6 * g_5 + K_7 * g_4
-                        d_a_sum += K_8 * g_3
-                        d_a_sums[k + d_a_sums_at + 32] += d_a_sum
-                        d_a_sum = K_0 * g_14 + K_1 * g_13 + K_2 * g_12 + K_3 * g_11
-                        d_a_sum += K_4 * g_10 + K_5 * g_9 + K_6 * g_8 + K_7 * g_7
-                        d_a_sum += K_8 * g_6
-                        d_a_sums[k + d_a_sums_at + 64] += d_a_sum
-                        d_a_sum = K_0 * g_17 + K_1 * g_16 + K_2 * g_15 + K_3 * g_14
-                        d_a_sum += K_4 * g_13 + K_5 * g_12 + K_6 * g_11 + K_7 * g_10
-                        d_a_sum += K_8 * g_9
-                        d_a_sums[k + d_a_sums_at + 96] += d_a_sum
-                        d_a_sum = K_0 * g_20 + K_1 * g_19 + K_2 * g_18 + K_3 * g_17
-                        d_a_sum += K_4 * g_16 + K_5 * g_15 + K_6 * g_14 + K_7 * g_13
-                        d_a_sum += K_8 * g_12
-                        d_a_sums[k + d_a_sums_at + 128] += d_a_sum
-                        d_a_sum = K_0 * g_23 + K_1 * g_22 + K_2 * g_21 + K_3 * g_20
-                        d_a_sum += K_4 * g_19 + K_5 * g_18 + K_6 * g_17 + K_7 * g_16
-                        d_a_sum += K_8 * g_15
-                        d_a_sums[k + d_a_sums_at + 160] += d_a_sum
-        for i in range(8):
-            for j in range(28):
-                for k in range(28):
-                    d_a[n, i, j, k] = d_a_sums[960 * i + 32 * j + k]
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_d_a_2(g, K, g_vectors_parts, K_scalars_parts, d_a_sums_parts, d_a):
-    N = g.shape[0]
-    parts = g_vectors_parts.shape[0]
-    # 35: d_a[n, i, j, k] = sum_{m, p, q} g[n, q, j - m, k - p] * K[q, i, m, p] if j >= m and m + 25 >= j and k >= p
-    #     and p + 25 >= k else 0
-    for part in prange(parts):
-        compute_d_a_2_part(
-            g,
-            K,
-            g_vectors_parts[part],
-            K_scalars_parts[part],
-            d_a_sums_parts[part],
-            d_a,
-            part * N // parts,
-            (part + 1) * N // parts,
-        )
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(g, p, w):
     """g (N, 16, 26, 26) -> loss"""
-    compute_y(p.a, p.K, w.a_vectors_parts, w.K_scalars_parts, w.y_sums_parts, w.y)
+    compute_y(p.K, p.a, w.K_scalars, w.a_vectors_parts, w.y_sums_parts, w.y)
     return compute_loss(w.y, g, w.loss_acc_parts)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(g, d_loss, p, w, g_2):
-    """g (N, 16, 26, 26), d_loss"""
-    parts = w.K_scalars_parts.shape[0]
+    """g (N, 16, 26, 26), d_loss, w of forward -> g_2"""
+    parts = w.a_scalars_parts.shape[0]
     compute_d_y(d_loss, g, w.d_y, parts)
-    compute_d_a(w.d_y, p.K, w.d_y_vectors_parts, w.K_scalars_parts, w.d_a_sums_parts, g_2.d_a)
+    compute_d_a(p.K, w.d_y, w.K_scalars, w.d_y_vectors_parts, w.d_a_sums_parts, g_2.d_a)
     compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_2_parts, w.a_scalars_parts, g_2.d_K)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(g, p, w, g_2):
-    """g (N, 16, 26, 26) -> loss"""
-    compute_y(p.a, p.K, w.a_vectors_parts, w.K_scalars_parts, w.y_sums_parts, w.y)
+    """g (N, 16, 26, 26) -> loss, g_2"""
+    compute_y(p.K, p.a, w.K_scalars, w.a_vectors_parts, w.y_sums_parts, w.y)
     loss = compute_loss(w.y, g, w.loss_acc_parts)
-    compute_d_a_2(g, p.K, w.g_vectors_parts, w.K_scalars_parts, w.d_a_sums_parts, g_2.d_a)
+    compute_d_a(p.K, g, w.K_scalars, w.g_vectors_parts, w.d_a_sums_parts, g_2.d_a)
     compute_d_K(g, p.a, w.d_K_sums_parts, w.d_K_sums, w.g_vectors_2_parts, w.a_scalars_parts, g_2.d_K)
     return loss

@@ -17,7 +17,7 @@ class Params(NamedTuple):
 
 
 class Work(NamedTuple):
-    loss_tanh: np.ndarray  # float32 (N, 64)  saved for backward
+    v_tanh: np.ndarray  # float32 (N, 64)  saved for backward
 
 
 class Gradients(NamedTuple):
@@ -63,36 +63,36 @@ def tanh_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(idx, E, g, loss_tanh):
-    # 58: loss_tanh[i, j] = tanh(v[i, j])
-    # 58: loss = sum_{i, j} loss_tanh[i, j] * g[i, j]
+def compute_loss(idx, E, g, v_tanh):
+    # 58: v_tanh[i, j] = tanh(v[i, j])
+    # 58: loss = sum_{i, j} v_tanh[i, j] * g[i, j]
     loss_acc = np.float64(0.0)
     for i in range(idx.shape[0]):
         idx_i = idx[i]
         for j in range(64):
-            loss_tanh_here = tanh_f32(E[idx_i, j])
-            loss_tanh[i, j] = loss_tanh_here
-            loss_acc += np.float64(loss_tanh_here * g[i, j])
+            v_tanh_here = tanh_f32(E[idx_i, j])
+            v_tanh[i, j] = v_tanh_here
+            loss_acc += np.float64(v_tanh_here * g[i, j])
     return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_E(idx, d_loss, g, loss_tanh, d_E):
-    # 57: d_E[idx[n], i] += d_loss * g[n, i] * (1 - loss_tanh[n, i] * loss_tanh[n, i])
+def compute_d_E(idx, d_loss, g, v_tanh, d_E):
+    # 57: d_E[idx[n], i] += d_loss * g[n, i] * (1 - v_tanh[n, i] * v_tanh[n, i])
     for i in range(10000):
         for j in range(64):
             d_E[i, j] = np.float32(0.0)
     for n in range(idx.shape[0]):
         idx_n = idx[n]
         for i in range(64):
-            d_E[idx_n, i] += d_loss * g[n, i] * (np.float32(1.0) - loss_tanh[n, i] * loss_tanh[n, i])
+            d_E[idx_n, i] += d_loss * g[n, i] * (np.float32(1.0) - v_tanh[n, i] * v_tanh[n, i])
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_E_2(idx, E, g, d_E):
-    # 58: loss_tanh[i, j] = tanh(v[i, j])
-    # 58: loss = sum_{i, j} loss_tanh[i, j] * g[i, j]
-    # 57: d_E[idx[i], j] += g[i, j] * (1 - loss_tanh[i, j] * loss_tanh[i, j])
+    # 58: v_tanh[i, j] = tanh(v[i, j])
+    # 58: loss = sum_{i, j} v_tanh[i, j] * g[i, j]
+    # 57: d_E[idx[i], j] += g[i, j] * (1 - v_tanh[i, j] * v_tanh[i, j])
     loss_acc = np.float64(0.0)
     for i in range(10000):
         for j in range(64):
@@ -100,25 +100,25 @@ def compute_d_E_2(idx, E, g, d_E):
     for i in range(idx.shape[0]):
         idx_i = idx[i]
         for j in range(64):
-            loss_tanh = tanh_f32(E[idx_i, j])
-            loss_acc += np.float64(loss_tanh * g[i, j])
-            d_E[idx_i, j] += g[i, j] * (np.float32(1.0) - loss_tanh * loss_tanh)
+            v_tanh = tanh_f32(E[idx_i, j])
+            loss_acc += np.float64(v_tanh * g[i, j])
+            d_E[idx_i, j] += g[i, j] * (np.float32(1.0) - v_tanh * v_tanh)
     return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(idx, g, p, w):
     """idx (N,), g (N, 64) -> loss"""
-    return compute_loss(idx, p.E, g, w.loss_tanh)
+    return compute_loss(idx, p.E, g, w.v_tanh)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(idx, g, d_loss, w, g_2):
-    """idx (N,), g (N, 64), d_loss"""
-    compute_d_E(idx, d_loss, g, w.loss_tanh, g_2.d_E)
+    """idx (N,), g (N, 64), d_loss, w of forward -> g_2"""
+    compute_d_E(idx, d_loss, g, w.v_tanh, g_2.d_E)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(idx, g, p, g_2):
-    """idx (N,), g (N, 64) -> loss"""
+    """idx (N,), g (N, 64) -> loss, g_2"""
     return compute_d_E_2(idx, p.E, g, g_2.d_E)

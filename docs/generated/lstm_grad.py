@@ -33,11 +33,11 @@ class Work(NamedTuple):
     c_states: np.ndarray  # float32 (T + 1, 32, 128)  saved for backward
     u_sum_2: np.ndarray  # float32 (32, 512)
     u_row: np.ndarray  # float32 (512,)
-    h_sigmoid_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
-    c_sigmoid_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
-    c_sigmoid_2_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
+    o_sigmoid_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
+    f_sigmoid_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
+    i_sigmoid_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
+    z_tanh_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
     c_tanh_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
-    h_tanh_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
     product: np.ndarray  # float32 (T, 32, 128)
     d_h_states: np.ndarray  # float32 (T + 1, 32, 128)
     d_c_states: np.ndarray  # float32 (T + 1, 32, 128)
@@ -46,7 +46,7 @@ class Work(NamedTuple):
     d_f_row: np.ndarray  # float32 (128,)
     d_o_row: np.ndarray  # float32 (128,)
     d_u_stack: np.ndarray  # float32 (T, 32, 512)
-    d_u_sum_3: np.ndarray  # float32 (32, 128)
+    d_u_sum_term: np.ndarray  # float32 (32, 128)
 
 
 class Gradients(NamedTuple):
@@ -162,23 +162,23 @@ def compute_h_states(
     c_states,
     u_sum_2,
     u_row,
-    h_sigmoid_stack,
-    c_sigmoid_stack,
-    c_sigmoid_2_stack,
+    o_sigmoid_stack,
+    f_sigmoid_stack,
+    i_sigmoid_stack,
+    z_tanh_stack,
     c_tanh_stack,
-    h_tanh_stack,
 ):
     # 77: h_carry = h_states[t]
     # 77: c_carry = c_states[t]
     # 71: u_sum_2[i, j] = sum_k h_carry[i, k] * W_hh[j, k]
     # 71: u[i, j] = u_sum[t, i, j] + u_sum_2[i, j] + mu[j]
-    # 74: h_sigmoid[i, j] = sigmoid(u[i, j + 384])
-    # 73: c_sigmoid[i, j] = sigmoid(u[i, j + 128])
-    # 73: c_sigmoid_2[i, j] = sigmoid(u[i, j])
-    # 73: c_tanh[i, j] = tanh(u[i, j + 256])
-    # 73: c[i, j] = c_sigmoid[i, j] * c_carry[i, j] + c_sigmoid_2[i, j] * c_tanh[i, j]
-    # 74: h_tanh[i, j] = tanh(c[i, j])
-    # 74: h[i, j] = h_sigmoid[i, j] * h_tanh[i, j]
+    # 74: o_sigmoid[i, j] = sigmoid(u[i, j + 384])
+    # 73: f_sigmoid[i, j] = sigmoid(u[i, j + 128])
+    # 73: i_sigmoid[i, j] = sigmoid(u[i, j])
+    # 73: z_tanh[i, j] = tanh(u[i, j + 256])
+    # 73: c[i, j] = f_sigmoid[i, j] * c_carry[i, j] + i_sigmoid[i, j] * z_tanh[i, j]
+    # 74: c_tanh[i, j] = tanh(c[i, j])
+    # 74: h[i, j] = o_sigmoid[i, j] * c_tanh[i, j]
     for i in range(32):
         for j in range(128):
             h_states[0, i, j] = h0[i, j]
@@ -189,19 +189,19 @@ def compute_h_states(
             for j in range(512):
                 u_row[j] = u_sum[t, i, j] + u_sum_2[i, j] + mu[j]
             for j in range(128):
-                h_sigmoid_here = sigmoid_f32(u_row[j + 384])
-                h_sigmoid_stack[t, i, j] = h_sigmoid_here
-                c_sigmoid_here = sigmoid_f32(u_row[j + 128])
-                c_sigmoid_stack[t, i, j] = c_sigmoid_here
-                c_sigmoid_2_here = sigmoid_f32(u_row[j])
-                c_sigmoid_2_stack[t, i, j] = c_sigmoid_2_here
-                c_tanh_here = tanh_f32(u_row[j + 256])
-                c_tanh_stack[t, i, j] = c_tanh_here
-                c_here = c_sigmoid_here * c_states[t, i, j] + c_sigmoid_2_here * c_tanh_here
+                o_sigmoid_here = sigmoid_f32(u_row[j + 384])
+                o_sigmoid_stack[t, i, j] = o_sigmoid_here
+                f_sigmoid_here = sigmoid_f32(u_row[j + 128])
+                f_sigmoid_stack[t, i, j] = f_sigmoid_here
+                i_sigmoid_here = sigmoid_f32(u_row[j])
+                i_sigmoid_stack[t, i, j] = i_sigmoid_here
+                z_tanh_here = tanh_f32(u_row[j + 256])
+                z_tanh_stack[t, i, j] = z_tanh_here
+                c_here = f_sigmoid_here * c_states[t, i, j] + i_sigmoid_here * z_tanh_here
                 c_states[t + 1, i, j] = c_here
-                h_tanh_here = tanh_f32(c_here)
-                h_tanh_stack[t, i, j] = h_tanh_here
-                h_states[t + 1, i, j] = h_sigmoid_here * h_tanh_here
+                c_tanh_here = tanh_f32(c_here)
+                c_tanh_stack[t, i, j] = c_tanh_here
+                h_states[t + 1, i, j] = o_sigmoid_here * c_tanh_here
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -227,12 +227,12 @@ def compute_product(d_loss, g, product):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_u_stack(
     product,
-    h_sigmoid_stack,
-    h_tanh_stack,
-    c_sigmoid_2_stack,
+    o_sigmoid_stack,
     c_tanh_stack,
+    i_sigmoid_stack,
+    z_tanh_stack,
     c_states,
-    c_sigmoid_stack,
+    f_sigmoid_stack,
     W_hh,
     d_h_states,
     d_c_states,
@@ -241,25 +241,24 @@ def compute_d_u_stack(
     d_f_row,
     d_o_row,
     d_u_stack,
-    d_u_sum_3,
+    d_u_sum_term,
 ):
     T = product.shape[0]
     # 77: d_h_carry = d_h_states[t + 1]
     # 77: d_c_carry = d_c_states[t + 1]
-    # 74: d_c[i, j] = d_c_carry[i, j] + d_h_carry[i, j] * h_sigmoid_stack[t, i, j] * (1 - h_tanh_stack[t, i, j]
-    #     * h_tanh_stack[t, i, j])
-    # 73: d_z[i, j] = d_c[i, j] * c_sigmoid_2_stack[t, i, j] * (1 - c_tanh_stack[t, i, j] * c_tanh_stack[t, i, j])
-    # 73: d_i[i, j] = d_c[i, j] * c_tanh_stack[t, i, j] * (c_sigmoid_2_stack[t, i, j] * (1
-    #     - c_sigmoid_2_stack[t, i, j]))
-    # 73: d_f[i, j] = d_c[i, j] * c_states[t, i, j] * (c_sigmoid_stack[t, i, j] * (1 - c_sigmoid_stack[t, i, j]))
-    # 74: d_o[i, j] = d_h_carry[i, j] * h_tanh_stack[t, i, j] * (h_sigmoid_stack[t, i, j] * (1
-    #     - h_sigmoid_stack[t, i, j]))
-    # 73: d_c_product_4[i, j] = d_c[i, j] * c_sigmoid_stack[t, i, j]
-    # 71: d_u_total_2[i, j] = (d_z[i, j - 256] if 256 <= j < 384 else 0) + (d_i[i, j] if j < 128 else 0)
-    # 71: d_u_total_3[i, j] = d_u_total_2[i, j] + (d_f[i, j - 128] if 128 <= j < 256 else 0)
-    # 72: d_u[i, j] = d_u_total_3[i, j] + (d_o[i, j - 384] if j >= 384 else 0)
-    # 71: d_u_sum_3[n, i] = sum_j d_u[n, j] * W_hh[j, i]
-    # 74: d_h_total[i, j] = d_u_sum_3[i, j] + (product[t - 1, i, j] if t >= 1 else 0)
+    # 74: d_c[i, j] = d_c_carry[i, j] + d_h_carry[i, j] * o_sigmoid_stack[t, i, j] * (1 - c_tanh_stack[t, i, j]
+    #     * c_tanh_stack[t, i, j])
+    # 73: d_z[i, j] = d_c[i, j] * i_sigmoid_stack[t, i, j] * (1 - z_tanh_stack[t, i, j] * z_tanh_stack[t, i, j])
+    # 73: d_i[i, j] = d_c[i, j] * z_tanh_stack[t, i, j] * (i_sigmoid_stack[t, i, j] * (1 - i_sigmoid_stack[t, i, j]))
+    # 73: d_f[i, j] = d_c[i, j] * c_states[t, i, j] * (f_sigmoid_stack[t, i, j] * (1 - f_sigmoid_stack[t, i, j]))
+    # 74: d_o[i, j] = d_h_carry[i, j] * c_tanh_stack[t, i, j] * (o_sigmoid_stack[t, i, j] * (1
+    #     - o_sigmoid_stack[t, i, j]))
+    # 73: d_c_product_term_2[i, j] = d_c[i, j] * f_sigmoid_stack[t, i, j]
+    # 71: d_u_total_term[i, j] = (d_z[i, j - 256] if 256 <= j < 384 else 0) + (d_i[i, j] if j < 128 else 0)
+    # 71: d_u_total_term_2[i, j] = d_u_total_term[i, j] + (d_f[i, j - 128] if 128 <= j < 256 else 0)
+    # 72: d_u[i, j] = d_u_total_term_2[i, j] + (d_o[i, j - 384] if j >= 384 else 0)
+    # 71: d_u_sum_term[n, i] = sum_j d_u[n, j] * W_hh[j, i]
+    # 74: d_h_total[i, j] = d_u_sum_term[i, j] + (product[t - 1, i, j] if t >= 1 else 0)
     for i in range(32):
         for j in range(128):
             d_h_states[T, i, j] = product[T - 1, i, j] if T >= 1 else np.float32(0.0)
@@ -267,18 +266,18 @@ def compute_d_u_stack(
     for t in range(T - 1, -1, -1):
         for i in range(32):
             for j in range(128):
-                d_c_factor = np.float32(1.0) - h_tanh_stack[t, i, j] * h_tanh_stack[t, i, j]
-                d_c_factor_2 = d_h_states[t + 1, i, j] * h_sigmoid_stack[t, i, j]
+                d_c_factor = np.float32(1.0) - c_tanh_stack[t, i, j] * c_tanh_stack[t, i, j]
+                d_c_factor_2 = d_h_states[t + 1, i, j] * o_sigmoid_stack[t, i, j]
                 d_c = d_c_states[t + 1, i, j] + d_c_factor_2 * d_c_factor
-                d_z_row_factor = np.float32(1.0) - c_tanh_stack[t, i, j] * c_tanh_stack[t, i, j]
-                d_z_row[j] = d_c * c_sigmoid_2_stack[t, i, j] * d_z_row_factor
-                d_i_row_factor = np.float32(1.0) - c_sigmoid_2_stack[t, i, j]
-                d_i_row[j] = d_c * c_tanh_stack[t, i, j] * (c_sigmoid_2_stack[t, i, j] * d_i_row_factor)
-                d_f_row_factor = np.float32(1.0) - c_sigmoid_stack[t, i, j]
-                d_f_row[j] = d_c * c_states[t, i, j] * (c_sigmoid_stack[t, i, j] * d_f_row_factor)
-                d_o_row_factor = h_sigmoid_stack[t, i, j] * (np.float32(1.0) - h_sigmoid_stack[t, i, j])
-                d_o_row[j] = d_h_states[t + 1, i, j] * h_tanh_stack[t, i, j] * d_o_row_factor
-                d_c_states[t, i, j] = d_c * c_sigmoid_stack[t, i, j]
+                d_z_row_term = z_tanh_stack[t, i, j] * z_tanh_stack[t, i, j]
+                d_z_row[j] = d_c * i_sigmoid_stack[t, i, j] * (np.float32(1.0) - d_z_row_term)
+                d_i_row_factor = np.float32(1.0) - i_sigmoid_stack[t, i, j]
+                d_i_row[j] = d_c * z_tanh_stack[t, i, j] * (i_sigmoid_stack[t, i, j] * d_i_row_factor)
+                d_f_row_factor = np.float32(1.0) - f_sigmoid_stack[t, i, j]
+                d_f_row[j] = d_c * c_states[t, i, j] * (f_sigmoid_stack[t, i, j] * d_f_row_factor)
+                d_o_row_factor = o_sigmoid_stack[t, i, j] * (np.float32(1.0) - o_sigmoid_stack[t, i, j])
+                d_o_row[j] = d_h_states[t + 1, i, j] * c_tanh_stack[t, i, j] * d_o_row_factor
+                d_c_states[t, i, j] = d_c * f_sigmoid_stack[t, i, j]
             for j in range(128):
                 d_u_stack[t, i, j] = d_i_row[j]
             for j in range(128, 256):
@@ -287,10 +286,11 @@ def compute_d_u_stack(
                 d_u_stack[t, i, j] = d_z_row[j - 256]
             for j in range(384, 512):
                 d_u_stack[t, i, j] = d_o_row[j - 384]
-        np.dot(d_u_stack[t], W_hh, d_u_sum_3)
+        np.dot(d_u_stack[t], W_hh, d_u_sum_term)
         for i in range(32):
             for j in range(128):
-                d_h_states[t, i, j] = d_u_sum_3[i, j] + (product[t - 1, i, j] if t >= 1 else np.float32(0.0))
+                d_h_states_term = product[t - 1, i, j] if t >= 1 else np.float32(0.0)
+                d_h_states[t, i, j] = d_u_sum_term[i, j] + d_h_states_term
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -332,27 +332,27 @@ def forward(x, h0, c0, g, p, w):
         w.c_states,
         w.u_sum_2,
         w.u_row,
-        w.h_sigmoid_stack,
-        w.c_sigmoid_stack,
-        w.c_sigmoid_2_stack,
+        w.o_sigmoid_stack,
+        w.f_sigmoid_stack,
+        w.i_sigmoid_stack,
+        w.z_tanh_stack,
         w.c_tanh_stack,
-        w.h_tanh_stack,
     )
     return compute_loss(w.h_states, g)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(x, g, d_loss, p, w, g_2):
-    """x (T, 32, 64), g (T, 32, 128), d_loss"""
+    """x (T, 32, 64), g (T, 32, 128), d_loss, w of forward -> g_2"""
     compute_product(d_loss, g, w.product)
     compute_d_u_stack(
         w.product,
-        w.h_sigmoid_stack,
-        w.h_tanh_stack,
-        w.c_sigmoid_2_stack,
+        w.o_sigmoid_stack,
         w.c_tanh_stack,
+        w.i_sigmoid_stack,
+        w.z_tanh_stack,
         w.c_states,
-        w.c_sigmoid_stack,
+        w.f_sigmoid_stack,
         p.W_hh,
         w.d_h_states,
         w.d_c_states,
@@ -361,7 +361,7 @@ def backward(x, g, d_loss, p, w, g_2):
         w.d_f_row,
         w.d_o_row,
         w.d_u_stack,
-        w.d_u_sum_3,
+        w.d_u_sum_term,
     )
     compute_d_W_hh(w.d_u_stack, w.h_states, g_2.d_W_hh)
     compute_d_W_ih(w.d_u_stack, x, g_2.d_W_ih)
@@ -370,7 +370,7 @@ def backward(x, g, d_loss, p, w, g_2):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(x, h0, c0, g, p, w, g_2):
-    """x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128) -> loss"""
+    """x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128) -> loss, g_2"""
     compute_u_sum(x, p.W_ih, w.u_sum)
     compute_h_states(
         h0,
@@ -382,21 +382,21 @@ def value_and_grad(x, h0, c0, g, p, w, g_2):
         w.c_states,
         w.u_sum_2,
         w.u_row,
-        w.h_sigmoid_stack,
-        w.c_sigmoid_stack,
-        w.c_sigmoid_2_stack,
+        w.o_sigmoid_stack,
+        w.f_sigmoid_stack,
+        w.i_sigmoid_stack,
+        w.z_tanh_stack,
         w.c_tanh_stack,
-        w.h_tanh_stack,
     )
     loss = compute_loss(w.h_states, g)
     compute_d_u_stack(
         g,
-        w.h_sigmoid_stack,
-        w.h_tanh_stack,
-        w.c_sigmoid_2_stack,
+        w.o_sigmoid_stack,
         w.c_tanh_stack,
+        w.i_sigmoid_stack,
+        w.z_tanh_stack,
         w.c_states,
-        w.c_sigmoid_stack,
+        w.f_sigmoid_stack,
         p.W_hh,
         w.d_h_states,
         w.d_c_states,
@@ -405,7 +405,7 @@ def value_and_grad(x, h0, c0, g, p, w, g_2):
         w.d_f_row,
         w.d_o_row,
         w.d_u_stack,
-        w.d_u_sum_3,
+        w.d_u_sum_term,
     )
     compute_d_W_hh(w.d_u_stack, w.h_states, g_2.d_W_hh)
     compute_d_W_ih(w.d_u_stack, x, g_2.d_W_ih)

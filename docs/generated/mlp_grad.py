@@ -3,8 +3,8 @@
 #     22  u1[n, i] = (sum_j X1[i, j] * a[n, j]) + mu1[i]
 #     23  h1[i, j] = relu(u1[i, j])
 #     24  u2[n, i] = (sum_j X2[i, j] * h1[n, j]) + mu2[i]
-#     25  p_ratio[n] = exp(u2[n, b[n]]) / (sum_j exp(u2[n, j]))
-#     26  loss = (sum_n -log(p_ratio[n])) / B
+#     25  p[n] = exp(u2[n, b[n]]) / (sum_j exp(u2[n, j]))
+#     26  loss = (sum_n -log(p[n])) / B
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
 from typing import NamedTuple
 
@@ -164,14 +164,14 @@ def forward(a, b, p, w):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, b, d_loss, p, w, g):
-    """a (B, 64), b (B,), d_loss"""
+    """a (B, 64), b (B,), d_loss, w of forward -> g"""
     compute_d_h1(d_loss, w.p_sum, b, w.p_exp, w.h1, p.X2, g.d_mu2, w.d_u2, g.d_X2, w.d_u1)
     compute_d_X1(w.h1, w.d_u1, a, g.d_mu1, g.d_X1)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, b, p, w, g):
-    """a (B, 64), b (B,) -> loss"""
+    """a (B, 64), b (B,) -> loss, g"""
     loss = forward(a, b, p, w)
     backward(a, b, np.float32(1.0), p, w, g)
     return loss

@@ -3,8 +3,8 @@
 #    100  y_difference[i, j] = x[i, j] - (sum_k x[i, k]) / 768
 #    100  y[i, j] = y_difference[i, j] * (1 / sqrt((sum_k y_difference[i, k] * y_difference[i, k]) / 768 + 1e-05))
 #        * weight[j] + bias[j]
-#    101  loss_exp[i, j] = exp(y[i, j])
-#    101  loss = sum_{i, j} loss_exp[i, j] / (sum_k loss_exp[i, k]) * g[i, j]
+#    101  y_exp[i, j] = exp(y[i, j])
+#    101  loss = sum_{i, j} y_exp[i, j] / (sum_k y_exp[i, k]) * g[i, j]
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
 from typing import NamedTuple
 
@@ -125,6 +125,19 @@ def compute_loss_part(
     first,
     last,
 ):
+    # 100: y_sum[n] = sum_i x[n, i]
+    # 100: y_ratio[n] = y_sum[n] / 768
+    # 100: y_difference[n, j] = x[n, j] - y_ratio[n]
+    # 100: y_sum_2[n] = sum_j y_difference[n, j] * y_difference[n, j]
+    # 100: y_total[n] = y_sum_2[n] / 768 + 1e-05
+    # 100: y_rsqrt[n] = 1 / sqrt(y_total[n])
+    # 100: y[n, j] = y_difference[n, j] * y_rsqrt[n] * weight[j] + bias[j]
+    # 101: loss_max[n] = max_j y[n, j]
+    # 101: loss_masked[n] = loss_max[n] if abs(loss_max[n]) < inf else 0
+    # 101: loss_exp[n, i] = exp(y[n, i] - loss_masked[n])
+    # 101: loss_sum[n] = sum_i loss_exp[n, i]
+    # 101: loss_ratio[n, j] = loss_exp[n, j] / loss_sum[n]
+    # 101: loss = sum_{n, j} loss_ratio[n, j] * g[n, j]
     loss_acc = np.float64(0.0)
     for n in range(first, last):
         y_sum = np.float32(0.0)
@@ -177,19 +190,6 @@ def compute_loss(
 ):
     N = x.shape[0]
     parts = loss_acc_parts.shape[0]
-    # 100: y_sum[n] = sum_i x[n, i]
-    # 100: y_ratio[n] = y_sum[n] / 768
-    # 100: y_difference[n, j] = x[n, j] - y_ratio[n]
-    # 100: y_sum_2[n] = sum_j y_difference[n, j] * y_difference[n, j]
-    # 100: y_total[n] = y_sum_2[n] / 768 + 1e-05
-    # 100: y_rsqrt[n] = 1 / sqrt(y_total[n])
-    # 100: y[n, j] = y_difference[n, j] * y_rsqrt[n] * weight[j] + bias[j]
-    # 101: loss_max[n] = max_j y[n, j]
-    # 101: loss_masked[n] = loss_max[n] if abs(loss_max[n]) < inf else 0
-    # 101: loss_exp[n, i] = exp(y[n, i] - loss_masked[n])
-    # 101: loss_sum[n] = sum_i loss_exp[n, i]
-    # 101: loss_ratio[n, j] = loss_exp[n, j] / loss_sum[n]
-    # 101: loss = sum_{n, j} loss_ratio[n, j] * g[n, j]
     loss_acc = np.float64(0.0)
     for part in prange(parts):
         compute_loss_part(
@@ -234,19 +234,33 @@ def compute_d_x_part(
     first,
     last,
 ):
+    # 101: d_loss_ratio[i, j] = d_loss * g[i, j]
+    # 101: d_loss_sum_term[i] = sum_j -(d_loss_ratio[i, j] * loss_ratio[i, j])
+    # 101: d_y[i, j] = d_loss_ratio[i, j] * loss_ratio[i, j] + d_loss_sum_term[i] * loss_ratio[i, j]
+    # 100: d_y_product_2[i, j] = d_y[i, j] * weight[j]
+    # 100: y_difference[i, j] = x[i, j] - y_ratio[i]
+    # 100: d_y_rsqrt[i] = sum_j d_y_product_2[i, j] * y_difference[i, j]
+    # 100: d_y_total[i] = d_y_rsqrt[i] * (-0.5 * y_rsqrt[i] / y_total[i])
+    # 100: d_y_product_term_4[i] = d_y_total[i] * (1 / 768)
+    # 100: d_y_difference[i, j] = d_y_product_2[i, j] * y_rsqrt[i] + 2 * (d_y_product_term_4[i] * y_difference[i, j])
+    # 100: d_y_ratio[i] = sum_j -d_y_difference[i, j]
+    # 100: d_weight[j] = sum_i d_y[i, j] * (y_difference[i, j] * y_rsqrt[i])
+    # 100: d_bias[j] = sum_i d_y[i, j]
+    # 100: d_y_product_term_6[i] = d_y_ratio[i] * (1 / 768)
+    # 100: d_x[i, j] = d_y_difference[i, j] + d_y_product_term_6[i]
     for at in range(768):
         d_bias_part[at] = np.float32(0.0)
         d_weight_part[at] = np.float32(0.0)
     for i in range(first, last):
-        d_loss_sum_2 = np.float32(0.0)
+        d_loss_sum_term = np.float32(0.0)
         for j in range(768):
             d_loss_ratio_here = d_loss * g[i, j]
             d_loss_ratio_row[j] = d_loss_ratio_here
-            d_loss_sum_2 -= d_loss_ratio_here * loss_ratio[i, j]
+            d_loss_sum_term -= d_loss_ratio_here * loss_ratio[i, j]
         d_y_rsqrt = np.float32(0.0)
         y_ratio_i = y_ratio[i]
         for j in range(768):
-            d_y_here = d_loss_ratio_row[j] * loss_ratio[i, j] + d_loss_sum_2 * loss_ratio[i, j]
+            d_y_here = d_loss_ratio_row[j] * loss_ratio[i, j] + d_loss_sum_term * loss_ratio[i, j]
             d_y_row[j] = d_y_here
             d_y_product_2_here = d_y_here * weight[j]
             d_y_product_2_row[j] = d_y_product_2_here
@@ -254,19 +268,19 @@ def compute_d_x_part(
             y_difference_row[j] = y_difference_here
             d_y_rsqrt += d_y_product_2_here * y_difference_here
         d_y_total = d_y_rsqrt * (np.float32(-0.5) * y_rsqrt[i] / y_total[i])
-        d_y_product_7 = d_y_total * (np.float32(1.0) / np.float32(768.0))
+        d_y_product_term_4 = d_y_total * (np.float32(1.0) / np.float32(768.0))
         d_y_ratio = np.float32(0.0)
         y_rsqrt_i = y_rsqrt[i]
         for j in range(768):
-            d_y_difference_here_term = np.float32(2.0) * (d_y_product_7 * y_difference_row[j])
+            d_y_difference_here_term = np.float32(2.0) * (d_y_product_term_4 * y_difference_row[j])
             d_y_difference_here = d_y_product_2_row[j] * y_rsqrt_i + d_y_difference_here_term
             d_y_difference_row[j] = d_y_difference_here
             d_y_ratio -= d_y_difference_here
             d_weight_part[j] += d_y_row[j] * (y_difference_row[j] * y_rsqrt_i)
             d_bias_part[j] += d_y_row[j]
-        d_y_product_9 = d_y_ratio * (np.float32(1.0) / np.float32(768.0))
+        d_y_product_term_6 = d_y_ratio * (np.float32(1.0) / np.float32(768.0))
         for j in range(768):
-            d_x[i, j] = d_y_difference_row[j] + d_y_product_9
+            d_x[i, j] = d_y_difference_row[j] + d_y_product_term_6
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
@@ -292,20 +306,6 @@ def compute_d_x(
 ):
     N = g.shape[0]
     parts = d_bias_parts.shape[0]
-    # 101: d_loss_ratio[i, j] = d_loss * g[i, j]
-    # 101: d_loss_sum_2[i] = sum_j -(d_loss_ratio[i, j] * loss_ratio[i, j])
-    # 101: d_y[i, j] = d_loss_ratio[i, j] * loss_ratio[i, j] + d_loss_sum_2[i] * loss_ratio[i, j]
-    # 100: d_y_product_2[i, j] = d_y[i, j] * weight[j]
-    # 100: y_difference[i, j] = x[i, j] - y_ratio[i]
-    # 100: d_y_rsqrt[i] = sum_j d_y_product_2[i, j] * y_difference[i, j]
-    # 100: d_y_total[i] = d_y_rsqrt[i] * (-0.5 * y_rsqrt[i] / y_total[i])
-    # 100: d_y_product_7[i] = d_y_total[i] * (1 / 768)
-    # 100: d_y_difference[i, j] = d_y_product_2[i, j] * y_rsqrt[i] + 2 * (d_y_product_7[i] * y_difference[i, j])
-    # 100: d_y_ratio[i] = sum_j -d_y_difference[i, j]
-    # 100: d_weight[j] = sum_i d_y[i, j] * (y_difference[i, j] * y_rsqrt[i])
-    # 100: d_bias[j] = sum_i d_y[i, j]
-    # 100: d_y_product_9[i] = d_y_ratio[i] * (1 / 768)
-    # 100: d_x[i, j] = d_y_difference[i, j] + d_y_product_9[i]
     for i in range(768):
         d_weight[i] = np.float32(0.0)
         d_bias[i] = np.float32(0.0)
@@ -356,6 +356,32 @@ def compute_d_x_2_part(
     first,
     last,
 ):
+    # 100: y_sum[n] = sum_i x[n, i]
+    # 100: y_ratio[n] = y_sum[n] / 768
+    # 100: y_difference[n, j] = x[n, j] - y_ratio[n]
+    # 100: y_sum_2[n] = sum_j y_difference[n, j] * y_difference[n, j]
+    # 100: y_total[n] = y_sum_2[n] / 768 + 1e-05
+    # 100: y_rsqrt[n] = 1 / sqrt(y_total[n])
+    # 100: y_product_2[n, j] = y_difference[n, j] * y_rsqrt[n]
+    # 100: y[n, j] = y_product_2[n, j] * weight[j] + bias[j]
+    # 101: loss_max[n] = max_j y[n, j]
+    # 101: loss_masked[n] = loss_max[n] if abs(loss_max[n]) < inf else 0
+    # 101: loss_exp[n, i] = exp(y[n, i] - loss_masked[n])
+    # 101: loss_sum[n] = sum_i loss_exp[n, i]
+    # 101: loss_ratio[n, j] = loss_exp[n, j] / loss_sum[n]
+    # 101: loss = sum_{n, j} loss_ratio[n, j] * g[n, j]
+    # 101: d_loss_sum_term[n] = sum_j -(g[n, j] * loss_ratio[n, j])
+    # 101: d_y[n, j] = g[n, j] * loss_ratio[n, j] + d_loss_sum_term[n] * loss_ratio[n, j]
+    # 100: d_y_product_2[n, j] = d_y[n, j] * weight[j]
+    # 100: d_y_rsqrt[n] = sum_j d_y_product_2[n, j] * y_difference[n, j]
+    # 100: d_weight[j] = sum_n d_y[n, j] * y_product_2[n, j]
+    # 100: d_bias[j] = sum_n d_y[n, j]
+    # 100: d_y_total[n] = d_y_rsqrt[n] * (-0.5 * y_rsqrt[n] / y_total[n])
+    # 100: d_y_product_term_4[n] = d_y_total[n] * (1 / 768)
+    # 100: d_y_difference[n, j] = d_y_product_2[n, j] * y_rsqrt[n] + 2 * (d_y_product_term_4[n] * y_difference[n, j])
+    # 100: d_y_ratio[n] = sum_j -d_y_difference[n, j]
+    # 100: d_y_product_term_6[n] = d_y_ratio[n] * (1 / 768)
+    # 100: d_x[n, i] = d_y_difference[n, i] + d_y_product_term_6[n]
     for at in range(768):
         d_bias_part[at] = np.float32(0.0)
         d_weight_part[at] = np.float32(0.0)
@@ -386,31 +412,31 @@ def compute_d_x_2_part(
             loss_exp_here = exp_f32(y_row[i] - loss_masked)
             loss_exp_row[i] = loss_exp_here
             loss_sum += loss_exp_here
-        d_loss_sum_2 = np.float32(0.0)
+        d_loss_sum_term = np.float32(0.0)
         for j in range(768):
             loss_ratio_here = loss_exp_row[j] / loss_sum
             loss_ratio_row[j] = loss_ratio_here
             loss_acc += np.float64(loss_ratio_here * g[n, j])
-            d_loss_sum_2 -= g[n, j] * loss_ratio_here
+            d_loss_sum_term -= g[n, j] * loss_ratio_here
         d_y_rsqrt = np.float32(0.0)
         for j in range(768):
-            d_y = g[n, j] * loss_ratio_row[j] + d_loss_sum_2 * loss_ratio_row[j]
+            d_y = g[n, j] * loss_ratio_row[j] + d_loss_sum_term * loss_ratio_row[j]
             d_y_product_2_here = d_y * weight[j]
             d_y_product_2_row[j] = d_y_product_2_here
             d_y_rsqrt += d_y_product_2_here * y_difference_row[j]
             d_weight_part[j] += d_y * y_product_2_row[j]
             d_bias_part[j] += d_y
         d_y_total = d_y_rsqrt * (np.float32(-0.5) * y_rsqrt / y_total)
-        d_y_product_7 = d_y_total * (np.float32(1.0) / np.float32(768.0))
+        d_y_product_term_4 = d_y_total * (np.float32(1.0) / np.float32(768.0))
         d_y_ratio = np.float32(0.0)
         for j in range(768):
-            d_y_difference_here_term = np.float32(2.0) * (d_y_product_7 * y_difference_row[j])
+            d_y_difference_here_term = np.float32(2.0) * (d_y_product_term_4 * y_difference_row[j])
             d_y_difference_here = d_y_product_2_row[j] * y_rsqrt + d_y_difference_here_term
             d_y_difference_row[j] = d_y_difference_here
             d_y_ratio -= d_y_difference_here
-        d_y_product_9 = d_y_ratio * (np.float32(1.0) / np.float32(768.0))
+        d_y_product_term_6 = d_y_ratio * (np.float32(1.0) / np.float32(768.0))
         for i in range(768):
-            d_x[n, i] = d_y_difference_row[i] + d_y_product_9
+            d_x[n, i] = d_y_difference_row[i] + d_y_product_term_6
     loss_acc_part[0] = loss_acc
 
 
@@ -436,32 +462,6 @@ def compute_d_x_2(
 ):
     N = x.shape[0]
     parts = d_bias_parts.shape[0]
-    # 100: y_sum[n] = sum_i x[n, i]
-    # 100: y_ratio[n] = y_sum[n] / 768
-    # 100: y_difference[n, j] = x[n, j] - y_ratio[n]
-    # 100: y_sum_2[n] = sum_j y_difference[n, j] * y_difference[n, j]
-    # 100: y_total[n] = y_sum_2[n] / 768 + 1e-05
-    # 100: y_rsqrt[n] = 1 / sqrt(y_total[n])
-    # 100: y_product_2[n, j] = y_difference[n, j] * y_rsqrt[n]
-    # 100: y[n, j] = y_product_2[n, j] * weight[j] + bias[j]
-    # 101: loss_max[n] = max_j y[n, j]
-    # 101: loss_masked[n] = loss_max[n] if abs(loss_max[n]) < inf else 0
-    # 101: loss_exp[n, i] = exp(y[n, i] - loss_masked[n])
-    # 101: loss_sum[n] = sum_i loss_exp[n, i]
-    # 101: loss_ratio[n, j] = loss_exp[n, j] / loss_sum[n]
-    # 101: loss = sum_{n, j} loss_ratio[n, j] * g[n, j]
-    # 101: d_loss_sum_2[n] = sum_j -(g[n, j] * loss_ratio[n, j])
-    # 101: d_y[n, j] = g[n, j] * loss_ratio[n, j] + d_loss_sum_2[n] * loss_ratio[n, j]
-    # 100: d_y_product_2[n, j] = d_y[n, j] * weight[j]
-    # 100: d_y_rsqrt[n] = sum_j d_y_product_2[n, j] * y_difference[n, j]
-    # 100: d_weight[j] = sum_n d_y[n, j] * y_product_2[n, j]
-    # 100: d_bias[j] = sum_n d_y[n, j]
-    # 100: d_y_total[n] = d_y_rsqrt[n] * (-0.5 * y_rsqrt[n] / y_total[n])
-    # 100: d_y_product_7[n] = d_y_total[n] * (1 / 768)
-    # 100: d_y_difference[n, j] = d_y_product_2[n, j] * y_rsqrt[n] + 2 * (d_y_product_7[n] * y_difference[n, j])
-    # 100: d_y_ratio[n] = sum_j -d_y_difference[n, j]
-    # 100: d_y_product_9[n] = d_y_ratio[n] * (1 / 768)
-    # 100: d_x[n, i] = d_y_difference[n, i] + d_y_product_9[n]
     loss_acc = np.float64(0.0)
     for i in range(768):
         d_weight[i] = np.float32(0.0)
@@ -515,7 +515,7 @@ def forward(g, p, w):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(g, d_loss, p, w, g_2):
-    """g (N, 768), d_loss"""
+    """g (N, 768), d_loss, w of forward -> g_2"""
     compute_d_x(
         d_loss,
         g,
@@ -540,7 +540,7 @@ def backward(g, d_loss, p, w, g_2):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(g, p, w, g_2):
-    """g (N, 768) -> loss"""
+    """g (N, 768) -> loss, g_2"""
     return compute_d_x_2(
         p.x,
         p.weight,

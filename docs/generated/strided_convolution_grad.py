@@ -60,6 +60,8 @@ def workspace(N):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_y_part(a, K_vectors, a_scalars, y_sums, y, first, last):
+    # 47: y[n, o, h, w] = sum_{i, j, k} (K[o, k, i, j] * a[n, k, 2 * h + 3 * i - 2, 3 * j + 2 * w - 2] if 2 <= 2 * h + 3
+    #     * i < 31 and 2 <= 3 * j + 2 * w < 31 else 0)
     for n in range(first, last):
         # a_scalars: a, the scalars that vectors are multiplied by: 8 x 33 x 33, by k, 2 h + 3 i, 2 w + 3 j
         for a_scalars_at in range(8712):
@@ -150,15 +152,18 @@ def compute_y_part(a, K_vectors, a_scalars, y_sums, y, first, last):
                         K_33 = K_vectors[o + K_vectors_at + 528]
                         K_34 = K_vectors[o + K_vectors_at + 544]
                         K_35 = K_vectors[o + K_vectors_at + 560]
-                        y_sum = a_0 * K_0 + a_9 * K_9 + a_18 * K_18 + a_27 * K_27
-                        y_sum += a_1 * K_1 + a_10 * K_10 + a_19 * K_19 + a_28 * K_28
-                        y_sum += a_2 * K_2 + a_11 * K_11 + a_20 * K_20 + a_29 * K_29
-                        y_sum += a_3 * K_3 + a_12 * K_12 + a_21 * K_21 + a_30 * K_30
-                        y_sum += a_4 * K_4 + a_13 * K_13 + a_22 * K_22 + a_31 * K_31
-                        y_sum += a_5 * K_5 + a_14 * K_14 + a_23 * K_23 + a_32 * K_32
-                        y_sum += a_6 * K_6 + a_15 * K_15 + a_24 * K_24 + a_33 * K_33
-                        y_sum += a_7 * K_7 + a_16 * K_16 + a_25 * K_25 + a_34 * K_34
-                        y_sum += a_8 * K_8 + a_17 * K_17 + a_26 * K_26 + a_35 * K_35
+                        y_sum = a_0 * K_0 + a_9 * K_9 + a_18 * K_18
+                        y_sum += a_27 * K_27 + a_1 * K_1 + a_10 * K_10
+                        y_sum += a_19 * K_19 + a_28 * K_28 + a_2 * K_2
+                        y_sum += a_11 * K_11 + a_20 * K_20 + a_29 * K_29
+                        y_sum += a_3 * K_3 + a_12 * K_12 + a_21 * K_21
+                        y_sum += a_30 * K_30 + a_4 * K_4 + a_13 * K_13
+                        y_sum += a_22 * K_22 + a_31 * K_31 + a_5 * K_5
+                        y_sum += a_14 * K_14 + a_23 * K_23 + a_32 * K_32
+                        y_sum += a_6 * K_6 + a_15 * K_15 + a_24 * K_24
+                        y_sum += a_33 * K_33 + a_7 * K_7 + a_16 * K_16
+                        y_sum += a_25 * K_25 + a_34 * K_34 + a_8 * K_8
+                        y_sum += a_17 * K_17 + a_26 * K_26 + a_35 * K_35
                         y_sums[o + y_sums_at] += y_sum
         for h in range(14):
             for o in range(16):
@@ -170,8 +175,6 @@ def compute_y_part(a, K_vectors, a_scalars, y_sums, y, first, last):
 def compute_y(K, a, K_vectors, a_scalars_parts, y_sums_parts, y):
     N = a.shape[0]
     parts = a_scalars_parts.shape[0]
-    # 47: y[n, o, h, w] = sum_{i, j, k} K[o, k, i, j] * a[n, k, 2 * h + 3 * i - 2, 3 * j + 2 * w - 2] if 2 <= 2 * h + 3
-    #     * i < 31 and 2 <= 3 * j + 2 * w < 31 else 0
     # K_vectors: K, the vectors: 8 x 3 x 3 x 16, by k, i, j, o
     for k in range(8):
         for i in range(3):
@@ -208,6 +211,9 @@ def compute_d_y(d_loss, g, d_y):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_a_part(d_y, K_vectors_2, d_a_sums, d_y_scalars, d_a, first, last):
+    # 47: d_a[n, i, j, k] = sum_{m, p, q} (d_y[n, q, (j + 2 - 3 * m) // 2, (k + 2 - 3 * p) // 2] * K[q, i, m, p] if j
+    #     + 2 >= 3 * m and 3 * m + 25 >= j and (j + m) % 2 == 0 and k + 2 >= 3 * p and 3 * p + 25 >= k and (k + p) % 2
+    #     == 0 else 0)
     for n in range(first, last):
         # d_a_sums: sums for d_a: 33 x 33 x 16, by 2 j + 3 m, 2 k + 3 p, i
         for d_a_sums_at in range(17424):
@@ -331,9 +337,6 @@ def compute_d_a_part(d_y, K_vectors_2, d_a_sums, d_y_scalars, d_a, first, last):
 def compute_d_a(K, d_y, K_vectors_2, d_a_sums_parts, d_y_scalars_parts, d_a):
     N = d_y.shape[0]
     parts = d_a_sums_parts.shape[0]
-    # 47: d_a[n, i, j, k] = sum_{m, p, q} d_y[n, q, (j + 2 - 3 * m) // 2, (k + 2 - 3 * p) // 2] * K[q, i, m, p] if j + 2
-    #     >= 3 * m and 3 * m + 25 >= j and (j + m) % 2 == 0 and k + 2 >= 3 * p and 3 * p + 25 >= k and (k + p) % 2 == 0
-    #     else 0
     # K_vectors_2: K, the vectors: 16 x 3 x 3 x 16, by q, m, p, i
     for K_vectors_2_at in range(2304):
         K_vectors_2[K_vectors_2_at] = np.float32(0.0)
@@ -356,6 +359,8 @@ def compute_d_a(K, d_y, K_vectors_2, d_a_sums_parts, d_y_scalars_parts, d_a):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_K_part(d_y, a, d_K_sums_part, d_y_vectors, a_scalars, first, last):
+    # 47: d_K[n, i, j, k] = sum_{m, p, q} (d_y[q, n, m, p] * a[q, i, 3 * j + 2 * m - 2, 3 * k + 2 * p - 2] if 2 <= 3 * j
+    #     + 2 * m < 31 and 2 <= 3 * k + 2 * p < 31 else 0)
     for at in range(1152):
         d_K_sums_part[at] = np.float32(0.0)
     for q in range(first, last):
@@ -440,8 +445,6 @@ def compute_d_K_part(d_y, a, d_K_sums_part, d_y_vectors, a_scalars, first, last)
 def compute_d_K(d_y, a, d_K_sums_parts, d_K_sums, d_y_vectors_parts, a_scalars_parts, d_K):
     N = d_y.shape[0]
     parts = d_K_sums_parts.shape[0]
-    # 47: d_K[n, i, j, k] = sum_{m, p, q} d_y[q, n, m, p] * a[q, i, 3 * j + 2 * m - 2, 3 * k + 2 * p - 2] if 2 <= 3 * j
-    #     + 2 * m < 31 and 2 <= 3 * k + 2 * p < 31 else 0
     # d_K_sums: sums for d_K: 8 x 3 x 3 x 16, by i, j, k, n
     for d_K_sums_at in range(1152):
         d_K_sums[d_K_sums_at] = np.float32(0.0)
@@ -466,112 +469,6 @@ def compute_d_K(d_y, a, d_K_sums_parts, d_K_sums, d_y_vectors_parts, a_scalars_p
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_a_2_part(g, K_vectors_2, d_a_sums, g_scalars, d_a, first, last):
-    for n in range(first, last):
-        # d_a_sums: sums for d_a: 33 x 33 x 16, by 2 j + 3 m, 2 k + 3 p, i
-        for d_a_sums_at in range(17424):
-            d_a_sums[d_a_sums_at] = np.float32(0.0)
-        for j in range(14):
-            # g_scalars: g, the scalars that vectors are multiplied by: 16 x 14, by q, k
-            for q in range(16):
-                for k in range(14):
-                    g_scalars[k + 14 * q] = g[n, q, j, k]
-            for q in range(0, 16, 4):
-                for k in range(0, 14, 2):
-                    d_a_sums_at = 1056 * j + 32 * k
-                    K_vectors_2_at = 144 * q
-                    g_scalars_at = k + 14 * q
-                    g_0 = g_scalars[g_scalars_at]
-                    g_1 = g_scalars[g_scalars_at + 1]
-                    g_2 = g_scalars[g_scalars_at + 14]
-                    g_3 = g_scalars[g_scalars_at + 15]
-                    g_4 = g_scalars[g_scalars_at + 28]
-                    g_5 = g_scalars[g_scalars_at + 29]
-                    g_6 = g_scalars[g_scalars_at + 42]
-                    g_7 = g_scalars[g_scalars_at + 43]
-                    for i in range(16):
-                        K_0 = K_vectors_2[i + K_vectors_2_at]
-                        K_1 = K_vectors_2[i + K_vectors_2_at + 16]
-                        K_2 = K_vectors_2[i + K_vectors_2_at + 32]
-                        K_3 = K_vectors_2[i + K_vectors_2_at + 48]
-                        K_4 = K_vectors_2[i + K_vectors_2_at + 64]
-                        K_5 = K_vectors_2[i + K_vectors_2_at + 80]
-                        K_6 = K_vectors_2[i + K_vectors_2_at + 96]
-                        K_7 = K_vectors_2[i + K_vectors_2_at + 112]
-                        K_8 = K_vectors_2[i + K_vectors_2_at + 128]
-                        K_9 = K_vectors_2[i + K_vectors_2_at + 144]
-                        K_10 = K_vectors_2[i + K_vectors_2_at + 160]
-                        K_11 = K_vectors_2[i + K_vectors_2_at + 176]
-                        K_12 = K_vectors_2[i + K_vectors_2_at + 192]
-                        K_13 = K_vectors_2[i + K_vectors_2_at + 208]
-                        K_14 = K_vectors_2[i + K_vectors_2_at + 224]
-                        K_15 = K_vectors_2[i + K_vectors_2_at + 240]
-                        K_16 = K_vectors_2[i + K_vectors_2_at + 256]
-                        K_17 = K_vectors_2[i + K_vectors_2_at + 272]
-                        K_18 = K_vectors_2[i + K_vectors_2_at + 288]
-                        K_19 = K_vectors_2[i + K_vectors_2_at + 304]
-                        K_20 = K_vectors_2[i + K_vectors_2_at + 320]
-                        K_21 = K_vectors_2[i + K_vectors_2_at + 336]
-                        K_22 = K_vectors_2[i + K_vectors_2_at + 352]
-                        K_23 = K_vectors_2[i + K_vectors_2_at + 368]
-                        K_24 = K_vectors_2[i + K_vectors_2_at + 384]
-                        K_25 = K_vectors_2[i + K_vectors_2_at + 400]
-                        K_26 = K_vectors_2[i + K_vectors_2_at + 416]
-                        K_27 = K_vectors_2[i + K_vectors_2_at + 432]
-                        K_28 = K_vectors_2[i + K_vectors_2_at + 448]
-                        K_29 = K_vectors_2[i + K_vectors_2_at + 464]
-                        K_30 = K_vectors_2[i + K_vectors_2_at + 480]
-                        K_31 = K_vectors_2[i + K_vectors_2_at + 496]
-                        K_32 = K_vectors_2[i + K_vectors_2_at + 512]
-                        K_33 = K_vectors_2[i + K_vectors_2_at + 528]
-                        K_34 = K_vectors_2[i + K_vectors_2_at + 544]
-                        K_35 = K_vectors_2[i + K_vectors_2_at + 560]
-                        d_a_sums[i + d_a_sums_at] += g_0 * K_0 + g_2 * K_9 + g_4 * K_18 + g_6 * K_27
-                        d_a_sums[i + d_a_sums_at + 32] += g_1 * K_0 + g_3 * K_9 + g_5 * K_18 + g_7 * K_27
-                        d_a_sums[i + d_a_sums_at + 48] += g_0 * K_1 + g_2 * K_10 + g_4 * K_19 + g_6 * K_28
-                        d_a_sums[i + d_a_sums_at + 80] += g_1 * K_1 + g_3 * K_10 + g_5 * K_19 + g_7 * K_28
-                        d_a_sums[i + d_a_sums_at + 96] += g_0 * K_2 + g_2 * K_11 + g_4 * K_20 + g_6 * K_29
-                        d_a_sums[i + d_a_sums_at + 128] += g_1 * K_2 + g_3 * K_11 + g_5 * K_20 + g_7 * K_29
-                        d_a_sums[i + d_a_sums_at + 1584] += g_0 * K_3 + g_2 * K_12 + g_4 * K_21 + g_6 * K_30
-                        d_a_sums[i + d_a_sums_at + 1616] += g_1 * K_3 + g_3 * K_12 + g_5 * K_21 + g_7 * K_30
-                        d_a_sums[i + d_a_sums_at + 1632] += g_0 * K_4 + g_2 * K_13 + g_4 * K_22 + g_6 * K_31
-                        d_a_sums[i + d_a_sums_at + 1664] += g_1 * K_4 + g_3 * K_13 + g_5 * K_22 + g_7 * K_31
-                        d_a_sums[i + d_a_sums_at + 1680] += g_0 * K_5 + g_2 * K_14 + g_4 * K_23 + g_6 * K_32
-                        d_a_sums[i + d_a_sums_at + 1712] += g_1 * K_5 + g_3 * K_14 + g_5 * K_23 + g_7 * K_32
-                        d_a_sums[i + d_a_sums_at + 3168] += g_0 * K_6 + g_2 * K_15 + g_4 * K_24 + g_6 * K_33
-                        d_a_sums[i + d_a_sums_at + 3200] += g_1 * K_6 + g_3 * K_15 + g_5 * K_24 + g_7 * K_33
-                        d_a_sums[i + d_a_sums_at + 3216] += g_0 * K_7 + g_2 * K_16 + g_4 * K_25 + g_6 * K_34
-                        d_a_sums[i + d_a_sums_at + 3248] += g_1 * K_7 + g_3 * K_16 + g_5 * K_25 + g_7 * K_34
-                        d_a_sums[i + d_a_sums_at + 3264] += g_0 * K_8 + g_2 * K_17 + g_4 * K_26 + g_6 * K_35
-                        d_a_sums[i + d_a_sums_at + 3296] += g_1 * K_8 + g_3 * K_17 + g_5 * K_26 + g_7 * K_35
-        for j_m in range(2, 31):
-            for i in range(8):
-                for k_p in range(2, 31):
-                    d_a[n, i, j_m - 2, k_p - 2] = d_a_sums[i + 528 * j_m + 16 * k_p]
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_d_a_2(K, g, K_vectors_2, d_a_sums_parts, g_scalars_parts, d_a):
-    N = g.shape[0]
-    parts = d_a_sums_parts.shape[0]
-    # 47: d_a[n, i, j, k] = sum_{m, p, q} g[n, q, (j + 2 - 3 * m) // 2, (k + 2 - 3 * p) // 2] * K[q, i, m, p] if j + 2
-    #     >= 3 * m and 3 * m + 25 >= j and (j + m) % 2 == 0 and k + 2 >= 3 * p and 3 * p + 25 >= k and (k + p) % 2 == 0
-    #     else 0
-    # K_vectors_2: K, the vectors: 16 x 3 x 3 x 16, by q, m, p, i
-    for K_vectors_2_at in range(2304):
-        K_vectors_2[K_vectors_2_at] = np.float32(0.0)
-    for q in range(16):
-        for m in range(3):
-            for i in range(8):
-                for p in range(3):
-                    K_vectors_2[i + 48 * m + 16 * p + 144 * q] = K[q, i, m, p]
-    for part in prange(parts):
-        compute_d_a_2_part(
-            g, K_vectors_2, d_a_sums_parts[part], g_scalars_parts[part], d_a, part * N // parts, (part + 1) * N // parts
-        )
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(g, p, w):
     """g (N, 16, 14, 14) -> loss"""
     compute_y(p.K, p.a, w.K_vectors, w.a_scalars_parts, w.y_sums_parts, w.y)
@@ -580,7 +477,7 @@ def forward(g, p, w):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(g, d_loss, p, w, g_2):
-    """g (N, 16, 14, 14), d_loss"""
+    """g (N, 16, 14, 14), d_loss, w of forward -> g_2"""
     compute_d_y(d_loss, g, w.d_y)
     compute_d_a(p.K, w.d_y, w.K_vectors_2, w.d_a_sums_parts, w.d_y_scalars_parts, g_2.d_a)
     compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_parts, w.a_scalars_parts, g_2.d_K)
@@ -588,9 +485,9 @@ def backward(g, d_loss, p, w, g_2):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(g, p, w, g_2):
-    """g (N, 16, 14, 14) -> loss"""
+    """g (N, 16, 14, 14) -> loss, g_2"""
     compute_y(p.K, p.a, w.K_vectors, w.a_scalars_parts, w.y_sums_parts, w.y)
     loss = compute_loss(w.y, g)
-    compute_d_a_2(p.K, g, w.K_vectors_2, w.d_a_sums_parts, w.g_scalars_parts, g_2.d_a)
+    compute_d_a(p.K, g, w.K_vectors_2, w.d_a_sums_parts, w.g_scalars_parts, g_2.d_a)
     compute_d_K(g, p.a, w.d_K_sums_parts, w.d_K_sums, w.g_vectors_parts, w.a_scalars_parts, g_2.d_K)
     return loss

@@ -82,9 +82,7 @@ class CpuPrinter:
     used: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.scalars = ScalarPrinter(
-            self.function, self.access, self.literal, lambda text, dtype: f"np.{dtype}({text})"
-        )
+        self.scalars = ScalarPrinter(self.function, self.access, self.literal, self.cast)
 
     scalars: ScalarPrinter = field(init=False)
     holders: dict[str, str] = field(default_factory=dict)

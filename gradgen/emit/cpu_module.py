@@ -120,7 +120,7 @@ def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, obj
     return {
         "options": OPTIONS,
         "signature": signature(entry.name, parameters),
-        "lines": [*_entry_doc(entry, plain, printer), *(lines or ["pass"])],
+        "lines": [*_entry_doc(entry, plain, printer, parameters), *(lines or ["pass"])],
     }
 
 
@@ -196,9 +196,16 @@ def _calls(printer: CpuPrinter, entry: Entry, roots: Set[Buffer], used: Set[Buff
     return lines if returned or not entry.returns else [*lines, f"return {_listed(entry.returns)}"]
 
 
-def _entry_doc(entry: Entry, plain: Sequence[Buffer], printer: CpuPrinter) -> list[str]:
+WRITTEN = {"forward": ("out",), "backward": ("g",), "value_and_grad": ("out", "g"), "step": ("out", "p", "s")}
+
+
+def _entry_doc(entry: Entry, plain: Sequence[Buffer], printer: CpuPrinter, taken: Sequence[str]) -> list[str]:
+    """What an entry takes beside its holders, and where its results are."""
     shapes = [f"{b.name} ({printer.shape(b.shape)})" if b.shape else b.name for b in plain]
-    arrow = ["->"] if entry.returns else []
-    text = " ".join([", ".join(shapes), *arrow, ", ".join(b.name for b in entry.returns)]).strip()
+    if entry.name == "backward" and printer.holders["w"] in taken:
+        shapes.append(f"{printer.holders['w']} of forward")
+    results = [b.name for b in entry.returns]
+    results += [printer.holders[key] for key in WRITTEN.get(entry.name, ()) if printer.holders[key] in taken]
+    text = " ".join([", ".join(shapes), *(["->", ", ".join(results)] if results else [])]).strip()
     first, *rest = [line.strip() for line in wrap(text or entry.name, WIDTH - 6)]
     return [f'"""{first}', *rest[:-1], f'{rest[-1]}"""'] if rest else [f'"""{first}"""']

@@ -6,7 +6,7 @@ In: nodes with names. Out: lines for the comments of generated files and for `ex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from gradgen.emit.scalar_printer import ScalarPrinter
+from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter
 from gradgen.graph.names import free_letter, index_letters
 from gradgen.graph.nodes import Carry, Compute, Custom, Node, Project, Reshape, show_shape
 from gradgen.graph.scalar import Atom, Load, Poly, Position, Scalar, Step, position, require_poly, rewrite, substitute
@@ -50,14 +50,15 @@ def formula(
                     return _in_place(x.tensor, x.subscripts, written, printer, taken, steps)
                 return _access(x, printer, names)
 
-            printer = ScalarPrinter(_call, access, lambda value, dtype: f"{value:g}", _uncast)
+            printer = ScalarPrinter(_call, access, lambda value, dtype: repr(value).removesuffix(".0"), _uncast)
             whole = _with_parts(node.body if body is None else body, written)
-            text = _bare(printer.text(_lettered(whole, letters, steps)))
+            reduced, lettered = _reduced(node, letters), _lettered(whole, letters, steps)
+            text = printer.text(lettered, None, PRODUCT) if reduced else _bare(printer.text(lettered))
             target = ", ".join(printer.poly(require_poly(_lettered(t, letters, steps))) for t in node.target)
             left = f"{names[node]}[{target}]" if node.target else names[node]
             if not node.gathers:
                 return f"{left} += {text}"
-            return f"{left} = {_reduced(node, letters)}{text}"
+            return f"{left} = {reduced}{text}"
     return names[node]
 
 
@@ -108,7 +109,8 @@ def _in_place(
         taken.add(letters[k])
         found[position(k).atoms[0]] = letter(letters[k])
     body = _lettered(substitute(_with_parts(node.body, written), found), (), steps)  # no positions are left, only steps
-    return _uncast(f"{_reduced(node, letters)}{printer.text(body)}", node.dtype)
+    reduced = _reduced(node, letters)
+    return _uncast(f"{reduced}{printer.text(body, None, PRODUCT if reduced else 0)}", node.dtype)
 
 
 def _lettered(x: Scalar, letters: Sequence[str], steps: Mapping[int, str]) -> Scalar:

@@ -16,7 +16,7 @@ def canonical_order(
 ) -> tuple[Extents, tuple[Poly, ...], Scalar]:
     """Extents, target and body with the positions numbered as they are mentioned, those of the result first."""
     wanted: list[int] = []
-    bare = [_bare_position(t) for t in target]
+    bare = [bare_position(t) for t in target]
     owned = len(set(bare)) == len(bare) and None not in bare
     if owned and all(extents[k] is extent for k, extent in zip(bare, shape, strict=True) if k is not None):
         wanted = [k for k in bare if k is not None]
@@ -31,7 +31,8 @@ def canonical_order(
     )
 
 
-def _bare_position(p: Poly) -> int | None:
+def bare_position(p: Poly) -> int | None:
+    """The position that a subscript is, and nothing else."""
     atoms = p.atoms
     if len(atoms) == 1 and isinstance(atoms[0], Position) and p is position(atoms[0].position):
         return atoms[0].position

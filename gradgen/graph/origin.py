@@ -47,6 +47,7 @@ class Origin:
     of: int | None = None
     formulas: tuple[Place, ...] = ()  # those that an adjoint is the adjoint of
     is_part: bool = False  # made by a rewrite for the sake of a node of this statement
+    argument: str | None = None  # the name of the one tensor that it is a function of
 
     @property
     def is_outermost(self) -> bool:
@@ -113,7 +114,18 @@ def record(node: Node, letters: Sequence[str] = (), name: str | None = None, ite
     file, line, assigned, execution = place
     run = _runs.setdefault(execution, Run(execution))
     run.latest = next(_serials)
-    _origins[node] = Origin(file, line, name or _given_name.get() or assigned, run, run.latest, tuple(letters))
+    wanted = name or _given_name.get() or assigned
+    _origins[node] = Origin(file, line, wanted, run, run.latest, tuple(letters), argument=_argument(node))
+
+
+def _argument(node: Node) -> str | None:
+    """The name of the one tensor that a formula reads."""
+    read = {access.tensor for access in loads(node.body)} if isinstance(node, Compute) else set()
+    if len(read) != 1:
+        return None
+    (tensor,) = read
+    found = _origins.get(tensor)
+    return tensor.name if isinstance(tensor, Leaf) else found.name if found is not None and found.is_outermost else None
 
 
 def carry_origin(old: Node, new: Node) -> None:

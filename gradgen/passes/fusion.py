@@ -5,6 +5,7 @@ In: items and loops of `schedule`. Out: an axis, or None.
 
 from collections.abc import Sequence
 
+from gradgen.graph.canonical import bare_position
 from gradgen.graph.nodes import Compute
 from gradgen.graph.scalar import Load, Poly, Position, Scalar, loads, position
 from gradgen.passes.trees import (
@@ -12,7 +13,6 @@ from gradgen.passes.trees import (
     Loop,
     Tile,
     Tree,
-    bare_position,
     flatten,
     memory,
     needed,

@@ -1,4 +1,4 @@
-"""Functions of bounded size: the statements of a program cut into kernels, equal kernels emitted once.
+"""Functions of bounded size: the statements of a program cut into kernels.
 
 In: the statements of every top-level tree with the buffers they use. Out: kernels and the calls of them, for `emit`.
 """
@@ -6,7 +6,7 @@ In: the statements of every top-level tree with the buffers they use. Out: kerne
 import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name
@@ -121,8 +121,7 @@ def make_kernel(group: Sequence[Piece], later: set[Buffer], taken: Set[str]) -> 
     """
     body: list[Statement] = []
     for piece in group:
-        body += piece.notes
-        body += piece.body
+        body += _explained(piece)
     touched = ordered_buffers(body)
     written = {b for s in body for b in writes(s)}
     assigned_first = defined_locals(body)
@@ -136,6 +135,13 @@ def make_kernel(group: Sequence[Piece], later: set[Buffer], taken: Set[str]) -> 
     sizes = tuple(sorted(sizes_mentioned(body, part)))
     kernel = Kernel(name, tuple(parameters), sizes, tuple(body), returns, part)
     return kernel, KernelCall(name, tuple(parameters), sizes, returns)
+
+
+def _explained(piece: Piece) -> list[Statement]:
+    """The statements of a piece behind its notes; where threads share its loop, these stand in what one thread runs."""
+    if not any(isinstance(s, Parts) for s in piece.body):
+        return [*piece.notes, *piece.body]
+    return [replace(s, body=(*piece.notes, *s.body)) if isinstance(s, Parts) else s for s in piece.body]
 
 
 def _part_kernel(name: str, parts: Parts) -> Kernel:

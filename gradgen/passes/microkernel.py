@@ -285,9 +285,10 @@ def _stripped(s: Affine, row: str, outer: str, height: int) -> Affine:
 
 
 def _levels(spec: Affinity, plan: Plan, outer: int) -> dict[str, int]:
-    """Boxes are filled inside the outer loops; that of the result outside of what is summed."""
+    """Boxes are filled inside the outer loops that move them; that of the result outside of what is summed."""
     out = 0
     while out < outer and owns(spec, plan, out):
         out += 1
-    touched = any(i in spec.vector.indices for i in plan.loops[:outer])
-    return {"out": out, "vector": outer if touched else 0, "scalar": outer}
+    operands = {"vector": spec.vector, "scalar": spec.scalar}
+    moved = {key: any(i in x.indices for i in plan.loops[:outer]) for key, x in operands.items()}
+    return {"out": out, **{key: outer if moves else 0 for key, moves in moved.items()}}

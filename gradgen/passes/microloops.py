@@ -17,7 +17,7 @@ from gradgen.passes.storage import Buffers, Storage
 from gradgen.program.boxes import Affine, Box, Boxes, Operand, padded
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, LoopKind, Note, Statement, letter
 
-WIDTH = 116  # of the text
+TERMS = 3  # products in a line
 ROLES = {"out": "sums", "vector": "vectors", "scalar": "scalars"}  # what the box of a tensor is called
 
 
@@ -133,10 +133,9 @@ class MicroLoops:
             Assign(b, (), load(self.flat["vector"], [at["vector"] + k + v])) for k, b in vectors.items()
         ]
         total = self.local("total", f"{self.elements['out']}_sum", dtype)
-        count = self.terms_in_a_line(scalars.values(), vectors.values())
         for k, pairs in boxes.products.items():
             place = (require_poly(at["out"] + k + v),)
-            lines = list(_batched([(scalars[s], vectors[x]) for s, x in pairs], count))
+            lines = list(_batched((scalars[s], vectors[x]) for s, x in pairs))
             if len(lines) == 1:
                 inner.append(Accumulate(self.flat["out"], place, "sum", _sum_of_products(lines[0])))
                 continue
@@ -145,13 +144,6 @@ class MicroLoops:
             inner.append(Accumulate(self.flat["out"], place, "sum", load(total, ())))
         stop = integer(padded(plan.vector, boxes.spec, plan))
         return [*found, For(self.names[plan.vector], integer(0), stop, "reduce", tuple(inner))]
-
-    def terms_in_a_line(self, scalars: Iterable[Buffer], vectors: Iterable[Buffer]) -> int:
-        """How many products fit behind what they are added to."""
-        indent = 4 * (2 + sum(not self.is_single(i) for i in self.boxes.plan.loops))
-        target = 2 * len(self.flat["out"].name) + len("[ + _at + 00000] += ") + len(self.names[self.boxes.plan.vector])
-        term = sum(max(len(b.name) for b in found) for found in (scalars, vectors)) + len(" *  + ")
-        return max(1, (WIDTH - indent - target) // term)
 
     def elements_at(self, key: str, offsets: set[int]) -> dict[int, Buffer]:
         """A scalar variable for the element at each offset of a box."""
@@ -289,10 +281,10 @@ def _copy_order(box: Box, axes: Sequence[tuple[int | None, Affine]]) -> list[int
     return order
 
 
-def _batched(pairs: Iterable[tuple[Buffer, Buffer]], count: int) -> Iterator[list[tuple[Buffer, Buffer]]]:
-    """Lists of at most `count` pairs."""
+def _batched(pairs: Iterable[tuple[Buffer, Buffer]]) -> Iterator[list[tuple[Buffer, Buffer]]]:
+    """As many pairs as a line holds, whatever their names: equal loops are recognised as equal."""
     rest = iter(pairs)
-    while part := list(islice(rest, count)):
+    while part := list(islice(rest, TERMS)):
         yield part
 
 

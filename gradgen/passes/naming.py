@@ -32,7 +32,7 @@ GENERATED = (
     | {"Params", "Work", "Outputs", "Gradients", "State", "workspace"}
     | {"forward", "backward", "value_and_grad", "step", "check"}
 )
-RESERVED = GENERATED | {*keyword.kwlist, *dir(builtins), "p", "w", "out", "g", "s"}
+RESERVED = GENERATED | {*keyword.kwlist, *dir(builtins)}
 
 
 def name_nodes(order: Sequence[Node], fixed: Mapping[Node, str], reserved: Iterable[str] = ()) -> dict[Node, str]:
@@ -44,9 +44,8 @@ def name_nodes(order: Sequence[Node], fixed: Mapping[Node, str], reserved: Itera
     values = [node for node in order if not _note(node) and not isinstance(node, Carry)]
     plain = {node: name for node, name in _outermost(values).items() if node not in names}
     for node, name in plain.items():
-        if name not in taken:
-            names[node] = name
-            taken.add(name)
+        names[node] = free_name(name, taken)
+        taken.add(names[node])
     taken |= {found.name for node in order if _note(node) and (found := origin(node)) and found.name}  # d_u is of u
     for node in values:
         if node not in names:
@@ -68,11 +67,11 @@ def _name_derivatives(order: Sequence[Node], names: dict[Node, str], taken: set[
         if node in names:
             continue
         name = _derived(node, marked.get(_of(node)), names) if last[_note(node), _of(node)] is node else None
-        if name is None:  # the states of an adjoint are the adjoints of the states
-            others = taken if isinstance(node, Project) and node.kind == "states" else taken | called
-            names[node] = free_name(described(node, names), others)
-        else:
-            names[node] = free_name(name, taken)
+        if name is None:
+            name = described(node, names)
+            is_adjoint = isinstance(node, Project) and node.kind == "states"  # of the states
+            name = f"{name}_term" if name in called and not is_adjoint else name
+        names[node] = free_name(name, taken | (called - {name}))
         taken.add(names[node])
 
 
@@ -170,8 +169,16 @@ def described(node: Node, names: Mapping[Node, str]) -> str:
             return f"{assigned or 'value'}_reshaped"
         case Compute():
             kind = _kind(node)
-            return f"{assigned}_{kind}" if assigned else kind
+            return f"{_argument(node) or assigned}_{kind}" if assigned else kind
     return assigned or "value"
+
+
+def _argument(node: Compute) -> str | None:
+    """The name of the tensor that a node is a scalar function of, as the user wrote it; a derivative is another one."""
+    found = origin(node)
+    if found is None or found.note or node.reducer != "none" or len(loads(node.body)) != 1:
+        return None
+    return found.argument if isinstance(node.body, Call) and node.body.function.name not in RESULT_OF else None
 
 
 RESULT_OF = {"add": "total", "sub": "difference", "mul": "product", "div": "ratio", "where": "masked"}
@@ -179,7 +186,7 @@ RESULT_OF = {"add": "total", "sub": "difference", "mul": "product", "div": "rati
 
 def _kind(node: Compute) -> str:
     if node.reducer != "none":
-        return {"sum": "sum", "max": "max", "min": "min"}.get(node.reducer, node.reducer)
+        return node.reducer
     if isinstance(node.body, (Const, Poly)) or not loads(node.body):
         return "constant"
     if isinstance(node.body, Call):

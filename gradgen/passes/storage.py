@@ -165,7 +165,8 @@ def assign_storage(
             local_axes, parts = _axes_kept(item, path, readers.get(node, []))
             shape = tuple(integer(parts[k].rows) if k in parts else node.shape[k] for k in local_axes)
             role: Role = "work" if shape else "local"
-            suffix = "_part" if parts and shape else "_row" if shape and len(shape) < item.rank else ""
+            less = "_row" if len(shape) == 1 else "_slice"
+            suffix = "_part" if parts and shape else less if shape and len(shape) < item.rank else ""
             make = buffers.derive if suffix else buffers.make
             buffer = make(f"{names[node]}{suffix}", shape, node.dtype, role)
             found = Storage(buffer, (), local_axes, origin={k: letter(tile.letter) for k, tile in parts.items()})

@@ -6,10 +6,11 @@ unchanged where no axis serves all readers. `schedule` nests loops inside it as 
 
 from collections.abc import Callable, Mapping, Sequence
 
+from gradgen.graph.canonical import bare_position
 from gradgen.graph.nodes import Node
 from gradgen.graph.scalar import Poly, loads
 from gradgen.passes.fusion import joining_axis, part_axes
-from gradgen.passes.trees import Item, ScanLoop, Tile, bare_position, memory, needed, produced
+from gradgen.passes.trees import Item, ScanLoop, Tile, memory, needed, produced
 from gradgen.program.cost import volume
 
 ELEMENTS = 2**17  # of one value in one part: half of a cache of 1 MB

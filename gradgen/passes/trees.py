@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from gradgen.graph.canonical import bare_position
 from gradgen.graph.nodes import Compute, Leaf, Node, Reshape, Scan, project
-from gradgen.graph.scalar import Poly, Position, Scalar, loads, position
+from gradgen.graph.scalar import Poly, Scalar, loads
 from gradgen.passes.contract import Contraction
 from gradgen.passes.microkernel import OuterProducts
 
@@ -154,11 +155,3 @@ def unsafe_overwrites(trees: Sequence[Tree]) -> set[Node]:
         if (own and not (aligned and pointwise)) or any(leaf in needed(later) for later in order[k + 1 :]):
             found.add(item.node)
     return found
-
-
-def bare_position(p: Poly) -> int | None:
-    """The position that a subscript is, and nothing else."""
-    atoms = p.atoms
-    if len(atoms) == 1 and isinstance(atoms[0], Position) and p is position(atoms[0].position):
-        return atoms[0].position
-    return None

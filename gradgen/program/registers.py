@@ -1,7 +1,7 @@
-"""Names for the scalar variables that passes on statements add.
+"""Names for the scalar variables that are added to statements.
 
-In: the statements of a piece and the names that the rest of its function may use. Out: fresh variables for `bounds`
-and `motion`, each a buffer of its own even where two functions use the same name.
+In: the statements of a piece and the names that the rest of its function may use. Out: fresh variables for `bounds`,
+`motion` and what makes lines readable, each a buffer of its own even where two functions use the same name.
 """
 
 from collections.abc import Iterable, Sequence

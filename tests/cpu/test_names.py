@@ -167,7 +167,7 @@ def rotations(model: str) -> list[dict[str, str]]:
 
 
 JITTED = {
-    "softmax": ("exp_f32", "max", "compute_loss", "parts", "first", "p_ratio_row"),
+    "softmax": ("exp_f32", "max", "compute_loss", "parts", "first", "p_row"),
     "scan": ("tanh_f32", "abs", "forward", "t", "part", "loss_acc"),
     "layers": ("compute_h", "abs", "p", "shapes", "l", "tanh_f32"),
     "blocks": ("blocks_matrix", "row", "column", "shape", "compute_d_w", "p"),

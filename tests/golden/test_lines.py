@@ -79,3 +79,25 @@ def test_elements_without_a_name_stand_where_they_are_read() -> None:
     head = text[: text.index("\n# ruff")]
     assert "part" not in head
     assert "x[t, 1, 2]" in head
+
+
+def test_what_is_reduced_ends_where_its_brackets_do() -> None:
+    x, b = gg.input("x", (gg.size("N"), 4)), gg.input("b", (4,))
+    n, i = gg.indices("n i")
+    total = gg.compute(n, gg.sum(x[n, i] + b[i], over=i))
+    most = gg.compute(n, gg.max(gg.where(i <= n, x[n, i] / 3.14159265, -1.0), over=i))
+    text = gg.compile({"total": total, "most": most}, name="net").source
+    assert "total[n] = sum_i (x[n, i] + b[i])" in text
+    assert "most[n] = max_i (x[n, i] / 3.14159265 if n >= i else -1)" in text
+
+
+def test_a_function_of_a_tensor_is_called_after_it_and_layers_are_counted() -> None:
+    x, w = gg.input("x", (gg.size("N"), 4)), gg.param("w", (4, 4))
+    u = x @ w
+    y = gg.sigmoid(u) * gg.tanh(x)
+    for _ in range(2):
+        y = gg.tanh(y @ w)
+    p = gg.sum(y, axis=1) ** 2
+    text = gg.compile({"loss": gg.sum(p)}, name="net").source
+    for name in ("u_sigmoid", "x_tanh", "y_2", "y_3", "p"):
+        assert f": {name}[" in text or f" {name}[" in text[: text.index("# ruff")]

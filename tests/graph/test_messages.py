@@ -819,6 +819,11 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         "no output depends on W: leave it out of wrt, or use it in an output.",
     ),
     (
+        'gg.compile({"loss": gg.sum(x), "b": W > 0.5}, wrt=[x, W])',
+        GraphError,
+        "no float output depends on W, and others have no gradient: leave it out of wrt.",
+    ),
+    (
         "gg.compile(gg.sum(x), wrt=[x + 1])",
         GraphError,
         (

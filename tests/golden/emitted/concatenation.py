@@ -2,8 +2,8 @@
 #
 #    303  long[i, j] = a[i, j] if i < N else c[i - N, j]
 #    304  pile_reshaped = a as (N, 1, 2)
-#    304  pile_exp[i, j] = exp(a[i, j])
-#         value_reshaped = pile_exp as (N, 1, 2)
+#    304  a_exp[i, j] = exp(a[i, j])
+#         value_reshaped = a_exp as (N, 1, 2)
 #    304  pile[i, j, k] = pile_reshaped[i, j, k] if j < 1 else value_reshaped[i, j - 1, k]
 #    302  wide[i, j] = a[i, j] if j < 2 else b[i, j - 2] * b[i, j - 2] if j < 5 else a[i, j - 5]
 #    305  loss = (sum_{i, j} tanh(wide[i, j]) * wide[i, j]) + (sum_{k, n} long[k, n] * long[k, n])
@@ -174,7 +174,7 @@ def compute_d_c(d_long, d_loss, a, c, b, text_tanh, d_pile, d_long_2, wide_row, 
     # 302: wide[i, j] = b[i, j] * b[i, j]
     # 305: d_text_tanh[i, j] = d_loss * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
     # 305: d_wide[i, j] = d_loss * text_tanh[i, j] + d_text_tanh[i, j] * (1 - text_tanh[i, j] * text_tanh[i, j])
-    # 304: d_a_sum[i, k] = sum_j d_pile[i, j, k] * exp(a[i, k]) if j >= 1 else 0
+    # 304: d_a_sum[i, k] = sum_j (d_pile[i, j, k] * exp(a[i, k]) if j >= 1 else 0)
     # 302, 303, 304: d_a[i, j] = d_wide[i, j] + d_wide[i, j + 5] + d_a_sum[i, j] + d_pile[i, 0, j] + d_long_2[i, j]
     # 302: d_b[i, j] = 2 * (d_wide[i, j + 2] * b[i, j])
     for i in range(N):
@@ -277,7 +277,7 @@ def compute_d_c_2(d_long_2, d_c, N):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(p, w, out):
-    """-> loss"""
+    """-> loss, out"""
     text_sum_2 = compute_text_sum_2(p.a, p.c, out.long)
     compute_pile(p.a, out.pile)
     return compute_loss(p.b, p.a, text_sum_2, w.wide_row, w.text_tanh)
@@ -285,7 +285,7 @@ def forward(p, w, out):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(d_long, d_pile, d_loss, p, w, g):
-    """d_long (N + 2, 2), d_pile (N, 2, 2), d_loss"""
+    """d_long (N + 2, 2), d_pile (N, 2, 2), d_loss, w of forward -> g"""
     compute_d_c(
         d_long,
         d_loss,
@@ -306,7 +306,7 @@ def backward(d_long, d_pile, d_loss, p, w, g):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(p, w, out, g):
-    """-> loss"""
+    """-> loss, out, g"""
     N = p.a.shape[0]
     text_sum_2 = compute_d_long_2(p.a, p.c, out.long, w.d_long_2)
     compute_pile(p.a, out.pile)

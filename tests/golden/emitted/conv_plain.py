@@ -93,11 +93,11 @@ def forward(a, g, p):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, g, d_loss, g_2):
-    """a (N, 3, 8, 7), g (N, 4, 6, 5), d_loss"""
+    """a (N, 3, 8, 7), g (N, 4, 6, 5), d_loss -> g_2"""
     compute_d_K(d_loss, g, a, g_2.d_K)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, g, p, g_2):
-    """a (N, 3, 8, 7), g (N, 4, 6, 5) -> loss"""
+    """a (N, 3, 8, 7), g (N, 4, 6, 5) -> loss, g_2"""
     return compute_loss_2(g, p.K, a, g_2.d_K)

@@ -17,7 +17,7 @@ class Params(NamedTuple):
 
 
 class Work(NamedTuple):
-    text_tanh: np.ndarray  # float32 (N, 5)  saved for backward
+    v_tanh: np.ndarray  # float32 (N, 5)  saved for backward
 
 
 class Outputs(NamedTuple):
@@ -67,42 +67,42 @@ def tanh_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(idx, E, g, v, text_tanh):
+def compute_loss(idx, E, g, v, v_tanh):
     # 130: v[n, f] = E[idx[n], f]
-    # 131: text_tanh[n, f] = tanh(v[n, f])
-    # 131: loss = sum_{n, f} text_tanh[n, f] * g[n, f]
+    # 131: v_tanh[n, f] = tanh(v[n, f])
+    # 131: loss = sum_{n, f} v_tanh[n, f] * g[n, f]
     loss_acc = np.float64(0.0)
     for n in range(idx.shape[0]):
         idx_n = idx[n]
         for f in range(5):
             v_here = E[idx_n, f]
             v[n, f] = v_here
-            text_tanh_here = tanh_f32(v_here)
-            text_tanh[n, f] = text_tanh_here
-            loss_acc += np.float64(text_tanh_here * g[n, f])
+            v_tanh_here = tanh_f32(v_here)
+            v_tanh[n, f] = v_tanh_here
+            loss_acc += np.float64(v_tanh_here * g[n, f])
     return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_E(idx, d_v, d_loss, g, text_tanh, d_E):
-    # 131: d_v_part[n, f] = d_v[n, f] + d_loss * g[n, f] * (1 - text_tanh[n, f] * text_tanh[n, f])
-    # 130: d_E[idx[n], f] += d_v_part[n, f]
+def compute_d_E(idx, d_v, d_loss, g, v_tanh, d_E):
+    # 131: d_v_2[n, f] = d_v[n, f] + d_loss * g[n, f] * (1 - v_tanh[n, f] * v_tanh[n, f])
+    # 130: d_E[idx[n], f] += d_v_2[n, f]
     for i in range(11):
         for j in range(5):
             d_E[i, j] = np.float32(0.0)
     for n in range(idx.shape[0]):
         idx_n = idx[n]
         for f in range(5):
-            d_v_part = d_v[n, f] + d_loss * g[n, f] * (np.float32(1.0) - text_tanh[n, f] * text_tanh[n, f])
-            d_E[idx_n, f] += d_v_part
+            d_v_2 = d_v[n, f] + d_loss * g[n, f] * (np.float32(1.0) - v_tanh[n, f] * v_tanh[n, f])
+            d_E[idx_n, f] += d_v_2
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_E_2(idx, E, g, d_E, v):
     # 130: v[n, f] = E[idx[n], f]
-    # 131: text_tanh[n, f] = tanh(v[n, f])
-    # 131: loss = sum_{n, f} text_tanh[n, f] * g[n, f]
-    # 130: d_E[idx[n], f] += g[n, f] * (1 - text_tanh[n, f] * text_tanh[n, f])
+    # 131: v_tanh[n, f] = tanh(v[n, f])
+    # 131: loss = sum_{n, f} v_tanh[n, f] * g[n, f]
+    # 130: d_E[idx[n], f] += g[n, f] * (1 - v_tanh[n, f] * v_tanh[n, f])
     loss_acc = np.float64(0.0)
     for i in range(11):
         for j in range(5):
@@ -112,25 +112,25 @@ def compute_d_E_2(idx, E, g, d_E, v):
         for f in range(5):
             v_here = E[idx_n, f]
             v[n, f] = v_here
-            text_tanh = tanh_f32(v_here)
-            loss_acc += np.float64(text_tanh * g[n, f])
-            d_E[idx_n, f] += g[n, f] * (np.float32(1.0) - text_tanh * text_tanh)
+            v_tanh = tanh_f32(v_here)
+            loss_acc += np.float64(v_tanh * g[n, f])
+            d_E[idx_n, f] += g[n, f] * (np.float32(1.0) - v_tanh * v_tanh)
     return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(idx, g, p, w, out):
-    """idx (N,), g (N, 5) -> loss"""
-    return compute_loss(idx, p.E, g, out.v, w.text_tanh)
+    """idx (N,), g (N, 5) -> loss, out"""
+    return compute_loss(idx, p.E, g, out.v, w.v_tanh)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(idx, g, d_loss, d_v, w, g_2):
-    """idx (N,), g (N, 5), d_loss, d_v (N, 5)"""
-    compute_d_E(idx, d_v, d_loss, g, w.text_tanh, g_2.d_E)
+    """idx (N,), g (N, 5), d_loss, d_v (N, 5), w of forward -> g_2"""
+    compute_d_E(idx, d_v, d_loss, g, w.v_tanh, g_2.d_E)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(idx, g, p, out, g_2):
-    """idx (N,), g (N, 5) -> loss"""
+    """idx (N,), g (N, 5) -> loss, out, g_2"""
     return compute_d_E_2(idx, p.E, g, g_2.d_E, out.v)

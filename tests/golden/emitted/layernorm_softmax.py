@@ -3,8 +3,8 @@
 #    169  y_difference[i, j] = x[i, j] - (sum_k x[i, k]) / 7
 #    169  y[i, j] = y_difference[i, j] * (1 / sqrt((sum_k y_difference[i, k] * y_difference[i, k]) / 7 + 1e-05))
 #        * weight[j] + bias[j]
-#    170  text_exp[i, j] = exp(y[i, j])
-#    170  loss = sum_{i, j} w[i, j] * (text_exp[i, j] / (sum_k text_exp[i, k]))
+#    170  y_exp[i, j] = exp(y[i, j])
+#    170  loss = sum_{i, j} w[i, j] * (y_exp[i, j] / (sum_k y_exp[i, k]))
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
 from typing import NamedTuple
 
@@ -121,23 +121,23 @@ def compute_loss(x, weight, bias, w, y_ratio, y_difference_row, y_rsqrt, y_row, 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_bias(d_loss, w, text_ratio, y_rsqrt, y_ratio, x, d_weight, d_bias, d_text_ratio_row):
     # 170: d_text_ratio[i, j] = d_loss * w[i, j]
-    # 170: d_text_sum_2[i] = sum_j -(d_text_ratio[i, j] * text_ratio[i, j])
-    # 170: d_y[i, j] = d_text_ratio[i, j] * text_ratio[i, j] + d_text_sum_2[i] * text_ratio[i, j]
+    # 170: d_text_sum_term[i] = sum_j -(d_text_ratio[i, j] * text_ratio[i, j])
+    # 170: d_y[i, j] = d_text_ratio[i, j] * text_ratio[i, j] + d_text_sum_term[i] * text_ratio[i, j]
     # 169: d_weight[j] = sum_i d_y[i, j] * ((x[i, j] - y_ratio[i]) * y_rsqrt[i])
     # 169: d_bias[j] = sum_i d_y[i, j]
     for i in range(7):
         d_weight[i] = np.float32(0.0)
         d_bias[i] = np.float32(0.0)
     for i in range(w.shape[0]):
-        d_text_sum_2 = np.float32(0.0)
+        d_text_sum_term = np.float32(0.0)
         for j in range(7):
             d_text_ratio_here = d_loss * w[i, j]
             d_text_ratio_row[j] = d_text_ratio_here
-            d_text_sum_2 -= d_text_ratio_here * text_ratio[i, j]
+            d_text_sum_term -= d_text_ratio_here * text_ratio[i, j]
         y_rsqrt_i = y_rsqrt[i]
         y_ratio_i = y_ratio[i]
         for j in range(7):
-            d_y = d_text_ratio_row[j] * text_ratio[i, j] + d_text_sum_2 * text_ratio[i, j]
+            d_y = d_text_ratio_row[j] * text_ratio[i, j] + d_text_sum_term * text_ratio[i, j]
             d_weight[j] += d_y * ((x[i, j] - y_ratio_i) * y_rsqrt_i)
             d_bias[j] += d_y
 
@@ -172,8 +172,8 @@ def compute_d_bias_2(
     # 170: text_ratio[n, j] = text_exp[n, j] / text_sum[n]
     # 170: text_product[n, j] = w[n, j] * text_ratio[n, j]
     # 170: loss = sum_{n, j} text_product[n, j]
-    # 170: d_text_sum_2[n] = sum_j -(w[n, j] * text_ratio[n, j])
-    # 170: d_y[n, j] = text_product[n, j] + d_text_sum_2[n] * text_ratio[n, j]
+    # 170: d_text_sum_term[n] = sum_j -(w[n, j] * text_ratio[n, j])
+    # 170: d_y[n, j] = text_product[n, j] + d_text_sum_term[n] * text_ratio[n, j]
     # 169: d_weight[j] = sum_n d_y[n, j] * y_product_2[n, j]
     # 169: d_bias[j] = sum_n d_y[n, j]
     loss_acc = np.float64(0.0)
@@ -205,16 +205,16 @@ def compute_d_bias_2(
             text_exp_here = exp_f32(y_row[i] - text_masked)
             text_exp_row[i] = text_exp_here
             text_sum += text_exp_here
-        d_text_sum_2 = np.float32(0.0)
+        d_text_sum_term = np.float32(0.0)
         for j in range(7):
             text_ratio_here = text_exp_row[j] / text_sum
             text_ratio_row[j] = text_ratio_here
             text_product_here = w[n, j] * text_ratio_here
             text_product_row[j] = text_product_here
             loss_acc += np.float64(text_product_here)
-            d_text_sum_2 -= w[n, j] * text_ratio_here
+            d_text_sum_term -= w[n, j] * text_ratio_here
         for j in range(7):
-            d_y = text_product_row[j] + d_text_sum_2 * text_ratio_row[j]
+            d_y = text_product_row[j] + d_text_sum_term * text_ratio_row[j]
             d_weight[j] += d_y * y_product_2_row[j]
             d_bias[j] += d_y
     return np.float32(loss_acc)
@@ -239,13 +239,13 @@ def forward(x, w, p, w_2):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(x, w, d_loss, w_2, g):
-    """x (N, 7), w (N, 7), d_loss"""
+    """x (N, 7), w (N, 7), d_loss, w_2 of forward -> g"""
     compute_d_bias(d_loss, w, w_2.text_ratio, w_2.y_rsqrt, w_2.y_ratio, x, g.d_weight, g.d_bias, w_2.d_text_ratio_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(x, w, p, w_2, g):
-    """x (N, 7), w (N, 7) -> loss"""
+    """x (N, 7), w (N, 7) -> loss, g"""
     return compute_d_bias_2(
         x,
         p.weight,

@@ -22,14 +22,14 @@ class Gradients(NamedTuple):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_y(x1, x2):
-    # 488: y_log = log(x1)
-    y_log = np.log(x1[()])
-    # 488: y_total = y_log + x1 * x2
-    y_total = y_log + x1[()] * x2[()]
-    # 488: y_sin = sin(x2)
-    y_sin = np.sin(x2[()])
-    # 488: y = y_total - y_sin
-    return y_total - y_sin
+    # 488: x1_log = log(x1)
+    x1_log = np.log(x1[()])
+    # 488: y_total = x1_log + x1 * x2
+    y_total = x1_log + x1[()] * x2[()]
+    # 488: x2_sin = sin(x2)
+    x2_sin = np.sin(x2[()])
+    # 488: y = y_total - x2_sin
+    return y_total - x2_sin
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -46,14 +46,14 @@ def compute_d_x2(d_y, x1, x2, d_x1, d_x2):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_x2_2(x1, x2, d_x1, d_x2):
-    # 488: y_log = log(x1)
-    y_log = np.log(x1[()])
-    # 488: y_total = y_log + x1 * x2
-    y_total = y_log + x1[()] * x2[()]
-    # 488: y_sin = sin(x2)
-    y_sin = np.sin(x2[()])
-    # 488: y = y_total - y_sin
-    y = y_total - y_sin
+    # 488: x1_log = log(x1)
+    x1_log = np.log(x1[()])
+    # 488: y_total = x1_log + x1 * x2
+    y_total = x1_log + x1[()] * x2[()]
+    # 488: x2_sin = sin(x2)
+    x2_sin = np.sin(x2[()])
+    # 488: y = y_total - x2_sin
+    y = y_total - x2_sin
     # 488: d_x1_ratio = 1 / x1
     d_x1_ratio = np.float32(1.0) / x1[()]
     # 488: d_x1 = x2 + d_x1_ratio
@@ -73,11 +73,11 @@ def forward(p):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(d_y, p, g):
-    """d_y"""
+    """d_y -> g"""
     compute_d_x2(d_y, p.x1, p.x2, g.d_x1, g.d_x2)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(p, g):
-    """-> y"""
+    """-> y, g"""
     return compute_d_x2_2(p.x1, p.x2, g.d_x1, g.d_x2)

@@ -3,8 +3,8 @@
 #     98  u1[n, i] = (sum_j X1[i, j] * a[n, j]) + mu1[i]
 #     99  h1[i, j] = relu(u1[i, j])
 #    100  scores[i, j] = (sum_k h1[i, k] * X2[j, k]) + mu2[j]
-#    101  p_ratio[n] = exp(scores[n, b[n]]) / (sum_j exp(scores[n, j]))
-#    102  loss = (sum_n -log(p_ratio[n])) / B
+#    101  p[n] = exp(scores[n, b[n]]) / (sum_j exp(scores[n, j]))
+#    102  loss = (sum_n -log(p[n])) / B
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
 from typing import NamedTuple
 
@@ -202,19 +202,19 @@ def compute_d_mu1_2(p_sum, b, p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_r
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(a, b, p, w, out):
-    """a (B, 6), b (B,) -> loss"""
+    """a (B, 6), b (B,) -> loss, out"""
     return compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.p_exp, w.p_sum)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, b, d_loss, d_scores, p, w, g):
-    """a (B, 6), b (B,), d_loss, d_scores (B, 4)"""
+    """a (B, 6), b (B,), d_loss, d_scores (B, 4), w of forward -> g"""
     compute_d_mu1(d_loss, w.p_sum, b, w.p_exp, d_scores, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, b, p, w, out, g):
-    """a (B, 6), b (B,) -> loss"""
+    """a (B, 6), b (B,) -> loss, out, g"""
     loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.p_exp, w.p_sum)
     compute_d_mu1_2(w.p_sum, b, w.p_exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
     return loss

@@ -170,11 +170,11 @@ def forward(a, y, p, w):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, y, d_loss, p, w, g):
-    """a (6,), y (3,), d_loss"""
+    """a (6,), y (3,), d_loss, w of forward -> g"""
     compute_d_X1(d_loss, w.h2, y, p.X2, w.h1, a, g.d_mu1, g.d_mu2, g.d_X2, g.d_X1)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, y, p, w, g):
-    """a (6,), y (3,) -> loss"""
+    """a (6,), y (3,) -> loss, g"""
     return compute_d_X1_2(p.X1, a, p.mu1, p.X2, p.mu2, y, w.h1, g.d_mu1, g.d_mu2, g.d_X2, g.d_X1)

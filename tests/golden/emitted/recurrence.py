@@ -138,7 +138,7 @@ def compute_d_h_total_stack(d_last, d_loss, sums_2, d_sums, h_states, W, d_h_sta
     # 440: d_h_carry = d_h_states[t]
     # 437: d_h_total[i, j] = (d_h_carry[i, j] + (d_sums[t, i] + 2 * (d_loss * sums_2[t, i]))) * (1 - h_states[t, i, j]
     #     * h_states[t, i, j])
-    # 437: d_h_sum_2[i, j] = sum_n d_h_total[i, n] * W[j, n]
+    # 437: d_h_sum_term[i, j] = sum_n d_h_total[i, n] * W[j, n]
     for i in range(2):
         for j in range(3):
             d_h_states[0, i, j] = d_last[i, j] + d_loss
@@ -152,10 +152,10 @@ def compute_d_h_total_stack(d_last, d_loss, sums_2, d_sums, h_states, W, d_h_sta
                 d_h_total_stack_factor_2 = d_h_states[t, i, j] + d_h_total_stack_term
                 d_h_total_stack[t, i, j] = d_h_total_stack_factor_2 * d_h_total_stack_factor
             for j in range(3):
-                d_h_sum_2_acc = np.float32(0.0)
+                d_h_sum_term_acc = np.float32(0.0)
                 for n in range(3):
-                    d_h_sum_2_acc += d_h_total_stack[t, i, n] * W[j, n]
-                d_h_states[t + 1, i, j] = d_h_sum_2_acc
+                    d_h_sum_term_acc += d_h_total_stack[t, i, n] * W[j, n]
+                d_h_states[t + 1, i, j] = d_h_sum_term_acc
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -184,7 +184,7 @@ def compute_d_h0(d_h_states, d_h0, T):
 def compute_d_h_total_stack_2(sums, h_states, W, d_h_states, d_h_total_stack):
     # 440: d_h_carry = d_h_states[t]
     # 437: d_h_total[i, j] = (d_h_carry[i, j] + 2 * sums[t, i]) * (1 - h_states[t, i, j] * h_states[t, i, j])
-    # 437: d_h_sum_2[i, j] = sum_n d_h_total[i, n] * W[j, n]
+    # 437: d_h_sum_term[i, j] = sum_n d_h_total[i, n] * W[j, n]
     for i in range(2):
         for j in range(3):
             d_h_states[0, i, j] = np.float32(1.0)
@@ -196,15 +196,15 @@ def compute_d_h_total_stack_2(sums, h_states, W, d_h_states, d_h_total_stack):
                 d_h_total_stack_factor_2 = d_h_states[t, i, j] + np.float32(2.0) * sums_t_i
                 d_h_total_stack[t, i, j] = d_h_total_stack_factor_2 * d_h_total_stack_factor
             for j in range(3):
-                d_h_sum_2_acc = np.float32(0.0)
+                d_h_sum_term_acc = np.float32(0.0)
                 for n in range(3):
-                    d_h_sum_2_acc += d_h_total_stack[t, i, n] * W[j, n]
-                d_h_states[t + 1, i, j] = d_h_sum_2_acc
+                    d_h_sum_term_acc += d_h_total_stack[t, i, n] * W[j, n]
+                d_h_states[t + 1, i, j] = d_h_sum_term_acc
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(xs, p, w, out):
-    """xs (T, 2, 3) -> loss"""
+    """xs (T, 2, 3) -> loss, out"""
     compute_sums_2(p.h0, p.W, xs, w.h_states, w.h_sum_row, w.sums_2)
     text_sum_2 = compute_text_sum_2(w.h_states, out.last)
     loss = compute_loss(w.sums_2, text_sum_2)
@@ -214,7 +214,7 @@ def forward(xs, p, w, out):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(d_last, d_sums, d_loss, p, w, g):
-    """d_last (2, 3), d_sums (T, 2), d_loss"""
+    """d_last (2, 3), d_sums (T, 2), d_loss, w of forward -> g"""
     T = w.d_h_total_stack.shape[0]
     compute_d_h_total_stack(d_last, d_loss, w.sums_2, d_sums, w.h_states, p.W, w.d_h_states, w.d_h_total_stack)
     compute_d_W(w.h_states, w.d_h_total_stack, g.d_W)
@@ -223,7 +223,7 @@ def backward(d_last, d_sums, d_loss, p, w, g):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(xs, p, w, out, g):
-    """xs (T, 2, 3) -> loss"""
+    """xs (T, 2, 3) -> loss, out, g"""
     T = w.d_h_total_stack.shape[0]
     compute_sums_2(p.h0, p.W, xs, w.h_states, w.h_sum_row, out.sums)
     text_sum_2 = compute_text_sum_2(w.h_states, out.last)
