@@ -4,7 +4,7 @@
 #     88  e[b, i, j] = exp(s[b, i, j]) if i >= j else 0
 #     89  p[b, i, j] = e[b, i, j] / (sum_m e[b, i, m])
 #     90  y[b, i, c] = sum_j p[b, i, j] * v[b, j, c]
-#     91  loss = sum_{i, j, k} y[i, j, k] * g[i, j, k]
+#     91  loss = sum_{b, i, c} y[b, i, c] * g[b, i, c]
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
 from typing import NamedTuple
 
@@ -97,7 +97,7 @@ def compute_loss(q, k, v, g, s_part, p_masked, p_exp_row, p_sum, p_part, y_slice
     # 89: p_sum[b, i] = sum_j p_exp[b, i, j]
     # 89: p[b, i, j] = p_exp[b, i, j] / p_sum[b, i]
     # 90: y[b, i, c] = sum_j p[b, i, j] * v[b, j, c]
-    # 91: loss = sum_{b, j, i} y[b, j, i] * g[b, j, i]
+    # 91: loss = sum_{b, i, c} y[b, i, c] * g[b, i, c]
     loss_acc = np.float64(0.0)
     for b in range(q.shape[0]):
         for i0 in range(0, T, 64):
@@ -124,9 +124,9 @@ def compute_loss(q, k, v, g, s_part, p_masked, p_exp_row, p_sum, p_part, y_slice
                 for j in range(T):
                     p_part[i - i0, j] = p_exp_row[j] / p_sum_acc
             np.dot(p_part[: i1 - i0], v[b], y_slice[i0:i1])
-        for j in range(T):
-            for i in range(32):
-                loss_acc += np.float64(y_slice[j, i] * g[b, j, i])
+        for i in range(T):
+            for c in range(32):
+                loss_acc += np.float64(y_slice[i, c] * g[b, i, c])
     return np.float32(loss_acc)
 
 
@@ -246,7 +246,7 @@ def compute_loss_2(
     # 87: d_q[b, i, n] = sum_j d_s[b, i, j] * k[b, j, n]
     # 87: d_k[b, n, j] = sum_i d_s[b, i, n] * q[b, i, j]
     # 90: d_v[b, n, j] = sum_i g[b, i, j] * p[b, i, n]
-    # 91: loss = sum_{b, j, i} y[b, j, i] * g[b, j, i]
+    # 91: loss = sum_{b, i, c} y[b, i, c] * g[b, i, c]
     loss_acc = np.float64(0.0)
     for b in range(q.shape[0]):
         for i in range(T):
@@ -302,9 +302,9 @@ def compute_loss_2(
             for row in range(T):
                 for column in range(32):
                     d_v_matrix[row, column] += d_v_term[row, column]
-        for j in range(T):
-            for i in range(32):
-                loss_acc += np.float64(y_slice[j, i] * g[b, j, i])
+        for i in range(T):
+            for c in range(32):
+                loss_acc += np.float64(y_slice[i, c] * g[b, i, c])
     return np.float32(loss_acc)
 
 

@@ -2,7 +2,7 @@
 #
 #     47  y[n, o, h, w] = sum_{c, p, q} K[o, c, p, q] * (a[n, c, 2 * h + 3 * p - 2, 3 * q + 2 * w - 2] if 2 <= 2 * h + 3
 #         * p < 31 and 2 <= 3 * q + 2 * w < 31 else 0)
-#     48  loss = sum_{i, j, k, l} y[i, j, k, l] * g[i, j, k, l]
+#     48  loss = sum_{n, o, h, w} y[n, o, h, w] * g[n, o, h, w]
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
 from typing import NamedTuple
 
@@ -189,13 +189,13 @@ def compute_y(K, a, K_vectors, a_scalars_parts, y_sums_parts, y):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_loss(y, g):
-    # 48: loss = sum_{i, j, k, l} y[i, j, k, l] * g[i, j, k, l]
+    # 48: loss = sum_{n, o, h, w} y[n, o, h, w] * g[n, o, h, w]
     loss_acc = np.float64(0.0)
-    for i in range(y.shape[0]):
-        for j in range(16):
-            for k in range(14):
-                for l in range(14):
-                    loss_acc += np.float64(y[i, j, k, l] * g[i, j, k, l])
+    for n in range(y.shape[0]):
+        for o in range(16):
+            for h in range(14):
+                for w in range(14):
+                    loss_acc += np.float64(y[n, o, h, w] * g[n, o, h, w])
     return np.float32(loss_acc)
 
 

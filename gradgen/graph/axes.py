@@ -10,7 +10,6 @@ from numpy import dtype as numpy_dtype
 
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph.nodes import (
-    Compute,
     Node,
     Shape,
     compute,
@@ -360,9 +359,3 @@ def cast_name(dtype: Any, what: str) -> str:
     if name not in ("float32", "float64", "int64"):
         raise DTypeError(f"{here()}{what} cannot be cast to {dtype!r}: give float32, float64 or int64.")
     return name
-
-
-def letters_of(node: Node) -> tuple[str, ...]:
-    """Plain letters for the loops of a formula that the user wrote without indices."""
-    count = len(node.extents) if isinstance(node, Compute) else 0
-    return tuple("ijklmnopq"[:count]) if count <= 9 else tuple(f"i{k}" for k in range(count))

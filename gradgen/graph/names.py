@@ -55,6 +55,6 @@ def index_letters(node: Compute, bound: Mapping[int, str] = MappingProxyType({})
         if k in bound:
             own = bound[k]
         elif not own or own in taken:
-            own = free_letter("n", {*taken, *given})
+            own = free_letter("" if k < len(given) and not given[k] else "n", {*taken, *given})
         letters.append(own)
     return letters

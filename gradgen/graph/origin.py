@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
+from gradgen.graph.canonical import bare_position
 from gradgen.graph.nodes import COTANGENT, Carry, Compute, Leaf, Node, all_inputs
 from gradgen.graph.place import statement_now
 from gradgen.graph.scalar import loads
@@ -116,6 +117,21 @@ def record(node: Node, letters: Sequence[str] = (), name: str | None = None, ite
     run.latest = next(_serials)
     wanted = name or _given_name.get() or assigned
     _origins[node] = Origin(file, line, wanted, run, run.latest, tuple(letters), argument=_argument(node))
+
+
+def inherited_letters(node: Node) -> tuple[str, ...]:
+    """Letters for the loops of a formula that was written without indices: those of what it reads, or none."""
+    if not isinstance(node, Compute):
+        return ()
+    known: dict[int, str] = {}
+    for access in loads(node.body):
+        found = _origins.get(access.tensor)
+        if found is not None and isinstance(access.tensor, Compute) and access.tensor.gathers:
+            for subscript, name in zip(access.subscripts, found.letters, strict=False):
+                at = bare_position(subscript)
+                if at is not None and name and name not in known.values():
+                    known.setdefault(at, name)
+    return tuple(known.get(k, "") for k in range(len(node.extents)))
 
 
 def _argument(node: Node) -> str | None:

@@ -12,7 +12,7 @@ from gradgen.graph import axes, indexing
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Leaf, Node, show_shape
 from gradgen.graph.operators import refuse_operand
-from gradgen.graph.origin import origin, record
+from gradgen.graph.origin import inherited_letters, origin, record
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Letter, Load, Operators, Poly, Reduce, Scalar, as_scalar, call, load, number, walk
 
@@ -168,7 +168,7 @@ def made(
     node: Node, letters: Sequence[str] | None = None, name: str | None = None, item: int = 0, of: int = 1
 ) -> Tensor:
     """The wrapper of a node that the user's statement has just made: its origin is noted, result `item` of `of`."""
-    record(node, axes.letters_of(node) if letters is None else letters, name, item, of)
+    record(node, inherited_letters(node) if letters is None else letters, name, item, of)
     return tensor(node)
 
 

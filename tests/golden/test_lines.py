@@ -101,3 +101,14 @@ def test_a_function_of_a_tensor_is_called_after_it_and_layers_are_counted() -> N
     text = gg.compile({"loss": gg.sum(p)}, name="net").source
     for name in ("u_sigmoid", "x_tanh", "y_2", "y_3", "p"):
         assert f": {name}[" in text or f" {name}[" in text[: text.index("# ruff")]
+
+
+def test_what_is_written_without_indices_has_the_letters_of_what_it_reads() -> None:
+    x, w = gg.input("x", (gg.size("N"), 4)), gg.param("w", (5, 4))
+    b, f, k = gg.indices("b f k")
+    u = gg.compute((b, f), gg.sum(x[b, k] * w[f, k], over=k))
+    h = gg.relu(u)
+    y = gg.sin(h.T)
+    text = gg.compile({"loss": gg.sum(y**2)}, name="net").source
+    assert "h[b, f] = relu(u[b, f])" in text
+    assert "y[f, b] = sin(h[b, f])" in text

@@ -2,9 +2,9 @@
 #
 #    158  s[b, h, i, j] = (sum_c q[b, h, i, c] * k[b, h, j, c]) / 2
 #    159  e[b, h, i, j] = exp(s[b, h, i, j]) if i >= j else 0
-#    160  p[i, j, k, l] = e[i, j, k, l] / (sum_m e[i, j, k, m])
+#    160  p[b, h, i, j] = e[b, h, i, j] / (sum_k e[b, h, i, k])
 #    161  y[b, h, i, c] = sum_j p[b, h, i, j] * v[b, h, j, c]
-#    162  loss = sum_{i, j, k, l} y[i, j, k, l] * g[i, j, k, l]
+#    162  loss = sum_{b, h, i, c} y[b, h, i, c] * g[b, h, i, c]
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
 from typing import NamedTuple
 
@@ -75,9 +75,9 @@ def compute_loss(q, k, v, g, s_part, p_exp_row, p_part, y_slice):
     # 160: p_masked[b, h, i] = p_max[b, h, i] if abs(p_max[b, h, i]) < inf else 0
     # 160: p_exp[b, h, i, j] = exp((s[b, h, i, j] * 0.5 if i >= j else -inf) - p_masked[b, h, i])
     # 160: p_sum[b, h, i] = sum_j p_exp[b, h, i, j]
-    # 160: p[b, h, i, l] = p_exp[b, h, i, l] / p_sum[b, h, i]
+    # 160: p[b, h, i, j] = p_exp[b, h, i, j] / p_sum[b, h, i]
     # 161: y[b, h, i, c] = sum_j p[b, h, i, j] * v[b, h, j, c]
-    # 162: loss = sum_{b, h, i, l} y[b, h, i, l] * g[b, h, i, l]
+    # 162: loss = sum_{b, h, i, c} y[b, h, i, c] * g[b, h, i, c]
     loss_acc = np.float64(0.0)
     for b in range(q.shape[0]):
         for h in range(3):
@@ -99,12 +99,12 @@ def compute_loss(q, k, v, g, s_part, p_exp_row, p_part, y_slice):
                     for j in range(i + 1, T):
                         p_exp_row[j] = p_exp_here
                         p_sum += p_exp_here
-                    for l in range(T):
-                        p_part[i - i0, l] = p_exp_row[l] / p_sum
+                    for j in range(T):
+                        p_part[i - i0, j] = p_exp_row[j] / p_sum
                 np.dot(p_part[: i1 - i0], v[b, h], y_slice[i0:i1])
             for i in range(T):
-                for l in range(4):
-                    loss_acc += np.float64(y_slice[i, l] * g[b, h, i, l])
+                for c in range(4):
+                    loss_acc += np.float64(y_slice[i, c] * g[b, h, i, c])
     return np.float32(loss_acc)
 
 
