@@ -5,7 +5,7 @@ it (compilers cannot move such a load past a store that might alias it), nor div
 not change; `kernels` cuts them into functions.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from gradgen.graph.scalar import (
@@ -28,7 +28,7 @@ from gradgen.graph.scalar import (
 from gradgen.graph.sizes import nonnegative, reads_data
 from gradgen.passes.bounds import bound_loops, known_extent, loop_atom
 from gradgen.passes.masking import certain_parts, is_local
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, loaded, statements, writes
+from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, loaded, size_names, statements, writes
 from gradgen.program.registers import Registers
 
 COSTLY = 4.0  # a division; cheaper arithmetic stays where it is read
@@ -74,14 +74,15 @@ class _Hoister:
         name = loop_atom(loop)
         outer = {a: r for a, r in ranges.items() if a is not name}
         body = self.run(loop.body, outer if extent is None else {**outer, name: extent})
-        is_entered, is_whole = _is_entered(loop, outer), _is_whole(loop)
+        is_entered = _is_entered(loop, outer)
+        known_to_be = set(size_names(loop.stop)) if _is_whole(loop) else None
         before: list[Statement] = []
 
         def may_move(x: Scalar, written: set[Buffer]) -> bool:
             if name in _letters(x) or not loaded(x).isdisjoint(written):
                 return False
             reads = (part for part in walk(x) if isinstance(part, Load))
-            return is_entered or all(_in_range(part, outer, is_whole) for part in reads)
+            return is_entered or all(_in_range(part, outer, known_to_be) for part in reads)
 
         moved = True
         while moved:
@@ -136,11 +137,20 @@ def _is_whole(loop: For) -> bool:
     return start.constant in (0, -1) and whole and not _letters(stop)
 
 
-def _in_range(access: Load, ranges: Ranges, moves: bool) -> bool:
-    """Whether an access stays inside; where it `moves` with other indices or data, they are checked."""
+def _in_range(access: Load, ranges: Ranges, entered: Set[str] | None) -> bool:
+    """Whether an access stays inside in front of a loop over a whole axis of the sizes `entered`, or of another loop.
+
+    Data are checked before a call. Other indices decide alone whether they are inside, unless the axis has a size that
+    is positive only because the loop is entered.
+    """
+
+    def is_decided(s: Poly, extent: Poly) -> bool:
+        if entered is None:
+            return False
+        return reads_data(s) or (bool(_letters(s)) and entered.isdisjoint(size_names(extent)))
+
     return all(
-        (moves and bool(_letters(s) or reads_data(s)))
-        or (nonnegative(s, ranges) and nonnegative(require_poly(extent - s - 1), ranges))
+        is_decided(s, extent) or (nonnegative(s, ranges) and nonnegative(require_poly(extent - s - 1), ranges))
         for s, extent in zip(access.subscripts, access.tensor.shape, strict=True)
     )
 

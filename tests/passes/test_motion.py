@@ -59,6 +59,15 @@ def test_an_access_that_a_bound_guards_stays() -> None:
     assert hoisted(body) == "for k in range(9):\n    for j in range(k):\n        y[j] += x[k - 1]"
 
 
+def test_an_access_stays_in_the_loop_that_alone_says_that_there_is_something_to_read() -> None:
+    """Without a step of the loop over k, the axis has no element; a loop over another size says nothing about it."""
+    few = array("few", N)
+    body = loop(i, 2, loop(k, N, add(y, [i], at(few, i // 2) * at(x, k))))
+    assert "few_i = " not in hoisted(body)
+    body = loop(i, 2, loop(k, size_symbol("M"), add(y, [i], at(few, i // 2) * at(x, k))))
+    assert "    few_i = few[i // 2]\n    for k in range(M):" in hoisted(body)
+
+
 def test_a_register_is_not_read_past_a_write() -> None:
     first, second = loop(j, 9, add(y, [j], at(x, 0))), loop(j, 9, add(z, [0, j], at(x, 0)))
     assert hoisted(first, second).count("= x[0]") == 1
