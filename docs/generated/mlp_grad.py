@@ -78,8 +78,8 @@ def compute_h1(a, X1, mu1, h1):
     # 23: h1[n, i] = relu(u1[n, i])
     for n in range(a.shape[0]):
         for i in range(128):
-            h1_in = h1[n, i] + mu1[i]
-            h1[n, i] = np.float32(0.0) if h1_in <= np.float32(0.0) else h1_in
+            u1 = h1[n, i] + mu1[i]
+            h1[n, i] = np.float32(0.0) if u1 <= np.float32(0.0) else u1
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")

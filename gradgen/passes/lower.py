@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from gradgen.graph.intern import intern
 from gradgen.graph.names import free_letters
 from gradgen.graph.nodes import Node, Project, Shape, product, project, same_shape
+from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import (
     FLOATS,
+    Call,
     Load,
     Poly,
     Position,
@@ -25,7 +27,7 @@ from gradgen.graph.scalar import (
 )
 from gradgen.passes.contract import first_row
 from gradgen.passes.microloops import outer_products
-from gradgen.passes.naming import fresh_names
+from gradgen.passes.naming import fresh_names, is_named_by_user
 from gradgen.passes.reductions import accumulated_dtype, added, initial_value, operation, reduces, runs_in_variable
 from gradgen.passes.storage import Buffers, Storage
 from gradgen.passes.trees import Item, Loop, ScanLoop, Tile, Tree
@@ -171,7 +173,8 @@ class Lowering:
         if item.gathers and len(item.extents) == item.rank:
             if item.node.dtype != value.dtype and value.dtype in FLOATS:
                 value = call(item.node.dtype, value)
-            return self.store(item, value)
+            before, value = self.named_argument(item, value)
+            return [*before, *self.store(item, value)]
         reducer = item.node.reducer
         if reducer in ("argmax", "argmin"):
             return self.choose(item, value, reducer)
@@ -182,6 +185,15 @@ class Lowering:
             return [Accumulate(place.buffer, self.own_subscripts(item), operation(reducer), value)]
         target = tuple(require_poly(self.value(item, t)) for t in item.target)
         return added(place.buffer, place.subscripts(target), value)
+
+    def named_argument(self, item: Item, value: Scalar) -> tuple[list[Statement], Scalar]:
+        """u = a + b; y = f(u) for what the user wrote so, where u has no memory: its value keeps its name."""
+        match item.node.body, value:
+            case Call(function=f, arguments=(Load(tensor=u),)), Call(function=g, arguments=(x,)) if f is g:
+                if u not in self.places and not isinstance(x, Load) and is_named_by_user(u, self.names[u]):
+                    variable = intern(Buffer, self.names[u], (), x.dtype, "local", None)
+                    return [Assign(variable, (), x)], applied(g, (load(variable, ()),), value.dtype)
+        return [], value
 
     def store(self, item: Item, value: Scalar) -> list[Statement]:
         """The finished value of an item, into its register and its memory."""

@@ -112,3 +112,12 @@ def test_what_is_written_without_indices_has_the_letters_of_what_it_reads() -> N
     text = gg.compile({"loss": gg.sum(y**2)}, name="net").source
     assert "h[b, f] = relu(u[b, f])" in text
     assert "y[f, b] = sin(h[b, f])" in text
+
+
+def test_an_argument_that_the_user_named_keeps_its_name() -> None:
+    x, w = gg.input("x", (gg.size("N"), 4)), gg.param("w", (4,))
+    u = x * 2 + w
+    y = gg.relu(u)
+    text = gg.compile({"loss": gg.sum(y**2)}, name="net").source
+    assert " u = x[" in text
+    assert " u <= np.float32(0.0)" in text

@@ -91,8 +91,8 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, p_exp, p_sum):
             u1_sum = np.float32(0.0)
             for j in range(6):
                 u1_sum += X1[i, j] * a[n, j]
-            h1_in = u1_sum + mu1[i]
-            h1[n, i] = np.float32(0.0) if h1_in <= np.float32(0.0) else h1_in
+            u1 = u1_sum + mu1[i]
+            h1[n, i] = np.float32(0.0) if u1 <= np.float32(0.0) else u1
         p_max = np.float32(-np.inf)
         for j in range(4):
             u2_sum = np.float32(0.0)
