@@ -221,8 +221,8 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
         case "where", (Const(dtype="bool") as c, x, y):
             chosen, dtype = x if c.value else y, promote((x.dtype, y.dtype))
             return call(dtype, chosen) if dtype in FLOATS and chosen.dtype != dtype else chosen
-        case "where", (_, x, y) if x is y:
-            return x
+        case "where", (_, x, y) if x is y or (is_zero(x) and is_zero(y)):
+            return x if x.dtype == promote((x.dtype, y.dtype)) else y
         case "and", (a, Const(dtype="bool") as c):
             return a if c.value else c
         case "and", (Const(dtype="bool") as c, a):

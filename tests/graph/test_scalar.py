@@ -13,7 +13,7 @@ from gradgen.graph.nodes import carry, pointwise, scan
 from gradgen.graph.origin import origin
 from gradgen.graph.polynomials import at_least_zero
 from gradgen.graph.records import walk
-from gradgen.graph.scalar import Call, Poly, integer, load, number, require_poly
+from gradgen.graph.scalar import Call, Poly, call, integer, is_zero, load, number, require_poly
 
 N, M = gg.size("N"), gg.size("M")
 n, i, j = gg.indices("n i j")
@@ -139,3 +139,10 @@ def test_a_fingerprint_is_that_of_names_and_lines_too() -> None:
     a = gg.param("a", (N,))
     z = gg.tanh(a)
     assert fingerprint([z.node]) != same[0]
+
+
+def test_a_choice_between_zeros_is_zero_in_the_wider_dtype() -> None:
+    condition = call("gt", load(x.node, (integer(0), integer(0))), number(0.0))
+    zero = call("where", condition, call("float64", number(0)), number(0))
+    assert is_zero(zero)
+    assert zero.dtype == "float64"
