@@ -32,6 +32,11 @@ def _inside(x: Scalar) -> Scalar:
     return call("mul", call("sin", x), number(0.75))
 
 
+def _off_zero(x: Scalar) -> Scalar:
+    """Terms that cancel give 0 or what rounding leaves of them, and a jump at 0 would tell these apart."""
+    return call("add", x, number(0.0371))
+
+
 def _number(condition: Scalar, x: Scalar) -> Scalar:
     """A condition as a number of x's dtype."""
     return call("mul", call(x.dtype, condition), number(0.75))
@@ -62,8 +67,8 @@ FORMS: dict[str, Form] = {
     "sub": _binary("sub"),
     "mul": _binary("mul"),
     "div": _binary("div", _positive),
-    "floordiv": _binary("floordiv", _positive),
-    "mod": _binary("mod", _positive),
+    "floordiv": Form(2, lambda x, y: call("floordiv", _off_zero(x), _positive(y))),
+    "mod": Form(2, lambda x, y: call("mod", _off_zero(x), _positive(y))),
     "neg": _unary("neg"),
     "pow": Form(2, lambda x, y: call("pow", _positive(_small(x)), _small(y))),
     "square": _unary("square"),
@@ -106,9 +111,9 @@ FORMS: dict[str, Form] = {
     "logsigmoid": _unary("logsigmoid"),
     "relu": _unary("relu"),
     "abs": _unary("abs"),
-    "sign": Form(2, lambda x, y: call("mul", call("sign", x), y)),
-    "floor": Form(2, lambda x, y: call("mul", call("floor", x), y)),
-    "ceil": Form(2, lambda x, y: call("mul", call("ceil", x), y)),
+    "sign": Form(2, lambda x, y: call("mul", call("sign", _off_zero(x)), y)),
+    "floor": Form(2, lambda x, y: call("mul", call("floor", _off_zero(x)), y)),
+    "ceil": Form(2, lambda x, y: call("mul", call("ceil", _off_zero(x)), y)),
     "round": Form(2, lambda x, y: call("mul", call("round", x), y)),
     "maximum": _binary("maximum"),
     "minimum": _binary("minimum"),
@@ -127,7 +132,7 @@ FORMS: dict[str, Form] = {
     "isnan": Form(2, lambda x, y: call("where", call("isnan", x), y, x)),
     "float32": Form(2, lambda x, y: call("mul", call("float32", x), y), smooth=False),
     "float64": Form(2, lambda x, y: call(y.dtype, call("mul", call("float64", x), y))),
-    "int64": Form(2, lambda x, y: call("mul", call("int64", call("mul", x, number(2.0))), y)),
+    "int64": Form(2, lambda x, y: call("mul", call("int64", call("mul", _off_zero(x), number(2.0))), y)),
 }
 
 # Integral powers of both signs become multiplications, a constant base and a fractional exponent do not.
@@ -138,7 +143,7 @@ POWERS: tuple[Callable[[Scalar], Scalar], ...] = (
     lambda x: call("pow", _positive(x), number(1.5)),
     lambda x: call("pow", number(1.75), _small(x)),
     lambda x: call("div", x, number(3)),
-    lambda x: call("mod", x, number(0.75)),
+    lambda x: call("mod", _off_zero(x), number(0.75)),
 )
 
 assert set(FORMS) == set(FUNCTIONS), f"FORMS and FUNCTIONS differ in {sorted(set(FORMS) ^ set(FUNCTIONS))}"
