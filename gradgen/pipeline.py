@@ -19,7 +19,7 @@ from gradgen.graph.nodes import (
     leaf,
     pointwise,
     toposort,
-)  # fmt: skip
+)
 from gradgen.graph.origin import Files, files_of, origin
 from gradgen.graph.scalar import FLOATS, Load, call, loads, number
 from gradgen.options import Options

@@ -19,7 +19,7 @@ from gradgen.graph.nodes import (
     Reshape,
     all_inputs,
     toposort,
-)  # fmt: skip
+)
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Call, Const, Poly, Scalar, loads
 from gradgen.program.loops import size_names
