@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gradgen.errors import OptionError
 
-__all__ = ["VARIABLES", "Variable", "blas_kernels", "cache_dir", "check", "debug"]
+__all__ = ["VARIABLES", "Variable", "blas_kernels", "cache_dir", "check", "debug", "smallest"]
 
 
 class Variable(NamedTuple):
@@ -31,6 +31,11 @@ VARIABLES = (
         "GRADGEN_DEBUG",
         "0 to 4",
         "print while compiling: 1 passes with node counts and times, 2 graphs, 3 programs, 4 the emitted text",
+    ),
+    Variable(
+        "GRADGEN_THRESHOLDS",
+        "usual or smallest",
+        "smallest: small models are compiled like large ones, in parts, by products, for threads (for tests)",
     ),
 )
 
@@ -73,6 +78,18 @@ def debug() -> int:
     if given not in {"0", "1", "2", "3", "4"}:
         raise OptionError(f"GRADGEN_DEBUG is {given!r}. Set it to a number from 0 to 4.")
     return int(given)
+
+
+def smallest() -> bool:
+    """GRADGEN_THRESHOLDS: whether every mechanism is used however small a model is.
+
+    Raises:
+        OptionError: the value is neither usual nor smallest.
+    """
+    given = os.environ.get("GRADGEN_THRESHOLDS", "").strip() or "usual"
+    if given not in {"usual", "smallest"}:
+        raise OptionError(f"GRADGEN_THRESHOLDS is {given!r}. Set it to usual or smallest.")
+    return given == "smallest"
 
 
 def blas_kernels() -> str:

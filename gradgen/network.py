@@ -30,6 +30,7 @@ from gradgen.runtime.bindings import Array, Cotangents
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
 from gradgen.runtime.interface import Argument, Interface, evaluate_size, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
+from gradgen.thresholds import thresholds
 from gradgen.watch import Watch
 
 
@@ -360,5 +361,5 @@ def _key(model: Model, options: Options, leaves: Sequence[Leaf]) -> str:
         return ""
     roots = [*model.outputs.values(), *model.updates.values()]
     told = (model.name, model.loss, list(model.outputs), [x.name for x in model.updates], [x.name for x in model.wrt])
-    chosen = (options.dtype, sorted(options.sizes.items()), sorted(options.skip), options.deterministic)
+    chosen = (options.dtype, sorted(options.sizes.items()), sorted(options.skip), options.deterministic, thresholds())
     return store.key(repr(told), repr(chosen), repr([x.digest for x in leaves]), fingerprint(roots))

@@ -1,5 +1,6 @@
 """Environment variables: read when asked, refused with the value and the remedy."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from gradgen.errors import OptionError
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GRADGEN_CACHE_DIR", "GRADGEN_CHECK", "GRADGEN_DEBUG", "XDG_CACHE_HOME"):
+    for name in ("GRADGEN_CACHE_DIR", "GRADGEN_CHECK", "GRADGEN_DEBUG", "GRADGEN_THRESHOLDS", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -18,6 +19,7 @@ def test_defaults() -> None:
     assert env.cache_dir() == Path.home() / ".cache" / "gradgen"
     assert env.check() is False
     assert env.debug() == 0
+    assert env.smallest() is False
 
 
 def test_the_cache_directory_by_name_then_by_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -42,6 +44,9 @@ def test_values_that_mean_nothing_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("GRADGEN_DEBUG", "5")
     with pytest.raises(OptionError, match=r"^GRADGEN_DEBUG is '5'\. Set it to a number from 0 to 4\.$"):
         env.debug()
+    monkeypatch.setenv("GRADGEN_THRESHOLDS", "small")
+    with pytest.raises(OptionError, match=r"^GRADGEN_THRESHOLDS is 'small'\. Set it to usual or smallest\.$"):
+        env.smallest()
 
 
 def test_the_kernels_of_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,9 +59,7 @@ def test_the_kernels_of_another_processor(monkeypatch: pytest.MonkeyPatch) -> No
 def test_every_variable_that_is_read_is_in_the_table() -> None:
     source = Path(env.__file__).read_text(encoding="utf-8")
     functions = source[source.index("def cache_dir") :]
-    assert {name for name in ("GRADGEN_CACHE_DIR", "GRADGEN_CHECK", "GRADGEN_DEBUG") if name in functions} == {
-        variable.name for variable in env.VARIABLES
-    }
+    assert set(re.findall(r"GRADGEN_\w+", functions)) == {variable.name for variable in env.VARIABLES}
 
 
 def test_no_other_module_reads_the_environment() -> None:

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "gradgen"
 
-BASE = {"errors", "version", "env", "options"}  # what everybody may import
+BASE = {"errors", "version", "env", "options", "thresholds"}  # what everybody may import
 LIBRARY = BASE | {
     "graph", "program", "passes", "lang", "nn", "emit", "inspect", "runtime", "watch", "pipeline", "asked", "network",
     "files",
@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "env": {"errors"},
     "options": {"errors", "env"},
+    "thresholds": {"env"},
     "files": {"errors"},
     # what is declared: whole tensors, pure
     "graph": BASE,

@@ -32,8 +32,8 @@ from gradgen.program.loops import (
 )
 from gradgen.program.ownership import private, unowned
 from gradgen.program.verify import verify_program
+from gradgen.thresholds import thresholds
 
-LOCAL_BYTES = 1024  # of a thread's own arrays; what is larger becomes a workspace with a row for every iteration
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1}
 MATH = {
     **{
@@ -169,7 +169,7 @@ def _launch(kernel: Kernel, name: str, notes: tuple[Note, ...], before: Sequence
         count = _count(b)
         if count == 1:
             replaced[b] = Buffer(b.name, (), b.dtype, "local", None), ()
-        elif count is not None and used + count * BYTES[b.dtype] <= LOCAL_BYTES:
+        elif count is not None and used + count * BYTES[b.dtype] <= thresholds().local_bytes:
             used += count * BYTES[b.dtype]
             own.append(b)
         else:

@@ -13,11 +13,11 @@ from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import FLOATS, Load, Scalar, as_poly, call, load, require_poly, rewrite, walk
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, expressions, statements
 from gradgen.program.registers import Registers
+from gradgen.thresholds import thresholds
 
 __all__ = ["ORDERS", "with_integer_maxima"]
 
 ORDERS = {"float32": "int32", "float64": "int64"}
-SHORTEST = 16  # iterations; in fewer, a maximum one by one is as fast, and shorter to read
 ORDER = ScalarFunction("order", 1, "promote", "x")
 FROM_ORDER = ScalarFunction("from_order", 1, "promote", "x")
 
@@ -104,4 +104,4 @@ def _is_short(loop: For) -> bool:
     if start is None or stop is None:
         return False
     extent = require_poly(stop - start).constant
-    return extent is not None and abs(extent) < SHORTEST * abs(loop.stride)
+    return extent is not None and abs(extent) < thresholds().maximum * abs(loop.stride)

@@ -46,9 +46,7 @@ from gradgen.program.loops import (
     writes,
 )
 from gradgen.program.registers import Registers
-
-SEGMENTS = 5  # pieces of one loop
-GROWTH = 40  # statements in all pieces of a loop
+from gradgen.thresholds import thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +216,7 @@ class _Bounder:
             if not contains_poly(seams, c.seam):
                 at = next((k for k, s in enumerate(seams) if scope.at_least(s, c.seam)), len(seams))
                 seams.insert(at, c.seam)
-        if len(seams) >= SEGMENTS:
+        if len(seams) >= thresholds().segments:
             return None
         found: list[tuple[Poly, Poly, tuple[Statement, ...], Scope]] = []
         before: list[Statement] = []
@@ -242,7 +240,7 @@ class _Bounder:
             else:
                 found.append((low, high, body, within))
             low = high
-        if sum(size(body) for _, _, body, _ in found) > max(GROWTH, size(loop.body)):
+        if sum(size(body) for _, _, body, _ in found) > max(thresholds().growth, size(loop.body)):
             return None
         for low, high, body, within in found:
             if body:

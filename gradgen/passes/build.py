@@ -23,7 +23,20 @@ from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, scan_loops, whole_values
 from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
 from gradgen.program.cost import products
-from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Note, Parts, Program, Role, reads, size_names
+from gradgen.program.loops import (
+    Buffer,
+    Entry,
+    Kernel,
+    KernelCall,
+    Note,
+    Parts,
+    Program,
+    Role,
+    reads,
+    size_names,
+    writes,
+)
+from gradgen.program.ownership import written_first
 from gradgen.program.registers import names_in
 
 
@@ -173,8 +186,8 @@ class Builder:
         lowering = Lowering(places, names, self.arrays)
         pieces = [self.piece(tree, lowering, names, plan) for tree in plan.trees]
         busy = sum(products(piece.body) for piece in pieces)
-        pieces = [self.divided(piece, busy) for piece in pieces]
         early, late = self.copies(request, copies, lowering)
+        pieces = self.divided(pieces, late, busy)
         self.used |= self.arrays.taken | self.arrays.passing
         returns = tuple(self.returned(request, results, copies))
         whole = whole_values(plan)
@@ -314,10 +327,18 @@ class Builder:
         text = self.describe(item.node, names, expand(item.node.body, unnamed), bound, steps)
         return Note(text, names[item.node], self.files.lines(item.node))
 
-    def divided(self, piece: Piece, busy: float) -> Piece:
-        """A piece with its costliest loop in parts; `busy` is the work of the products in the same program."""
-        body = tuple(divide(piece.body, self.arrays.lend, self.arrays.taken, self.parts, busy))
-        return replace(piece, body=body, alone=piece.alone or any(isinstance(s, Parts) for s in body))
+    def divided(self, pieces: Sequence[Piece], late: Sequence[Piece], busy: float) -> list[Piece]:
+        """Pieces, each with its costliest loop in parts; `late` ones follow; `busy` is the work of products."""
+        written = {b for p in pieces for s in p.body for b in writes(s) if b.role in ("work", "local")}
+        read = [(p, written & {b for s in p.body for b in reads(s)}) for p in (*pieces, *late)]
+        last = {b: k for k, (p, found) in enumerate(read) for b in found if not written_first(p.body, b)}
+        parted: list[Piece] = []
+        for k, piece in enumerate(pieces):
+            later = {b for s in piece.body for b in writes(s) if last.get(b, k) > k}
+            body = tuple(divide(piece.body, self.arrays.lend, self.arrays.taken, self.parts, busy, later))
+            alone = piece.alone or any(isinstance(s, Parts) for s in body)
+            parted.append(replace(piece, body=body, alone=alone))
+        return parted
 
     def cut(self, pieces: Sequence[Piece], returned: set[Buffer]) -> list[KernelCall]:
         groups = cut(pieces)

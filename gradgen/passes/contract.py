@@ -33,9 +33,7 @@ from gradgen.passes.formulas import map_formulas, ranges_of
 from gradgen.passes.microkernel import plan_outer_products
 from gradgen.passes.products import split_factors
 from gradgen.program.cost import volume
-
-SMALLEST_PRODUCT = 16_384  # multiplications below which a loop nest beats a BLAS call
-SMALLEST_SIDE = 4
+from gradgen.thresholds import thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +170,8 @@ def _after(positions: tuple[int, ...], fixed: Sequence[int]) -> tuple[int, ...] 
 
 def _pays(extents: Shape, rows: Sequence[int], columns: Sequence[int], summed: Sequence[int]) -> bool:
     sides = [volume([extents[k] for k in group]) for group in (rows, columns, summed)]
-    return math.prod(sides) >= SMALLEST_PRODUCT and min(sides[1:]) >= SMALLEST_SIDE and sides[0] >= 1
+    usual = thresholds()
+    return math.prod(sides) >= usual.product and min(sides[1:]) >= usual.side and sides[0] >= 1
 
 
 # ---------------------------------------------------------------- packing

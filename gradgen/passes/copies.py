@@ -10,10 +10,10 @@ from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, integer, load,
 from gradgen.graph.sizes import reads_data
 from gradgen.passes.conditions import is_index_only
 from gradgen.passes.inline import is_pointwise, pointwise_body
+from gradgen.thresholds import thresholds
 
 __all__ = ["compose_copies", "is_copy"]
 
-_PARTS = 96  # a composed body with more distinct parts than this is stored instead
 _CASTS = frozenset(("float32", "float64", "int64"))
 _ON_INDICES = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"))
 
@@ -67,7 +67,7 @@ def is_copy(node: Node) -> bool:
 
 
 def _is_small(body: Scalar) -> bool:
-    return sum(1 for _ in walk(body)) <= _PARTS
+    return sum(1 for _ in walk(body)) <= thresholds().composed
 
 
 def _moves_data(root: Scalar) -> bool:

@@ -7,6 +7,7 @@ elements at a time, any other one by one; a `tanh` after a short sum costs more 
 from gradgen.graph.scalar import Call, scalar_cost, walk
 from gradgen.passes.trees import Item, Loop, needed, reads_memory_of
 from gradgen.program.cost import estimate, volume
+from gradgen.thresholds import thresholds
 
 COSTLY = 10.0  # additions; a function from which on storing its argument is little
 LANES = 8  # elements at a time
@@ -18,7 +19,7 @@ def part_off(loop: Loop) -> list[Item]:
     `u[i] = sum_j X[i, j] * a[j]` and `h[i] = tanh(u[i])`, sharing a loop over i, get a loop each where j is short.
     """
     movable = [item for item in loop.axis if _is_innermost(item)]
-    if len(movable) == len(loop.axis) or estimate(loop.extent) < LANES:
+    if len(movable) == len(loop.axis) or estimate(loop.extent) < thresholds().lanes:
         return []
     movable = _undisturbed(loop, movable)
     late: list[Item] = []

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name
 from gradgen.graph.scalar import Load, walk
-from gradgen.passes.repetition import MANY
 from gradgen.passes.unify import body_key
 from gradgen.program.extents import sizes_mentioned
 from gradgen.program.loops import (
@@ -31,8 +30,7 @@ from gradgen.program.loops import (
     writes,
 )
 from gradgen.program.registers import names_in
-
-LARGEST = 60  # statements in one function
+from gradgen.thresholds import thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ def cut(pieces: Sequence[Piece]) -> list[list[Piece]]:
     keys = {id(piece): body_key(piece.body) for piece in pieces}
     counts = Counter(keys.values())
     for piece in pieces:
-        again = counts[keys[id(piece)]] >= MANY
+        again = counts[keys[id(piece)]] >= thresholds().kind
         if groups and again and any(keys[id(p)] == keys[id(piece)] for p in groups[-1]):
             groups.append([piece])  # one function for all of a kind
         elif groups and _fits(groups[-1], piece):
@@ -91,7 +89,7 @@ def _fits(group: Sequence[Piece], piece: Piece) -> bool:
     size = sum(1 for p in (*group, piece) for _ in statements(p.body))
     if group[-1].alone or piece.alone:
         return False
-    if size > LARGEST or any(_is_scan(p) for p in (*group, piece)):
+    if size > thresholds().statements or any(_is_scan(p) for p in (*group, piece)):
         return False
     kinds = [_is_product(p) for p in (*group, piece)]
     changes = sum(a is not b for a, b in itertools.pairwise(kinds))

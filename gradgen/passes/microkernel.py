@@ -16,8 +16,8 @@ from gradgen.passes.lattice import Lattice, unfold
 from gradgen.passes.products import split_factors
 from gradgen.program.boxes import LANES, Affine, Affinity, Box, Boxes, Operand, Plan, owns, padded
 from gradgen.program.cost import estimate
+from gradgen.thresholds import Thresholds, thresholds
 
-SMALLEST = 1_000_000  # multiplications below which the loops or BLAS do as well
 LARGEST_BLOCK = 100  # multiplications in the text of the innermost loop
 L1, L2 = 28_000, 700_000  # bytes that may be counted on
 FROM_L2, FROM_L3 = 32, 12  # bytes a cycle
@@ -36,9 +36,13 @@ class OuterProducts:
     right: Load
 
 
-@lru_cache(maxsize=512)
 def plan_outer_products(node: Node) -> OuterProducts | None:
     """The schedule of a node as outer products in registers, or None where that is not possible or does not pay."""
+    return _planned(node, thresholds())
+
+
+@lru_cache(maxsize=512)
+def _planned(node: Node, usual: Thresholds) -> OuterProducts | None:
     found = recognise(node, [str(k) for k in range(len(node.extents))]) if isinstance(node, Compute) else None
     if found is None:
         return None
@@ -78,7 +82,7 @@ def recognise(node: Node, letters: Sequence[str]) -> tuple[Affinity, Load, Load]
     if not any(len(s.terms) > 1 for x in (*operands, out) if x for s in x.subscripts):
         return None  # a plain matrix product
     extents = {letters[k]: int(estimate(lattice.extents.get(k, e))) for k, e in enumerate(node.extents)}
-    if prod(extents.values()) < SMALLEST or not all(_covers(out, k, extents) for k in lattice.targets):
+    if prod(extents.values()) < thresholds().outer or not all(_covers(out, k, extents) for k in lattice.targets):
         return None
     return Affinity(extents, out, operands[0], operands[1], frozenset(letters[k] for k in unknown)), left, right
 
@@ -214,7 +218,7 @@ def _candidates(spec: Affinity) -> Iterator[tuple[Affinity, Plan]]:
         for v, extent in spec.extents.items():
             if v not in spec.out.indices & swapped.vector.indices - swapped.scalar.indices or v in taps:
                 continue
-            if extent < 4 or v in spec.open_ended or any(s.terms.get(v, 1) != 1 for s in holders):
+            if extent < thresholds().vector or v in spec.open_ended or any(s.terms.get(v, 1) != 1 for s in holders):
                 continue
             yield from _blocked(swapped, v, taps, companions)
 

@@ -5,14 +5,13 @@ rather than finds saved.
 """
 
 from collections.abc import Iterable
+from math import inf
 
 from gradgen.graph.nodes import Compute, Node, Shape, product
 from gradgen.graph.scalar import Step
 from gradgen.passes.materialize import is_materialized
 from gradgen.program.cost import volume
-
-BUDGET = 2**24  # elements that a value may have, however few its arguments have
-EXCESS = 4.0  # how many times larger than the largest argument or result it must be
+from gradgen.thresholds import thresholds
 
 
 def outsized(order: Iterable[Node], kept: Iterable[Node]) -> set[Node]:
@@ -33,7 +32,9 @@ def outsized(order: Iterable[Node], kept: Iterable[Node]) -> set[Node]:
 
 def is_large(shape: Shape, degree: int = 0, largest: float = 0.0) -> bool:
     """Whether a shape outgrows tensors of at most this degree in the sizes of a call, and this many elements."""
-    return _degree(shape) > max(degree, 1) or volume(shape) > max(BUDGET, EXCESS * largest)
+    usual = thresholds()
+    more = _degree(shape) > max(degree, 1) or volume(shape) > max(usual.whole, usual.excess * largest)
+    return more and usual.whole < inf
 
 
 def _degree(shape: Shape) -> int:

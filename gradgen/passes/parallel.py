@@ -13,7 +13,7 @@ from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Shape, product
 from gradgen.graph.scalar import Poly, integer, load, number
 from gradgen.passes.naming import fresh_names
-from gradgen.program.cost import WORTH_THREADS, estimate, operations
+from gradgen.program.cost import estimate, operations
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -33,32 +33,37 @@ from gradgen.program.loops import (
 )
 from gradgen.program.ownership import accesses, owns, private, shapes
 from gradgen.program.registers import names_in
+from gradgen.thresholds import thresholds
 
 FIXED_PARTS = 16  # where results may not depend on the number of threads
-SHARE = 8.0  # how much costlier than the clearing and adding of its sums a loop must be
 
 Make = Callable[[str, Shape, str, Role], Buffer]
 
 
 def divide(
-    body: Sequence[Statement], make: Make, taken: Iterable[str], parts: Poly, elsewhere: float = 0.0
+    body: Sequence[Statement],
+    make: Make,
+    taken: Iterable[str],
+    parts: Poly,
+    elsewhere: float = 0.0,
+    later: Iterable[Buffer] = (),
 ) -> list[Statement]:
     """The costliest loop among the statements in parts, if it is worth it; `make` gives arrays of the workspace.
 
-    `parts` is their number, a size; `taken` are names that the rest of the function may use.
-    It must have more work than the matrix products `elsewhere` in the program: threads that wait for the next loop keep
-    the cores busy, and BLAS would have to share them.
+    `parts` is their number, a size; `taken` are names that the rest of the function may use. What is read `later` than
+    the last statement is no part's own. The loop must have more work than the matrix products `elsewhere` in the
+    program: threads that wait for the next loop keep the cores busy, and BLAS would have to share them.
     """
     costs = [operations([s]) if isinstance(s, For) else 0.0 for s in body]
     best = max(range(len(body)), key=costs.__getitem__, default=None)
-    if best is None or costs[best] < max(WORTH_THREADS, elsewhere):
+    if best is None or costs[best] < max(thresholds().threads, thresholds().beside * elsewhere):
         return list(body)
     loop = body[best]
     assert isinstance(loop, For)
     used = {*names_in(body), *taken}
     if not _is_plain(loop):
         return list(body)
-    behind = {b for s in body[best + 1 :] for b in reads(s)}
+    behind = {*later, *(b for s in body[best + 1 :] for b in reads(s))}
     found = _in_parts(loop, costs[best], make, behind, used, parts)
     return list(body) if found is None else [*body[:best], *found, *body[best + 1 :]]
 
@@ -95,7 +100,7 @@ def _in_parts(
                 own[buffer] = make(name, (parts, *buffer.shape), buffer.dtype, "work")
         elif buffer.shape and owns(loop, buffer):
             continue
-        elif not _is_only_summed(loop, buffer) or estimate(product(buffer.shape)) * SHARE > cost:
+        elif not _is_only_summed(loop, buffer) or estimate(product(buffer.shape)) * thresholds().share > cost:
             return None
         elif not buffer.shape:
             row = intern(Buffer, free_name(f"{buffer.name}_part", used), (integer(1),), buffer.dtype, "work", None)

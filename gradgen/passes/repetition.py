@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 
 from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, children, walk
 from gradgen.passes.trees import Item, Loop
+from gradgen.thresholds import thresholds
 
-__all__ = ["MANY", "Kinds", "is_repeated", "repeated"]
-
-MANY = 12  # formulas of a kind that are better a loop of calls than one function
+__all__ = ["Kinds", "is_repeated", "repeated"]
 
 Kind = tuple[object, ...]
 Kinds = Mapping[Item, Kind]
@@ -22,7 +21,7 @@ def repeated(items: Iterable[Item]) -> dict[Item, Kind]:
     """The kind of every item of which there are many."""
     kinds = {item: kind_of(item) for item in items}
     counts = Counter(kinds.values())
-    return {item: kind for item, kind in kinds.items() if counts[kind] >= MANY}
+    return {item: kind for item, kind in kinds.items() if counts[kind] >= thresholds().kind}
 
 
 def is_repeated(item: Item, loop: Loop, kinds: Kinds) -> bool:

@@ -15,10 +15,10 @@ from gradgen.graph.names import CALLED, free_letter, free_name
 from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import integer
 from gradgen.program.loops import HOLDERS, Buffer, Entry, KernelCall, Program, Repeat, Row, Stack
+from gradgen.thresholds import thresholds
 
-__all__ = ["LEAST", "roll"]
+__all__ = ["roll"]
 
-LEAST = 4  # repetitions that are worth a loop
 LONGEST = 24  # calls in one repetition
 STACKED = {role: key for key in ("p", "s", "w", "g") for role in HOLDERS[key]}
 
@@ -54,12 +54,12 @@ def _runs(at: int, entry: Entry) -> list[Run]:
     """Runs that do not overlap, from the first call on, each the one that covers most."""
     calls = [c for c in entry.calls if isinstance(c, KernelCall)]
     found: list[Run] = []
-    start = 0
+    start, least = 0, thresholds().repetitions
     while start < len(calls):
         best: Run | None = None
-        for period in range(1, min(LONGEST, (len(calls) - start) // LEAST) + 1):
+        for period in range(1, min(LONGEST, (len(calls) - start) // least) + 1):
             run = _run(at, calls, start, period)
-            if run.count >= LEAST and (best is None or run.count * period > best.count * best.period):
+            if run.count >= least and (best is None or run.count * period > best.count * best.period):
                 best = run
         if best is not None:
             found.append(best)
@@ -227,14 +227,14 @@ def shortened(lines: Sequence[str]) -> tuple[str, ...]:
     """Formulas that repeat with other numbers, once, with a count: the head of a file does not follow the depth."""
     keys = [_formula_key(line) for line in lines]
     found: list[str] = []
-    at = 0
+    at, least = 0, thresholds().repetitions
     while at < len(lines):
         period, count = 0, 0
-        for p in range(1, min(LONGEST, (len(lines) - at) // LEAST) + 1):
+        for p in range(1, min(LONGEST, (len(lines) - at) // least) + 1):
             times = 1
             while keys[at + times * p : at + (times + 1) * p] == keys[at : at + p]:
                 times += 1
-            if times >= LEAST and times * p > period * count:
+            if times >= least and times * p > period * count:
                 period, count = p, times
         if not count:
             found.append(lines[at])

@@ -15,11 +15,12 @@ from gradgen.passes.copies import compose_copies
 from gradgen.passes.factors import pull_out_factors
 from gradgen.passes.formulas import map_formulas, ranges_of
 from gradgen.passes.merge import merge_scans
+from gradgen.thresholds import thresholds
 
 __all__ = ["simplify"]
 
 _ROUNDS = 8
-_simple: WeakKeyDictionary[Compute, set[tuple[tuple[int, Poly], ...]]] = WeakKeyDictionary()
+_simple: WeakKeyDictionary[Compute, set[tuple[object, ...]]] = WeakKeyDictionary()
 
 
 def simplify(roots: Sequence[Node]) -> list[Node]:
@@ -35,7 +36,7 @@ def simplify(roots: Sequence[Node]) -> list[Node]:
 
 def _simplified(node: Compute, lengths: Mapping[int, Poly]) -> Node:
     """The formula in normal form. One that is found so is remembered: rounds and later calls meet it again."""
-    around = tuple(lengths.items())
+    around = (thresholds().composed, *lengths.items())
     simple = _simple.setdefault(node, set())
     if around in simple:
         return node

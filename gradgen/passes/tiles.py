@@ -12,9 +12,7 @@ from gradgen.graph.scalar import Poly, loads
 from gradgen.passes.fusion import joining_axis, part_axes
 from gradgen.passes.trees import Item, ScanLoop, Tile, memory, needed, produced
 from gradgen.program.cost import volume
-
-ELEMENTS = 2**17  # of one value in one part: half of a cache of 1 MB
-FEWEST, MOST = 16, 64  # rows of a part
+from gradgen.thresholds import thresholds
 
 Entry = Item | ScanLoop
 
@@ -33,10 +31,11 @@ def with_tiles(entries: Sequence[Entry], large: set[Node], make: Callable[[Item,
 
 
 def rows_of_part(item: Item, axis: int) -> int:
-    """How many elements of an axis make a part of about ELEMENTS: a power of two."""
+    """How many elements of an axis make a part of about as many as one may have: a power of two."""
     others = volume(item.node.shape[axis + 1 :])
-    count = MOST
-    while count > FEWEST and count * others > ELEMENTS:
+    usual = thresholds()
+    count = usual.most_rows
+    while count > usual.fewest_rows and count * others > usual.part:
         count //= 2
     return count
 
@@ -51,6 +50,7 @@ def _gather_readers(
 ) -> tuple[list[Entry], list[Entry]] | None:
     """Fill a tile; what goes before and behind it, or None if a large value would be read outside."""
     inside = {seed: axis}
+    sources = _sources(seed, entries)
     before: list[Entry] = []
     waiting: dict[Node, Item] = {}  # large values that may be wanted inside, and what is made of them alone
     outside: set[Node] = set()  # what is produced behind the tile
@@ -59,6 +59,9 @@ def _gather_readers(
         concerned = bool(reads & {item.node for item in inside})
         if entry is seed:
             continue
+        if entry in sources:
+            before.append(entry)
+            continue
         if isinstance(entry, Item) and concerned and not reads & outside:
             tile.axis = inside
             joined = joining_axis(entry, tile)
@@ -66,9 +69,10 @@ def _gather_readers(
             if wanted is not None:
                 inside |= wanted
                 continue
-        if reads & outside or concerned or isinstance(entry, ScanLoop):
+        waits = bool(reads & set(waiting)) or (isinstance(entry, Item) and entry.node in large)
+        if reads & outside or concerned or (waits and isinstance(entry, ScanLoop)):
             outside |= produced(entry)
-        elif entry.node in large or reads & set(waiting):
+        elif waits and isinstance(entry, Item):
             waiting[entry.node] = entry
         else:
             before.append(entry)
@@ -80,6 +84,17 @@ def _gather_readers(
         return None
     tile.axis = {e: inside[e] for e in entries if isinstance(e, Item) and e in inside}
     return before, behind
+
+
+def _sources(seed: Item, entries: Sequence[Entry]) -> set[Entry]:
+    """What a product needs, all of it: a part of the result may read any part of an operand."""
+    found: set[Entry] = set()
+    wanted = needed(seed)
+    for entry in reversed(entries):
+        if not wanted.isdisjoint(produced(entry)):
+            found.add(entry)
+            wanted |= needed(entry)
+    return found
 
 
 def _with_sources(item: Item, axis: int, waiting: Mapping[Node, Item], extent: Poly) -> dict[Item, int] | None:

@@ -12,7 +12,6 @@ from gradgen.graph.scalar import Atom, Call, FloorDiv, Letter, Load, Poly, Scala
 from gradgen.program.loops import Accumulate, Assign, Dot, For, If, Statement
 
 ASSUMED_SIZE = 64  # what a size that is known only at call time is taken for
-WORTH_THREADS = 1_000_000.0  # operations that pay for starting threads and for compiling a function that does
 
 Values = Mapping[Atom, float]
 

@@ -72,9 +72,12 @@ def shared_by_parts(parts: Parts) -> list[str]:
 
 
 def private(loop: For) -> list[Buffer]:
-    """What every iteration writes before it reads it, all of it anew: each could have a copy of its own."""
+    """What every iteration writes before it reads it, all of it anew: each could have a copy of its own.
+
+    Places of an array that belong to one iteration alone are not private: they are there for whoever comes behind.
+    """
     written = {b for s in loop.body for b in writes(s)}
-    return [b for b in sorted(written, key=lambda b: b.name) if _is_private(loop, b)]
+    return [b for b in sorted(written, key=lambda b: b.name) if _is_private(loop, b) and not owns(loop, b)]
 
 
 def _is_private(loop: For, buffer: Buffer) -> bool:
@@ -95,7 +98,7 @@ def _is_private(loop: For, buffer: Buffer) -> bool:
         return False
     last = max((k for k, statement in enumerate(loop.body) if buffer in writes(statement)), default=-1)
     early = (x for subscripts in accesses(loop.body[: last + 1], buffer) for x in subscripts)
-    return last >= 0 and not any(mentions(x, own) for x in early) and _written_first(loop.body, buffer)
+    return last >= 0 and not any(mentions(x, own) for x in early) and written_first(loop.body, buffer)
 
 
 def _begins_anew(body: Sequence[Statement], buffer: Buffer) -> bool:
@@ -242,14 +245,14 @@ def _inner_loops(loop: For) -> dict[Atom, For]:
     return {atom_of(s.letter): s for s in statements(loop.body) if isinstance(s, For)}
 
 
-def _written_first(body: Sequence[Statement], buffer: Buffer) -> bool:
+def written_first(body: Sequence[Statement], buffer: Buffer) -> bool:
     """Whether no read of a buffer comes before a statement that assigns it, loops counted as entered."""
     for statement in body:
         if isinstance(statement, (For, If)):
             if any(_reads(x, buffer) for x in expressions(statement)):
                 return False
             for branch in (statement.body,) if isinstance(statement, For) else (statement.then, statement.otherwise):
-                if buffer in {b for s in branch for b in reads(s) | writes(s)} and not _written_first(branch, buffer):
+                if buffer in {b for s in branch for b in reads(s) | writes(s)} and not written_first(branch, buffer):
                     return False
         elif buffer in reads(statement):
             return isinstance(statement, Dot) and statement.scratch is buffer

@@ -7,7 +7,8 @@ interpreter.
 
 import keyword
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -19,8 +20,8 @@ from gradgen.graph.names import CALLED
 from gradgen.graph.nodes import Leaf, all_inputs, toposort
 from gradgen.graph.origin import naming
 from gradgen.lang.interpret import interpret
-from gradgen.passes import parallel
 from gradgen.passes.naming import GENERATED
+from gradgen.thresholds import USUAL, using
 from tests.cpu.running import assert_close, unjitted
 
 Outputs = dict[str, gg.Tensor]
@@ -94,8 +95,9 @@ STEP = 5  # of the namings that are tried; 1 tries every name in every role, whi
 
 
 @pytest.fixture(autouse=True)
-def loops_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "WORTH_THREADS", 1.0)
+def loops_in_parts() -> Iterator[None]:
+    with using(replace(USUAL, threads=1.0)):
+        yield
 
 
 def network(model: str, name: Mapping[str, str]) -> gg.Network:

@@ -4,6 +4,7 @@ Small windows with strides, dilations, paddings, odd extents; the threshold of s
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,20 +14,15 @@ import gradgen as gg
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
-from gradgen.passes import microkernel
+from gradgen.thresholds import USUAL, using
 from tests.cpu.models import leaves_of
 from tests.cpu.running import assert_close, unjitted
 
 
 @pytest.fixture(autouse=True)
-def every_size_pays(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
-    """A cache of its own: the text of a model is found there by its formulas alone."""
-    monkeypatch.setattr(microkernel, "SMALLEST", 1)
-    monkeypatch.setenv("GRADGEN_CACHE_DIR", str(tmp_path))
-    monkeypatch.setenv("GRADGEN_CHECK", "1")
-    microkernel.plan_outer_products.cache_clear()
-    yield
-    microkernel.plan_outer_products.cache_clear()
+def every_size_pays() -> Iterator[None]:
+    with using(replace(USUAL, outer=1)):
+        yield
 
 
 def window(

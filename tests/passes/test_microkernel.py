@@ -1,7 +1,8 @@
 """Contractions as outer products in registers: the printed loops, un-jitted and jitted, against NumPy."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gradgen.passes.microloops import MicroLoops
 from gradgen.passes.storage import Storage
 from gradgen.program.boxes import Boxes
 from gradgen.program.loops import Buffer
+from gradgen.thresholds import USUAL, using
 from tests.passes.building import tensor, total
 
 LETTERS = "ijkmnpqrs"
@@ -24,8 +26,9 @@ P = [position(at) for at in range(9)]
 
 
 @pytest.fixture(autouse=True)
-def every_size_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(microkernel, "SMALLEST", 1)
+def every_size_pays() -> Iterator[None]:
+    with using(replace(USUAL, outer=1)):
+        yield
 
 
 def masked(left: Load, right: Load) -> Scalar:
@@ -260,7 +263,7 @@ def test_what_is_unusual_is_left_alone() -> None:
         assert recognise(node, LETTERS) is None
 
 
-def test_small_sums_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(microkernel, "SMALLEST", 1_000_000)
-    assert recognise(CASES["window"], LETTERS) is None
-    assert recognise(window(56, 3, 8, 16, pad=1), LETTERS) is not None
+def test_small_sums_are_left_alone() -> None:
+    with using(USUAL):
+        assert recognise(CASES["window"], LETTERS) is None
+        assert recognise(window(56, 3, 8, 16, pad=1), LETTERS) is not None

@@ -1,5 +1,6 @@
 """Loops in parts: what is divided, what stays whole, and what the verifier says of parts that share."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -7,12 +8,12 @@ import pytest
 
 import gradgen as gg
 from gradgen.graph.scalar import call, integer, load, size_symbol
-from gradgen.passes import parallel
 from gradgen.passes.parallel import divide
 from gradgen.passes.storage import Buffers
 from gradgen.program.cost import operations, products
 from gradgen.program.loops import Accumulate, Assign, Buffer, Dot, For, Matrix, Parts, Statement, letter
 from gradgen.program.ownership import shared_by_parts
+from gradgen.thresholds import USUAL, using
 from tests.cpu.running import unjitted
 
 N, D = integer(1000), integer(64)
@@ -36,8 +37,9 @@ NEIGHBOUR = Assign(y, (n, i), load(y, (n - 1, i)))
 
 
 @pytest.fixture(autouse=True)
-def everything_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "WORTH_THREADS", 1.0)
+def everything_pays() -> Iterator[None]:
+    with using(replace(USUAL, threads=1.0)):
+        yield
 
 
 def divided(*body: Statement) -> list[Statement]:
@@ -66,9 +68,9 @@ def test_names_that_are_taken_get_a_number() -> None:
     assert parts.loop.letter == "n"
 
 
-def test_small_loops_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "WORTH_THREADS", 1e9)
-    assert isinstance(divided(ADD)[0], For)
+def test_small_loops_stay_whole() -> None:
+    with using(USUAL):
+        assert isinstance(divided(ADD)[0], For)
 
 
 def test_loops_beside_larger_products_stay_whole() -> None:
@@ -95,10 +97,8 @@ def test_the_verifier_refuses_parts_that_share() -> None:
     assert shared_by_parts(too_few) == ["row does not hold one row for each part"]
 
 
-def test_an_unrelated_formula_in_parts_as_plain_python(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_an_unrelated_formula_in_parts_as_plain_python() -> None:
     """A Gaussian kernel regression: rows of weights for each part, a gradient summed over all of them."""
-    monkeypatch.setenv("GRADGEN_CACHE_DIR", str(tmp_path))
-    monkeypatch.setenv("GRADGEN_CHECK", "1")
     a, c, v = gg.param("a", (7, 3)), gg.param("c", (5, 3)), gg.param("v", (5,))
     p, q, k = gg.indices("p q k")
     s = gg.compute((p, q), gg.exp(-gg.sum((a[p, k] - c[q, k]) ** 2, over=k)))
