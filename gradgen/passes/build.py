@@ -34,7 +34,6 @@ from gradgen.program.loops import (
     Role,
     reads,
     size_names,
-    writes,
 )
 from gradgen.program.ownership import written_first
 from gradgen.program.registers import names_in
@@ -329,16 +328,20 @@ class Builder:
 
     def divided(self, pieces: Sequence[Piece], late: Sequence[Piece], busy: float) -> list[Piece]:
         """Pieces, each with its costliest loop in parts; `late` ones follow; `busy` is the work of products."""
-        written = {b for p in pieces for s in p.body for b in writes(s) if b.role in ("work", "local")}
-        read = [(p, written & {b for s in p.body for b in reads(s)}) for p in (*pieces, *late)]
-        last = {b: k for k, (p, found) in enumerate(read) for b in found if not written_first(p.body, b)}
-        parted: list[Piece] = []
-        for k, piece in enumerate(pieces):
-            later = {b for s in piece.body for b in writes(s) if last.get(b, k) > k}
-            body = tuple(divide(piece.body, self.arrays.lend, self.arrays.taken, self.parts, busy, later))
-            alone = piece.alone or any(isinstance(s, Parts) for s in body)
-            parted.append(replace(piece, body=body, alone=alone))
-        return parted
+        readers: dict[Buffer, list[int]] = {}
+        following = [*pieces, *late]
+        for k, piece in enumerate(following):
+            for b in {b for s in piece.body for b in reads(s)}:
+                readers.setdefault(b, []).append(k)
+
+        def divided(k: int, piece: Piece) -> Piece:
+            def read_later(b: Buffer) -> bool:
+                return any(at > k and not written_first(following[at].body, b) for at in readers.get(b, ()))
+
+            body = tuple(divide(piece.body, self.arrays.lend, self.arrays.taken, self.parts, busy, read_later))
+            return replace(piece, body=body, alone=piece.alone or any(isinstance(s, Parts) for s in body))
+
+        return [divided(k, piece) for k, piece in enumerate(pieces)]
 
     def cut(self, pieces: Sequence[Piece], returned: set[Buffer]) -> list[KernelCall]:
         groups = cut(pieces)

@@ -46,11 +46,11 @@ def divide(
     taken: Iterable[str],
     parts: Poly,
     elsewhere: float = 0.0,
-    later: Iterable[Buffer] = (),
+    read_later: Callable[[Buffer], bool] = lambda b: False,
 ) -> list[Statement]:
     """The costliest loop among the statements in parts, if it is worth it; `make` gives arrays of the workspace.
 
-    `parts` is their number, a size; `taken` are names that the rest of the function may use. What is read `later` than
+    `parts` is their number, a size; `taken` are names that the rest of the function may use. What is read later than
     the last statement is no part's own. The loop must have more work than the matrix products `elsewhere` in the
     program: threads that wait for the next loop keep the cores busy, and BLAS would have to share them.
     """
@@ -63,8 +63,9 @@ def divide(
     used = {*names_in(body), *taken}
     if not _is_plain(loop):
         return list(body)
-    behind = {*later, *(b for s in body[best + 1 :] for b in reads(s))}
-    found = _in_parts(loop, costs[best], make, behind, used, parts)
+    behind = {b for s in body[best + 1 :] for b in reads(s)}
+    mine = [b for b in private(loop) if b not in behind and not read_later(b)]
+    found = _in_parts(loop, costs[best], make, mine, used, parts)
     return list(body) if found is None else [*body[:best], *found, *body[best + 1 :]]
 
 
@@ -82,12 +83,14 @@ def _is_plain(loop: For) -> bool:
 
 
 def _in_parts(
-    loop: For, cost: float, make: Make, behind: set[Buffer], used: set[str], parts: Poly
+    loop: For, cost: float, make: Make, mine: Sequence[Buffer], used: set[str], parts: Poly
 ) -> list[Statement] | None:
-    """The loop in parts, and what adds the sums of all parts up; None where iterations need each other otherwise."""
+    """The loop in parts, and what adds the sums of all parts up; None where iterations need each other otherwise.
+
+    `mine` is what iterations may have copies of.
+    """
     used = used | set(size_names(parts))
     part, first, last = fresh_names({k: k for k in ("part", "first", "last")}, used).values()
-    mine = [b for b in private(loop) if b not in behind]
     own: dict[Buffer, Buffer] = {}
     sums: dict[Buffer, Buffer] = {}
     before: list[Statement] = []

@@ -76,18 +76,18 @@ def private(loop: For) -> list[Buffer]:
 
     Places of an array that belong to one iteration alone are not private: they are there for whoever comes behind.
     """
-    written = {b for s in loop.body for b in writes(s)}
-    return [b for b in sorted(written, key=lambda b: b.name) if _is_private(loop, b) and not owns(loop, b)]
+    written = {b for s in loop.body for b in writes(s) if b.role in ("work", "local")}
+    through = _all_shapes(loop.body)
+    found = (b for b in sorted(written, key=lambda b: b.name) if through[b] == {b} and _is_private(loop, b))
+    return [b for b in found if not owns(loop, b)]
 
 
 def _is_private(loop: For, buffer: Buffer) -> bool:
-    """Only a workspace, or a scalar variable, and only where the iteration decides no place that is written.
+    """Of an array with one shape: only where the iteration decides no place that is written.
 
     Unless it begins with all of them, or the iterations of a loop inside do. Where the iteration decides what is read,
     everything has been written by then.
     """
-    if buffer.role not in ("work", "local") or shapes(loop.body, buffer) != [buffer]:
-        return False
     if _begins_anew(loop.body, buffer):
         return True
     touching = [s for s in loop.body if buffer in reads(s) | writes(s)]
@@ -168,6 +168,11 @@ def accesses(body: Iterable[Statement], buffer: Buffer) -> Iterable[Subscripts]:
 
 def shapes(body: Iterable[Statement], memory: Buffer) -> list[Buffer]:
     """The buffers through which statements reach an array: itself, and its other shapes."""
+    return sorted(_all_shapes(body).get(memory, ()), key=lambda b: b.name)
+
+
+def _all_shapes(body: Iterable[Statement]) -> dict[Buffer, set[Buffer]]:
+    """For every array that statements reach, the buffers through which they do."""
     found: set[Buffer] = set()
     for statement in statements(body):
         found |= {x.tensor for x in walk(*expressions(statement)) if isinstance(x, Load)}
@@ -177,7 +182,10 @@ def shapes(body: Iterable[Statement], memory: Buffer) -> list[Buffer]:
             case Dot():
                 found |= {statement.left.buffer, statement.right.buffer, statement.out.buffer}
                 found |= {statement.scratch} if statement.scratch is not None else set()
-    return sorted((b for b in found if b.memory is memory), key=lambda b: b.name)
+    by_memory: dict[Buffer, set[Buffer]] = {}
+    for b in found:
+        by_memory.setdefault(b.memory, set()).add(b)
+    return by_memory
 
 
 def _written(body: Iterable[Statement], buffer: Buffer) -> Iterable[Subscripts]:
