@@ -18,6 +18,7 @@ __all__ = [
     "GraphError",
     "LayoutWarning",
     "OptionError",
+    "ProgramError",
     "ShapeError",
     "nearest",
 ]
@@ -33,6 +34,10 @@ class ShapeError(GradgenError, ValueError):
 
 class DTypeError(GradgenError, TypeError):
     """An element type that is not the declared one, or that an operation does not take."""
+
+
+class ProgramError(GradgenError):
+    """A program that could race, or read what was never written: a bug of gradgen, with everything that is wrong."""
 
 
 class BindingError(GradgenError, LookupError):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from gradgen.emit.formula import carried, formula
+from gradgen.errors import ProgramError
 from gradgen.graph.nodes import (
     Carry,
     Compute,
@@ -49,6 +50,7 @@ from gradgen.passes.squeeze import squeeze
 from gradgen.passes.unify import unify
 from gradgen.program.loops import Program, Role
 from gradgen.program.verify import verify_program
+from gradgen.thresholds import thresholds, using, without_parts
 from gradgen.watch import Watch
 
 
@@ -107,7 +109,18 @@ class Compiled:
 
 
 def compile_model(model: Model, options: Options) -> Compiled:
-    """Every pass, for every entry point."""
+    """Every pass, for every entry point; without parts where the program with them is not legal, as `explain` says."""
+    try:
+        return _compiled(model, options)
+    except ProgramError as error:
+        wrong = str(error).splitlines()[1].strip()
+        told = f"without parts, with which the program would not be legal; please report this with the model: {wrong}"
+        with using(without_parts(thresholds())):
+            return _compiled(model, options, (told,))
+
+
+def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Compiled:
+    """Every pass, for every entry point; what was `told` before stands first in what is explained."""
     names = list(model.outputs)
     wanted = [*model.outputs.values(), *model.updates.values(), *model.wrt]
     roots, leaves = retarget([*wanted, *model.updates], options.dtype, options.sizes)
@@ -121,7 +134,7 @@ def compile_model(model: Model, options: Options) -> Compiled:
     outputs = dict(zip(names, prepared, strict=True))
     files = files_of(toposort([*declared.values(), *updates.values()], all_inputs))
     inputs = tuple(x for x in toposort(roots, all_inputs) if isinstance(x, Leaf))
-    builder = Builder(model.name, formula, files, notes, inputs)
+    builder = Builder(model.name, formula, files, (*told, *notes), inputs)
 
     floats = [k for k, y in outputs.items() if y.dtype in FLOATS]
     below = set(toposort([declared[k] for k in floats]))

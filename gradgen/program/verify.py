@@ -7,7 +7,7 @@ what one iteration owns may run on any thread.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gradgen.errors import GradgenError
+from gradgen.errors import ProgramError
 from gradgen.graph.scalar import Load, walk
 from gradgen.program.loops import (
     Accumulate,
@@ -34,12 +34,12 @@ def verify_program(program: Program) -> None:
     """Refuse a program that could race or read what was never written.
 
     Raises:
-        GradgenError: a bug of gradgen, with everything that is wrong.
+        ProgramError: a bug of gradgen, with everything that is wrong.
     """
     found = violations(program)
     if found:
         listed = "\n".join(f"  {text}" for text in found)
-        raise GradgenError(f"the program of {program.name} is not legal:\n{listed}\nPlease report this with the model.")
+        raise ProgramError(f"the program of {program.name} is not legal:\n{listed}\nPlease report this with the model.")
 
 
 def violations(program: Program) -> list[str]:

@@ -150,14 +150,14 @@ def passes_keep_the_values(case: Case) -> None:
 # ---------------------------------------------------------------- emitted code
 
 
-def emitted(case: Case) -> Network:
-    """The case compiled, with the gradients of all its float leaves."""
+def emitted(case: Case, sizes: Mapping[str, int] | None = None) -> Network:
+    """The case compiled, with the gradients of all its float leaves; by default sizes that no leaf tells are known."""
     below = set(toposort(list(case.outputs)))
     wrt = [x for x in float_leaves(case.values) if x in below]
     return gg.compile(
         {f"y{k}": tensor(node) for k, node in enumerate(case.outputs)},
         wrt=[tensor(x) for x in wrt] if float_outputs(case) else [],
-        sizes={name: size for name, size in case.sizes.items() if name in sizes_of(case.outputs)},
+        sizes={name: n for name, n in (sizes or case.sizes).items() if name in sizes_of(case.outputs)},
         name="random",
     )
 
