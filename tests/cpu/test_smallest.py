@@ -21,7 +21,8 @@ from tests.cpu.running import Case, assert_close, unjitted
 from tests.cpu.test_models import check_gradients, check_outputs, run
 from tests.cpu.test_tiles import evaluated
 
-SLOW = ("conv_plain", "deep_different", "deep_equal")  # to compile: `GRADGEN_THRESHOLDS=smallest pytest tests/cpu/test_models.py`
+# What takes long to compile so is left to `GRADGEN_THRESHOLDS=smallest python -m pytest tests/cpu/test_models.py`.
+SLOW = ("conv_plain", "deep_different", "deep_equal")
 NAMES = [parameter(model.name) for model in MODELS if model.name not in SLOW]
 
 

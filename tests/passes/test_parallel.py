@@ -68,6 +68,11 @@ def test_names_that_are_taken_get_a_number() -> None:
     assert parts.loop.letter == "n"
 
 
+def test_rows_that_are_read_later_are_no_part_s_own() -> None:
+    (loop,) = divide([over_rows(COPY, STORE)], Buffers().lend, (), PARTS, read_later=lambda b: b is row)
+    assert isinstance(loop, For)
+
+
 def test_small_loops_stay_whole() -> None:
     with using(USUAL):
         assert isinstance(divided(ADD)[0], For)
