@@ -23,7 +23,19 @@ from gradgen.passes.schedule import schedule
 from gradgen.passes.storage import Buffers, Storage, assign_storage, scan_loops, whole_values
 from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
 from gradgen.program.cost import products
-from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Note, Parts, Program, Role, reads, size_names
+from gradgen.program.loops import (
+    Buffer,
+    Checked,
+    Entry,
+    Kernel,
+    KernelCall,
+    Note,
+    Parts,
+    Program,
+    Role,
+    reads,
+    size_names,
+)
 from gradgen.program.registers import names_in
 
 
@@ -337,7 +349,7 @@ class Builder:
         """Arguments as they were declared, gradients as what they are taken by, and others after them as they come."""
         return sorted(buffers, key=lambda b: self.declared.get(b.name, inf))
 
-    def program(self, formulas: Sequence[str], parts: int | None) -> Program:
+    def program(self, formulas: Sequence[str], parts: int | None, checked: Checked) -> Program:
         return Program(
             self.name,
             tuple(self.in_order(self.buffers)),
@@ -346,6 +358,7 @@ class Builder:
             tuple(formulas),
             files=self.files.names,
             parts=parts,
+            checked=checked,
         )
 
 

@@ -63,6 +63,29 @@ def unjitted(net: Network) -> Network:
     return net.with_module(unjitted_module(net.source))
 
 
+class Guarded:
+    """Arrays of `np.empty` between values that nobody may write: nan, and the largest integer."""
+
+    def __init__(self) -> None:
+        self.whole: list[tuple[np.ndarray, int]] = []
+        self.make = np.empty
+
+    def empty(self, shape: Any, dtype: Any = float) -> np.ndarray:
+        inner = self.make(shape, dtype)
+        margin = max(64, inner.size)
+        last = np.nan if inner.dtype.kind == "f" else True if inner.dtype == bool else np.iinfo(inner.dtype).max
+        whole = np.full(inner.size + 2 * margin, last, inner.dtype)
+        self.whole.append((whole, margin))
+        return whole[margin : margin + inner.size].reshape(shape)
+
+    def check(self) -> None:
+        assert self.whole
+        for whole, margin in self.whole:
+            wanted = np.full(margin, whole[0], whole.dtype).tobytes()
+            assert whole[:margin].tobytes() == wanted, "something was written before the beginning of an array"
+            assert whole[-margin:].tobytes() == wanted, "something was written behind the end of an array"
+
+
 class Case:
     """A model in one dtype: the network with the gradients of all floats, its twin without Numba, its arrays."""
 
