@@ -25,6 +25,7 @@ from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory
 from gradgen.program.cost import products
 from gradgen.program.loops import (
     Buffer,
+    Checked,
     Entry,
     Kernel,
     KernelCall,
@@ -361,7 +362,7 @@ class Builder:
         """Arguments as they were declared, gradients as what they are taken by, and others after them as they come."""
         return sorted(buffers, key=lambda b: self.declared.get(b.name, inf))
 
-    def program(self, formulas: Sequence[str], parts: int | None) -> Program:
+    def program(self, formulas: Sequence[str], parts: int | None, checked: Checked) -> Program:
         return Program(
             self.name,
             tuple(self.in_order(self.buffers)),
@@ -370,6 +371,7 @@ class Builder:
             tuple(formulas),
             files=self.files.names,
             parts=parts,
+            checked=checked,
         )
 
 

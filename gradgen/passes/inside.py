@@ -5,7 +5,7 @@ as a node that reads nothing outside itself; `pipeline` makes the entry point `c
 subscripts by themselves are left to the labels of `runtime.requirements`, which cost no pass over anything else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradgen.graph.accesses import Access, guarded, leaf_subscript, plainly_read, ranges_in, unproved
@@ -33,20 +33,23 @@ from gradgen.graph.scalar import (
     Scalar,
     call,
     children,
+    integer,
     load,
     number,
     position,
     positions_of,
+    require_poly,
     rewrite,
     walk,
 )
-from gradgen.graph.sizes import reads_data
+from gradgen.graph.sizes import bounds, is_size, reads_data
 from gradgen.passes.inline import at
 from gradgen.passes.lift import sum_over_steps
 from gradgen.passes.resolve import resolve
 from gradgen.passes.substitute import map_nodes
+from gradgen.program.loops import Checked
 
-__all__ = ["Outside", "outside"]
+__all__ = ["Outside", "established", "outside"]
 
 _NEVER = number(False)
 Place = tuple[Node | None, int]  # a tensor (None: the result that is written) and an axis
@@ -65,6 +68,32 @@ def outside(roots: Sequence[Node]) -> list[Outside]:
     counts = _counts(toposort(roots, stated), {})
     safe = map_nodes(resolve([x.count for x in counts]), _without_stray_reads)
     return [Outside(node, x.message) for node, x in zip(safe, counts, strict=True)]
+
+
+def established(roots: Sequence[Node]) -> Checked:
+    """What a call has checked when it runs: sizes that keep subscripts inside, and data that chooses from axes."""
+    sizes: dict[tuple[Poly, ...], None] = {}
+    chosen: set[Poly] = set()
+    for node, lengths in _formulas(toposort(roots, stated), {}):
+        ranges = ranges_in(node, lengths)
+        for access in unproved(node, lengths):
+            if reads_data(access.subscript):
+                chosen.add(access.size)
+                continue
+            for end in (access.subscript, require_poly(access.size - access.subscript - 1)):
+                ends = [bounds(require_poly(end - fact), ranges) for fact in (integer(0), *access.facts)]
+                lowest = dict.fromkeys(pair[0] for pair in ends if pair is not None and is_size(pair[0]))
+                if lowest and not any(p.constant is not None and p.constant >= 0 for p in lowest):
+                    empty = (require_poly(-extent) for extent in (*lengths.values(), *node.extents))
+                    sizes[*(p for p in (*lowest, *empty) if p.constant is None),] = None  # or nothing is read
+    return Checked(tuple(filter(None, sizes)), frozenset(chosen))
+
+
+def _formulas(order: Sequence[Node], lengths: Mapping[int, Poly]) -> Iterator[tuple[Compute, Mapping[int, Poly]]]:
+    """Every formula with the lengths of the scans that it stands in."""
+    yield from ((node, lengths) for node in order if isinstance(node, Compute))
+    for s in dict.fromkeys(node.scan for node in order if isinstance(node, Project)):
+        yield from _formulas(body_nodes(s, stated), {**lengths, s.depth: s.length})
 
 
 def _counts(order: Sequence[Node], lengths: Mapping[int, Poly]) -> list[Outside]:

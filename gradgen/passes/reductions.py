@@ -7,9 +7,8 @@ import math
 from typing import Literal
 
 from gradgen.graph.accesses import guarded
-from gradgen.graph.scalar import FLOATS, Poly, Scalar, call, conjuncts, number
-from gradgen.graph.sizes import reads_data
-from gradgen.passes.conditions import conjunction, is_index_only
+from gradgen.graph.scalar import FLOATS, Poly, Scalar, conjuncts, number
+from gradgen.passes.conditions import conjunction
 from gradgen.passes.trees import Item
 from gradgen.program.loops import Accumulate, Buffer, If, Statement
 
@@ -33,19 +32,10 @@ def accumulated_dtype(item: Item) -> str:
 
 
 def added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar) -> list[Statement]:
-    """buffer[subscripts] += where(c, x, 0), where the place may not be there if c fails and data decide either of them.
-
-    What indices say stays in the value as well: it becomes bounds of loops.
-    """
+    """if c: buffer[subscripts] += x, for the value where(c, x, 0): where c fails the place may not be there."""
     conditions, x = guarded(value)
-    chosen = any(reads_data(s) for s in subscripts)
-    if not conditions or (not chosen and all(map(is_index_only, conditions))):
-        return [Accumulate(buffer, subscripts, "sum", value)]
-    every = conjunction([part for condition in conditions for part in conjuncts(condition)])
-    by_index = [part for part in conjuncts(every) if is_index_only(part)]
-    added = call("where", conjunction(by_index), x, number(0)) if by_index else x
-    added = call(value.dtype, added) if added.dtype != value.dtype and value.dtype in FLOATS else added
-    return [If(every, (Accumulate(buffer, subscripts, "sum", added),))]
+    update = Accumulate(buffer, subscripts, "sum", x)
+    return [If(conjunction([part for c in conditions for part in conjuncts(c)]), (update,))] if conditions else [update]
 
 
 def operation(reducer: str) -> Literal["sum", "max", "min"]:

@@ -249,6 +249,17 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """What the checks of a call establish: extents of the axes that data choose from, and what holds for sizes.
+
+    Of each member of `sizes` one expression, at least, is not negative.
+    """
+
+    sizes: tuple[tuple[Poly, ...], ...] = ()
+    chosen: frozenset[Poly] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """Everything a module holds, target-independent."""
 
@@ -260,6 +271,7 @@ class Program:
     stacks: tuple[Stack, ...] = field(default=())
     files: tuple[str, ...] = field(default=())  # where the formulas come from
     parts: int | None = None  # how many parts loops are divided into; one for each thread without
+    checked: Checked = field(default=Checked())
 
 
 HOLDERS: dict[str, tuple[str, ...]] = {

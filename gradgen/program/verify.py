@@ -1,4 +1,4 @@
-"""What a legal program is: parallel loops own what they write, values exist before they are read.
+"""What a legal program is: loops own what they write, values exist before they are read, accesses stay inside.
 
 In: a `Program` from `passes.build`. Out: the violations in words; a legal program has none. Every target relies on it:
 what one iteration owns may run on any thread.
@@ -28,10 +28,11 @@ from gradgen.program.loops import (
     writes,
 )
 from gradgen.program.ownership import is_scalar, private, shared_by_parts, unowned
+from gradgen.program.reach import strays
 
 
 def verify_program(program: Program) -> None:
-    """Refuse a program that could race or read what was never written.
+    """Refuse a program that could race, read what was never written, or reach past the end of an array.
 
     Raises:
         ProgramError: a bug of gradgen, with everything that is wrong.
@@ -51,6 +52,7 @@ def violations(program: Program) -> list[str]:
                 found += [f"{kernel.name}: {text}" for text in unowned(statement)]
             elif isinstance(statement, Parts):
                 found += [f"{kernel.name}: {text}" for text in shared_by_parts(statement)]
+    found += strays(program)
     kernels = {kernel.name: kernel for kernel in program.kernels}
     for entry in program.entries:
         found += [f"{entry.name}: {text}" for text in _undefined(program, entry, kernels)]

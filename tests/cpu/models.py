@@ -372,6 +372,21 @@ def padded_reads() -> Outputs:
     return {"smooth": smooth, "ones": ones, "largest": largest, "loss": gg.sum(smooth * ones + largest)}
 
 
+def places_under_guards() -> Outputs:
+    """Quotients, remainders and products of indices name places that only a condition keeps inside."""
+    N = gg.size("N")
+    x, w, k = gg.param("x", (5,)), gg.param("w", (N,)), gg.param("k", (N,))
+    t, p, i, j = gg.index("t", 10), gg.index("p", 3), gg.index("i", N), gg.index("j", N)
+    n, far = t + 1 - p, i * 300000007
+    fits = (n % 2 == 0) & (n >= 0) & (n // 2 < 5)
+    transposed = gg.compute(t, gg.sum(gg.where(fits, gg.padded(x)[n // 2] * (p + 1), 0.0), over=p))
+    product = gg.compute((i, j), gg.where(i * j < N, gg.padded(w)[i * j] * k[i], k[j]))
+    several = gg.compute(i, gg.where(i % 7 < 5, gg.padded(x)[i % 7] * k[i], gg.where(i // 3 < 5, x[i // 3], 0.0)))
+    rare = gg.compute(i, gg.where((far // 2 < 5) & (far % 2 == 0), gg.padded(x)[far // 2] * k[i], 0.0))
+    squares = gg.sum(transposed * transposed) + gg.sum(product * product) + gg.sum(several * rare)
+    return {"transposed": transposed, "several": several, "loss": squares + gg.sum(several * several)}
+
+
 def pooling() -> Outputs:
     """A size with arithmetic: ceil(H / 2) windows of 3, and averages of pairs."""
     N, H = gg.size("N"), gg.size("H")
@@ -653,6 +668,7 @@ MODELS = (
     Model(masks_on_indices, {"N": 5}, loss="loss"),
     Model(masks_on_values, {"N": 5}, {"keep": coins}, loss="loss"),
     Model(padded_reads, {"N": 6}, loss="loss"),
+    Model(places_under_guards, {"N": 12}, loss="loss"),
     Model(pooling, {"N": 2, "H": 3}, loss="loss", least={"H": 1}),
     Model(gathers, {"N": 7}, {"r": below(5), "c": below(4), "table": below(5), "m": below(6)}, "loss"),
     Model(graph_layer, {"N": 4, "E": 9}, {"src": below("N"), "dst": below("N")}, "loss"),

@@ -12,7 +12,7 @@ import pytest
 
 from gradgen.network import Network
 from tests.cpu.models import MODELS, parameter, parameters
-from tests.cpu.running import DIFFERENCE_STEP, DIFFERENCE_TOLERANCE, DTYPES, Case, assert_close, case
+from tests.cpu.running import DIFFERENCE_STEP, DIFFERENCE_TOLERANCE, DTYPES, Case, Guarded, assert_close, case
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZED = [model for model in MODELS if model.sizes]
@@ -107,6 +107,26 @@ def test_gradients_are_differences(name: str) -> None:
     tangents = this.tangents(directions, smooth)
     pushed = sum(float(np.sum(np.asarray(tangents[key]) * cotangents[key])) for key in smooth)
     assert abs(derived - pushed) < 1e-12 * scale
+
+
+@WAYS
+@pytest.mark.parametrize("name", parameters())
+def test_nothing_beside_an_array_is_written(name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs, gradients and the workspace lie between guard values, which stay; nan if they were read."""
+    this = case(name, "float64")
+    net = this.net if way == "jitted" else this.plain
+    run(net, this.arrays, this.cotangents)  # compiled before `np.empty` is another function
+    guarded = Guarded()
+    monkeypatch.setattr(np, "empty", guarded.empty)
+    fresh = net.with_module(net.module)  # with a workspace to make
+    outputs, gradients = run(fresh, this.arrays, this.cotangents)
+    if this.model.loss:
+        with np.errstate(all="ignore"):
+            fresh.value_and_grad(**this.arrays)
+    monkeypatch.undo()
+    guarded.check()
+    check_outputs(this, outputs, this.outputs)
+    check_gradients(this, gradients, this.gradients)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3])

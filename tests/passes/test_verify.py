@@ -1,11 +1,30 @@
 """The verifier: programs of the models are legal, and the three ways to be illegal are seen."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 import gradgen as gg
 from gradgen.errors import GradgenError
-from gradgen.graph.scalar import integer, load, number, size_symbol
-from gradgen.program.loops import Accumulate, Assign, Buffer, Entry, For, Kernel, KernelCall, Program, Statement, letter
+from gradgen.graph.scalar import Poly, Scalar, call, integer, load, number, require_poly, size_symbol
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    Checked,
+    Dot,
+    Entry,
+    For,
+    If,
+    Kernel,
+    KernelCall,
+    Matrix,
+    Program,
+    Statement,
+    bodies,
+    letter,
+)
 from gradgen.program.verify import verify_program, violations
 from tests.cpu.models import BY_NAME
 
@@ -20,14 +39,19 @@ def array(name: str, role: str, *shape: object) -> Buffer:
 
 def program(*body: Statement) -> Program:
     """A program of one kernel over everything that its statements mention."""
-    arrays = (x, y, row, total)
+    arrays = (x, y, row, total, labels)
     kernel = Kernel("compute_y", arrays, ("N",), body, ())
-    entry = Entry("forward", (x,), (KernelCall("compute_y", arrays, ("N",), ()),), ())
+    entry = Entry("forward", (x, labels), (KernelCall("compute_y", arrays, ("N",), ()),), ())
     return Program("small", arrays, (kernel,), (entry,))
 
 
 x, y = array("x", "input", N, gg.size("N")), array("y", "output", N, N)
+labels = Buffer("labels", (N,), "int64", "input", None)
 row, total = array("row", "work", N), array("total", "output", N)
+
+
+def where(condition: Scalar, x: Scalar) -> Scalar:
+    return call("where", condition, x, number(0))
 
 
 def over(name: str, *body: Statement, kind: str = "parallel") -> For:
@@ -62,7 +86,7 @@ def test_a_parallel_loop_never_accumulates_into_what_all_share() -> None:
 
 def test_a_row_does_not_read_what_another_row_writes() -> None:
     filled = over("i", Assign(total, (i,), number(0)))
-    shifted = over("i", Assign(total, (i,), load(total, (i + 1,))))
+    shifted = over("i", Assign(total, (i,), where(N - i - 2 >= 0, load(total, (i + 1,)))))
     assert violations(program(filled, shifted)) == [
         "compute_y: the parallel loop over i does not own what it writes of total: [i + 1], [i]"
     ]
@@ -70,8 +94,9 @@ def test_a_row_does_not_read_what_another_row_writes() -> None:
 
 def test_steps_of_neighbouring_blocks_may_overlap_or_not() -> None:
     def blocks(step: int) -> For:
-        inner = For("j", letter("j") * 0, letter("j") * 0 + 3, "parallel", (Assign(total, (step * i + j,), number(0)),))
-        return over("i", inner)
+        place = step * i + j
+        write = If(N - place - 1 >= 0, (Assign(total, (place,), number(0)),))
+        return over("i", For("j", integer(0), integer(3), "parallel", (write,)))
 
     verify_program(program(blocks(3)))
     assert len(violations(program(blocks(2)))) == 1
@@ -153,3 +178,115 @@ def test_what_is_reached_through_two_shapes_is_owned_by_nobody() -> None:
     assert violations(program(nest)) == [
         "compute_y: the parallel loop over i does not own what it writes of y: [i], [i, j]"
     ]
+
+
+# ---------------------------------------------------------------- accesses stay inside
+
+
+def outside(*body: Statement, chosen: frozenset[Poly] = frozenset()) -> list[str]:
+    """What is wrong with the places of accesses alone."""
+    found = violations(replace(program(*body), checked=Checked(chosen=chosen)))
+    return [text for text in found if "inside" in text or "matrix" in text or "multiplies" in text]
+
+
+def test_nothing_is_read_or_written_outside() -> None:
+    read, write = Assign(total, (i,), load(x, (i, i + 1))), Assign(total, (i + 1,), number(0))
+    assert outside(over("i", read)) == [
+        "compute_y reads axis 1 of x, whose size is N, at i + 1, and nothing keeps that inside"
+    ]
+    assert outside(over("i", write)) == [
+        "compute_y writes axis 0 of total, whose size is N, at i + 1, and nothing keeps that inside"
+    ]
+    assert outside(over("i", Assign(total, (i - 1,), number(0))), over("i", read)) != []
+    assert outside(Assign(total, (integer(0),), number(0))) != []  # N may be 0
+
+
+def test_a_condition_guards_the_statement_and_a_choice_the_read_but_no_choice_the_write() -> None:
+    fits = N - i // 2 * 3 - 1 >= 0
+    place = (require_poly(i // 2 * 3),)
+    assert outside(over("i", Assign(row, (i,), where(fits, load(total, place))))) == []
+    assert outside(over("i", If(fits, (Accumulate(total, place, "sum", number(1)),)))) == []
+    assert outside(over("i", Accumulate(total, place, "sum", where(fits, number(1))))) != []
+    assert outside(over("i", If(fits, (), (Accumulate(total, place, "sum", number(1)),)))) != []
+    other = call("not", fits)
+    assert outside(over("i", If(other, (), (Accumulate(total, place, "sum", number(1)),)))) == []
+    both = call("and", fits, call("gt", load(total, place), number(0)))
+    assert outside(over("i", If(both, (Assign(row, (i,), number(0)),)))) == []
+    assert outside(over("i", If(call("and", both.arguments[1], fits), (Assign(row, (i,), number(0)),)))) != []
+
+
+def test_bounds_of_loops_keep_places_inside_through_variables_and_maxima() -> None:
+    low = Buffer("low", (), "int64", "local", None)
+    begin = Assign(low, (), call("maximum", integer(0), require_poly(1 - i)))
+    start, stop = load(low, ()), call("minimum", integer(3), require_poly(N + 1 - i))
+    window = For("j", start, stop, "serial", (Accumulate(total, (i,), "sum", load(x, (i, i + j - 1))),))
+    assert outside(over("i", begin, window)) == []
+    assert outside(over("i", begin, replace(window, start=integer(0)))) != []
+    assert outside(over("i", begin, replace(window, stop=integer(3)))) != []
+    assert outside(over("i", begin, Assign(low, (), require_poly(start) - 1), window)) != []
+    back = For("j", require_poly(N - 1), integer(-1), "serial", (Assign(total, (j,), number(0)),), -1)
+    assert outside(back) == []
+    assert outside(replace(back, start=N)) != []
+
+
+def test_data_that_choose_are_guarded_or_checked() -> None:
+    place = (require_poly(load(labels, (i,))),)
+    add = Accumulate(total, place, "sum", number(1))
+    guard = call("and", place[0] >= 0, N - place[0] - 1 >= 0)
+    assert len(outside(over("i", add, kind="serial"))) == 1
+    assert outside(over("i", add, kind="serial"), chosen=frozenset({N})) == []
+    assert outside(over("i", If(guard, (add,)), kind="serial")) == []
+    changed = Assign(labels, (i,), integer(-1))
+    assert outside(over("i", If(guard, (changed, add)), kind="serial")) != []
+
+
+def test_what_a_program_writes_tells_where_it_reads() -> None:
+    """An argmax is a position of the axis that it looks at."""
+    best, found = Buffer("best", (), "int64", "local", None), Buffer("found", (N,), "int64", "work", None)
+    better = call("gt", load(x, (i, j)), number(0))
+
+    def search(position: Scalar) -> Statement:
+        inner = over("j", If(better, (Assign(best, (), position),)), kind="serial")
+        return over("i", Assign(best, (), integer(0)), inner, Assign(found, (i,), load(best, ())))
+
+    read = over("i", Assign(total, (i,), load(x, (i, require_poly(load(found, (i,)))))))
+    assert outside(search(j), read) == []
+    assert outside(search(require_poly(j + 1)), read) != []
+    assert outside(search(j), Assign(found, (i * 0,), N), read) != []
+
+
+def test_a_product_has_the_rows_that_it_multiplies() -> None:
+    whole = Matrix(x, (), N, N)
+    rows = Matrix(x, (), require_poly(N - 1), N, False, (integer(1), require_poly(N - 1)))
+    assert outside(Dot(whole, whole, Matrix(y, (), N, N))) == []
+    assert outside(Dot(rows, whole, replace(rows, buffer=y))) == []
+    late = replace(rows, window=(integer(2), require_poly(N - 1)))
+    assert outside(Dot(late, whole, replace(rows, buffer=y))) != []
+    assert outside(Dot(replace(whole, rows=require_poly(N + 1)), whole, Matrix(y, (), N, N))) != []
+
+
+def test_the_sum_into_a_guarded_place_is_not_guarded_by_its_value() -> None:
+    """A transposed convolution as a gather: without the statement's guard its adjoint writes behind the gradient."""
+
+    def by_value(body: Sequence[Statement]) -> tuple[Statement, ...]:
+        found: list[Statement] = []
+        for s in body:
+            match s:
+                case If(condition=c, then=(Accumulate() as add,)):
+                    found.append(replace(add, value=where(c, add.value)))
+                case For():
+                    found.append(replace(s, body=by_value(bodies(s))))
+                case _:
+                    found.append(s)
+        return tuple(found)
+
+    x, t, p = gg.param("x", (5,)), gg.index("t", 10), gg.index("p", 3)
+    n = t + 1 - p
+    inside = (n % 2 == 0) & (n >= 0) & (n // 2 < 5)
+    y = gg.compute(t, gg.sum(gg.where(inside, gg.padded(x)[n // 2] * (p + 1), 0.0), over=p))
+    legal = gg.compile({"loss": gg.sum(y * y)}, name="guarded").compiled.program
+    assert violations(legal) == []
+    former = replace(legal, kernels=tuple(replace(k, body=by_value(k.body)) for k in legal.kernels))
+    assert {text.split(", whose")[0] for text in violations(former)} == {
+        "compute_d_x writes axis 0 of d_x", "compute_d_x_2 writes axis 0 of d_x",
+    }  # fmt: skip

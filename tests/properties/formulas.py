@@ -49,6 +49,7 @@ from tests.properties.subscripts import Extent, Subscripts, Variable
 SHAPES_AND_SUBSCRIPTS = (
     "stride", "dilation", "offset", "negative step", "diagonal", "window", "constant subscript", "modulo",
     "floor division", "gather", "gather in two indices", "computed gather", "gather by argmax", "padding",
+    "quotient under a guard", "remainder under a guard", "product under a guard",
     "data guard", "data guard of a sum", "computed subscript",
     "several windows", "size one", "empty axis", "symbolic size", "derived size", "unbound size", "scalar result",
 )  # fmt: skip

@@ -127,7 +127,24 @@ class Subscripts:
         for v in [v for v in variables if self.chance(2)] or variables[:1]:
             at = at + self.pick((1, 2, -1)) * v.poly
         self.features.add("padding")
+        at = self.bent(at, variables)
         return at, call("and", call("ge", at, integer(0)), call("lt", at, axis.size))
+
+    def bent(self, at: Poly, variables: Sequence[Variable]) -> Poly:
+        """A subscript that a guard has to keep inside, put through what no loop bound can say."""
+        match self.pick(("", "", "", "quotient", "remainder", "product")):
+            case "quotient":
+                feature, new = "quotient under a guard", at // self.pick((2, 3))
+            case "remainder":
+                feature, new = "remainder under a guard", self.pick((1, 2)) * (at % self.pick((2, 3, 5))) - 1
+            case "product" if variables:
+                feature, new = "product under a guard", at * self.pick(variables).poly
+            case _:
+                return at
+        self.features.add(feature)
+        bent = as_poly(new)
+        assert bent is not None
+        return bent
 
     def label(self, variables: Sequence[Variable], below: int, above: int = -1) -> Poly:
         """An access of a new integer tensor with values between the two."""

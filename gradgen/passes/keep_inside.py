@@ -1,0 +1,68 @@
+"""Accesses that no proof keeps inside get a guard where they stand: a condition for a write, a choice for a read.
+
+In: a `Program` before `verify` looks at it. Out: the same values. What a formula reads and writes is inside by its own
+conditions, or a call checks it; here nothing is decided but whether that can still be seen, once conditions have become
+bounds of loops. Bounds are what code should have, so few programs have anything for this pass to do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gradgen.graph.scalar import Load, Scalar, call, number, require_poly, rewrite
+from gradgen.passes.conditions import conjunction
+from gradgen.program.loops import Accumulate, Assign, For, If, Kernel, Parts, Program, Statement
+from gradgen.program.reach import Place, open_accesses
+
+
+def keep_inside(program: Program) -> Program:
+    """The program with a guard around every access that `verify` would refuse."""
+    found: dict[int, list[Place]] = {}
+    for place in open_accesses(program):
+        found.setdefault(id(place.statement), []).append(place)
+    if not found:
+        return program
+    return replace(program, kernels=tuple(_in_kernel(kernel, found) for kernel in program.kernels))
+
+
+def _in_kernel(kernel: Kernel, found: dict[int, list[Place]]) -> Kernel:
+    body = _guarded(kernel.body, found)
+    part = kernel.part and replace(kernel.part, body=_guarded(kernel.part.body, found))
+    return replace(kernel, body=body, part=part)
+
+
+def _guarded(body: Sequence[Statement], found: dict[int, list[Place]]) -> tuple[Statement, ...]:
+    new: list[Statement] = []
+    for statement in body:
+        places = found.get(id(statement), [])
+        match statement:
+            case For() | Parts():
+                new.append(replace(statement, body=_guarded(statement.body, found)))
+            case If():
+                then, otherwise = (_guarded(s, found) for s in (statement.then, statement.otherwise))
+                new.append(If(_read(statement.condition, places), then, otherwise))
+            case Assign() | Accumulate():
+                written = [_inside(place) for place in places if place.what == "writes"]
+                subscripts = tuple(require_poly(_read(s, places)) for s in statement.subscripts)
+                update = replace(statement, subscripts=subscripts, value=_read(statement.value, places))
+                new.append(If(conjunction(written), (update,)) if written else update)
+            case _:
+                new.append(statement)
+    return tuple(new)
+
+
+def _read(x: Scalar, places: Sequence[Place]) -> Scalar:
+    """An expression that reads 0 where an element is not there."""
+    read = [place for place in places if place.what == "reads"]
+
+    def change(part: Scalar) -> Scalar | None:
+        if not isinstance(part, Load):
+            return None
+        mine = [p for p in read if p.buffer is part.tensor and p.subscript is part.subscripts[p.axis]]
+        zero = number(False) if part.dtype == "bool" else number(0)
+        return call("where", conjunction([_inside(p) for p in mine]), part, zero) if mine else None
+
+    return rewrite(x, change, lambda atom: None) if read else x
+
+
+def _inside(place: Place) -> Scalar:
+    return call("and", place.subscript >= 0, place.size - 1 - place.subscript >= 0)

@@ -1,0 +1,44 @@
+"""Guards around what no proof keeps inside: around the statement that writes, around the element that is read."""
+
+import numpy as np
+import pytest
+
+from gradgen.graph.scalar import floor_div, require_poly, size_symbol
+from gradgen.passes.keep_inside import keep_inside
+from gradgen.program.loops import If, Kernel, Program, Statement, statements
+from gradgen.program.verify import violations
+from tests.passes.statements import add, array, assign, at, i, loop, run
+
+N = size_symbol("N")
+x, y = array("x", N), array("y", N)
+ROOM = require_poly(floor_div(require_poly(i * i * i), require_poly(N * N)))  # below N, if anybody can prove it
+
+
+def program(*body: Statement) -> Program:
+    return Program("small", (x, y), (Kernel("compute_y", (x, y), ("N",), body, ()),), ())
+
+
+@pytest.mark.parametrize(
+    "statement", [assign(y, [i], at(x, ROOM)), add(y, [ROOM], at(x, i)), add(y, [ROOM], at(x, ROOM))]
+)
+def test_a_place_that_nothing_is_known_of_gets_a_guard(statement: Statement) -> None:
+    before = program(loop(i, N, statement, kind="reduce"))
+    after = keep_inside(before)
+    assert violations(before) != []
+    assert violations(after) == []
+    arrays = {"x": np.arange(5.0), "y": np.ones(5)}
+    found, wanted = (run(p.kernels[0].body, arrays, {"N": 5}) for p in (after, before))
+    np.testing.assert_array_equal(found["y"], wanted["y"])
+
+
+def test_what_is_outside_is_neither_read_nor_written() -> None:
+    body = loop(i, N, add(y, [require_poly(i + 2)], at(x, require_poly(i - 1))), kind="reduce")
+    after = keep_inside(program(body)).kernels[0].body
+    found = run(after, {"x": np.arange(1.0, 5.0), "y": np.zeros(4)}, {"N": 4})
+    np.testing.assert_array_equal(found["y"], [0, 0, 0, 1])  # y[2] gets 0 for x[-1], y[3] gets x[0]
+    assert sum(isinstance(s, If) for s in statements(after)) == 1
+
+
+def test_what_is_proved_inside_is_left_alone() -> None:
+    legal = program(loop(i, N, assign(y, [i], at(x, i))))
+    assert keep_inside(legal) is legal
