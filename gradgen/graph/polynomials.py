@@ -153,9 +153,13 @@ def at_least_zero(p: Poly) -> Scalar:
     """The canonical form of an order between integers: p >= 0, divided by the common factor of its terms."""
     if p.constant is not None:
         return truth(p.constant >= 0)
+    return _comparison("ge", lowest_terms(p))
+
+
+def lowest_terms(p: Poly) -> Poly:
+    """The polynomial that is >= 0 for the same integers, divided by the common factor of its terms."""
     common = math.gcd(*[f for m, f in p.terms if m])
-    reduced = polynomial((m, f // common) for m, f in p.terms)  # floor of the constant keeps the same integers
-    return _comparison("ge", reduced)
+    return p if common < 2 else polynomial((m, f // common) for m, f in p.terms)  # floor of the constant
 
 
 def is_zero(p: Poly) -> Scalar:

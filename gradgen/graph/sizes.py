@@ -5,11 +5,13 @@ and yes or "not proved"; `lang.ranges` infers and checks ranges with them, `pass
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from gradgen.graph.enumeration import nonnegative_everywhere
 from gradgen.graph.intern import intern
+from gradgen.graph.polynomials import lowest_terms
 from gradgen.graph.scalar import (
     Atom,
     FloorDiv,
@@ -47,11 +49,26 @@ def nonnegative(p: Poly, ranges: Ranges | None = None, facts: Sequence[Poly] = (
 
 def _nonnegative(p: Poly, ranges: tuple[tuple[Atom, Poly], ...], facts: tuple[Poly, ...]) -> bool:
     known = dict(ranges)
+    p = lowest_terms(p)
     if _proved(p, known):
         return True
     compound = [e for e in dict.fromkeys(known.values()) if e.constant is None and not _is_symbol(e)]
     given = [*facts, *[require_poly(extent - 1) for extent in compound]]
-    return any(_proved(require_poly(p - fact), known) for fact in given) or nonnegative_everywhere(p, known, facts)
+    return any(_proved(rest, known) for fact in given for rest in _beyond(p, fact)) or nonnegative_everywhere(
+        p, known, facts
+    )
+
+
+def _beyond(p: Poly, fact: Poly) -> Iterator[Poly]:
+    """What is left to prove of p >= 0 where the fact >= 0: the difference, and multiples in which a term cancels."""
+    yield require_poly(p - fact)
+    terms, seen = dict(fact.terms), {(1, 1)}
+    for monomial, factor in p.terms:
+        other = terms.get(monomial, 0)
+        common = math.gcd(factor, other)
+        if monomial and factor * other > 0 and (times := (abs(other) // common, abs(factor) // common)) not in seen:
+            seen.add(times)
+            yield require_poly(times[0] * p - times[1] * fact)
 
 
 _remembered = lru_cache(maxsize=1 << 14)(_nonnegative)  # passes ask the same of every formula that they meet again

@@ -13,9 +13,10 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from gradgen.errors import BindingError, DTypeError, LayoutWarning, ShapeError
+from gradgen.graph.enumeration import Question, Stray, first_stray
 from gradgen.graph.place import warn
 from gradgen.graph.scalar import FLOATS
-from gradgen.runtime.interface import Argument, Interface, evaluate_size
+from gradgen.runtime.interface import Argument, Interface, evaluate_size, unknown_size
 from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
@@ -175,10 +176,22 @@ def check_requirements(wanted: Iterable[Requirement], sizes: Mapping[str, int]) 
     for r in wanted:
         if any(evaluate_size(extent, sizes) == 0 for extent in r.extents):
             continue
-        if all(evaluate_size(end, sizes) < 0 for end in r.either):
-            numbers = ", ".join(f"{name} = {value}" for name, value in sizes.items())
-            value = evaluate_size(r.shown, sizes)
-            raise ShapeError(f"{r.message}: {r.shown} is {value} for {numbers}. Give larger arrays.")
+        if any(evaluate_size(end, sizes) >= 0 for end in r.either):
+            continue
+        strays = None if r.inside is None else _strays(r.inside, sizes)
+        if strays == []:
+            continue
+        problem = "divides by zero" if strays and strays[0].value is None else r.problem
+        numbers = ", ".join(f"{name} = {value}" for name, value in sizes.items())
+        value = evaluate_size(r.shown, sizes)
+        raise ShapeError(f"{r.message} {problem} here: {r.shown} is {value} for {numbers}. Give larger arrays.")
+
+
+def _strays(asked: Question, sizes: Mapping[str, int]) -> list[Stray] | None:
+    try:
+        return first_stray(asked, sizes)
+    except NameError as error:
+        raise unknown_size(error) from None
 
 
 def label_bounds(label: Label, sizes: Mapping[str, int]) -> tuple[int, int]:

@@ -7,7 +7,8 @@ the declaration alone is left out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradgen.graph.accesses import Access, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.accesses import Access, is_counted, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.enumeration import Question, question
 from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, stated, toposort
 from gradgen.graph.origin import display_name, origin
 from gradgen.graph.scalar import Atom, Poly, integer, mentions, positions_of, require_poly, step
@@ -37,12 +38,17 @@ Ranges = dict[Atom, Poly]
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One of `either` is not negative, unless one of `extents` is zero (then nothing is read)."""
+    """One of `either` is not negative, unless one of `extents` is zero (then nothing is read).
+
+    Where that says too little, the answer to `inside` does.
+    """
 
     either: tuple[str, ...]
     extents: tuple[str, ...]
     message: str
+    problem: str
     shown: str
+    inside: Question | None = None
 
 
 def labels(roots: Sequence[Node]) -> tuple[Label, ...]:
@@ -82,8 +88,7 @@ def requirements(roots: Sequence[Node]) -> tuple[Requirement, ...]:
             if not nonnegative(extent):
                 size = show_size(extent)
                 what = f"{_place(node)}axis {axis} of {display_name(node)}"
-                message = f"{what} has the size {size}, which is negative here"
-                found[Requirement((size,), (), message, size)] = None
+                found[Requirement((size,), (), f"{what} has the size {size}, which", "is negative", size)] = None
     for node, ranges, lengths in _formulas(roots):
         for access in unproved(node, lengths):
             found.update(dict.fromkeys(_stays_inside(node, access, ranges, lengths)))
@@ -94,23 +99,22 @@ def _stays_inside(node: Compute, access: Access, ranges: Ranges, lengths: dict[i
     """The two ends of a subscript that depends on sizes and indices only, as far as they are not proved."""
     found: list[Requirement] = []
     loops = (*lengths.values(), *node.extents)
-    if any(extent.constant == 0 for extent in loops):
-        return found  # nothing is read, whatever the sizes
+    if is_counted(access, ranges) or any(extent.constant == 0 for extent in loops):
+        return found  # counted, or nothing is read, whatever the sizes
     p, size = access.subscript, access.size
+    asked = question(p, size, access.conditions, ranges)
     for end in (p, require_poly(size - p - 1)):
         if nonnegative(end, ranges, access.facts):
             continue
         ends = [bounds(require_poly(end - fact), ranges) for fact in (integer(0), *access.facts)]
         lowest = [pair[0] for pair in ends if pair is not None and is_size(pair[0])]
-        if not lowest:
-            continue  # it depends on data: a label, or not for a call to know
         what = "the result" if access.tensor is None else display_name(access.tensor)
-        message = (
-            f"{_place(node)}a subscript leaves axis {access.axis} of {what}, whose size is {show_size(size)}: "
-            f"{'it begins before 0' if end is p else 'it ends behind the last element'} here"
-        )
+        message = f"{_place(node)}a subscript leaves axis {access.axis} of {what}, whose size is {show_size(size)}: it"
+        problem = "begins before 0" if end is p else "ends behind the last element"
+        either = tuple(show_size(e) for e in lowest)
         extents = tuple(show_size(e) for e in loops if e.constant is None)
-        found.append(Requirement(tuple(show_size(e) for e in lowest), extents, message, show_size(size)))
+        inside = None if asked is None else asked[0]
+        found.append(Requirement(either, extents, message, problem, show_size(size), inside))
     return found
 
 

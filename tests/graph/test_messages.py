@@ -577,14 +577,6 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         ),
     ),
     (
-        'q = gg.index("q", C)\ngg.compute((n, q), x[n, q])',
-        ShapeError,
-        (
-            "subscript q of x's axis 1 (4) is not known to stay inside. Give its index a range with gg.index,"
-            " or read 0 outside with gg.padded."
-        ),
-    ),
-    (
         "gg.compute((n, i), gg.sum(x[n, i + j], over=j))",
         GraphError,
         'index i has no range: give it one with gg.index("i", size).',
