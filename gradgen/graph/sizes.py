@@ -140,7 +140,7 @@ def _sizes_nonnegative(p: Poly, ranges: Mapping[Atom, Poly]) -> bool:
     """Every term is at least zero, once sizes that are extents count from 1."""
     if not all(isinstance(a, SizeSymbol) for a in p.atoms):
         return False
-    extents = {e.atoms[0] for e in ranges.values() if _is_symbol(e)}
+    extents = {atom for e in ranges.values() if len(e.terms) == 1 for atom in e.atoms if isinstance(atom, SizeSymbol)}
     negative = [(m, f) for m, f in p.terms if f < 0]
     if not any(m for m, _ in negative):
         return sum(f for m, f in p.terms if all(a in extents for a in m)) >= 0
@@ -161,7 +161,7 @@ def _is_symbol(p: Poly) -> bool:
 def _without_division(p: Poly, division: FloorDiv, ranges: dict[Atom, Poly]) -> Poly | None:
     """p >= 0 follows from the result >= 0: d * floor(n / d) = n - r with 0 <= r < d, everything times d."""
     coefficient = p.coefficient(division)
-    if coefficient is None or not _positive_size(division.denominator):
+    if coefficient is None or not _positive_size(division.denominator, ranges):
         return None
     rest = p - coefficient * atom_poly(division)
     remainder = _remainder(division, ranges)
@@ -179,8 +179,8 @@ def _remainder(division: FloorDiv, ranges: dict[Atom, Poly]) -> Poly:
     return atom_poly(letter)
 
 
-def _positive_size(p: Poly) -> bool:
-    return (p.constant is not None and p.constant > 0) or (p.constant is None and _sizes_nonnegative(p, {}))
+def _positive_size(p: Poly, ranges: Ranges) -> bool:
+    return p.constant > 0 if p.constant is not None else _sizes_nonnegative(require_poly(p - 1), ranges)
 
 
 # ---------------------------------------------------------------- bounds
@@ -232,7 +232,7 @@ def _has_index(division: FloorDiv) -> bool:
 
 def _bound_division(p: Poly, division: FloorDiv, ranges: dict[Atom, Poly], sign: int) -> Poly | None:
     coefficient = p.coefficient(division)
-    if coefficient is None or index_atoms(division.denominator) or not _positive_size(division.denominator):
+    if coefficient is None or index_atoms(division.denominator) or not _positive_size(division.denominator, ranges):
         return None
     rest = p - coefficient * atom_poly(division)
     times = floor_div(coefficient, division.denominator)
