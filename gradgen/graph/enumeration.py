@@ -177,6 +177,11 @@ def strays(
 # ---------------------------------------------------------------- text
 
 
+def indices_in(x: Scalar) -> list[Atom]:
+    """The indices of an expression, floor divisions and calls looked into."""
+    return _atoms([x], _INDICES)
+
+
 def _atoms(roots: Iterable[Scalar], kinds: tuple[type, ...]) -> list[Atom]:
     """The atoms of some kinds, each once, floor divisions and calls looked into."""
     found = {a: None for x in walk(*roots) if isinstance(x, Poly) for a in x.atoms if isinstance(a, kinds)}

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradgen.graph.accesses import Access, is_counted, leaf_subscript, plainly_read, ranges_in, unproved
-from gradgen.graph.enumeration import Question, question
+from gradgen.graph.enumeration import Question, indices_in, question
 from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, stated, toposort
 from gradgen.graph.origin import display_name, origin
-from gradgen.graph.scalar import Atom, Poly, integer, mentions, positions_of, require_poly, step
-from gradgen.graph.sizes import bounds, is_size, nonnegative
+from gradgen.graph.scalar import Atom, Poly, Scalar, integer, mentions, positions_of, require_poly, step
+from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative
 
 __all__ = ["Label", "Requirement", "labels", "requirements"]
 
@@ -98,11 +98,11 @@ def requirements(roots: Sequence[Node]) -> tuple[Requirement, ...]:
 def _stays_inside(node: Compute, access: Access, ranges: Ranges, lengths: dict[int, Poly]) -> list[Requirement]:
     """The two ends of a subscript that depends on sizes and indices only, as far as they are not proved."""
     found: list[Requirement] = []
-    loops = (*lengths.values(), *node.extents)
+    p, size = access.subscript, access.size
+    loops = _loops_of(p, node, lengths) if index_atoms(p) else (*lengths.values(), *node.extents)
     if is_counted(access, ranges) or any(extent.constant == 0 for extent in loops):
         return found  # counted, or nothing is read, whatever the sizes
-    p, size = access.subscript, access.size
-    asked = question(p, size, access.conditions, ranges)
+    asked = question(p, size, _about(p, access.conditions), ranges)
     for end in (p, require_poly(size - p - 1)):
         if nonnegative(end, ranges, access.facts):
             continue
@@ -116,6 +116,14 @@ def _stays_inside(node: Compute, access: Access, ranges: Ranges, lengths: dict[i
         inside = None if asked is None else asked[0]
         found.append(Requirement(either, extents, message, problem, show_size(size), inside))
     return found
+
+
+def _about(p: Poly, conditions: Sequence[Scalar]) -> list[Scalar]:
+    """The conditions on sizes and on indices that have to do with those of p; the access moves out of other loops."""
+    indices = set(index_atoms(p))
+    for _ in conditions:
+        indices.update(a for c in conditions if not indices.isdisjoint(indices_in(c)) for a in indices_in(c))
+    return [c for c in conditions if indices.issuperset(indices_in(c))]
 
 
 def _formulas(roots: Sequence[Node]) -> list[tuple[Compute, Ranges, dict[int, Poly]]]:
