@@ -196,7 +196,9 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
     if function in EXACT and any(isinstance(a, Poly) for a in arguments):
         operands = [as_poly(a) for a in arguments]
         if all(operand is not None for operand in operands):
-            return EXACT[function](*operands)
+            exact = EXACT[function](*operands)
+            if exact is not None:
+                return exact
     match function, arguments:
         case "neg", (Const(dtype="pyint" | "pyfloat") as c,):
             return number(-c.value)
@@ -204,6 +206,8 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
             return number({"add": a.value + b.value, "sub": a.value - b.value, "mul": a.value * b.value}[function])
         case _, (Const(dtype="pyint" | "pyfloat") as a, Const(dtype="pyint" | "pyfloat") as b) if function in _COMPARED:
             return number(_COMPARED[function](a.value, b.value))
+        case (("maximum" | "minimum"), (Const(dtype="pyint") as a, Const(dtype="pyint") as b)):
+            return a if (a.value >= b.value) == (function == "maximum") else b
         case "neg", (Call(function=inner, arguments=(x,)),) if inner.name == "neg":
             return x
         case "mul", (x, c) if _is_one(c) and promote((x.dtype, c.dtype)) == x.dtype:
