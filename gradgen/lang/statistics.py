@@ -91,8 +91,8 @@ def std(x: Tensor, axis: Any = None, ddof: float = 0, keepdims: bool = False) ->
 def norm(x: Tensor, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor:  # noqa: A002  # NumPy's name
     """(sum |x|**ord)**(1 / ord) over an axis, several, or all; the largest |x| for inf, the smallest for -inf.
 
-    Over two axes it is the norm of the elements (Frobenius), not of the matrix. Its derivatives are 0 where all elements
-    are 0; below the order 1 that by an element is 0 where the element is, and for negative orders so are the others.
+    Over two axes it is the norm of the elements (Frobenius), not of the matrix. Its derivatives are 0 where all are 0;
+    below the order 1 that by an element is 0 where the element is, and for negative orders so are the others.
 
     Raises:
         ShapeError: the order 0.
