@@ -68,8 +68,8 @@ def reads(draw: st.DrawFn) -> Read:
     def pick(*options: Any) -> Any:
         return draw(st.sampled_from(options))
 
-    sizes = {"N": pick(3, 4, 5, 2, 6, 1, 7, 0), "I": pick(4, 3, 5, 2, 6, 1, 0), "Q": pick(3, 2, 1)}
-    common = pick(1, 2, 3)
+    sizes = {"N": pick(9, 12, 7, 20, 5, 3, 2, 1, 0), "I": pick(4, 3, 5, 2, 1, 0), "Q": pick(2, 3, 1)}
+    common = pick(1, 1, 2, 3)
     affine = f"({pick(1, 2, 3) * common}*i + {pick(0, 1, 1, 2) * common}*q - {pick(0, 1, 2, 3) * pick(1, common)})"
     other = f"({pick(1, 2)}*i - {pick(0, 1)}*q + {pick(0, 1, 2)})"
     subscript = pick(
@@ -107,7 +107,7 @@ def reads(draw: st.DrawFn) -> Read:
     )
     symbolic = frozenset(name for name in sizes if draw(st.booleans()) or (name == "I" and "//" in subscript))
     data = tuple(draw(st.lists(st.integers(-1, 4), min_size=sizes["I"], max_size=sizes["I"])))
-    return Read(subscript, condition, pick(False, False, True), sizes, symbolic, data)
+    return Read(subscript, condition, pick(False, True), sizes, symbolic, data)
 
 
 def by_hand(read: Read, places: list[list[int | None]], x: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
