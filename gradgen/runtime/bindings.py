@@ -16,7 +16,7 @@ from gradgen.errors import BindingError, DTypeError, LayoutWarning, ShapeError
 from gradgen.graph.enumeration import Question, Stray, first_stray
 from gradgen.graph.place import warn
 from gradgen.graph.scalar import FLOATS
-from gradgen.runtime.interface import Argument, Interface, evaluate_size, unknown_size
+from gradgen.runtime.interface import Argument, Interface, evaluate_shape, evaluate_size, unknown_size
 from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
@@ -106,7 +106,7 @@ def check_fits(x: Argument, array: Array, sizes: Mapping[str, int], own: bool = 
             raise DTypeError(f"{x.name} has foreign byte order. Convert it with .astype('{x.dtype}').")
         remedy = f"Convert it with .astype('{x.dtype}')" if own else f"Convert it to {x.dtype}"
         raise DTypeError(f"{x.name} is {array.dtype}; the model declares {x.dtype}. {remedy}.")
-    expected = tuple(evaluate_size(extent, sizes) for extent in x.shape)
+    expected = evaluate_shape(x.shape, sizes)
     if array.shape != expected:
         bound = "" if tuple(map(str, expected)) == x.shape else f", here {expected}"
         raise ShapeError(f"{x.name} has shape {array.shape}; the model declares {x.shown}{bound}.")
@@ -149,7 +149,7 @@ class Cotangents:
         """By the names of the arguments; 0 for an output that has none."""
         found: dict[str, Any] = {}
         for output, name, wanted in self._wanted:
-            shape = tuple(evaluate_size(extent, sizes) for extent in wanted.shape) if wanted.shape else ()
+            shape = evaluate_shape(wanted.shape, sizes) if wanted.shape else ()
             value = given.get(output)
             found[name] = np.zeros(shape, wanted.dtype)[()] if value is None else cotangent(wanted, value, shape)
         return found

@@ -17,7 +17,9 @@ from gradgen.graph.nodes import Leaf, Node, show_size
 from gradgen.program.loops import HOLDERS, Buffer, Entry, Parts, Program, entry_holders, held, workspace_sizes
 from gradgen.runtime.requirements import Label, Requirement, labels, requirements
 
-__all__ = ["Argument", "EntryPoint", "Interface", "Stacked", "evaluate_size", "interface_of", "unknown_size"]
+__all__ = [
+    "Argument", "EntryPoint", "Interface", "Stacked", "evaluate_shape", "evaluate_size", "interface_of", "unknown_size",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,11 @@ def evaluate_size(text: str, sizes: Mapping[str, int]) -> int:
     except ZeroDivisionError:
         numbers = ", ".join(f"{name} = {value}" for name, value in sizes.items())
         raise ShapeError(f"the size {text} divides by zero for {numbers}.") from None
+
+
+def evaluate_shape(shape: Sequence[str], sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """The shape of an array at known sizes; slices that end before they begin have no elements."""
+    return tuple(max(evaluate_size(extent, sizes), 0) for extent in shape)
 
 
 def unknown_size(error: NameError) -> ShapeError:

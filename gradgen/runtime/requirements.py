@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gradgen.graph.accesses import Access, is_counted, leaf_subscript, plainly_read, ranges_in, unproved
 from gradgen.graph.enumeration import Question, indices_in, question
+from gradgen.graph.lengths import required
 from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, stated, toposort
 from gradgen.graph.origin import display_name, origin
 from gradgen.graph.scalar import Atom, Poly, Scalar, integer, mentions, positions_of, require_poly, step
@@ -83,9 +84,11 @@ def _loops_of(subscript: Poly, node: Compute, lengths: dict[int, Poly]) -> tuple
 def requirements(roots: Sequence[Node]) -> tuple[Requirement, ...]:
     """What the sizes of a call must satisfy: extents that are not negative, subscripts that stay inside."""
     found: dict[Requirement, None] = {}
-    for node in toposort(roots, all_inputs):
+    nodes = toposort(roots, all_inputs)
+    positive = required(nodes)
+    for node in nodes:
         for axis, extent in enumerate(node.shape):
-            if not nonnegative(extent):
+            if extent in positive:
                 size = show_size(extent)
                 what = f"{_place(node)}axis {axis} of {display_name(node)}"
                 found[Requirement((size,), (), f"{what} has the size {size}, which", "is negative", size)] = None
