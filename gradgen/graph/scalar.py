@@ -235,7 +235,7 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
             return c if c.value else a
         case "not", (Const(dtype="bool") as c,):
             return number(not c.value)
-        case (("float32" | "float64" | "int64"), (x,)) if x.dtype == function:
+        case (("float32" | "float64" | "int32" | "int64"), (x,)) if x.dtype == function:
             return x
         case "pow", (x, Const(dtype="pyint") as c) if x.dtype not in ("pyint", "pyfloat"):
             return _integral_power(x, int(c.value))
@@ -345,7 +345,7 @@ def conjuncts(condition: Scalar) -> list[Scalar]:
 
 def is_zero(x: Scalar) -> bool:
     """Whether an expression is the number 0 (not -0.0), under casts too."""
-    while isinstance(x, Call) and x.function.name in ("float32", "float64", "int64"):
+    while isinstance(x, Call) and x.function.name in ("float32", "float64", "int32", "int64"):
         x = x.arguments[0]
     match x:
         case Const(text=text):

@@ -88,7 +88,7 @@ def test_sizes_that_are_made_of_others_are_not_negative(text: str) -> None:
         if n < 2 or (k < 2 and "K" in str(y.shape)):
             with pytest.raises(ShapeError, match="which is negative here"):
                 net(**values)
-            with pytest.raises((ShapeError, IndexError), match="not all positive|which has 0 elements"):
+            with pytest.raises((ShapeError, IndexError), match=r"not all positive|which has 0 elements"):
                 interpret([y.node], {leaves[x].node: a for x, a in values.items()})
         else:
             np.testing.assert_allclose(net(**values)["y0"], eval(text, {"m": np, **values}), rtol=1e-12)
