@@ -20,10 +20,10 @@ __all__ = [
     "cosh", "digamma", "elu", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "float32", "float64", "floor",
     "function", "gelu", "gelu_tanh", "greater", "greater_equal", "hardsigmoid", "hardswish", "hardtanh", "hypot",
     "int32", "int64", "isfinite", "isinf", "isnan", "leaky_relu", "less", "less_equal", "lgamma", "log", "log1p",
-    "log10", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsigmoid", "maximum", "minimum",
-    "mish", "mod", "negative", "not_equal", "polygamma", "power", "reciprocal", "relu", "relu6", "round", "rsqrt",
-    "selu", "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "softplus", "softsign", "sqrt", "square", "stop_gradient",
-    "tan", "tanh", "xlogy",
+    "log2", "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsigmoid", "maximum",
+    "minimum", "mish", "mod", "negative", "not_equal", "polygamma", "power", "reciprocal", "relu", "relu6", "round",
+    "rsqrt", "selu", "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "softplus", "softsign", "sqrt", "square",
+    "stop_gradient", "tan", "tanh", "xlogy",
 ]  # fmt: skip
 
 
