@@ -28,7 +28,7 @@ from gradgen.pipeline import Compiled, Model, compile_model
 from gradgen.program.loops import size_names
 from gradgen.runtime.bindings import Array, Cotangents
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
-from gradgen.runtime.interface import Argument, Interface, evaluate_size, interface_of
+from gradgen.runtime.interface import Argument, Interface, evaluate_shape, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
 from gradgen.thresholds import thresholds
 from gradgen.watch import Watch
@@ -229,7 +229,7 @@ class Network:
         for x in self.interface.leaves:
             if x.role != "input":
                 self._refuse_unknown_sizes(x)
-                shape = tuple(evaluate_size(extent, self._options.sizes) for extent in x.shape)
+                shape = evaluate_shape(x.shape, self._options.sizes)
                 chosen = initialiser_of(self._declared[x.name])
                 found[x.name] = np.asarray(chosen.draw(generator, shape, x.dtype))
         return self.stack(found)

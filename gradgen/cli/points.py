@@ -18,7 +18,7 @@ from gradgen.lang.interpret import interpret
 from gradgen.network import Network
 from gradgen.passes.retarget import retarget
 from gradgen.runtime.bindings import check_requirements, label_bounds
-from gradgen.runtime.interface import Argument, evaluate_size
+from gradgen.runtime.interface import Argument, evaluate_shape
 
 __all__ = ["Point", "choose_point"]
 
@@ -97,7 +97,7 @@ def _sizes(
 
 
 def _shape(x: Argument, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    return tuple(evaluate_size(extent, sizes) for extent in x.shape)
+    return evaluate_shape(x.shape, sizes)
 
 
 # ---------------------------------------------------------------- arrays

@@ -15,8 +15,9 @@ from gradgen.emit.plain import plain
 from gradgen.emit.scalar_library import emitted_name, in_library
 from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter, negation
 from gradgen.errors import GraphError
+from gradgen.graph.lengths import may_be_negative
 from gradgen.graph.names import CALLED, free_name
-from gradgen.graph.nodes import Shape
+from gradgen.graph.nodes import Shape, product
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, integer, require_poly, size_symbol
 from gradgen.program.extents import is_mentioned, sizes_mentioned, sizes_of_arrays
 from gradgen.program.loops import (
@@ -147,6 +148,14 @@ class CpuPrinter:
     def size(self, x: Scalar) -> str:
         return self.scalars.text(x)
 
+    def length(self, extent: Poly) -> str:
+        """A size for arrays: nothing where a slice ends before it begins."""
+        return f"max({self.size(extent)}, 0)" if may_be_negative(extent) else self.size(extent)
+
+    def lengths(self, shape: Shape) -> str:
+        """As `shape`, for arrays."""
+        return ", ".join(map(self.length, shape)) + ("," if len(shape) == 1 else "")
+
     # ------------------------------------------------------------ statements
 
     def lines(self, body: Iterable[Statement], indent: int = 0) -> list[str]:
@@ -258,14 +267,25 @@ class CpuPrinter:
             start, count = m.window
             first = "" if start.constant == 0 else self.scalars.poly(start)
             last = self.scalars.poly(require_poly(start + count))
+            if may_be_negative(count):
+                last = f"max({last}, {first or 0})"
             spaced = f"{first} : {last}".lstrip()  # as ruff spaces it
             subscripts.append(f"{first}:{last}" if re.fullmatch(r"\w*", first + last) else spaced)
         if subscripts:
             text += f"[{', '.join(subscripts)}]"
-        rows, columns = (m.columns, m.rows) if m.transposed else (m.rows, m.columns)
         if m.is_folded:
-            text += f".reshape(({self.size(rows)}, {self.size(columns)}))"
+            text += f".reshape(({self.folded(m, m.columns if m.transposed else m.rows)}))"
         return f"{text}.T" if m.transposed else text
+
+    def folded(self, m: Matrix, rows: Poly) -> str:
+        """The sizes of a matrix whose axes are several in memory; two of them may lack elements."""
+        axes = m.buffer.shape[len(m.fixed) :]
+        axes = axes if m.window is None else (m.window[1], *axes[1:])
+        at = next(k for k in range(len(axes) + 1) if product(axes[:k]) is rows)
+        return ", ".join(
+            " * ".join(map(self.length, part)) if any(map(may_be_negative, part)) else self.size(product(part))
+            for part in (axes[:at], axes[at:])
+        )
 
     # ------------------------------------------------------------ functions
 

@@ -88,7 +88,7 @@ def _class(key: str, program: Program, printer: CpuPrinter) -> dict[str, object]
 
 def _workspace(program: Program, printer: CpuPrinter) -> dict[str, object]:
     arrays = held(program, "w")
-    shapes = [f"({printer.shape(b.shape)})" for b in arrays]
+    shapes = [f"({printer.lengths(b.shape)})" for b in arrays]
     dtypes = [f"np.{'bool_' if b.dtype == 'bool' else b.dtype}" for b in arrays]
     counts = {printer.size(s.count) for s in divided(program) if any(s.count is b.shape[0] for b in arrays if b.shape)}
     number = "get_num_threads()" if program.parts is None else f"{program.parts}  # on any number of threads"
@@ -187,7 +187,7 @@ def _calls(printer: CpuPrinter, entry: Entry, roots: Set[Buffer], used: Set[Buff
         for b in dict.fromkeys(b for call in inner for b in call.buffers):
             if b.alias_of is not None and b not in made:
                 made.add(b)
-                lines.append(f"{b.name} = {printer.holder(b.alias_of)}.reshape(({printer.shape(b.shape)}))")
+                lines.append(f"{b.name} = {printer.holder(b.alias_of)}.reshape(({printer.lengths(b.shape)}))")
         if isinstance(statement, Repeat):
             lines.append(f"for {statement.letter} in range({statement.count}):")
         for call in inner:

@@ -100,7 +100,7 @@ class ScalarPrinter:
             level = CHOICE
         elif name in ("stop_gradient", "materialize"):
             return self._text(x.arguments[0], work)
-        elif name in ("float32", "float64", "int64"):
+        elif name in ("float32", "float64", "int32", "int64"):
             source = x.arguments[0]
             if isinstance(source, (Const, Poly)) and name in FLOATS:
                 text, level = self.text(source, name), ATOM

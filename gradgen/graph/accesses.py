@@ -7,6 +7,7 @@ not proved is for the checks of a call.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gradgen.graph.enumeration import is_decidable, question, strays
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Compute, Leaf, Node, product, show_size
 from gradgen.graph.origin import display_name
@@ -36,19 +37,42 @@ from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative, reads
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Access:
-    """One subscript: which axis of what, what is known where it is read, and which indices it does not bound."""
+    """One subscript: which axis of what, what is known where it is read, and which indices it does not bound.
+
+    `conditions` are orders and equalities of integers that hold where it is read, `facts` what they say as polynomials
+    that are >= 0. Data decides further where it is not `certain`: the access may be read at fewer places.
+    """
 
     subscript: Poly
     size: Poly
     axis: int
     tensor: Node | None  # None: the result of an accumulate
-    facts: tuple[Poly, ...]
-    soft: frozenset[Letter]
+    facts: tuple[Poly, ...] = ()
+    conditions: tuple[Scalar, ...] = ()
+    certain: bool = True
+    soft: frozenset[Letter] = frozenset()
 
     @property
     def what(self) -> str:
         name = "the result" if self.tensor is None else display_name(self.tensor)
         return f"{name}'s axis {self.axis} ({show_size(self.size)})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is known at a place of a formula; equal places are met once."""
+
+    facts: tuple[Poly, ...] = ()
+    conditions: tuple[Scalar, ...] = ()
+    certain: bool = True
+    soft: frozenset[Letter] = frozenset()
+
+    def under(self, condition: Scalar, soft: frozenset[Letter]) -> "_Place":
+        """The place behind a condition."""
+        facts = (*self.facts, *known(condition, True))
+        if is_decidable(condition):
+            return _Place(facts, (*self.conditions, condition), self.certain, soft)
+        return _Place(facts, self.conditions, False, soft)
 
 
 def accesses(letters: Iterable[Letter], *expressions: Scalar) -> list[Access]:
@@ -58,35 +82,48 @@ def accesses(letters: Iterable[Letter], *expressions: Scalar) -> list[Access]:
     second operand of `and` only where the first one holds.
     """
     found: list[Access] = []
-    seen: set[tuple[Scalar, tuple[Poly, ...], frozenset[Letter]]] = set()
-    stack: list[tuple[Scalar, tuple[Poly, ...], frozenset[Letter], frozenset[Letter]]] = [
-        (expression, (), frozenset(), frozenset(letters)) for expression in reversed(expressions)
+    seen: set[tuple[Scalar, _Place]] = set()
+    stack: list[tuple[Scalar, _Place, frozenset[Letter]]] = [
+        (expression, _Place(), frozenset(letters)) for expression in reversed(expressions)
     ]
     while stack:
-        x, facts, soft, scope = stack.pop()
-        if (x, facts, soft) in seen:
+        x, place, scope = stack.pop()
+        if (x, place) in seen:
             continue
-        seen.add((x, facts, soft))
+        seen.add((x, place))
         match x:
             case Call(function=function, arguments=(condition, yes, no)) if function.name == "where":
                 stack += [
-                    (no, facts + known(condition, False), scope, scope),
-                    (yes, facts + known(condition, True), scope, scope),
-                    (condition, facts, soft, scope),
+                    (no, place.under(call("not", condition), scope), scope),
+                    (yes, place.under(condition, scope), scope),
+                    (condition, place, scope),
                 ]
                 continue
             case Call(function=function, arguments=(first, second)) if function.name in ("and", "or"):
-                narrower = facts + known(first, function.name == "and")
-                stack += [(second, narrower, soft, scope), (first, facts, soft, scope)]
+                needed = first if function.name == "and" else call("not", first)
+                stack += [(second, place.under(needed, place.soft), scope), (first, place, scope)]
                 continue
             case Reduce(body=body, letters=own):
-                stack.append((body, facts, soft, scope | frozenset(own)))
+                stack.append((body, place, scope | frozenset(own)))
                 continue
             case Load(tensor=tensor, subscripts=subscripts):
                 for axis, (subscript, size) in enumerate(zip(subscripts, tensor.shape, strict=True)):
-                    found.append(Access(subscript, size, axis, tensor, facts, soft))
-        stack += [(part, facts, soft, scope) for part in reversed(children(x))]
+                    found.append(
+                        Access(subscript, size, axis, tensor, place.facts, place.conditions, place.certain, place.soft)
+                    )
+        stack += [(part, place, scope) for part in reversed(children(x))]
     return found
+
+
+def written(body: Scalar, target: Sequence[Poly], shape: Sequence[Poly]) -> list[Access]:
+    """The subscripts at which an accumulate adds: only where the conditions on its body hold."""
+    place = _Place()
+    for condition in guarded(body)[0]:
+        place = place.under(condition, frozenset())
+    return [
+        Access(p, size, axis, None, place.facts, place.conditions, place.certain)
+        for axis, (p, size) in enumerate(zip(target, shape, strict=True))
+    ]
 
 
 def known(condition: Scalar, holds: bool) -> tuple[Poly, ...]:
@@ -137,9 +174,9 @@ def is_inside(access: Access, ranges: Mapping[Atom, Poly], facts: Sequence[Poly]
         return True
     if len(p.atoms) == len(p.terms) == 1 and p.terms[0][1] == 1 and ranges.get(p.terms[0][0][0]) is access.size:
         return True
-    return nonnegative(access.subscript, ranges, facts) and nonnegative(
-        require_poly(access.size - access.subscript - 1), ranges, facts
-    )
+    if nonnegative(p, ranges, facts) and nonnegative(require_poly(access.size - p - 1), ranges, facts):
+        return True
+    return strays(p, access.size, access.conditions, ranges) == []
 
 
 def guarded(body: Scalar) -> tuple[list[Scalar], Scalar]:
@@ -186,11 +223,17 @@ def unproved(node: Compute, steps: Mapping[int, Poly] | None = None) -> list[Acc
     They are data-dependent subscripts, and numbers on axes whose size may be too small, such as `x[0]` of an empty x.
     """
     ranges = ranges_in(node, steps)
-    found = accesses((), node.body, *node.target)
-    targets = zip(node.target, node.shape, strict=True)
-    written = tuple(fact for condition in guarded(node.body)[0] for fact in known(condition, True))
-    found += [Access(p, size, axis, None, written, frozenset()) for axis, (p, size) in enumerate(targets)]
-    return [access for access in found if not is_inside(*_with_letters(access, ranges))]
+    found = [*accesses((), node.body, *node.target), *written(node.body, node.target, node.shape)]
+    return [access for access in found if not _is_proved(access, ranges)]
+
+
+def is_counted(access: Access, ranges: Mapping[Atom, Poly]) -> bool:
+    """Whether only a pass over the data of a call can tell if an access stays inside; sizes tell of the others."""
+    if reads_data(access.subscript):
+        return True
+    if not index_atoms(access.subscript):
+        return False
+    return not access.certain or question(access.subscript, access.size, access.conditions, ranges) is None
 
 
 def leaf_subscript(access: Access, ranges: dict[Atom, Poly]) -> LeafSubscript | None:
@@ -243,9 +286,50 @@ def plainly_read(node: Compute) -> set[Poly]:
     return found if guarded(node.body)[0] else found | set(node.target)
 
 
+def _is_proved(access: Access, ranges: dict[Atom, Poly]) -> bool:
+    """Whether a subscript stays inside, whatever the data are that it reads."""
+    facts = tuple(_looked_through(fact) for fact in access.facts)
+    looked = replace(access, subscript=_looked_through(access.subscript), facts=facts)
+    if all(is_inside(*_with_letters(case, ranges)) for case in _cases(looked)):
+        return True
+    return strays(looked.subscript, access.size, access.conditions, ranges) == []
+
+
+def _cases(access: Access) -> list[Access]:
+    """The access with each of the values that `where`, `minimum` and `maximum` choose from, where it is chosen."""
+    cases: list[Access] = []
+    pending = [access]
+    while pending and len(cases) + len(pending) < _MOST_CASES:
+        case = pending.pop()
+        choice = next((c for value in _values(case.subscript) if (c := _choice(value)) is not None), None)
+        if choice is None:
+            cases.append(case)
+            continue
+        value, condition, yes, no = choice
+        for chosen, facts in ((yes, known(condition, True)), (no, known(condition, False))):
+            subscript, *held = [
+                require_poly(substitute(p, {}, {value: chosen})) for p in (case.subscript, *case.facts, *facts)
+            ]
+            pending.append(replace(case, subscript=subscript, facts=tuple(held)))
+    return [access] if pending else cases
+
+
+def _choice(value: Scalar) -> tuple[Scalar, Scalar, Poly, Poly] | None:
+    """A chosen integer, the condition, and what is chosen by it."""
+    match value:
+        case Call(function=function, arguments=(condition, a, b)) if function.name == "where":
+            pass
+        case Call(function=function, arguments=(a, b)) if function.name in ("minimum", "maximum"):
+            condition = call("le" if function.name == "minimum" else "ge", a, b)
+        case _:
+            return None
+    yes, no = as_poly(a), as_poly(b)
+    return None if yes is None or no is None else (value, condition, yes, no)
+
+
 def _with_letters(access: Access, ranges: dict[Atom, Poly]) -> tuple[Access, dict[Atom, Poly], tuple[Poly, ...]]:
     """The same question with an index for every value that is read: over the axis that argmax and argmin look at."""
-    subscript, *facts = (_looked_through(p) for p in (access.subscript, *access.facts))
+    subscript, facts = access.subscript, access.facts
     values = dict.fromkeys(value for p in (subscript, *facts) for value in _values(p))
     if not values:
         return access, ranges, access.facts
@@ -284,4 +368,5 @@ def _values(p: Poly) -> list[Scalar]:
     return [value for part in p.parts for value in (_values(part) if isinstance(part, Poly) else [part])]
 
 
+_MOST_CASES = 32
 _FIRST_SERIAL = -(1 << 40)  # apart from the letters of users and of proofs

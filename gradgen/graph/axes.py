@@ -3,12 +3,13 @@
 In: nodes and axis numbers. Out: nodes; `tensor` gives them operators. Errors name the user's line and the tensors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
 from numpy import dtype as numpy_dtype
 
 from gradgen.errors import DTypeError, ShapeError
+from gradgen.graph.lengths import may_be_negative
 from gradgen.graph.nodes import (
     Node,
     Shape,
@@ -167,7 +168,15 @@ def mean_axes(node: Node, axis: Any, keepdims: bool) -> Node:
     axes = axis_numbers(axis, len(node.shape), describe(node))
     source = node if node.dtype in FLOATS else elementwise("float32", [node])
     total = reduce_axes("sum", source, axes, keepdims)
-    return elementwise("div", [total, weak(product(node.shape[k] for k in axes))])
+    return elementwise("div", [total, count_of(node.shape[k] for k in axes)])
+
+
+def count_of(extents: Iterable[Poly]) -> Scalar:
+    """The number of elements along some axes as an operand, 0 where slices left one without any."""
+    found: Scalar = integer(1)
+    for extent in extents:
+        found = found * (call("maximum", extent, integer(0)) if may_be_negative(extent) else extent)
+    return weak(found) if isinstance(found, Poly) else found
 
 
 def product_of(node: Node, axes: Sequence[int]) -> Poly:
@@ -337,7 +346,7 @@ def _without(shape: Shape, axis: int) -> Shape:
 
 
 def cast(node: Node, dtype: Any) -> Node:
-    """The elements as float32, float64 or int64."""
+    """The elements as float32, float64, int32 or int64."""
     return elementwise(cast_name(dtype, describe(node)), [node])
 
 
@@ -356,6 +365,6 @@ def cast_name(dtype: Any, what: str) -> str:
         DTypeError: no cast has this result.
     """
     name = dtype_name(dtype)
-    if name not in ("float32", "float64", "int64"):
-        raise DTypeError(f"{here()}{what} cannot be cast to {dtype!r}: give float32, float64 or int64.")
+    if name not in ("float32", "float64", "int32", "int64"):
+        raise DTypeError(f"{here()}{what} cannot be cast to {dtype!r}: give float32, float64, int32 or int64.")
     return name

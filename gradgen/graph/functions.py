@@ -273,6 +273,16 @@ _DECLARED = (
     ScalarFunction("float32", 1, "float32", "x", ("1",), latex=r"\operatorname{float32}($x)", meaning="x as float32"),
     ScalarFunction("float64", 1, "float64", "x", ("1",), latex=r"\operatorname{float64}($x)", meaning="x as float64"),
     ScalarFunction(
+        "int32",
+        1,
+        "int32",
+        "sign(x) * floor(Abs(x))",
+        ("0",),
+        kink=ZERO,
+        latex=r"\operatorname{int32}($x)",
+        meaning="x as int32, rounded towards 0",
+    ),
+    ScalarFunction(
         "int64",
         1,
         "int64",

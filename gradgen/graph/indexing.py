@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph.axes import aligned, broadcast_shape, describe, shown
+from gradgen.graph.enumeration import indices_in, is_decidable
 from gradgen.graph.nodes import Node, pointwise, show_size
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Load, Poly, Scalar, as_poly, floor_div, integer, load, position, require_poly
@@ -105,10 +106,11 @@ def _expand(node: Node, key: Sequence[Any]) -> list[Any]:
 
 
 def _is_number(item: Any) -> bool:
+    """Whether this is an integer that numbers and sizes make, by whatever functions."""
     if item is None or isinstance(item, (slice, Load, *_NODES, float, bool)):
         return False
     p = as_poly(item)
-    return p is not None and is_size(p)
+    return p is not None and is_decidable(p) and not indices_in(p)
 
 
 def _number(node: Node, axis: int, p: Poly, size: Poly) -> Poly:
@@ -146,7 +148,7 @@ def _slice(node: Node, axis: int, item: slice) -> tuple[Poly, Poly, Poly]:
 
 def _bound(node: Node, axis: int, part: Any) -> Poly:
     p = None if isinstance(part, (Scalar, int)) and not _is_number(part) else as_poly(part)
-    if p is None:
+    if p is None or not is_size(p):
         raise DTypeError(
             f"{here()}a slice of axis {axis} of {describe(node)} has the bound {shown(part)}: use integers or sizes."
         )

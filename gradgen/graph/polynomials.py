@@ -59,7 +59,7 @@ def as_poly(value: Any) -> Poly | None:
             if len(known) == len(operands):
                 return ARITHMETIC[value.function.name](*known)
     if isinstance(value, (Load, Call, Reduce)):
-        return atom_poly(value) if value.dtype in INTEGERS else None
+        return atom_poly(value) if value.dtype in (*INTEGERS, "pyint") else None
     if not isinstance(value, Operators) and hasattr(value, "__index__") and getattr(value, "shape", ()) == ():
         return integer(int(value.__index__()))
     return None
@@ -153,9 +153,13 @@ def at_least_zero(p: Poly) -> Scalar:
     """The canonical form of an order between integers: p >= 0, divided by the common factor of its terms."""
     if p.constant is not None:
         return truth(p.constant >= 0)
+    return _comparison("ge", lowest_terms(p))
+
+
+def lowest_terms(p: Poly) -> Poly:
+    """The polynomial that is >= 0 for the same integers, divided by the common factor of its terms."""
     common = math.gcd(*[f for m, f in p.terms if m])
-    reduced = polynomial((m, f // common) for m, f in p.terms)  # floor of the constant keeps the same integers
-    return _comparison("ge", reduced)
+    return p if common < 2 else polynomial((m, f // common) for m, f in p.terms)  # floor of the constant
 
 
 def is_zero(p: Poly) -> Scalar:
@@ -185,8 +189,16 @@ def truth(value: bool) -> Const:
     return intern_built(Const, (text, "bool"), lambda: Const(text, "bool", digest_of("const", "bool", text)))
 
 
-EXACT: Mapping[str, Callable[..., Scalar]] = {
+def larger(a: Poly, b: Poly) -> Poly | None:
+    """The larger of two integers whose difference is a number."""
+    difference = sub(a, b).constant
+    return None if difference is None else a if difference >= 0 else b
+
+
+EXACT: Mapping[str, Callable[..., Scalar | None]] = {
     **ARITHMETIC,
+    "maximum": larger,
+    "minimum": lambda a, b: None if (found := larger(a, b)) is None else b if found is a else a,
     "ge": lambda a, b: at_least_zero(sub(a, b)),
     "le": lambda a, b: at_least_zero(sub(b, a)),
     "gt": lambda a, b: at_least_zero(sub(sub(a, b), integer(1))),

@@ -196,7 +196,9 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
     if function in EXACT and any(isinstance(a, Poly) for a in arguments):
         operands = [as_poly(a) for a in arguments]
         if all(operand is not None for operand in operands):
-            return EXACT[function](*operands)
+            exact = EXACT[function](*operands)
+            if exact is not None:
+                return exact
     match function, arguments:
         case "neg", (Const(dtype="pyint" | "pyfloat") as c,):
             return number(-c.value)
@@ -204,6 +206,8 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
             return number({"add": a.value + b.value, "sub": a.value - b.value, "mul": a.value * b.value}[function])
         case _, (Const(dtype="pyint" | "pyfloat") as a, Const(dtype="pyint" | "pyfloat") as b) if function in _COMPARED:
             return number(_COMPARED[function](a.value, b.value))
+        case (("maximum" | "minimum"), (Const(dtype="pyint") as a, Const(dtype="pyint") as b)):
+            return a if (a.value >= b.value) == (function == "maximum") else b
         case "neg", (Call(function=inner, arguments=(x,)),) if inner.name == "neg":
             return x
         case "mul", (x, c) if _is_one(c) and promote((x.dtype, c.dtype)) == x.dtype:
@@ -231,7 +235,7 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
             return c if c.value else a
         case "not", (Const(dtype="bool") as c,):
             return number(not c.value)
-        case (("float32" | "float64" | "int64"), (x,)) if x.dtype == function:
+        case (("float32" | "float64" | "int32" | "int64"), (x,)) if x.dtype == function:
             return x
         case "pow", (x, Const(dtype="pyint") as c) if x.dtype not in ("pyint", "pyfloat"):
             return _integral_power(x, int(c.value))
@@ -341,7 +345,7 @@ def conjuncts(condition: Scalar) -> list[Scalar]:
 
 def is_zero(x: Scalar) -> bool:
     """Whether an expression is the number 0 (not -0.0), under casts too."""
-    while isinstance(x, Call) and x.function.name in ("float32", "float64", "int64"):
+    while isinstance(x, Call) and x.function.name in ("float32", "float64", "int32", "int64"):
         x = x.arguments[0]
     match x:
         case Const(text=text):

@@ -5,11 +5,13 @@ and yes or "not proved"; `lang.ranges` infers and checks ranges with them, `pass
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from gradgen.graph.enumeration import nonnegative_everywhere
 from gradgen.graph.intern import intern
+from gradgen.graph.polynomials import lowest_terms
 from gradgen.graph.scalar import (
     Atom,
     FloorDiv,
@@ -47,11 +49,26 @@ def nonnegative(p: Poly, ranges: Ranges | None = None, facts: Sequence[Poly] = (
 
 def _nonnegative(p: Poly, ranges: tuple[tuple[Atom, Poly], ...], facts: tuple[Poly, ...]) -> bool:
     known = dict(ranges)
+    p = lowest_terms(p)
     if _proved(p, known):
         return True
     compound = [e for e in dict.fromkeys(known.values()) if e.constant is None and not _is_symbol(e)]
     given = [*facts, *[require_poly(extent - 1) for extent in compound]]
-    return any(_proved(require_poly(p - fact), known) for fact in given) or nonnegative_everywhere(p, known, facts)
+    return any(_proved(rest, known) for fact in given for rest in _beyond(p, fact)) or nonnegative_everywhere(
+        p, known, facts
+    )
+
+
+def _beyond(p: Poly, fact: Poly) -> Iterator[Poly]:
+    """What is left to prove of p >= 0 where the fact >= 0: the difference, and multiples in which a term cancels."""
+    yield require_poly(p - fact)
+    terms, seen = dict(fact.terms), {(1, 1)}
+    for monomial, factor in p.terms:
+        other = terms.get(monomial, 0)
+        common = math.gcd(factor, other)
+        if monomial and factor * other > 0 and (times := (abs(other) // common, abs(factor) // common)) not in seen:
+            seen.add(times)
+            yield require_poly(times[0] * p - times[1] * fact)
 
 
 _remembered = lru_cache(maxsize=1 << 14)(_nonnegative)  # passes ask the same of every formula that they meet again
@@ -123,7 +140,7 @@ def _sizes_nonnegative(p: Poly, ranges: Mapping[Atom, Poly]) -> bool:
     """Every term is at least zero, once sizes that are extents count from 1."""
     if not all(isinstance(a, SizeSymbol) for a in p.atoms):
         return False
-    extents = {e.atoms[0] for e in ranges.values() if _is_symbol(e)}
+    extents = {atom for e in ranges.values() if len(e.terms) == 1 for atom in e.atoms if isinstance(atom, SizeSymbol)}
     negative = [(m, f) for m, f in p.terms if f < 0]
     if not any(m for m, _ in negative):
         return sum(f for m, f in p.terms if all(a in extents for a in m)) >= 0
@@ -144,7 +161,7 @@ def _is_symbol(p: Poly) -> bool:
 def _without_division(p: Poly, division: FloorDiv, ranges: dict[Atom, Poly]) -> Poly | None:
     """p >= 0 follows from the result >= 0: d * floor(n / d) = n - r with 0 <= r < d, everything times d."""
     coefficient = p.coefficient(division)
-    if coefficient is None or not _positive_size(division.denominator):
+    if coefficient is None or not _positive_size(division.denominator, ranges):
         return None
     rest = p - coefficient * atom_poly(division)
     remainder = _remainder(division, ranges)
@@ -162,8 +179,8 @@ def _remainder(division: FloorDiv, ranges: dict[Atom, Poly]) -> Poly:
     return atom_poly(letter)
 
 
-def _positive_size(p: Poly) -> bool:
-    return (p.constant is not None and p.constant > 0) or (p.constant is None and _sizes_nonnegative(p, {}))
+def _positive_size(p: Poly, ranges: Ranges) -> bool:
+    return p.constant > 0 if p.constant is not None else _sizes_nonnegative(require_poly(p - 1), ranges)
 
 
 # ---------------------------------------------------------------- bounds
@@ -215,7 +232,7 @@ def _has_index(division: FloorDiv) -> bool:
 
 def _bound_division(p: Poly, division: FloorDiv, ranges: dict[Atom, Poly], sign: int) -> Poly | None:
     coefficient = p.coefficient(division)
-    if coefficient is None or index_atoms(division.denominator) or not _positive_size(division.denominator):
+    if coefficient is None or index_atoms(division.denominator) or not _positive_size(division.denominator, ranges):
         return None
     rest = p - coefficient * atom_poly(division)
     times = floor_div(coefficient, division.denominator)

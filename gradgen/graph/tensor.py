@@ -131,7 +131,7 @@ class Tensor(Operators["Tensor"]):
         return made(axes.transpose(self.node, given or None))
 
     def astype(self, dtype: str) -> "Tensor":
-        """The elements as float32, float64 or int64."""
+        """The elements as float32, float64, int32 or int64."""
         return made(axes.cast(self.node, dtype))
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> "Tensor":

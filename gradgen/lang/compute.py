@@ -10,7 +10,7 @@ from typing import Any
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph import nodes
 from gradgen.graph.accesses import accesses, decide, is_inside
-from gradgen.graph.axes import as_shape, describe, shown, weak
+from gradgen.graph.axes import as_shape, count_of, describe, shown
 from gradgen.graph.indexing import formula_subscripts
 from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.operators import refuse_operand
@@ -272,7 +272,7 @@ def _lowered(root: Scalar, order: Sequence[Letter], ranges: Ranges) -> Scalar:
         node, letters = _node(free, x.letters, "sum" if mean else x.reducer, x.body, ranges)
         record(node, letters)
         value = load(node, [atom_poly(letter) for letter in free])
-        return call("div", value, weak(nodes.product(ranges[letter] for letter in x.letters))) if mean else value
+        return call("div", value, count_of(ranges[letter] for letter in x.letters)) if mean else value
 
     return rewrite(root, change, lambda atom: None)
 

@@ -19,11 +19,11 @@ __all__ = [
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cast", "cbrt", "ceil", "celu", "clip", "cos",
     "cosh", "digamma", "elu", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "float32", "float64", "floor",
     "function", "gelu", "gelu_tanh", "greater", "greater_equal", "hardsigmoid", "hardswish", "hardtanh", "hypot",
-    "int64", "isfinite", "isinf", "isnan", "leaky_relu", "less", "less_equal", "lgamma", "log", "log1p", "log2",
-    "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsigmoid", "maximum", "minimum",
-    "mish", "mod", "negative", "not_equal", "polygamma", "power", "reciprocal", "relu", "relu6", "round", "rsqrt",
-    "selu", "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "softplus", "softsign", "sqrt", "square", "stop_gradient",
-    "tan", "tanh", "xlogy",
+    "int32", "int64", "isfinite", "isinf", "isnan", "leaky_relu", "less", "less_equal", "lgamma", "log", "log1p",
+    "log2", "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsigmoid", "maximum",
+    "minimum", "mish", "mod", "negative", "not_equal", "polygamma", "power", "reciprocal", "relu", "relu6", "round",
+    "rsqrt", "selu", "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "softplus", "softsign", "sqrt", "square",
+    "stop_gradient", "tan", "tanh", "xlogy",
 ]  # fmt: skip
 
 
@@ -34,6 +34,7 @@ _RESULTS = {
     "bool": "the dtype bool",
     "float32": "the dtype float32",
     "float64": "the dtype float64",
+    "int32": "the dtype int32",
     "int64": "the dtype int64",
 }
 _DESCRIBED = """{name}({arguments}): {meaning}.
@@ -153,7 +154,7 @@ def _listed(declared: Composition) -> str:
 
 
 def cast(x: Any, dtype: Any) -> Any:
-    """A tensor or a formula as float32, float64 or int64.
+    """A tensor or a formula as float32, float64, int32 or int64.
 
     Raises:
         DTypeError: another dtype.
@@ -187,6 +188,7 @@ floor = elementwise("floor")
 greater = elementwise("gt", "greater")
 greater_equal = elementwise("ge", "greater_equal")
 hypot = elementwise("hypot")
+int32 = elementwise("int32")
 int64 = elementwise("int64")
 isnan = elementwise("isnan")
 less = elementwise("lt", "less")

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradgen.errors import BindingError, DTypeError, GraphError, ShapeError
+from gradgen.graph.lengths import required
 from gradgen.graph.nodes import (
     Carry,
     Compute,
@@ -21,6 +22,7 @@ from gradgen.graph.nodes import (
     Project,
     Reshape,
     Scan,
+    all_inputs,
     body_nodes,
     show_shape,
     toposort,
@@ -53,7 +55,7 @@ def interpret(
     """
     order = toposort(outputs)
     leaves = {n: _given(n, values) for n in dict.fromkeys([*values, *order]) if isinstance(n, Leaf)}
-    run = _Run(_bind_sizes(leaves, sizes or {}))
+    run = _Run(_bind_sizes(leaves, sizes or {}), frozenset(required(toposort(outputs, all_inputs))))
     known: dict[Node, Array] = {}
     with np.errstate(all="ignore"):
         for given, array in leaves.items():
@@ -233,6 +235,7 @@ class _Run:
     """One evaluation of a graph under fixed sizes."""
 
     sizes: Mapping[str, int]
+    positive: frozenset[Poly]  # extents that must not be negative
 
     def evaluate(self, order: Sequence[Node], known: dict[Node, Array], steps: Mapping[int, int]) -> dict[Node, Array]:
         """Add the values of `order`, producers first, to the known ones."""
@@ -267,9 +270,9 @@ class _Run:
         if len(extents) < len(shape):
             at = _Formula(self.sizes, steps, known)
             extents = tuple(int(at.value(size)) for size in shape)
-        if any(extent < 0 for extent in extents):
+        if any(extent < 0 and size in self.positive for size, extent in zip(shape, extents, strict=True)):
             raise ShapeError(f"the sizes {extents} are not all positive or zero")
-        return extents
+        return tuple(max(extent, 0) for extent in extents)
 
     def _compute(self, node: Compute, known: Mapping[Node, Array], steps: Mapping[int, int]) -> Array:
         shape = self.sizes_of(node.shape, known, steps)

@@ -115,6 +115,7 @@ IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "isnan": np.isnan,
     "float32": lambda x: x,  # the cast of the operand to the call's dtype is all there is
     "float64": lambda x: x,
+    "int32": lambda x: x,
     "int64": lambda x: x,
 }
 

@@ -7,7 +7,8 @@ left to the checks of the call.
 from collections.abc import Sequence
 
 from gradgen.errors import GraphError, ShapeError
-from gradgen.graph.accesses import Access, accesses, is_inside
+from gradgen.graph.accesses import Access, accesses, is_inside, written
+from gradgen.graph.enumeration import strays
 from gradgen.graph.nodes import Shape, show_size
 from gradgen.graph.place import here
 from gradgen.graph.scalar import (
@@ -38,8 +39,7 @@ def infer_ranges(
         GraphError: an index whose range nothing gives.
     """
     found = accesses(letters, expression, *target)
-    for axis, (subscript, size) in enumerate(zip(target, shape, strict=True)):
-        found.append(Access(subscript, size, axis, None, (), frozenset()))
+    found += written(expression, target, shape)
     wanted = list(letters) + [x for part in walk(expression) if isinstance(part, Reduce) for x in part.letters]
     ranges: Ranges = {letter: letter.size for letter in wanted if letter.size is not None}
     missing = [letter for letter in wanted if letter not in ranges]
@@ -132,28 +132,24 @@ def _check_fits(letter: Letter, affine: Sequence[Access], ranges: Ranges) -> Non
 
 
 def _check(access: Access, ranges: Ranges) -> None:
+    """Refuse what is known to leave its axis; what sizes or data decide is checked at the call."""
     p = access.subscript
     if reads_data(p) or is_inside(access, ranges, access.facts):
         return
-    ends = bounds(p, ranges)
     text = f"subscript {show_size(p)} of {access.what}"
-    outside = (
-        ends is not None
-        and not access.facts
-        and (
-            nonnegative(require_poly(-ends[0] - 1), ranges) or nonnegative(require_poly(ends[1] - access.size), ranges)
-        )
-    )
-    if outside and not index_atoms(p):
-        raise ShapeError(f"{here()}{text} is outside: the last one is {show_size(require_poly(access.size - 1))}.")
-    if outside and ends is not None:
+    ends = None if access.conditions or not access.certain else bounds(p, ranges)
+    if ends is not None and (
+        nonnegative(require_poly(-ends[0] - 1), ranges) or nonnegative(require_poly(ends[1] - access.size), ranges)
+    ):
+        if not index_atoms(p):
+            raise ShapeError(f"{here()}{text} is outside: the last one is {show_size(require_poly(access.size - 1))}.")
+        raise ShapeError(f"{here()}{text} runs from {show_size(ends[0])} to {show_size(ends[1])}. {_REMEDY}")
+    found = strays(p, access.size, access.conditions, ranges) if access.certain else None
+    for value, at in found or ():
+        place = ", ".join(f"{show_size(atom_poly(atom))} = {k}" for atom, k in at.items())
         raise ShapeError(
-            f"{here()}{text} runs from {show_size(ends[0])} to {show_size(ends[1])}. "
-            "Give its index a smaller range with gg.index, or read 0 outside with gg.padded."
+            f"{here()}{text} {'divides by zero' if value is None else f'is {value}'} for {place}. {_REMEDY}"
         )
-    if not index_atoms(p) and not access.facts:
-        return  # a number or a size on an axis of unknown size: the call checks it
-    raise ShapeError(
-        f"{here()}{text} is not known to stay inside. "
-        "Give its index a range with gg.index, or read 0 outside with gg.padded."
-    )
+
+
+_REMEDY = "Give its index a smaller range with gg.index, or read 0 outside with gg.padded."

@@ -173,6 +173,8 @@ def pad(x: Tensor, width: Any, mode: str = "constant", value: float = 0) -> Tens
     if mode not in _PADDING and mode != "constant":
         raise ShapeError(f"{here()}pad has no mode {mode!r}: constant, {', '.join(_PADDING)}.")
     for at, (before, after) in enumerate(widths):
+        if before == after == 0:
+            continue
         extent = x.node.shape[at]
         if mode == "constant":
             fill = [full((*x.shape[:at], n, *x.shape[at + 1 :]), value, x.dtype) for n in (before, after)]

@@ -8,7 +8,7 @@ from typing import Any
 from gradgen.errors import ShapeError
 from gradgen.graph import axes
 from gradgen.graph.place import here
-from gradgen.graph.scalar import FLOATS, require_poly
+from gradgen.graph.scalar import FLOATS, call, require_poly
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import elementwise, reducers
 from gradgen.lang.compute import where
@@ -53,7 +53,7 @@ def _cumulated(x: Tensor, axis: int | None, operation: str) -> Tensor:
 
 def _running(x: Tensor, operation: str) -> tuple[Tensor, Tensor]:
     """The final and all intermediate results along the first axis."""
-    x = x if x.dtype != "bool" else x.astype("int64")
+    x = x if x.dtype in FLOATS else x.astype("int64")
     start = full(x.shape[1:], 1 if operation == "mul" else 0, x.dtype)
 
     def step(total: Tensor, element: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,18 +64,26 @@ def _running(x: Tensor, operation: str) -> tuple[Tensor, Tensor]:
     return last, every
 
 
-def var(x: Tensor, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-    """The mean squared distance from the mean, divided by n - ddof instead of n; nan for an empty axis."""
+def var(x: Tensor, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+    """The mean squared distance from the mean, divided by n - ddof instead of n; nan for an empty axis.
+
+    As in NumPy `ddof` need not be an integer, and n - ddof counts as 0 where it is negative.
+    """
     source = x if whole(x, "var").dtype in FLOATS else x.astype("float32")
     centred = source - reducers.mean(source, axis=axis, keepdims=True)
     squares = centred * centred
     if not ddof:
         return reducers.mean(squares, axis=axis, keepdims=keepdims)  # type: ignore[no-any-return]
     count = axes.product_of(x.node, axes.axis_numbers(axis, x.ndim, axes.describe(x.node)))
-    return reducers.sum(squares, axis=axis, keepdims=keepdims) / axes.weak(require_poly(count - ddof))  # type: ignore[no-any-return]
+    total = reducers.sum(squares, axis=axis, keepdims=keepdims)
+    if count.constant is not None:
+        return total / max(count.constant - ddof, 0)  # type: ignore[no-any-return]
+    if ddof == int(ddof):
+        return total / elementwise.maximum(require_poly(count - int(ddof)), 0)  # type: ignore[no-any-return]
+    return total / elementwise.maximum(call(source.dtype, count) - ddof, 0)  # type: ignore[no-any-return]
 
 
-def std(x: Tensor, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+def std(x: Tensor, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The square root of the variance; its derivative is infinite or nan where all elements are equal."""
     return elementwise.sqrt(var(x, axis, ddof, keepdims))  # type: ignore[no-any-return]  # of a tensor, a tensor
 
@@ -83,7 +91,8 @@ def std(x: Tensor, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> T
 def norm(x: Tensor, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor:  # noqa: A002  # NumPy's name
     """(sum |x|**ord)**(1 / ord) over an axis, several, or all; the largest |x| for inf, the smallest for -inf.
 
-    Over two axes it is the norm of the elements (Frobenius), not of the matrix. The derivative of the 2-norm at 0 is 0.
+    Over two axes it is the norm of the elements (Frobenius), not of the matrix. Its derivatives are 0 where all are 0;
+    below the order 1 that by an element is 0 where the element is, and for negative orders so are the others.
 
     Raises:
         ShapeError: the order 0.
@@ -97,9 +106,17 @@ def norm(x: Tensor, ord: float = 2, axis: Any = None, keepdims: bool = False) ->
         return reducers.min(size, axis=axis, keepdims=keepdims)  # type: ignore[no-any-return]
     if ord == 1:
         return reducers.sum(size, axis=axis, keepdims=keepdims)  # type: ignore[no-any-return]
-    total = reducers.sum(x * x if ord == 2 else size**ord, axis=axis, keepdims=keepdims)
+    if ord == 2:
+        power = x * x
+    elif ord > 1:
+        power = size**ord
+    else:  # |x|**ord has no slope at 0
+        power = where(size == 0, 0.0 if ord > 0 else float("inf"), size**ord)
+    total = reducers.sum(power, axis=axis, keepdims=keepdims)
     root = elementwise.sqrt(total) if ord == 2 else total ** (1 / ord)
-    return where(total == 0, total, root) if ord > 0 else root  # type: ignore[no-any-return]
+    if ord > 0:
+        return where(total == 0, total, root)  # type: ignore[no-any-return]
+    return where(total == float("inf"), 0.0, root)  # type: ignore[no-any-return]
 
 
 def all(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:  # noqa: A001  # gg.all

@@ -14,7 +14,7 @@ from gradgen.thresholds import thresholds
 
 __all__ = ["compose_copies", "is_copy"]
 
-_CASTS = frozenset(("float32", "float64", "int64"))
+_CASTS = frozenset(("float32", "float64", "int32", "int64"))
 _ON_INDICES = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"))
 
 

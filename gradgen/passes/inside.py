@@ -8,7 +8,7 @@ subscripts by themselves are left to the labels of `runtime.requirements`, which
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gradgen.graph.accesses import Access, guarded, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.accesses import Access, guarded, is_counted, leaf_subscript, plainly_read, ranges_in, unproved
 from gradgen.graph.nodes import (
     Carry,
     Compute,
@@ -28,6 +28,7 @@ from gradgen.graph.nodes import (
 from gradgen.graph.origin import carry_origin, display_name, origin
 from gradgen.graph.scalar import (
     Call,
+    FloorDiv,
     Load,
     Poly,
     Scalar,
@@ -159,7 +160,7 @@ def _count(node: Compute, strays: Scalar) -> Node:
 def _computed(node: Compute, lengths: Mapping[int, Poly]) -> list[Access]:
     """The accesses that data decides, and that no label covers."""
     ranges = ranges_in(node, lengths)
-    found = [a for a in unproved(node, lengths) if reads_data(a.subscript)]
+    found = [a for a in unproved(node, lengths) if is_counted(a, ranges)]
     plain = plainly_read(node) if found else set()
     return [a for a in found if a.subscript not in plain or leaf_subscript(a, ranges) is None]
 
@@ -194,7 +195,30 @@ def _strays(node: Compute, tensor: Node | None, axis: int, subscript: Poly) -> S
 
 
 def _beyond(subscript: Poly, size: Poly) -> Scalar:
-    return call("or", call("lt", subscript, number(0)), call("ge", subscript, size))
+    """Whether a subscript is outside, or nothing because it divides by zero."""
+    beyond = call("or", call("lt", subscript, number(0)), call("ge", subscript, size))
+    for divisor in _divisors(subscript):
+        beyond = call("or", call("eq", divisor, number(0)), beyond)
+    return beyond
+
+
+def _within(subscript: Poly, size: Poly) -> Scalar:
+    """The opposite."""
+    within = _and(call("ge", subscript, number(0)), call("lt", subscript, size))
+    for divisor in _divisors(subscript):
+        within = _and(call("ne", divisor, number(0)), within)
+    return within
+
+
+def _divisors(subscript: Poly) -> list[Poly]:
+    """What a subscript divides by and may be 0, innermost last."""
+    return [
+        a.denominator
+        for x in reversed(list(walk(subscript)))
+        if isinstance(x, Poly)
+        for a in x.atoms
+        if isinstance(a, FloorDiv) and a.denominator.constant is None
+    ]
 
 
 def _and(a: Scalar, b: Scalar) -> Scalar:
@@ -209,7 +233,8 @@ def _without_stray_reads(node: Node) -> Node | None:
     """The same values where every subscript is inside; 0 is read instead of an element that is not there."""
     if not isinstance(node, Compute):
         return None
-    wild = {(a.tensor, a.axis, a.subscript) for a in unproved(node) if reads_data(a.subscript)}
+    ranges = ranges_in(node)
+    wild = {(a.tensor, a.axis, a.subscript) for a in unproved(node) if is_counted(a, ranges)}
     if not wild:
         return None
 
@@ -217,9 +242,9 @@ def _without_stray_reads(node: Node) -> Node | None:
         if not isinstance(x, Load):
             return None
         condition: Scalar = number(True)
-        for s, size in zip(x.subscripts, x.tensor.shape, strict=True):
-            if reads_data(s):
-                condition = _and(condition, _and(call("ge", s, number(0)), call("lt", s, size)))
+        for axis, (s, size) in enumerate(zip(x.subscripts, x.tensor.shape, strict=True)):
+            if reads_data(s) or (x.tensor, axis, s) in wild:
+                condition = _and(condition, _within(s, size))
         return call("where", condition, x, _NEVER if x.dtype == "bool" else number(0))
 
     body = rewrite(node.body, change, lambda atom: None)
@@ -227,5 +252,5 @@ def _without_stray_reads(node: Node) -> Node | None:
     for t, size in zip(target, node.shape, strict=True):
         assert isinstance(t, Poly)
         if reads_data(t):
-            body = call("where", _and(call("ge", t, number(0)), call("lt", t, size)), body, number(0))
+            body = call("where", _within(t, size), body, number(0))
     return compute(node.shape, node.extents, [t for t in target if isinstance(t, Poly)], node.reducer, body)

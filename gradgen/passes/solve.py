@@ -84,8 +84,10 @@ def _open_division(s: Solution) -> bool:
             if not isinstance(atom, FloorDiv) or not _mentions_any(atom_poly(atom), s.unsolved):
                 continue
             sign = equation.coefficient(atom)
-            if sign is None or sign.constant not in (1, -1) or not _is_positive(atom.denominator, s.ranges):
+            if sign is None or sign.constant not in (1, -1):
                 continue
+            if not is_size(atom.denominator) or not _is_positive(atom.denominator, s.ranges):
+                continue  # the new position has the divisor for its range, and ranges are sizes
             rest = require_poly(equation - sign * atom_poly(atom))
             if _mentions_any(rest, s.unsolved):
                 continue

@@ -13,9 +13,10 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from gradgen.errors import BindingError, DTypeError, LayoutWarning, ShapeError
+from gradgen.graph.enumeration import Question, Stray, first_stray
 from gradgen.graph.place import warn
 from gradgen.graph.scalar import FLOATS
-from gradgen.runtime.interface import Argument, Interface, evaluate_size
+from gradgen.runtime.interface import Argument, Interface, evaluate_shape, evaluate_size, unknown_size
 from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
@@ -105,7 +106,7 @@ def check_fits(x: Argument, array: Array, sizes: Mapping[str, int], own: bool = 
             raise DTypeError(f"{x.name} has foreign byte order. Convert it with .astype('{x.dtype}').")
         remedy = f"Convert it with .astype('{x.dtype}')" if own else f"Convert it to {x.dtype}"
         raise DTypeError(f"{x.name} is {array.dtype}; the model declares {x.dtype}. {remedy}.")
-    expected = tuple(evaluate_size(extent, sizes) for extent in x.shape)
+    expected = evaluate_shape(x.shape, sizes)
     if array.shape != expected:
         bound = "" if tuple(map(str, expected)) == x.shape else f", here {expected}"
         raise ShapeError(f"{x.name} has shape {array.shape}; the model declares {x.shown}{bound}.")
@@ -148,7 +149,7 @@ class Cotangents:
         """By the names of the arguments; 0 for an output that has none."""
         found: dict[str, Any] = {}
         for output, name, wanted in self._wanted:
-            shape = tuple(evaluate_size(extent, sizes) for extent in wanted.shape) if wanted.shape else ()
+            shape = evaluate_shape(wanted.shape, sizes) if wanted.shape else ()
             value = given.get(output)
             found[name] = np.zeros(shape, wanted.dtype)[()] if value is None else cotangent(wanted, value, shape)
         return found
@@ -175,10 +176,22 @@ def check_requirements(wanted: Iterable[Requirement], sizes: Mapping[str, int]) 
     for r in wanted:
         if any(evaluate_size(extent, sizes) == 0 for extent in r.extents):
             continue
-        if all(evaluate_size(end, sizes) < 0 for end in r.either):
-            numbers = ", ".join(f"{name} = {value}" for name, value in sizes.items())
-            value = evaluate_size(r.shown, sizes)
-            raise ShapeError(f"{r.message}: {r.shown} is {value} for {numbers}. Give larger arrays.")
+        if any(evaluate_size(end, sizes) >= 0 for end in r.either):
+            continue
+        strays = None if r.inside is None else _strays(r.inside, sizes)
+        if strays == []:
+            continue
+        problem = "divides by zero" if strays and strays[0].value is None else r.problem
+        numbers = ", ".join(f"{name} = {value}" for name, value in sizes.items())
+        value = evaluate_size(r.shown, sizes)
+        raise ShapeError(f"{r.message} {problem} here: {r.shown} is {value} for {numbers}. Give larger arrays.")
+
+
+def _strays(asked: Question, sizes: Mapping[str, int]) -> list[Stray] | None:
+    try:
+        return first_stray(asked, sizes)
+    except NameError as error:
+        raise unknown_size(error) from None
 
 
 def label_bounds(label: Label, sizes: Mapping[str, int]) -> tuple[int, int]:

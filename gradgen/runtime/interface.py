@@ -12,11 +12,14 @@ from types import CodeType
 from typing import Any
 
 from gradgen.errors import ShapeError
+from gradgen.graph.enumeration import Question
 from gradgen.graph.nodes import Leaf, Node, show_size
 from gradgen.program.loops import HOLDERS, Buffer, Entry, Parts, Program, entry_holders, held, workspace_sizes
 from gradgen.runtime.requirements import Label, Requirement, labels, requirements
 
-__all__ = ["Argument", "EntryPoint", "Interface", "Stacked", "evaluate_size", "interface_of"]
+__all__ = [
+    "Argument", "EntryPoint", "Interface", "Stacked", "evaluate_shape", "evaluate_size", "interface_of", "unknown_size",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Interface:
             tuple(data["updated"]),
             data["sizes"],
             tuple(Label(**_with_tuples(label)) for label in data["labels"]),
-            tuple(Requirement(**_with_tuples(requirement)) for requirement in data["requirements"]),
+            tuple(_requirement(requirement) for requirement in data["requirements"]),
             data["checks"],
             tuple(Stacked(**stack) for stack in data["stacks"]),
         )
@@ -117,6 +120,11 @@ class Interface:
 
 def _arguments(data: Sequence[Mapping[str, Any]]) -> tuple[Argument, ...]:
     return tuple(Argument(**_with_tuples(item)) for item in data)
+
+
+def _requirement(data: Mapping[str, Any]) -> Requirement:
+    inside = data["inside"]
+    return Requirement(**{**_with_tuples(data), "inside": None if inside is None else Question(**_with_tuples(inside))})
 
 
 def _with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,14 +200,25 @@ def evaluate_size(text: str, sizes: Mapping[str, int]) -> int:
     """A size at known sizes, from its text.
 
     Raises:
-        ShapeError: a size that no argument has for an axis.
+        ShapeError: a size that no argument has for an axis, or a division by zero.
     """
     try:
         return int(eval(_code(text), {"__builtins__": {}}, sizes))
     except NameError as error:
-        raise ShapeError(
-            f"the size {error.name} is no axis of an argument. Give it with gg.compile(..., sizes=...)."
-        ) from None
+        raise unknown_size(error) from None
+    except ZeroDivisionError:
+        numbers = ", ".join(f"{name} = {value}" for name, value in sizes.items())
+        raise ShapeError(f"the size {text} divides by zero for {numbers}.") from None
+
+
+def evaluate_shape(shape: Sequence[str], sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """The shape of an array at known sizes; slices that end before they begin have no elements."""
+    return tuple(max(evaluate_size(extent, sizes), 0) for extent in shape)
+
+
+def unknown_size(error: NameError) -> ShapeError:
+    """What to say of a size that no array tells."""
+    return ShapeError(f"the size {error.name} is no axis of an argument. Give it with gg.compile(..., sizes=...).")
 
 
 @cache

@@ -14,7 +14,7 @@ import numpy as np
 
 from gradgen.runtime.bindings import Array, label_bounds
 from gradgen.runtime.direct import ARGUMENTS, DATA, Words, array_words, row, table
-from gradgen.runtime.interface import Argument, EntryPoint, Interface, evaluate_size
+from gradgen.runtime.interface import Argument, EntryPoint, Interface, evaluate_shape, evaluate_size
 
 __all__ = ["KEPT", "Frames", "Layout", "Plan", "Room", "RoomPool"]
 
@@ -67,7 +67,7 @@ class Group:
     written: bool
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        row = tuple(evaluate_size(extent, sizes) for extent in self.first.shape)
+        row = evaluate_shape(self.first.shape, sizes)
         return (self.count, *row) if self.count else row
 
 

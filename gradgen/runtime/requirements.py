@@ -7,11 +7,13 @@ the declaration alone is left out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradgen.graph.accesses import Access, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.accesses import Access, is_counted, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.enumeration import Question, indices_in, question
+from gradgen.graph.lengths import required
 from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, stated, toposort
 from gradgen.graph.origin import display_name, origin
-from gradgen.graph.scalar import Atom, Poly, integer, mentions, positions_of, require_poly, step
-from gradgen.graph.sizes import bounds, is_size, nonnegative
+from gradgen.graph.scalar import Atom, Poly, Scalar, integer, mentions, positions_of, require_poly, step
+from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative
 
 __all__ = ["Label", "Requirement", "labels", "requirements"]
 
@@ -37,12 +39,17 @@ Ranges = dict[Atom, Poly]
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One of `either` is not negative, unless one of `extents` is zero (then nothing is read)."""
+    """One of `either` is not negative, unless one of `extents` is zero (then nothing is read).
+
+    Where that says too little, the answer to `inside` does.
+    """
 
     either: tuple[str, ...]
     extents: tuple[str, ...]
     message: str
+    problem: str
     shown: str
+    inside: Question | None = None
 
 
 def labels(roots: Sequence[Node]) -> tuple[Label, ...]:
@@ -77,13 +84,14 @@ def _loops_of(subscript: Poly, node: Compute, lengths: dict[int, Poly]) -> tuple
 def requirements(roots: Sequence[Node]) -> tuple[Requirement, ...]:
     """What the sizes of a call must satisfy: extents that are not negative, subscripts that stay inside."""
     found: dict[Requirement, None] = {}
-    for node in toposort(roots, all_inputs):
+    nodes = toposort(roots, all_inputs)
+    positive = required(nodes)
+    for node in nodes:
         for axis, extent in enumerate(node.shape):
-            if not nonnegative(extent):
+            if extent in positive:
                 size = show_size(extent)
                 what = f"{_place(node)}axis {axis} of {display_name(node)}"
-                message = f"{what} has the size {size}, which is negative here"
-                found[Requirement((size,), (), message, size)] = None
+                found[Requirement((size,), (), f"{what} has the size {size}, which", "is negative", size)] = None
     for node, ranges, lengths in _formulas(roots):
         for access in unproved(node, lengths):
             found.update(dict.fromkeys(_stays_inside(node, access, ranges, lengths)))
@@ -93,25 +101,32 @@ def requirements(roots: Sequence[Node]) -> tuple[Requirement, ...]:
 def _stays_inside(node: Compute, access: Access, ranges: Ranges, lengths: dict[int, Poly]) -> list[Requirement]:
     """The two ends of a subscript that depends on sizes and indices only, as far as they are not proved."""
     found: list[Requirement] = []
-    loops = (*lengths.values(), *node.extents)
-    if any(extent.constant == 0 for extent in loops):
-        return found  # nothing is read, whatever the sizes
     p, size = access.subscript, access.size
+    loops = _loops_of(p, node, lengths) if index_atoms(p) else (*lengths.values(), *node.extents)
+    if is_counted(access, ranges) or any(extent.constant == 0 for extent in loops):
+        return found  # counted, or nothing is read, whatever the sizes
+    asked = question(p, size, _about(p, access.conditions), ranges)
     for end in (p, require_poly(size - p - 1)):
         if nonnegative(end, ranges, access.facts):
             continue
         ends = [bounds(require_poly(end - fact), ranges) for fact in (integer(0), *access.facts)]
         lowest = [pair[0] for pair in ends if pair is not None and is_size(pair[0])]
-        if not lowest:
-            continue  # it depends on data: a label, or not for a call to know
         what = "the result" if access.tensor is None else display_name(access.tensor)
-        message = (
-            f"{_place(node)}a subscript leaves axis {access.axis} of {what}, whose size is {show_size(size)}: "
-            f"{'it begins before 0' if end is p else 'it ends behind the last element'} here"
-        )
+        message = f"{_place(node)}a subscript leaves axis {access.axis} of {what}, whose size is {show_size(size)}: it"
+        problem = "begins before 0" if end is p else "ends behind the last element"
+        either = tuple(show_size(e) for e in lowest)
         extents = tuple(show_size(e) for e in loops if e.constant is None)
-        found.append(Requirement(tuple(show_size(e) for e in lowest), extents, message, show_size(size)))
+        inside = None if asked is None else asked[0]
+        found.append(Requirement(either, extents, message, problem, show_size(size), inside))
     return found
+
+
+def _about(p: Poly, conditions: Sequence[Scalar]) -> list[Scalar]:
+    """The conditions on sizes and on indices that have to do with those of p; the access moves out of other loops."""
+    indices = set(index_atoms(p))
+    for _ in conditions:
+        indices.update(a for c in conditions if not indices.isdisjoint(indices_in(c)) for a in indices_in(c))
+    return [c for c in conditions if indices.issuperset(indices_in(c))]
 
 
 def _formulas(roots: Sequence[Node]) -> list[tuple[Compute, Ranges, dict[int, Poly]]]:

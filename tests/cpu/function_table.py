@@ -119,6 +119,12 @@ ENTRIES: dict[str, Entry] = {
     "isnan": _condition("isnan", jnp.isnan, 1),
     "float32": _like("float32", lambda x: x),
     "float64": _like("float64", lambda x: x),
+    "int32": Entry(
+        lambda x: gg.int32(gg.clip(gg.where(gg.isnan(x), 0.0, x), -9.5, 9.5)),
+        lambda x: jnp.trunc(jnp.clip(jnp.where(jnp.isnan(x), 0.0, x), -9.5, 9.5)).astype(jnp.int32),
+        1,
+        gradient=False,
+    ),
     "int64": Entry(
         lambda x: gg.int64(gg.clip(gg.where(gg.isnan(x), 0.0, x), -9.5, 9.5)),
         lambda x: jnp.trunc(jnp.clip(jnp.where(jnp.isnan(x), 0.0, x), -9.5, 9.5)).astype(jnp.int64),

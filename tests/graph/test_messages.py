@@ -109,12 +109,12 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         GraphError,
         "the init of a is array([0., 0.]): give one of gg.nn.init, such as gg.nn.init.zeros().",
     ),
-    ('x.astype("int8")', DTypeError, "x (B, 4) cannot be cast to 'int8': give float32, float64 or int64."),
+    ('x.astype("int8")', DTypeError, "x (B, 4) cannot be cast to 'int8': give float32, float64, int32 or int64."),
     (
         "gg.zeros(2, 3)",
         DTypeError,
         (
-            "a constant has dtype float32, float64, int64 or bool, not 3. Several sizes stand in a tuple, as in "
+            "a constant has dtype float32, float64, int32, int64 or bool, not 3. Several sizes stand in a tuple, as in "
             "gg.zeros((2, 3))."
         ),
     ),
@@ -136,7 +136,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         ShapeError,
         "fc has B for a size: give numbers of inputs and outputs.",
     ),
-    ('gg.zeros((2,), "int8")', DTypeError, "a constant has dtype float32, float64, int64 or bool, not 'int8'."),
+    ('gg.zeros((2,), "int8")', DTypeError, "a constant has dtype float32, float64, int32, int64 or bool, not 'int8'."),
     # Python that asks a formula for a value
     ("if x > 0: pass", GraphError, TRUTH),
     ("y = 0 < x < 1", GraphError, TRUTH),
@@ -574,14 +574,6 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         (
             "subscript q of x's axis 1 (4) runs from 0 to 8. Give its index a smaller range with gg.index, or"
             " read 0 outside with gg.padded."
-        ),
-    ),
-    (
-        'q = gg.index("q", C)\ngg.compute((n, q), x[n, q])',
-        ShapeError,
-        (
-            "subscript q of x's axis 1 (4) is not known to stay inside. Give its index a range with gg.index,"
-            " or read 0 outside with gg.padded."
         ),
     ),
     (

@@ -138,8 +138,8 @@ def test_outside(message: Message) -> None:
         "Give its index a smaller range with gg.index, or read 0 outside with gg.padded."
     )
     assert message(ShapeError, lambda: gg.compute(j, gg.where(j >= 1, a[j - 2], 0))) == (
-        "subscript j - 2 of a's axis 0 (5) is not known to stay inside. "
-        "Give its index a range with gg.index, or read 0 outside with gg.padded."
+        "subscript j - 2 of a's axis 0 (5) is -1 for j = 1. "
+        "Give its index a smaller range with gg.index, or read 0 outside with gg.padded."
     )
 
 

@@ -198,7 +198,7 @@ def test_shapes_that_do_not_fit(message: Message) -> None:
         "exp takes tensors, formulas and numbers, not str: declare arrays with gg.input or gg.param."
     )
     assert message(DTypeError, lambda: x.astype("int8")) == (
-        "x (B, 4) cannot be cast to 'int8': give float32, float64 or int64."
+        "x (B, 4) cannot be cast to 'int8': give float32, float64, int32 or int64."
     )
 
 

@@ -132,6 +132,7 @@ FORMS: dict[str, Form] = {
     "isnan": Form(2, lambda x, y: call("where", call("isnan", x), y, x)),
     "float32": Form(2, lambda x, y: call("mul", call("float32", x), y), smooth=False),
     "float64": Form(2, lambda x, y: call(y.dtype, call("mul", call("float64", x), y))),
+    "int32": Form(2, lambda x, y: call("mul", call("int32", call("mul", _off_zero(x), number(2.0))), y)),
     "int64": Form(2, lambda x, y: call("mul", call("int64", call("mul", _off_zero(x), number(2.0))), y)),
 }
 
