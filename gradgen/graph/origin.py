@@ -158,6 +158,15 @@ def carry_origin(old: Node, new: Node) -> None:
         carry_place(old, new)
 
 
+def carry_lifted(old: Node, new: Node) -> None:
+    """Give `new`, which has the value of `old` for every step along a first axis, its origin."""
+    found = _origins.get(old)
+    if found is not None:
+        kept = found.letters if not isinstance(old, Compute) or len(old.reduced) < 2 else found.letters[: len(old.shape)]
+        _settle(new, replace(found, letters=("", *kept) if kept else ()))
+        carry_place(old, new)
+
+
 def _reads_alike(old: Node, new: Compute) -> bool:
     """Whether two formulas read at the same positions, in the same order."""
     if not isinstance(old, Compute):

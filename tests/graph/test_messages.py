@@ -685,7 +685,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         "gg.scan(lambda c, e: (c, c), np.zeros(3), x)",
         DTypeError,
-        "gg.scan takes tensors, numbers, None, and tuples and lists of these, not array([0., 0., 0.]).",
+        "gg.scan takes tensors, numbers, None, and tuples, lists and dicts of these, not array([0., 0., 0.]).",
     ),
     (
         "gg.scan(lambda c, e: (c, e), 0.0, (x, W))",
