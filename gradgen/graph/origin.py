@@ -162,8 +162,9 @@ def carry_lifted(old: Node, new: Node) -> None:
     """Give `new`, which has the value of `old` for every step along a first axis, its origin."""
     found = _origins.get(old)
     if found is not None:
-        kept = found.letters if not isinstance(old, Compute) or len(old.reduced) < 2 else found.letters[: len(old.shape)]
-        _settle(new, replace(found, letters=("", *kept) if kept else ()))
+        several = isinstance(old, Compute) and len(old.reduced) > 1  # numbered as the body mentions them
+        letters = found.letters[: len(old.shape)] if several else found.letters
+        _settle(new, replace(found, letters=("", *letters) if letters else ()))
         carry_place(old, new)
 
 

@@ -34,8 +34,8 @@ def scan(
     Args:
         body: one step. It gets the carry and one element of `xs`, and returns the next carry and a result. It is
             called once, with tensors that stand for any step.
-        init: the first carry: a tensor, a number, None, or tuples, lists and dicts of these. The carry keeps its shapes and
-            dtypes.
+        init: the first carry: a tensor, a number, None, or tuples, lists and dicts of these. The carry keeps its
+            shapes and dtypes.
         xs: tensors to be walked along their first axis, likewise; None where there are none.
         length: the number of steps, where there are no xs; it may be 0.
         reverse: walk from the last element to the first. Results stand beside the elements they belong to.
@@ -51,7 +51,9 @@ def scan(
     starts = [x.node for x in leaves(init, "gg.scan")]
     with inside_body() as depth:
         carries = [nodes.carry(k, n.shape, n.dtype, depth) for k, n in enumerate(starts)]
-        result = body(like(init, [tensor(c) for c in carries]), like(xs, [_element(x, depth) for x in leaves(xs, "gg.scan")]))
+        result = body(
+            like(init, [tensor(c) for c in carries]), like(xs, [_element(x, depth) for x in leaves(xs, "gg.scan")])
+        )
     if not isinstance(result, tuple) or len(result) != 2:
         raise GraphError(f"{here()}the body of gg.scan returns the next carry and a result: `return carry, y`.")
     following, ys = result

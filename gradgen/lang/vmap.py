@@ -100,7 +100,7 @@ def _opened() -> Iterator[int]:
 def _each(value: Any, axes: Any, what: str, change: Callable[[Any, Any], Any]) -> Any:
     """The same nesting with `change` of every part that has one entry of the axes."""
     match axes:
-        case (tuple() | list()) if isinstance(value, (tuple, list)) and len(axes) == len(value):
+        case tuple() | list() if isinstance(value, (tuple, list)) and len(axes) == len(value):
             parts = [_each(part, axis, what, change) for part, axis in zip(value, axes, strict=True)]
             return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
         case dict() if isinstance(value, dict) and axes.keys() == value.keys():

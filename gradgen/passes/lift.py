@@ -136,7 +136,7 @@ class _Lifting:
     def around(self, carries: Sequence[Carry], body: Sequence[Node], depth: int) -> tuple[list[Carry], list[Node]]:
         """Carries with the step as their first axis, and a body of that depth that reads its own row of them."""
         whole = [carry(c.number, (self.length, *c.shape), c.dtype, c.depth) for c in carries]
-        rows = {c: row(w, step(self.depth)) for c, w in zip(carries, whole, strict=True)}
+        rows: dict[Node, Node] = {c: row(w, step(self.depth)) for c, w in zip(carries, whole, strict=True)}
         return whole, replace_nodes(body, rows, depth)
 
 
