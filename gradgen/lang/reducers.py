@@ -5,7 +5,7 @@ In: a formula with `over=`, or a tensor with `axis=`. Out: a formula that `compu
 
 from typing import Any
 
-from gradgen.errors import GraphError, ShapeError
+from gradgen.errors import GraphError
 from gradgen.graph import axes
 from gradgen.graph.operators import refuse_operand
 from gradgen.graph.place import here
@@ -53,12 +53,16 @@ def logsumexp(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False
 
 
 def argmax(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """The place of the first nan, else of the first maximum, along one index or axis; int64, refused over nothing."""
+    """The place of the first nan, else of the first maximum; int64, refused over nothing. Arguments as for `sum`.
+
+    Over several indices or axes it is the place among their elements in row-major order, the first one given slowest:
+    `gg.argmax(x[i, j], over=(i, j))` is i * J + j, as of `numpy.argmax(x)`. Over all axes where none is given.
+    """
     return _reduce("argmax", x, over, axis, keepdims)
 
 
 def argmin(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """The place of the first nan, else of the first minimum, along one index or axis; int64, refused over nothing."""
+    """The place of the first nan, else of the first minimum; int64, refused over nothing. As `argmax`."""
     return _reduce("argmin", x, over, axis, keepdims)
 
 
@@ -90,8 +94,6 @@ def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
         letters.append(letter)
     if len(set(letters)) != len(letters) or not letters:
         raise GraphError(f"{here()}over= takes at least one index, each of them once.")
-    if reducer in ("argmax", "argmin") and len(letters) != 1:
-        raise ShapeError(f"{here()}gg.{reducer} reduces over one index, {len(letters)} are given.")
     body: Scalar = as_formula(x)
     if reducer in ("mean", "logsumexp") and body.dtype not in (*FLOATS, "pyfloat"):
         body = call("float32", body)
