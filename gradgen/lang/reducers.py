@@ -66,26 +66,26 @@ def argmin(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -
     return _reduce("argmin", x, over, axis, keepdims)
 
 
-def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
+def formula_over(name: str, x: Any, over: Any, axis: Any, keepdims: bool) -> tuple[Scalar, tuple[Letter, ...]]:
+    """The formula that gg.NAME reduces, and the indices that it reduces over.
+
+    Raises:
+        GraphError: no indices, or axes beside them.
+    """
     if over is None:
-        if isinstance(x, Tensor):
-            return reduce_tensor(reducer, x, axis, keepdims)
         if not isinstance(x, Scalar):
-            refuse_operand(f"gg.{reducer}", x, "tensors and formulas")
-        raise GraphError(f"{here()}gg.{reducer} of a formula reduces over indices: write gg.{reducer}(..., over=j).")
+            refuse_operand(f"gg.{name}", x, "tensors and formulas")
+        raise GraphError(f"{here()}gg.{name} of a formula reduces over indices: write gg.{name}(..., over=j).")
     if axis is not None or keepdims:
-        raise GraphError(f"{here()}gg.{reducer} takes over= for a formula, or axis= and keepdims= for a tensor.")
+        raise GraphError(f"{here()}gg.{name} takes over= for a formula, or axis= and keepdims= for a tensor.")
     letters: list[Letter] = []
     if isinstance(x, Tensor) and x.ndim and isinstance(over, int):
-        raise GraphError(
-            f"{here()}gg.{reducer} of a whole tensor: write axis={over}; over= takes indices of a formula."
-        )
+        raise GraphError(f"{here()}gg.{name} of a whole tensor: write axis={over}; over= takes indices of a formula.")
     for value in over if isinstance(over, (tuple, list)) else (over,):
         letter = letter_of(value)
-        if letter is None and reducer in ("max", "min") and isinstance(x, Tensor):
+        if letter is None and name in ("max", "min") and isinstance(x, Tensor):
             raise GraphError(
-                f"{here()}gg.{reducer} is that of one tensor, over an axis or over indices; "
-                f"gg.{reducer}imum compares two."
+                f"{here()}gg.{name} is that of one tensor, over an axis or over indices; gg.{name}imum compares two."
             )
         if letter is None:
             raise GraphError(
@@ -94,7 +94,13 @@ def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
         letters.append(letter)
     if len(set(letters)) != len(letters) or not letters:
         raise GraphError(f"{here()}over= takes at least one index, each of them once.")
-    body: Scalar = as_formula(x)
+    return as_formula(x), tuple(letters)
+
+
+def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
+    if over is None and isinstance(x, Tensor):
+        return reduce_tensor(reducer, x, axis, keepdims)
+    body, letters = formula_over(reducer, x, over, axis, keepdims)
     if reducer in ("mean", "logsumexp") and body.dtype not in (*FLOATS, "pyfloat"):
         body = call("float32", body)
-    return reduce_over(reducer, body, tuple(letters))
+    return reduce_over(reducer, body, letters)

@@ -4,9 +4,7 @@ In: a Python function for one step, called once. Out: the final carry and the st
 differentiates the loop as a whole, so code and compile time do not depend on the number of steps.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
@@ -17,9 +15,8 @@ from gradgen.graph.origin import record
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Poly, integer, load, position, step
 from gradgen.graph.tensor import Tensor, made, tensor
+from gradgen.lang.bodies import inside_body
 from gradgen.lang.nested import form_of, leaves, like
-
-_depth: ContextVar[int] = ContextVar("gradgen_body_depth", default=0)
 
 
 def scan(
@@ -67,17 +64,6 @@ def scan(
     finals = [made(_final(loop, k), None, None, k, count) for k in range(len(carries))]
     stacks = [made(nodes.project(loop, "stack", k), (), None, len(carries) + k, count) for k in range(len(outputs))]
     return like(init, finals), like(ys, stacks)
-
-
-@contextmanager
-def inside_body() -> Iterator[int]:
-    """While the function runs that makes a body: the depth of the carries that belong to it."""
-    depth = _depth.get()
-    token = _depth.set(depth + 1)
-    try:
-        yield depth
-    finally:
-        _depth.reset(token)
 
 
 def _element(xs: Tensor, depth: int) -> Tensor:

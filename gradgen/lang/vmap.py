@@ -4,9 +4,7 @@ In: a function for one element, called once with tensors that stand for any of t
 Out: what it returns, with the step as an axis (`passes.lift`). No operation has a rule of its own.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -17,12 +15,11 @@ from gradgen.graph.origin import carry_lifted
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Poly, load, position, step
 from gradgen.graph.tensor import Tensor, made
+from gradgen.lang.bodies import inside_map
 from gradgen.lang.nested import form_of, leaves, like
 from gradgen.passes.lift import lift_nodes
 
 __all__ = ["vmap"]
-
-_open: ContextVar[int] = ContextVar("gradgen_open_maps", default=0)
 
 
 def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
@@ -58,7 +55,7 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> C
 
     @wraps(function)
     def mapped(*arguments: Any, **named: Any) -> Any:
-        with _opened() as depth:
+        with inside_map() as depth:
             taken: list[tuple[Node, int]] = []
 
             def element(value: Any, axis: Any) -> Any:
@@ -84,17 +81,6 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> C
         return found
 
     return mapped
-
-
-@contextmanager
-def _opened() -> Iterator[int]:
-    """While the function runs for one element: the depth of its step, below 0, where no loop is."""
-    count = _open.get()
-    token = _open.set(count + 1)
-    try:
-        yield -1 - count
-    finally:
-        _open.reset(token)
 
 
 def _each(value: Any, axes: Any, what: str, change: Callable[[Any, Any], Any]) -> Any:
