@@ -67,7 +67,7 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> C
             by_name = {name: element(value, 0) for name, value in named.items()}
             length = _length(taken)
             result = function(*given, **by_name)
-        roots = [x.node for x in leaves(result, "what gg.vmap gets from its function")]
+        roots = [x.node for x in leaves(result, "gg.vmap")]
         lifted = lift_nodes(roots, length, depth)
         numbers = iter(range(len(roots)))
 
