@@ -138,6 +138,7 @@ ENTRIES: dict[str, Entry] = {
     "hardtanh": _composed("hardtanh", jax.nn.hard_tanh),
     "hardsigmoid": _composed("hardsigmoid", jax.nn.hard_sigmoid),
     "hardswish": _composed("hardswish", jax.nn.hard_swish),
+    "logit": _composed("logit", special.logit),
     "softsign": _composed("softsign", jax.nn.soft_sign),
     "clip": _composed("clip", lambda x: jnp.clip(x, -0.5, 2.0), -0.5, 2.0),
     "isinf": Entry(gg.isinf, jnp.isinf, 1, gradient=False),
