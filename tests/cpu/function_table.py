@@ -267,6 +267,9 @@ EXCEPTIONS: dict[str, tuple[Difference, ...]] = {
         ),
         Difference("d0 jvp", _extreme, "the cosine of an overflow"),
     ),
+    "logit": (
+        Difference("s0", lambda x: (np.abs(x) < 1e-200) & (x != 0), "inf - inf in JAX", {"s0": _constant(-np.inf)}),
+    ),
     "lgamma": (_polygammas(-1, "s0"), _AT_POLES, Difference("value d0", np.isinf, "0 * inf in JAX")),
     "digamma": (_polygammas(0, "d0 jvp s0"), _AT_POLES, Difference("value d0 jvp", np.isinf, "0 * inf in JAX")),
     "polygamma": (_polygammas(1, "value d0 jvp s0"), _AT_POLES, Difference("value d0 jvp", _extreme, "as digamma")),

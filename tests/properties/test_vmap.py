@@ -70,13 +70,14 @@ def agree(case: Case, along: dict[Leaf, int], more: dict[Leaf, np.ndarray], node
         checks.assert_near(array, right, case, rounding(case), "every element")
 
 
+@settings(max_examples=EXAMPLES // 6)
 @given(mapped())
 def test_values(drawn: tuple[Case, Mapped]) -> None:
     case, (along, more) = drawn
     agree(case, along, more, list(case.outputs))
 
 
-@settings(max_examples=EXAMPLES // 3)
+@settings(max_examples=EXAMPLES // 20)
 @given(mapped(scans=True))
 def test_gradients_and_tangents(drawn: tuple[Case, Mapped]) -> None:
     """A derivative for every element: of what is mapped, and of what is not."""
@@ -94,7 +95,7 @@ def test_gradients_and_tangents(drawn: tuple[Case, Mapped]) -> None:
     agree(with_seeds, along, more, [t.node for t in (*pulled, *pushed)])
 
 
-@settings(max_examples=EXAMPLES // 6)
+@settings(max_examples=EXAMPLES // 50)
 @given(mapped(scans=True))
 def test_the_emitted_file_computes_the_same(drawn: tuple[Case, Mapped]) -> None:
     case, (along, more) = drawn
