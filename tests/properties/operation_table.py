@@ -230,11 +230,12 @@ def _topk(w: Writer) -> str:
 
 
 def _places(w: Writer) -> str:
-    """Places among several axes, in the order in which these are given."""
+    """Places among several axes, in the order in which these are given; of conditions, many are equal."""
     x = w.some(1, 2, 3, full=True)
     axes = w.draw(st.permutations(range(w[x].ndim)))[: w.pick((2, 3, 1))]
     reducer = w.pick(("argmax", "argmin"))
-    return f'{x} * m.cast(m.{reducer}({x}, axis={w.pick((tuple(axes), None))}, keepdims=True), "float64")'
+    best = w.pick((x, f'm.cast({x} > 0.3, "float64")'))
+    return f'{x} * m.cast(m.{reducer}({best}, axis={w.pick((tuple(axes), None))}, keepdims=True), "float64")'
 
 
 def _searchsorted(w: Writer) -> str:
