@@ -41,7 +41,10 @@ M = floats(12, 9)
 TIES = np.array([[2.0, 1.0, 2.0, 3.0], [0.0, -1.0, -1.0, 0.0], [5.0, 4.0, 3.0, 3.0]])
 NANS = np.array([[2.0, np.nan, -np.inf, 3.0], [np.inf, 1.0, np.nan, np.nan]])
 ZEROS = np.array([[2.0, 0.0, 3.0, 0.5], [0.0, 1.5, 0.0, 2.0], [1.0, 2.0, 3.0, 4.0]])
-STEPS = RNG.integers(0, 2, (3, 2, 4)).astype(float)
+# the first of equal ones by rows is not the first by columns
+AHEAD = np.array([[-1.0, -1.0, 2.0, 3.0], [4.0, 5.0, -1.0, -2.0]])
+STEPS = np.ones((3, 2, 4))
+STEPS[0, :, 3] = STEPS[1, :, 1] = 0.0
 UNIT = np.array([0.05, 0.2, 0.49, 0.7, 0.93])
 ROW, COLUMN, LAST = gg.indices("i j k")
 P, Q = np.array([2, 0, 2, 1]), np.array([1, 3, 1, 0])
@@ -177,7 +180,7 @@ OPERATIONS: dict[str, Operation] = {
         gradient=False,
     ),
     "argmax beside a loop over columns": same(
-        (TIES,), lambda m, x: m.argmax(m.sign(x * (m.sum(x * x, axis=0) + 1))), gradient=False
+        (AHEAD,), lambda m, x: m.argmax(m.sign(x * (m.sum(x * x, axis=0) + 1))), gradient=False
     ),
     "prod, over": Operation(
         (ZEROS,),
