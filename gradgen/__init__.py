@@ -29,6 +29,7 @@ _LATER = {
     "vjp": "gradgen.lang.transforms",
     "jvp": "gradgen.lang.transforms",
     "hvp": "gradgen.lang.transforms",
+    "vmap": "gradgen.lang.vmap",
     "jacobian": "gradgen.lang.jacobians",
     "hessian": "gradgen.lang.jacobians",
     "check_grad": "gradgen.lang.checking",

@@ -123,9 +123,11 @@ def _outputs(outputs: Any) -> dict[str, Node]:
         if not isinstance(t, Tensor):
             raise GraphError(f"{here()}output {name} is {shown(t)}: give a tensor, such as gg.compute makes.")
         if t.node.steps:
+            scan = ("body", "gg.scan", "the loop")
+            inside, source, outside = ("function", "gg.vmap", "it") if min(t.node.steps) < 0 else scan
             raise GraphError(
-                f"{here()}output {name} is made of what the body of gg.scan is called with, which has no value outside "
-                "the loop: return it from the body, and take it from what gg.scan returns."
+                f"{here()}output {name} is made of what the {inside} of {source} is called with, which has no value "
+                f"outside {outside}: return it from the {inside}, and take it from what {source} returns."
             )
         found[name] = t.node
     return found

@@ -133,12 +133,17 @@ def axis_number(axis: Any, rank: int, what: str) -> int:
 
 def axis_numbers(axis: Any, rank: int, what: str) -> tuple[int, ...]:
     """The axes of a reduction: None is all of them."""
+    return tuple(sorted(axes_as_given(axis, rank, what)))
+
+
+def axes_as_given(axis: Any, rank: int, what: str) -> tuple[int, ...]:
+    """The same in the order in which they are given, which tells the place among the elements of several axes."""
     if axis is None:
         return tuple(range(rank))
     numbers = [axis_number(a, rank, what) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
     if len(set(numbers)) != len(numbers):
         raise ShapeError(f"{here()}{what}: an axis is given twice in {tuple(numbers)}.")
-    return tuple(sorted(numbers))
+    return tuple(numbers)
 
 
 def reduce_axes(reducer: str, node: Node, axis: Any, keepdims: bool) -> Node:
@@ -146,10 +151,12 @@ def reduce_axes(reducer: str, node: Node, axis: Any, keepdims: bool) -> Node:
     rank = len(node.shape)
     axes = axis_numbers(axis, rank, describe(node))
     if reducer in ("argmax", "argmin"):
-        if len(axes) != 1:
-            raise ShapeError(f"{here()}{reducer} of {describe(node)} needs one axis: give axis=.")
-        if node.shape[axes[0]].constant == 0:
-            raise ShapeError(f"{here()}{reducer} over axis {axes[0]} of {describe(node)}, which is empty.")
+        axes = axes_as_given(axis, rank, describe(node))
+        for k in axes:
+            if node.shape[k].constant == 0:
+                raise ShapeError(f"{here()}{reducer} over axis {k} of {describe(node)}, which is empty.")
+        if not axes:
+            return pointwise(node.shape, number(0))
     if not axes and reducer in ("sum", "max", "min"):
         return node
     kept = [k for k in range(rank) if keepdims or k not in axes]

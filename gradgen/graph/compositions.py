@@ -110,6 +110,13 @@ _DECLARED = (
         meaning="x hardsigmoid(x)",
     ),
     Composition("softsign", _X, "x / (1 + abs(x))", latex=r"\frac{$x}{1 + |$x|}", meaning="x / (1 + |x|)"),
+    Composition(  # near 1/2 the two logarithms cancel; towards 0, 2 x - 1 loses x
+        "logit",
+        _X,
+        "where(abs(x - 0.5) < 0.25, 2 * atanh(2 * x - 1), log(x) - log1p(-x))",
+        latex=r"\log \frac{$x}{1 - $x}",
+        meaning="the inverse of sigmoid; nan outside of [0, 1], unless logit(x, eps) holds x within eps of both ends",
+    ),
     Composition(
         "clip",
         {"x": None, "low": None, "high": None},

@@ -158,6 +158,16 @@ def carry_origin(old: Node, new: Node) -> None:
         carry_place(old, new)
 
 
+def carry_lifted(old: Node, new: Node) -> None:
+    """Give `new`, which has the value of `old` for every step along a first axis, its origin."""
+    found = _origins.get(old)
+    if found is not None:
+        several = isinstance(old, Compute) and len(old.reduced) > 1  # numbered as the body mentions them
+        letters = found.letters[: len(old.shape)] if several else found.letters
+        _settle(new, replace(found, letters=("", *letters) if letters else ()))
+        carry_place(old, new)
+
+
 def _reads_alike(old: Node, new: Compute) -> bool:
     """Whether two formulas read at the same positions, in the same order."""
     if not isinstance(old, Compute):

@@ -106,7 +106,7 @@ def slot(name: str, dtype: str) -> Slot:
 
 def reduce_over(reducer: str, body: Scalar, letters: tuple[Letter, ...]) -> Reduce:
     dtype = "int64" if reducer in ("argmax", "argmin") else body.dtype
-    if reducer == "sum" and dtype in ("bool", "int32"):
+    if reducer in ("sum", "prod") and dtype in ("bool", "int32"):
         dtype = "int64"
     dtype = DEFAULT_FLOAT if dtype == "pyfloat" else "int64" if dtype == "pyint" else dtype
     digest = digest_of("reduce", reducer, body.digest, *[letter.digest for letter in letters])

@@ -151,11 +151,11 @@ class Tensor(Operators["Tensor"]):
         return reduce_tensor("min", self, axis, keepdims)
 
     def argmax(self, axis: Any = None, keepdims: bool = False) -> "Tensor":
-        """The place of the first nan, else of the first maximum, along one axis; int64."""
+        """The place of the first nan, else of the first maximum, in row-major order; int64. See `gg.argmax`."""
         return reduce_tensor("argmax", self, axis, keepdims)
 
     def argmin(self, axis: Any = None, keepdims: bool = False) -> "Tensor":
-        """The place of the first nan, else of the first minimum, along one axis; int64."""
+        """The place of the first nan, else of the first minimum, in row-major order; int64. See `gg.argmax`."""
         return reduce_tensor("argmin", self, axis, keepdims)
 
 

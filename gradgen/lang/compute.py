@@ -41,6 +41,7 @@ from gradgen.graph.scalar import (
 from gradgen.graph.tensor import Tensor, apply, as_formula, made
 from gradgen.lang.declare import checked_name, fresh, letter_of
 from gradgen.lang.ranges import Ranges, infer_ranges
+from gradgen.lang.running import product_of_rows
 
 
 def compute(indices: Any, expression: Any, name: str | None = None) -> Tensor:
@@ -67,7 +68,7 @@ def compute(indices: Any, expression: Any, name: str | None = None) -> Tensor:
     _refuse_free([x for x in free if not contains(outputs, x)], outputs)
     ranges = infer_ranges(outputs, root)
     root, order = _settled(root, outputs, ranges)
-    if isinstance(root, Reduce) and root.reducer != "mean":
+    if isinstance(root, Reduce) and root.reducer in nodes.REDUCERS:
         node, letters = _node(outputs, root.letters, root.reducer, _lowered(root.body, order, ranges), ranges)
     else:
         node, letters = _node(outputs, (), "none", _lowered(root, order, ranges), ranges)
@@ -268,6 +269,8 @@ def _lowered(root: Scalar, order: Sequence[Letter], ranges: Ranges) -> Scalar:
             return None
         mentioned = {a for part in walk(x.body) if isinstance(part, Poly) for a in part.atoms}
         free = [letter for letter in order if letter in mentioned and not contains(x.letters, letter)]
+        if x.reducer == "prod":
+            return load(_product(x, free, ranges), [atom_poly(letter) for letter in free])
         mean = x.reducer == "mean"
         node, letters = _node(free, x.letters, "sum" if mean else x.reducer, x.body, ranges)
         record(node, letters)
@@ -275,6 +278,15 @@ def _lowered(root: Scalar, order: Sequence[Letter], ranges: Ranges) -> Scalar:
         return call("div", value, count_of(ranges[letter] for letter in x.letters)) if mean else value
 
     return rewrite(root, change, lambda atom: None)
+
+
+def _product(x: Reduce, free: Sequence[Letter], ranges: Ranges) -> Node:
+    """The product of a formula over its own indices, the first one slowest, for all values of the free ones."""
+    body = x.body if x.body.dtype == x.dtype else call(x.dtype, x.body)
+    factors, letters = _node([*x.letters, *free], (), "none", body, ranges)
+    record(factors, letters)
+    count = nodes.product(ranges[letter] for letter in x.letters)
+    return product_of_rows(nodes.reshape(factors, [count, *[ranges[letter] for letter in free]]))
 
 
 def _node(

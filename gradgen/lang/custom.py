@@ -15,7 +15,7 @@ from gradgen.graph.origin import display_name
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, Call, Load, Scalar, children, loads
 from gradgen.graph.tensor import Tensor, made, tensor
-from gradgen.lang.scan import inside_body
+from gradgen.lang.bodies import inside_body
 
 __all__ = ["custom"]
 

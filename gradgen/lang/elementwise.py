@@ -20,7 +20,8 @@ __all__ = [
     "cosh", "digamma", "elu", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "float32", "float64", "floor",
     "function", "gelu", "gelu_tanh", "greater", "greater_equal", "hardsigmoid", "hardswish", "hardtanh", "hypot",
     "int32", "int64", "isfinite", "isinf", "isnan", "leaky_relu", "less", "less_equal", "lgamma", "log", "log1p",
-    "log2", "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsigmoid", "maximum",
+    "log2", "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsigmoid",
+    "maximum",
     "minimum", "mish", "mod", "negative", "not_equal", "polygamma", "power", "reciprocal", "relu", "relu6", "round",
     "rsqrt", "selu", "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "softplus", "softsign", "sqrt", "square",
     "stop_gradient", "tan", "tanh", "xlogy",
@@ -226,6 +227,21 @@ stop_gradient = elementwise("stop_gradient")
 tan = elementwise("tan")
 tanh = elementwise("tanh")
 xlogy = elementwise("xlogy")
+
+_logit = composition("logit")
+
+
+def logit(x: Any, eps: float | None = None) -> Any:
+    """log(x / (1 - x)), the inverse of sigmoid, element by element; nan outside of [0, 1].
+
+    With eps, as in PyTorch, of x held between eps and 1 - eps, where the slope is 0 beyond them.
+
+    Raises: as other functions of numbers.
+    """
+    return _logit(x if eps is None else clip(x, eps, 1 - eps))
+
+
+vars(logit)["declared"] = COMPOSITIONS["logit"]
 
 celu = composition("celu")
 clip = composition("clip")

@@ -8,15 +8,14 @@ of `transforms` with the rows of an identity matrix, taken at once: the seed men
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gradgen.errors import GraphError, OptionError
-from gradgen.graph import axes
-from gradgen.graph.nodes import Node, Project, all_inputs, pointwise, product, toposort
+from gradgen.errors import OptionError
+from gradgen.graph.nodes import Node, pointwise, product, toposort
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Scalar, call, number, position, require_poly, step
 from gradgen.graph.sizes import nonnegative
 from gradgen.graph.tensor import Tensor, made, tensor
 from gradgen.lang.constants import zeros
-from gradgen.lang.shapes import moveaxis, stack
+from gradgen.lang.shapes import moveaxis
 from gradgen.lang.transforms import grad, jvp, vjp
 from gradgen.passes.lift import lift
 from gradgen.passes.stabilize import rules_to_skip
@@ -37,7 +36,7 @@ def jacobian(y: Tensor, xs: Sequence[Tensor] | Tensor, mode: str | None = None, 
         skip: rewrites for stability to leave out.
 
     Raises:
-        GraphError: an x that y does not depend on, or a loop on the way along an axis of symbolic size.
+        GraphError: an x that y does not depend on.
         DTypeError: an integer tensor.
         OptionError: another mode; `skip` names no rewrite.
     """
@@ -74,8 +73,6 @@ def _jacobian(y: Tensor, x: Tensor, mode: str | None, skip: frozenset[str]) -> T
         more = require_poly(product(y.node.shape) - product(x.node.shape) - 1)
         mode = "forward" if nonnegative(more) else "reverse"
     seeded = y if mode == "reverse" else x
-    if _has_loop(y, x):
-        return _one_by_one(y, x, mode, skip)
     seed = tensor(_identity(seeded.node, [step(_SEED + k) for k in range(seeded.ndim)]))
     product_with = vjp if mode == "reverse" else jvp
     node: Node = product_with(y, x, seed, skip=skip).node
@@ -90,34 +87,6 @@ def _identity(node: Node, at: Sequence[Any]) -> Node:
     for k, place in enumerate(at):
         inside = call("and", inside, call("eq", position(k) - place, number(0)))
     return pointwise(node.shape, call("where", inside, call(node.dtype, number(1)), call(node.dtype, number(0))))
-
-
-def _has_loop(y: Tensor, x: Tensor) -> bool:
-    """Whether a scan stands between x and y: its states cannot be lifted."""
-    above = set()
-    for node in toposort([y.node], all_inputs):
-        if node is x.node or any(n in above for n in all_inputs(node)):
-            above.add(node)
-    return any(isinstance(node, Project) for node in above)
-
-
-def _one_by_one(y: Tensor, x: Tensor, mode: str, skip: frozenset[str]) -> Tensor:
-    """The same from one product per row or column, stacked."""
-    seeded = y if mode == "reverse" else x
-    places: list[tuple[int, ...]] = [()]
-    for extent in seeded.node.shape:
-        if extent.constant is None:
-            raise GraphError(
-                f"{here()}jacobian of {axes.describe(y.node)}: a loop stands in between, and the number of its "
-                "products depends on a symbolic size. Give the size, or use gg.vjp or gg.jvp."
-            )
-        places = [(*place, k) for place in places for k in range(extent.constant)]
-    seeds = [tensor(_identity(seeded.node, place)) for place in places]
-    product_with = vjp if mode == "reverse" else jvp
-    rows = [product_with(y, x, seed, skip=skip) for seed in seeds]
-    if not rows:
-        return zeros((*y.shape, *x.shape), x.dtype)
-    return _ordered(stack(rows).reshape((*seeded.shape, *rows[0].shape)), y, x, mode)
 
 
 def _ordered(found: Tensor, y: Tensor, x: Tensor, mode: str) -> Tensor:

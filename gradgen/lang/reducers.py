@@ -5,7 +5,7 @@ In: a formula with `over=`, or a tensor with `axis=`. Out: a formula that `compu
 
 from typing import Any
 
-from gradgen.errors import GraphError, ShapeError
+from gradgen.errors import GraphError
 from gradgen.graph import axes
 from gradgen.graph.operators import refuse_operand
 from gradgen.graph.place import here
@@ -53,35 +53,39 @@ def logsumexp(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False
 
 
 def argmax(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """The place of the first nan, else of the first maximum, along one index or axis; int64, refused over nothing."""
+    """The place of the first nan, else of the first maximum; int64, refused over nothing. Arguments as for `sum`.
+
+    Over several indices or axes it is the place among their elements in row-major order, the first one given slowest:
+    `gg.argmax(x[i, j], over=(i, j))` is i * J + j, as of `numpy.argmax(x)`. Over all axes where none is given.
+    """
     return _reduce("argmax", x, over, axis, keepdims)
 
 
 def argmin(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """The place of the first nan, else of the first minimum, along one index or axis; int64, refused over nothing."""
+    """The place of the first nan, else of the first minimum; int64, refused over nothing. As `argmax`."""
     return _reduce("argmin", x, over, axis, keepdims)
 
 
-def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
+def formula_over(name: str, x: Any, over: Any, axis: Any, keepdims: bool) -> tuple[Scalar, tuple[Letter, ...]]:
+    """The formula that gg.NAME reduces, and the indices that it reduces over.
+
+    Raises:
+        GraphError: no indices, or axes beside them.
+    """
     if over is None:
-        if isinstance(x, Tensor):
-            return reduce_tensor(reducer, x, axis, keepdims)
         if not isinstance(x, Scalar):
-            refuse_operand(f"gg.{reducer}", x, "tensors and formulas")
-        raise GraphError(f"{here()}gg.{reducer} of a formula reduces over indices: write gg.{reducer}(..., over=j).")
+            refuse_operand(f"gg.{name}", x, "tensors and formulas")
+        raise GraphError(f"{here()}gg.{name} of a formula reduces over indices: write gg.{name}(..., over=j).")
     if axis is not None or keepdims:
-        raise GraphError(f"{here()}gg.{reducer} takes over= for a formula, or axis= and keepdims= for a tensor.")
+        raise GraphError(f"{here()}gg.{name} takes over= for a formula, or axis= and keepdims= for a tensor.")
     letters: list[Letter] = []
     if isinstance(x, Tensor) and x.ndim and isinstance(over, int):
-        raise GraphError(
-            f"{here()}gg.{reducer} of a whole tensor: write axis={over}; over= takes indices of a formula."
-        )
+        raise GraphError(f"{here()}gg.{name} of a whole tensor: write axis={over}; over= takes indices of a formula.")
     for value in over if isinstance(over, (tuple, list)) else (over,):
         letter = letter_of(value)
-        if letter is None and reducer in ("max", "min") and isinstance(x, Tensor):
+        if letter is None and name in ("max", "min") and isinstance(x, Tensor):
             raise GraphError(
-                f"{here()}gg.{reducer} is that of one tensor, over an axis or over indices; "
-                f"gg.{reducer}imum compares two."
+                f"{here()}gg.{name} is that of one tensor, over an axis or over indices; gg.{name}imum compares two."
             )
         if letter is None:
             raise GraphError(
@@ -90,9 +94,13 @@ def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
         letters.append(letter)
     if len(set(letters)) != len(letters) or not letters:
         raise GraphError(f"{here()}over= takes at least one index, each of them once.")
-    if reducer in ("argmax", "argmin") and len(letters) != 1:
-        raise ShapeError(f"{here()}gg.{reducer} reduces over one index, {len(letters)} are given.")
-    body: Scalar = as_formula(x)
+    return as_formula(x), tuple(letters)
+
+
+def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
+    if over is None and isinstance(x, Tensor):
+        return reduce_tensor(reducer, x, axis, keepdims)
+    body, letters = formula_over(reducer, x, over, axis, keepdims)
     if reducer in ("mean", "logsumexp") and body.dtype not in (*FLOATS, "pyfloat"):
         body = call("float32", body)
-    return reduce_over(reducer, body, tuple(letters))
+    return reduce_over(reducer, body, letters)

@@ -4,9 +4,7 @@ In: a Python function for one step, called once. Out: the final carry and the st
 differentiates the loop as a whole, so code and compile time do not depend on the number of steps.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
@@ -17,9 +15,8 @@ from gradgen.graph.origin import record
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Poly, integer, load, position, step
 from gradgen.graph.tensor import Tensor, made, tensor
-from gradgen.lang.constants import full
-
-_depth: ContextVar[int] = ContextVar("gradgen_body_depth", default=0)
+from gradgen.lang.bodies import inside_body
+from gradgen.lang.nested import form_of, leaves, like
 
 
 def scan(
@@ -34,8 +31,8 @@ def scan(
     Args:
         body: one step. It gets the carry and one element of `xs`, and returns the next carry and a result. It is
             called once, with tensors that stand for any step.
-        init: the first carry: a tensor, a number, None, or tuples and lists of these. The carry keeps its shapes and
-            dtypes.
+        init: the first carry: a tensor, a number, None, or tuples, lists and dicts of these. The carry keeps its
+            shapes and dtypes.
         xs: tensors to be walked along their first axis, likewise; None where there are none.
         length: the number of steps, where there are no xs; it may be 0.
         reverse: walk from the last element to the first. Results stand beside the elements they belong to.
@@ -48,14 +45,16 @@ def scan(
     if not callable(body):
         raise GraphError(f"{here()}the body of gg.scan is {body!r}: give a function of a carry and an element of xs.")
     steps = _length(xs, length)
-    starts = [x.node for x in _leaves(init)]
+    starts = [x.node for x in leaves(init, "gg.scan")]
     with inside_body() as depth:
         carries = [nodes.carry(k, n.shape, n.dtype, depth) for k, n in enumerate(starts)]
-        result = body(_like(init, [tensor(c) for c in carries]), _like(xs, [_element(x, depth) for x in _leaves(xs)]))
+        result = body(
+            like(init, [tensor(c) for c in carries]), like(xs, [_element(x, depth) for x in leaves(xs, "gg.scan")])
+        )
     if not isinstance(result, tuple) or len(result) != 2:
         raise GraphError(f"{here()}the body of gg.scan returns the next carry and a result: `return carry, y`.")
     following, ys = result
-    nexts, outputs = [x.node for x in _leaves(following)], [x.node for x in _leaves(ys)]
+    nexts, outputs = [x.node for x in leaves(following, "gg.scan")], [x.node for x in leaves(ys, "gg.scan")]
     _check_carry(init, following, starts, nexts)
     for n in (*nexts, *outputs):
         if any(d > depth for d in n.steps):
@@ -64,18 +63,7 @@ def scan(
     count = len(carries) + len(outputs)
     finals = [made(_final(loop, k), None, None, k, count) for k in range(len(carries))]
     stacks = [made(nodes.project(loop, "stack", k), (), None, len(carries) + k, count) for k in range(len(outputs))]
-    return _like(init, finals), _like(ys, stacks)
-
-
-@contextmanager
-def inside_body() -> Iterator[int]:
-    """While the function runs that makes a body: the depth of the carries that belong to it."""
-    depth = _depth.get()
-    token = _depth.set(depth + 1)
-    try:
-        yield depth
-    finally:
-        _depth.reset(token)
+    return like(init, finals), like(ys, stacks)
 
 
 def _element(xs: Tensor, depth: int) -> Tensor:
@@ -97,7 +85,7 @@ def _final(loop: nodes.Scan, number: int) -> Node:
 
 def _length(xs: Any, length: Any) -> Poly:
     """The number of steps, which every x agrees on."""
-    walked = [x.node for x in _leaves(xs)]
+    walked = [x.node for x in leaves(xs, "gg.scan")]
     known = None if length is None else as_shape(length)[0]
     for n in walked:
         if not n.shape:
@@ -114,10 +102,10 @@ def _length(xs: Any, length: Any) -> Poly:
 
 
 def _check_carry(init: Any, following: Any, starts: Sequence[Node], nexts: Sequence[Node]) -> None:
-    if _shape_of(init) != _shape_of(following):
+    if form_of(init) != form_of(following):
         raise GraphError(
-            f"{here()}the body of gg.scan returns a carry of the form {_shape_of(following)}, and init has the form "
-            f"{_shape_of(init)}: they must be equal."
+            f"{here()}the body of gg.scan returns a carry of the form {form_of(following)}, and init has the form "
+            f"{form_of(init)}: they must be equal."
         )
     for k, (start, after) in enumerate(zip(starts, nexts, strict=True)):
         if not same_shape(start.shape, after.shape):
@@ -130,43 +118,3 @@ def _check_carry(init: Any, following: Any, starts: Sequence[Node], nexts: Seque
                 f"{here()}carry {k} of gg.scan is {start.dtype} before a step and {after.dtype} after it: "
                 "they must be equal; gg.cast changes one."
             )
-
-
-# ---------------------------------------------------------------- nested tuples
-
-
-def _leaves(value: Any) -> list[Tensor]:
-    """The tensors of nested tuples and lists, in order; None holds none."""
-    match value:
-        case None:
-            return []
-        case Tensor():
-            return [value]
-        case bool() | int() | float():
-            return [full((), value, {bool: "bool", int: "int64"}.get(type(value), "float32"))]
-        case tuple() | list():
-            return [leaf for part in value for leaf in _leaves(part)]
-    raise DTypeError(f"{here()}gg.scan takes tensors, numbers, None, and tuples and lists of these, not {value!r}.")
-
-
-def _like(value: Any, leaves: list[Tensor]) -> Any:
-    """The same nesting with other tensors; takes them off the front of the list."""
-    match value:
-        case None:
-            return None
-        case tuple() if hasattr(value, "_fields"):  # a named tuple
-            return type(value)(*[_like(part, leaves) for part in value])
-        case tuple() | list():
-            return type(value)([_like(part, leaves) for part in value])
-    return leaves.pop(0)
-
-
-def _shape_of(value: Any) -> str:
-    """The nesting alone: `(*, (*, None))`."""
-    match value:
-        case None:
-            return "None"
-        case tuple() | list():
-            inner = ", ".join(_shape_of(part) for part in value)
-            return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
-    return "*"

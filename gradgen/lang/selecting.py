@@ -6,9 +6,10 @@ negative; what a caller hands in is checked with every call.
 
 from typing import Any
 
-from gradgen.errors import DTypeError, ShapeError
+from gradgen.errors import DTypeError, OptionError, ShapeError
 from gradgen.graph import axes
 from gradgen.graph.indexing import INTEGERS
+from gradgen.graph.nodes import same_shape
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, Poly
 from gradgen.graph.tensor import Tensor
@@ -19,7 +20,7 @@ from gradgen.lang.materialize import materialize
 from gradgen.lang.shapes import moveaxis, whole
 from gradgen.lang.statistics import cumsum
 
-__all__ = ["argsort", "compress", "one_hot", "scatter_add", "sort", "take", "take_along_axis", "topk"]
+__all__ = ["argsort", "compress", "one_hot", "scatter_add", "searchsorted", "sort", "take", "take_along_axis", "topk"]
 
 
 def take(x: Tensor, selected: Tensor, axis: int | None = None) -> Tensor:
@@ -122,6 +123,39 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> tuple[Tenso
     order = argsort(x, at, descending=largest)
     first: Tensor = order[(*[slice(None)] * at, slice(0, k))]
     return take_along_axis(x, first, at), first
+
+
+def searchsorted(a: Tensor, v: Any, side: str = "left") -> Tensor:
+    """Where each value of `v` would stand in `a`, sorted along its last axis: before its equals, or behind ("right").
+
+    As in NumPy, with nan as the largest. `a` has one axis, or the leading axes of `v`, each row then for its own
+    values, as in PyTorch. The place of a value is the number of elements before it, so the work is that of comparing
+    all pairs. int64, from 0 to the number of elements; there is no gradient.
+
+    Raises:
+        OptionError: another side.
+        ShapeError: `a` has no axes, or several that are not the leading ones of `v`.
+    """
+    if side not in ("left", "right"):
+        raise OptionError(f"{here()}searchsorted has the sides left and right, not {side!r}.")
+    values = whole(v, "searchsorted")
+    leading = whole(a, "searchsorted").node.shape[:-1]
+    fits = not leading or (values.ndim == a.ndim and same_shape(leading, values.node.shape[:-1]))
+    if not a.ndim or not fits:
+        raise ShapeError(
+            f"{here()}searchsorted of {axes.describe(values.node)} in {axes.describe(a.node)}: what is sorted has one "
+            "axis, or the leading axes of the values."
+        )
+    places = indices_over(values.shape)
+    j = index("other", a.shape[-1])
+    there, here_ = a[(*places[: len(leading)], j)], values[places] if places else values
+    before = there < here_ if side == "left" else there <= here_
+    if values.dtype in FLOATS:  # nan is the highest, and no comparison with it holds
+        behind = elementwise.isnan(here_)
+        if side == "left" and a.dtype in FLOATS:
+            behind = behind & ~elementwise.isnan(there)
+        before = before | behind
+    return compute(places, reducers.sum(before, over=j))
 
 
 # ---------------------------------------------------------------- arguments

@@ -3,31 +3,39 @@
 In: tensors and axes. Out: tensors; products run as loops, because y / x is no derivative where x is 0.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from gradgen.errors import ShapeError
 from gradgen.graph import axes
 from gradgen.graph.place import here
-from gradgen.graph.scalar import FLOATS, call, require_poly
-from gradgen.graph.tensor import Tensor
+from gradgen.graph.scalar import FLOATS, Scalar, call, reduce_over, require_poly
+from gradgen.graph.tensor import Tensor, made
 from gradgen.lang import elementwise, reducers
 from gradgen.lang.compute import where
-from gradgen.lang.constants import full
+from gradgen.lang.constants import arange, full
+from gradgen.lang.running import product_of_rows
 from gradgen.lang.scan import scan
 from gradgen.lang.shapes import expand_dims, moveaxis, whole
 
-__all__ = ["all", "any", "count_nonzero", "cumprod", "cumsum", "norm", "prod", "std", "var"]
+__all__ = ["all", "any", "count_nonzero", "cummax", "cummin", "cumprod", "cumsum", "norm", "prod", "std", "var"]
 
 
-def prod(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The product over an axis, several, or all; 1 for an empty axis. Its derivatives are right at zeros too."""
+def prod(x: Any, axis: Any = None, keepdims: bool = False, over: Any = None) -> Any:
+    """The product of a formula over indices, or of a tensor over an axis, several, or all; 1 over nothing.
+
+    Its derivatives are right at zeros too. Arguments and errors as for `sum`.
+    """
+    if over is not None or isinstance(x, Scalar):
+        return reduce_over("prod", *reducers.formula_over("prod", x, over, axis, keepdims))
     reduced = axes.axis_numbers(axis, whole(x, "prod").ndim, axes.describe(x.node))
     if not reduced:
         return x
     kept = [k for k in range(x.ndim) if k not in reduced]
     rest = tuple(x.shape[k] for k in kept)
-    walked = x.transpose(*reduced, *kept).reshape((axes.product_of(x.node, reduced), *rest))
-    total, _ = _running(walked, "mul")
+    walked = x if x.dtype in FLOATS else x.astype("int64")
+    rows = walked.transpose(*reduced, *kept).reshape((axes.product_of(x.node, reduced), *rest))
+    total = made(product_of_rows(rows.node))
     for k in reduced if keepdims else ():
         total = expand_dims(total, k)
     return total
@@ -41,6 +49,41 @@ def cumsum(x: Tensor, axis: int | None = None) -> Tensor:
 def cumprod(x: Tensor, axis: int | None = None) -> Tensor:
     """The products of the first 1, 2, ... elements along an axis, or of all elements in row-major order."""
     return _cumulated(x, axis, "mul")
+
+
+def cummax(x: Tensor, axis: int | None = None) -> tuple[Tensor, Tensor]:
+    """The largest of the first 1, 2, ... elements along an axis, or of all in row-major order, and their places.
+
+    As in PyTorch, a pair: values, and int64 places along that axis. The first nan wins, else the first of equal ones;
+    the gradient goes to the element that was chosen.
+    """
+    return _chosen(x, axis, elementwise.greater)
+
+
+def cummin(x: Tensor, axis: int | None = None) -> tuple[Tensor, Tensor]:
+    """The smallest of the first 1, 2, ... elements along an axis, and their places: as `cummax`."""
+    return _chosen(x, axis, elementwise.less)
+
+
+def _chosen(x: Tensor, axis: int | None, is_better: Callable[[Any, Any], Any]) -> tuple[Tensor, Tensor]:
+    """The best element so far and its place; the first element is taken whatever it is, -inf included."""
+    if axis is None:
+        x, axis = whole(x, "a running extreme").reshape(-1), 0
+    at = axes.axis_number(axis, whole(x, "a running extreme").ndim, axes.describe(x.node))
+    rows = moveaxis(x if x.dtype != "bool" else x.astype("int64"), at, 0)
+
+    def step(best: tuple[Tensor, Tensor], row: tuple[Tensor, Tensor]) -> tuple[Any, Any]:
+        (value, place), (element, k) = best, row
+        better = is_better(element, value)
+        if x.dtype in FLOATS:  # no comparison with nan holds, and the first one stays
+            better = (better | elementwise.isnan(element)) & ~elementwise.isnan(value)
+        taken = better | (k == 0)
+        after = where(taken, element, value), where(taken, k, place)
+        return after, after
+
+    start = full(rows.shape[1:], 0, rows.dtype), full(rows.shape[1:], 0, "int64")
+    _, (values, places) = scan(step, start, (rows, arange(rows.shape[0])))
+    return moveaxis(values, 0, at), moveaxis(places, 0, at)
 
 
 def _cumulated(x: Tensor, axis: int | None, operation: str) -> Tensor:
@@ -119,20 +162,27 @@ def norm(x: Tensor, ord: float = 2, axis: Any = None, keepdims: bool = False) ->
     return where(total == float("inf"), 0.0, root)  # type: ignore[no-any-return]
 
 
-def all(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:  # noqa: A001  # gg.all
-    """Whether all elements are true (not 0); so they are of nothing."""
-    return reducers.sum(elementwise.logical_not(_truth(x)), axis=axis, keepdims=keepdims) == 0  # type: ignore[no-any-return]
+def all(x: Any, axis: Any = None, keepdims: bool = False, over: Any = None) -> Any:  # noqa: A001  # gg.all
+    """Whether all elements are true (not 0), over indices of a formula or over axes; so they are of nothing."""
+    return _count("all", elementwise.logical_not, x, axis, keepdims, over) == 0
 
 
-def any(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:  # noqa: A001  # gg.any
-    """Whether an element is true (not 0); none is of nothing."""
-    return reducers.sum(_truth(x), axis=axis, keepdims=keepdims) > 0  # type: ignore[no-any-return]
+def any(x: Any, axis: Any = None, keepdims: bool = False, over: Any = None) -> Any:  # noqa: A001  # gg.any
+    """Whether an element is true (not 0), over indices of a formula or over axes; none is of nothing."""
+    return _count("any", lambda truth: truth, x, axis, keepdims, over) > 0
 
 
-def count_nonzero(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """How many elements are not 0; int64."""
-    return reducers.sum(_truth(x), axis=axis, keepdims=keepdims)  # type: ignore[no-any-return]  # of a tensor
+def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False, over: Any = None) -> Any:
+    """How many elements are not 0, over indices of a formula or over axes; int64."""
+    return _count("count_nonzero", lambda truth: truth, x, axis, keepdims, over)
 
 
-def _truth(x: Tensor) -> Tensor:
-    return x if whole(x, "a condition").dtype == "bool" else x != 0
+def _count(name: str, counted: Callable[[Any], Any], x: Any, axis: Any, keepdims: bool, over: Any) -> Any:
+    """How often `counted` holds, a condition made of whether an element is true."""
+    if over is not None or isinstance(x, Scalar):
+        body, letters = reducers.formula_over(name, x, over, axis, keepdims)
+        return reduce_over("sum", counted(body if body.dtype == "bool" else body != 0), letters)
+    condition = whole(x, "a condition")
+    return reducers.sum(
+        counted(condition if condition.dtype == "bool" else condition != 0), axis=axis, keepdims=keepdims
+    )

@@ -48,12 +48,12 @@ def joining_axis(item: Item, group: Loop | Tile) -> int | None:
     chosen = candidates[0] if len(candidates) == 1 else None
     if chosen is None or item.extents[chosen] is not group.extent:
         return None
+    if item.node.reducer in ("argmax", "argmin") and chosen >= item.rank and [chosen] != list(item.free[:1]):
+        return None  # the best candidate so far is a scalar, and of equal ones the first wins
     if isinstance(group, Tile):
         return chosen if chosen in part_axes(item) else None
     if chosen not in item.free or any((chosen == item.tile) is not (axis == m.tile) for m, axis in group.axis.items()):
         return None
-    if item.node.reducer in ("argmax", "argmin") and chosen >= item.rank and any(k < item.rank for k in item.free):
-        return None  # the best candidate so far is a scalar
     if item.contraction is not None and chosen not in (*item.contraction.loops, *item.contraction.summed_loops):
         return None
     return None if _sums_along_memory(item, chosen) else chosen

@@ -1,8 +1,11 @@
-"""A body node of a scan for all steps at once: the step becomes the first axis.
+"""A node that mentions a step, for all steps at once: the step becomes the first axis.
 
-In: nodes that mention the step but no carry. Out: ordinary nodes outside the loop, for hoisting before it and for
-summing behind it.
+In: nodes that mention the step but no carry of its loop. Out: ordinary nodes outside the loop, for hoisting before it
+and for summing behind it. `gg.vmap` and `gg.jacobian` write graphs that mention steps of no loop, and lift them.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from gradgen.errors import GraphError
 from gradgen.graph.nodes import (
@@ -12,13 +15,16 @@ from gradgen.graph.nodes import (
     Node,
     Project,
     Reshape,
+    Scan,
     carry,
     compute,
     custom,
     inputs,
     inside_inputs,
     pointwise,
+    project,
     reshape,
+    scan,
     toposort,
 )
 from gradgen.graph.scalar import Load, Poly, Position, Scalar, Step, load, position, rewrite, step
@@ -27,21 +33,17 @@ from gradgen.passes.substitute import replace_nodes
 
 def lift(node: Node, length: Poly, depth: int) -> Node:
     """The (length, *shape) tensor of a node's values at every step."""
-    lifted: dict[Node, Node] = {}
-    for inner in toposort([node], lambda n: inside_inputs(n, depth)):
-        if depth in inner.steps:
-            lifted[inner] = _lifted(inner, length, depth, lifted)
-    if node not in lifted:  # the same value at every step
-        rank = len(node.shape)
-        extents = (length, *node.shape)
-        return compute(
-            extents,
-            extents,
-            [position(k) for k in range(rank + 1)],
-            "none",
-            load(node, [position(k + 1) for k in range(rank)]),
-        )
-    return lifted[node]
+    return lift_nodes([node], length, depth)[node]
+
+
+def lift_nodes(roots: Sequence[Node], length: Poly, depth: int) -> dict[Node, Node]:
+    """The (length, *shape) tensors of the values at every step: of the roots, and of all below that mention the step.
+
+    Producers stand before what reads them.
+    """
+    lifting = _Lifting(length, depth)
+    wanted = {root: lifting.whole(root) for root in roots}
+    return lifting.lifted | wanted
 
 
 def sum_over_steps(node: Node, length: Poly, depth: int) -> Node:
@@ -67,21 +69,75 @@ def row(stack: Node, at: Scalar) -> Node:
     return pointwise(stack.shape[1:], load(stack, [at, *[position(k) for k in range(rank)]]))
 
 
-def _lifted(node: Node, length: Poly, depth: int, lifted: dict[Node, Node]) -> Node:
-    match node:
-        case Reshape():
-            return reshape(lifted[node.source], (length, *node.shape))
-        case Compute():
-            body, target, extents = _shifted(node, length, depth, lifted)
-            return compute((length, *node.shape), extents, [position(0), *target], node.reducer, body)
-        case Custom(cotangent=c):
-            whole = carry(c.number, (length, *c.shape), c.dtype, c.depth)
-            adjoints = replace_nodes(node.adjoints, {c: row(whole, step(depth))}, c.depth)
-            value, *operands = (lift(n, length, depth) for n in inputs(node))
-            return custom(value, operands, whole, [lift(d_x, length, depth) for d_x in adjoints])
-        case Carry() | Project():
-            raise GraphError("a value that depends on the carry of a scan is not known for all steps at once")
-    return node
+@dataclass(slots=True)
+class _Lifting:
+    """What has been lifted so far, over the steps of one depth."""
+
+    length: Poly
+    depth: int
+    lifted: dict[Node, Node] = field(default_factory=dict)
+    scans: dict[Scan, Scan] = field(default_factory=dict)
+
+    def whole(self, node: Node) -> Node:
+        """The values of a node at every step, repeated where they are the same."""
+        for inner in toposort([node], lambda n: inside_inputs(n, self.depth) if n not in self.lifted else ()):
+            if self.depth in inner.steps and inner not in self.lifted:
+                self.lifted[inner] = self.node(inner)
+        return self.lifted[node] if node in self.lifted else self.repeated(node)
+
+    def repeated(self, node: Node) -> Node:
+        shape = (self.length, *node.shape)
+        return pointwise(shape, load(node, [position(k + 1) for k in range(len(node.shape))]))
+
+    def node(self, node: Node) -> Node:
+        """A node that mentions the step, over the lifted ones that it reads."""
+        match node:
+            case Reshape():
+                return reshape(self.lifted[node.source], (self.length, *node.shape))
+            case Compute():
+                body, target, extents = _shifted(node, self.length, self.depth, self.lifted)
+                return compute((self.length, *node.shape), extents, [position(0), *target], node.reducer, body)
+            case Custom(cotangent=c):
+                whole, adjoints = self.around([c], node.adjoints, c.depth)
+                value, *operands = (self.whole(n) for n in inputs(node))
+                return custom(value, operands, whole[0], [self.whole(d_x) for d_x in adjoints])
+            case Project(scan=s, kind=kind, number=number):
+                if s not in self.scans:
+                    self.scans[s] = self.scan(s)
+                found = project(self.scans[s], kind, number)
+                if len(found.shape) == len(node.shape):  # a result that is the same for every step
+                    return self.repeated(found)
+                order = [position(1), position(0), *[position(k) for k in range(2, len(found.shape))]]
+                return pointwise((self.length, *node.shape), load(found, order))
+        raise GraphError("a value that depends on the carry of a scan is not known for all steps at once")
+
+    def scan(self, s: Scan) -> Scan:
+        """One loop for all steps: a carry has the step as an axis if what it begins with or becomes changes with it."""
+        every = range(len(s.carries))
+        moving: list[int] = []
+        again = [k for k in every if self.depth in s.inits[k].steps | s.nexts[k].steps]
+        body: list[Node] = [*s.nexts, *s.outputs]
+        wide: dict[int, Carry] = {}
+        while again != moving:
+            moving = again
+            whole, body = self.around([s.carries[k] for k in moving], [*s.nexts, *s.outputs], s.depth)
+            wide = dict(zip(moving, whole, strict=True))
+            again = [k for k in every if k in moving or self.depth in body[k].steps]
+        return scan(
+            s.length,
+            s.depth,
+            [wide.get(k, s.carries[k]) for k in every],
+            [self.whole(s.inits[k]) if k in wide else s.inits[k] for k in every],
+            [self.whole(body[k]) if k in wide else body[k] for k in every],
+            [self.whole(n) if self.depth in n.steps else n for n in body[len(every) :]],
+            s.reverse,
+        )
+
+    def around(self, carries: Sequence[Carry], body: Sequence[Node], depth: int) -> tuple[list[Carry], list[Node]]:
+        """Carries with the step as their first axis, and a body of that depth that reads its own row of them."""
+        whole = [carry(c.number, (self.length, *c.shape), c.dtype, c.depth) for c in carries]
+        rows: dict[Node, Node] = {c: row(w, step(self.depth)) for c, w in zip(carries, whole, strict=True)}
+        return whole, replace_nodes(body, rows, depth)
 
 
 def _shifted(

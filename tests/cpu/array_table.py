@@ -41,6 +41,12 @@ M = floats(12, 9)
 TIES = np.array([[2.0, 1.0, 2.0, 3.0], [0.0, -1.0, -1.0, 0.0], [5.0, 4.0, 3.0, 3.0]])
 NANS = np.array([[2.0, np.nan, -np.inf, 3.0], [np.inf, 1.0, np.nan, np.nan]])
 ZEROS = np.array([[2.0, 0.0, 3.0, 0.5], [0.0, 1.5, 0.0, 2.0], [1.0, 2.0, 3.0, 4.0]])
+# the first of equal ones by rows is not the first by columns
+AHEAD = np.array([[-1.0, -1.0, 2.0, 3.0], [4.0, 5.0, -1.0, -2.0]])
+STEPS = np.ones((3, 2, 4))
+STEPS[0, :, 3] = STEPS[1, :, 1] = 0.0
+UNIT = np.array([0.05, 0.2, 0.49, 0.7, 0.93])
+ROW, COLUMN, LAST = gg.indices("i j k")
 P, Q = np.array([2, 0, 2, 1]), np.array([1, 3, 1, 0])
 PQ = np.array([[2, 0, 1, 2], [0, 0, 2, 1]])
 MASK = np.array([True, False, True, True])
@@ -59,6 +65,20 @@ def _compressed(m: Any, x: Any, count: int) -> Any:
     chosen = np.flatnonzero(MASK)[:count]
     zeros = m.zeros((x.shape[0], count - len(chosen)))
     return m.concatenate([x[:, chosen], zeros], axis=1)
+
+
+def _argmin(m: Any, x: Any) -> Any:
+    """Over the last axis and the first, the last one slowest."""
+    return m.argmin(x.transpose(1, 2, 0).reshape(x.shape[1], -1), axis=1)
+
+
+def _running(m: Any, best: str, x: Any, axis: int) -> Any:
+    return getattr(m, f"{best}imum").accumulate(x, axis) if m is np else getattr(jax.lax, f"cum{best}")(x, axis)
+
+
+def _first_places(m: Any, x: Any) -> Any:
+    """The first place of the largest of the first 1, 2, ... elements of a row."""
+    return np.stack([x[:, : k + 1].argmax(axis=1) for k in range(x.shape[1])], axis=1)
 
 
 def _topk(m: Any, x: Any, k: int) -> Any:
@@ -151,6 +171,38 @@ OPERATIONS: dict[str, Operation] = {
     "logsumexp": Operation((A,), lambda x: gg.logsumexp(x, axis=1), lambda m, x: m.log(m.sum(m.exp(x), axis=1))),
     "argmax": same((TIES,), lambda m, x: m.argmax(x, axis=1), gradient=False),
     "argmin": same((TIES,), lambda m, x: m.argmin(x, axis=0), gradient=False),
+    "argmax, flat": same((TIES,), lambda m, x: m.argmax(-x), gradient=False),
+    "argmin, several": Operation((STEPS,), lambda x: gg.argmin(x, axis=(2, 0)), _argmin, gradient=False),
+    "argmin, over": Operation(
+        (STEPS,),
+        lambda x: gg.compute(COLUMN, gg.argmin(x[ROW, COLUMN, LAST], over=(LAST, ROW))),
+        _argmin,
+        gradient=False,
+    ),
+    "argmax beside a loop over columns": same(
+        (AHEAD,), lambda m, x: m.argmax(m.sign(x * (m.sum(x * x, axis=0) + 1))), gradient=False
+    ),
+    "prod, over": Operation(
+        (ZEROS,),
+        lambda x: gg.compute(ROW, 2.0 * gg.prod(x[ROW, COLUMN], over=COLUMN) + x[ROW, 0]),
+        lambda m, x: 2.0 * m.prod(x, axis=1) + x[:, 0],
+    ),
+    "prod, over two": Operation(
+        (A,),
+        lambda x: gg.compute((), gg.prod(x[ROW, COLUMN] * x[ROW, COLUMN], over=(ROW, COLUMN))),
+        lambda m, x: m.prod(x * x),
+    ),
+    "all, over": Operation(
+        (ZEROS,),
+        lambda x: gg.compute(COLUMN, gg.all(x[ROW, COLUMN], over=ROW)),
+        lambda m, x: m.all(x, axis=0),
+        gradient=False,
+    ),
+    "any, over": Operation(
+        (ZEROS,),
+        lambda x: gg.compute(ROW, gg.where(gg.any(x[ROW, COLUMN] > 2.5, over=COLUMN), x[ROW, 0] * 2.0, x[ROW, 3])),
+        lambda m, x: m.where(m.any(x > 2.5, axis=1), x[:, 0] * 2.0, x[:, 3]),
+    ),
     "all": same((ZEROS,), lambda m, x: m.all(x > 0, axis=1), gradient=False),
     "all of numbers": same((ZEROS,), lambda m, x: m.all(x, axis=0, keepdims=True), gradient=False),
     "all of nothing": same((EMPTY,), lambda m, x: m.all(x, axis=0), gradient=False),
@@ -161,6 +213,28 @@ OPERATIONS: dict[str, Operation] = {
     "cumsum, flat": same((A,), lambda m, x: m.cumsum(x)),
     "cumprod": same((ZEROS,), lambda m, x: m.cumprod(x, axis=1)),
     "cumprod, first": same((A,), lambda m, x: m.cumprod(x, axis=0)),
+    "cummax": Operation((T,), lambda x: gg.cummax(x, axis=1)[0], lambda m, x: _running(m, "max", x, 1)),
+    "cummin, flat": Operation((A,), lambda x: gg.cummin(x)[0], lambda m, x: _running(m, "min", x.ravel(), 0)),
+    "cummax, nan": Operation(
+        (NANS,), lambda x: gg.cummax(x, axis=1)[0], lambda m, x: m.maximum.accumulate(x, axis=1), gradient=False
+    ),
+    "cummax, places": Operation((TIES,), lambda x: gg.cummax(x, axis=1)[1], _first_places, gradient=False),
+    # for every element of a new axis
+    "vmap": Operation(
+        (T, B),
+        lambda x, y: gg.vmap(lambda row, y: gg.tanh(row @ y), (1, None), -1)(x, y),
+        lambda m, x, y: m.moveaxis(m.tanh(x @ y), 1, -1),
+    ),
+    "vmap of a loop": Operation(
+        (A, V),
+        lambda x, v: gg.vmap(lambda row: gg.cumprod(row * v) + gg.scan(lambda c, e: (c * e, c), row[0], v)[1])(x),
+        lambda m, x, v: m.cumprod(x * v, axis=1) + x[:, :1] * m.concatenate([m.ones((1,)), m.cumprod(v)[:-1]]),
+    ),
+    "a gradient for each sample": Operation(
+        (A, B),
+        lambda x, w: gg.vmap(lambda row: gg.grad(gg.sum(gg.tanh(row @ w)), w))(x),
+        lambda m, x, w: x[:, :, None] * (1 - m.tanh(x @ w) ** 2)[:, None, :],
+    ),
     # chosen by data
     "an integer array": same((A, P), lambda m, x, i: x[i]),
     "in the middle": same((T, P), lambda m, x, i: x[:, i, 1:]),
@@ -186,6 +260,18 @@ OPERATIONS: dict[str, Operation] = {
     "sort, nan": same((NANS,), lambda m, x: m.sort(x), gradient=False),
     "argsort": Operation((TIES,), gg.argsort, lambda m, x: m.argsort(x, axis=-1, stable=True), gradient=False),
     "topk": Operation((A,), lambda x: gg.topk(x, 2, axis=1)[0], lambda m, x: _topk(m, x, 2)),
+    "searchsorted": Operation(
+        (np.sort(TIES.ravel()), NANS), gg.searchsorted, lambda m, a, v: m.searchsorted(a, v), gradient=False
+    ),
+    "searchsorted, right, of rows": Operation(
+        (np.sort(TIES), TIES[:, ::2] + 1.0),
+        lambda a, v: gg.searchsorted(a, v, side="right"),
+        lambda m, a, v: m.stack([m.searchsorted(row, each, side="right") for row, each in zip(a, v, strict=True)]),
+        gradient=False,
+    ),
+    "logit, eps": Operation(
+        (UNIT,), lambda x: gg.logit(x, 0.1), lambda m, x: m.log(m.clip(x, 0.1, 0.9)) - m.log1p(-m.clip(x, 0.1, 0.9))
+    ),
     # constants
     "arange": same((W,), lambda m, x: x * m.arange(1, 12, 2)),
     "arange, back": same((W,), lambda m, x: x + m.arange(5, -1, -1)),

@@ -144,6 +144,7 @@ ENTRIES: dict[str, Entry] = {
     "hardtanh": _composed("hardtanh", jax.nn.hard_tanh),
     "hardsigmoid": _composed("hardsigmoid", jax.nn.hard_sigmoid),
     "hardswish": _composed("hardswish", jax.nn.hard_swish),
+    "logit": _composed("logit", special.logit),
     "softsign": _composed("softsign", jax.nn.soft_sign),
     "clip": _composed("clip", lambda x: jnp.clip(x, -0.5, 2.0), -0.5, 2.0),
     "isinf": Entry(gg.isinf, jnp.isinf, 1, gradient=False),
@@ -271,6 +272,9 @@ EXCEPTIONS: dict[str, tuple[Difference, ...]] = {
             },
         ),
         Difference("d0 jvp", _extreme, "the cosine of an overflow"),
+    ),
+    "logit": (
+        Difference("s0", lambda x: (np.abs(x) < 1e-200) & (x != 0), "inf - inf in JAX", {"s0": _constant(-np.inf)}),
     ),
     "lgamma": (_polygammas(-1, "s0"), _AT_POLES, Difference("value d0", np.isinf, "0 * inf in JAX")),
     "digamma": (_polygammas(0, "d0 jvp s0"), _AT_POLES, Difference("value d0 jvp", np.isinf, "0 * inf in JAX")),

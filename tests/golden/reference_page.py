@@ -64,7 +64,7 @@ FAMILIES: dict[str, tuple[Any, Iterable[str]]] = {
     "Statistics": (gg, statistics.__all__),
     "Chosen by data": (gg, selecting.__all__),
     "Functions of your own, and casts": (gg, ["function", "cast"]),
-    "From graph to graph": (gg, ["grad", "vjp", "jvp", "hvp", "jacobian", "hessian", "custom", "check_grad"]),
+    "From graph to graph": (gg, ["grad", "vjp", "jvp", "hvp", "jacobian", "hessian", "vmap", "custom", "check_grad"]),
     "Compilation": (gg, ["compile"]),
     "What `gg.compile` returns": (gg.Network, [name for name, f in vars(gg.Network).items() if _is_public(name, f)]),
     "gg.nn: layers": (gg.nn, _of(layers)),

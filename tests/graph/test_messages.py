@@ -377,7 +377,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ("x.sum(axis=5)", ShapeError, "x (B, 4) has 2 axes; axis 5 is not one of them."),
     ("x.sum(axis=1.5)", ShapeError, "x (B, 4): axis is 1.5; give an integer."),
     ("x.sum(axis=(0, 0))", ShapeError, "x (B, 4): an axis is given twice in (0, 0)."),
-    ("x.argmax()", ShapeError, "argmax of x (B, 4) needs one axis: give axis=."),
+    ("x.argmax(axis=(0, 0))", ShapeError, "x (B, 4): an axis is given twice in (0, 0)."),
     ("gg.max(x, 0)", GraphError, "gg.max of a whole tensor: write axis=0; over= takes indices of a formula."),
     ("gg.mean(x, 1)", GraphError, "gg.mean of a whole tensor: write axis=1; over= takes indices of a formula."),
     ("gg.concatenate(x)", ShapeError, "concatenate takes a list of at least one tensor."),
@@ -540,10 +540,64 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
             "reduce with gg.sum(..., over=j)."
         ),
     ),
+    ("gg.prod(x[n, i])", GraphError, "gg.prod of a formula reduces over indices: write gg.prod(..., over=j)."),
+    ("gg.any(x, over=1)", GraphError, "gg.any of a whole tensor: write axis=1; over= takes indices of a formula."),
     (
-        "gg.compute(n, gg.argmax(x[n, i] * W[j, i], over=(i, j)))",
+        "gg.all(x[n, i] > 0, over=i, axis=0)",
+        GraphError,
+        "gg.all takes over= for a formula, or axis= and keepdims= for a tensor.",
+    ),
+    ("gg.searchsorted(v, x, side='both')", OptionError, "searchsorted has the sides left and right, not 'both'."),
+    (
+        "gg.searchsorted(x, v)",
         ShapeError,
-        "gg.argmax reduces over one index, 2 are given.",
+        "searchsorted of v (3) in x (B, 4): what is sorted has one axis, or the leading axes of the values.",
+    ),
+    ("gg.vmap(x)", GraphError, "gg.vmap takes a function of tensors, not <Tensor x: float32 (B, 4)>."),
+    ("gg.vmap(gg.exp, in_axes=None)(x)", GraphError, "gg.vmap maps none of the arguments: give an axis in in_axes."),
+    ("gg.vmap(gg.exp, in_axes=2)(x)", ShapeError, "x (B, 4) has 2 axes; axis 2 is not one of them."),
+    ("gg.vmap(gg.exp, in_axes=1.5)(x)", ShapeError, "x (B, 4): axis is 1.5; give an integer."),
+    (
+        "gg.vmap(lambda a, b: a @ b, in_axes=(0, 0))(x, v)",
+        ShapeError,
+        (
+            "gg.vmap: x (B, 4) has B elements along axis 0, and v (3) has 3 along axis 0. Make them equal, or give "
+            "None in in_axes for what is not mapped."
+        ),
+    ),
+    (
+        "gg.vmap(lambda a, b: a @ b, in_axes=(0, None, None))(x, v)",
+        GraphError,
+        "gg.vmap: in_axes=(0, None, None) is not nested as (*, *), which it is for.",
+    ),
+    (
+        "gg.vmap(lambda a: (a, a), out_axes=(0, 1, 2))(x)",
+        GraphError,
+        "gg.vmap: out_axes=(0, 1, 2) is not nested as (*, *), which it is for.",
+    ),
+    (
+        "gg.vmap(gg.exp, out_axes=2)(x)",
+        ShapeError,
+        "a result of gg.vmap, a tensor (B, 4) has 2 axes; axis 2 is not one of them.",
+    ),
+    (
+        "gg.vmap(lambda a: a.sum(), out_axes=None)(x)",
+        GraphError,
+        "gg.vmap: the tensor of model.py:1 () changes with the element, and out_axes is None for it: give an axis.",
+    ),
+    ("gg.vmap(gg.exp)(2.0)", ShapeError, "a tensor () has 0 axes; axis 0 is not one of them."),
+    (
+        "gg.vmap(lambda a: 'y')(x)",
+        DTypeError,
+        "gg.vmap takes tensors, numbers, None, and tuples, lists and dicts of these, not 'y'.",
+    ),
+    (
+        "inside = []\ngg.vmap(lambda a: inside.append(a) or a)(x)\ngg.compile(inside[0])",
+        GraphError,
+        (
+            "output y is made of what the function of gg.vmap is called with, which has no value outside it: return "
+            "it from the function, and take it from what gg.vmap returns."
+        ),
     ),
     (
         "gg.compute((n, i), x[n, i] * v[i])",
@@ -677,7 +731,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         "gg.scan(lambda c, e: (c, c), np.zeros(3), x)",
         DTypeError,
-        "gg.scan takes tensors, numbers, None, and tuples and lists of these, not array([0., 0., 0.]).",
+        "gg.scan takes tensors, numbers, None, and tuples, lists and dicts of these, not array([0., 0., 0.]).",
     ),
     (
         "gg.scan(lambda c, e: (c, e), 0.0, (x, W))",

@@ -46,6 +46,19 @@ def _logsumexp(x, axis=None, keepdims=False):
     return np.log(np.sum(np.exp(x), axis=axis, keepdims=keepdims))
 
 
+def _place(best):
+    """NumPy's argmax or argmin over several axes, the first one given slowest."""
+
+    def place(x, axis=None, keepdims=False):
+        over = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        over = tuple(a % x.ndim for a in over)
+        kept = [a for a in range(x.ndim) if a not in over]
+        found = best(x.transpose(*kept, *over).reshape(*[x.shape[a] for a in kept], -1), axis=-1)
+        return found.reshape([1 if a in over else x.shape[a] for a in range(x.ndim)]) if keepdims else found
+
+    return place
+
+
 def _one_hot(at, classes, dtype):
     return np.eye(classes, dtype=dtype)[at]
 
@@ -56,7 +69,9 @@ NUMPY = SimpleNamespace(**{
     "erf": special.erf, "logsumexp": _logsumexp, "softmax": special.softmax, "log_softmax": special.log_softmax,
     "sigmoid": special.expit, "relu": lambda x: np.maximum(x, 0), "softplus": lambda x: np.logaddexp(x, 0),
     "silu": lambda x: x * special.expit(x), "gelu": lambda x: x * special.ndtr(x), "atan": np.arctan,
-    "cast": lambda x, dtype: x.astype(dtype),
+    "cast": lambda x, dtype: x.astype(dtype), "argmax": _place(np.argmax), "argmin": _place(np.argmin),
+    "cummax": lambda x, axis: (np.maximum.accumulate(x, axis), None),
+    "cummin": lambda x, axis: (np.minimum.accumulate(x, axis), None),
 })  # fmt: skip
 GRADGEN = SimpleNamespace(
     **{name: getattr(gg, name) for name in gg.__all__ if name not in ("nn", "optim")},

@@ -229,6 +229,21 @@ def _topk(w: Writer) -> str:
     return f"m.topk({x}, {w.pick(range(1, w[x].shape[axis] + 1))}, axis={axis})[0]"
 
 
+def _places(w: Writer) -> str:
+    """Places among several axes, in the order in which these are given; of conditions, many are equal."""
+    x = w.some(1, 2, 3, full=True)
+    axes = w.draw(st.permutations(range(w[x].ndim)))[: w.pick((2, 3, 1))]
+    reducer = w.pick(("argmax", "argmin"))
+    best = w.pick((x, f'm.cast({x} > 0.3, "float64")'))
+    return f'{x} * m.cast(m.{reducer}({best}, axis={w.pick((tuple(axes), None))}, keepdims=True), "float64")'
+
+
+def _searchsorted(w: Writer) -> str:
+    x = w.some()
+    side = w.pick(("left", "right"))
+    return f'{x} * m.cast(m.searchsorted(m.sort({w.leaf((w.extent(),))}), {x}, "{side}"), "float64")'
+
+
 # ---------------------------------------------------------------- other shapes
 
 
@@ -373,8 +388,12 @@ TABLE: dict[str, dict[str, Form]] = {
     "running": {
         "cumsum": _along("m.cumsum({}, axis={})"), "cumprod": _along("m.cumprod({}, axis={})"),
         "cumsum, flat": _unary("m.cumsum(m.ravel({}))"),
+        "cummax": _along("m.cummax({}, axis={})[0]"), "cummin": _along("m.cummin({}, axis={})[0]"),
     },
-    "order": {"sort": _along("m.sort({}, axis={})", full=True), "topk": _topk},
+    "order": {
+        "sort": _along("m.sort({}, axis={})", full=True), "topk": _topk, "places": _places,
+        "searchsorted": _searchsorted,
+    },
 }  # fmt: skip
 FEATURES = (*TABLE, *[name for family in TABLE.values() for name in family], "size one", "empty result")
 assert len(set(FEATURES)) == len(FEATURES)
