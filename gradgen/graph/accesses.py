@@ -25,7 +25,7 @@ from gradgen.graph.scalar import (
     call,
     children,
     integer,
-    is_zero,
+    is_neutral,
     position,
     require_poly,
     step,
@@ -142,18 +142,21 @@ def is_inside(access: Access, ranges: Mapping[Atom, Poly], facts: Sequence[Poly]
     )
 
 
-def guarded(body: Scalar) -> tuple[list[Scalar], Scalar]:
+def guarded(body: Scalar, reducer: str = "sum") -> tuple[list[Scalar], Scalar]:
     """The conditions without which an accumulate adds nothing anywhere, outermost first, and what it adds under them.
 
-    `where(c, x, 0)` adds nothing without c, `where(c, 0, x)` with it; they may be nested and cast.
+    `where(c, x, 0)` adds nothing without c, `where(c, 0, x)` with it; they may be nested and cast. Of maxima it is
+    `where(c, x, -inf)` that changes nothing, and so on.
     """
     conditions: list[Scalar] = []
     casts: list[str] = []
     while isinstance(body, Call):
         match body.arguments:
-            case (condition, yes, no) if body.function.name == "where" and (is_zero(yes) or is_zero(no)):
-                conditions.append(condition if is_zero(no) else call("not", condition))
-                body = yes if is_zero(no) else no
+            case (condition, yes, no) if body.function.name == "where" and (
+                (last := is_neutral(reducer, no, body.dtype)) or is_neutral(reducer, yes, body.dtype)
+            ):
+                conditions.append(condition if last else call("not", condition))
+                body = yes if last else no
             case (x,) if body.function.name in FLOATS:
                 casts.append(body.function.name)
                 body = x
@@ -188,7 +191,7 @@ def unproved(node: Compute, steps: Mapping[int, Poly] | None = None) -> list[Acc
     ranges = ranges_in(node, steps)
     found = accesses((), node.body, *node.target)
     targets = zip(node.target, node.shape, strict=True)
-    written = tuple(fact for condition in guarded(node.body)[0] for fact in known(condition, True))
+    written = tuple(fact for condition in guarded(node.body, node.reducer)[0] for fact in known(condition, True))
     found += [Access(p, size, axis, None, written, frozenset()) for axis, (p, size) in enumerate(targets)]
     return [access for access in found if not is_inside(*_with_letters(access, ranges))]
 
@@ -240,7 +243,7 @@ def plainly_read(node: Compute) -> set[Poly]:
         if isinstance(x, Load):
             found.update(x.subscripts)
         stack += parts
-    return found if guarded(node.body)[0] else found | set(node.target)
+    return found if guarded(node.body, node.reducer)[0] else found | set(node.target)
 
 
 def _with_letters(access: Access, ranges: dict[Atom, Poly]) -> tuple[Access, dict[Atom, Poly], tuple[Poly, ...]]:

@@ -74,12 +74,15 @@ def compute(indices: Any, expression: Any, name: str | None = None) -> Tensor:
     return made(node, letters, name)
 
 
-def accumulate(subscripts: Any, expression: Any, shape: Any, name: str | None = None) -> Tensor:
+def accumulate(subscripts: Any, expression: Any, shape: Any, name: str | None = None, reduce: str = "sum") -> Tensor:
     """The tensor of a shape to whose elements a formula adds: `g[dst[e], f] += msg[e, f]`, starting from zeros.
 
-    Repeated targets add up in increasing order of the indices, the first index in `subscripts` slowest.
+    Repeated targets add up in increasing order of the indices, the first index in `subscripts` slowest. With
+    `reduce="max"` or `"min"` an element is the largest or smallest value that is meant for it: nan if there is a nan,
+    -inf or inf (of integers the least or greatest) if there is none; the first of equal ones takes the gradient.
 
         g = gg.accumulate((dst[e], f), msg[e, f], shape=(N, F))
+        top = gg.accumulate(dst[e], score[e], shape=(N,), reduce="max")
 
     Args:
         subscripts: one subscript per axis of the result: indices, arithmetic on them, integer accesses.
@@ -87,11 +90,14 @@ def accumulate(subscripts: Any, expression: Any, shape: Any, name: str | None = 
             removes is not there any more: `0 * r` and `r % 1` are 0.
         shape: the shape of the result.
         name: as for `compute`.
+        reduce: `"sum"`, `"max"` or `"min"`.
 
     Raises:
         ShapeError: sizes that disagree, or an access or target that leaves its tensor.
-        GraphError: an index without a range.
+        GraphError: an index without a range, another way to reduce.
     """
+    if reduce not in ("sum", "max", "min"):
+        raise GraphError(f"{here()}accumulate reduces by 'sum', 'max' or 'min', not by {reduce!r}.")
     name = None if name is None else checked_name(name, "tensor")
     sizes = as_shape(shape)
     given = subscripts if isinstance(subscripts, tuple) else (subscripts,)
@@ -110,9 +116,9 @@ def accumulate(subscripts: Any, expression: Any, shape: Any, name: str | None = 
     ranges = infer_ranges(free, root, target, sizes)
     root, order = _settled(root, free, ranges)
     own: tuple[Letter, ...] = ()
-    if isinstance(root, Reduce) and root.reducer == "sum":
+    if isinstance(root, Reduce) and root.reducer == reduce:
         own, root = root.letters, root.body
-    node, letters = _node(free, own, "sum", _lowered(root, order, ranges), ranges, (target, sizes))
+    node, letters = _node(free, own, reduce, _lowered(root, order, ranges), ranges, (target, sizes))
     return made(node, letters, name)
 
 

@@ -34,6 +34,7 @@ from gradgen.graph.scalar import (
     call,
     children,
     load,
+    neutral,
     number,
     position,
     positions_of,
@@ -139,7 +140,7 @@ def _strays(node: Compute, tensor: Node | None, axis: int, subscript: Poly) -> S
     """Whether an iteration reads (or writes) outside, by the rules of evaluation: a branch not taken reads nothing."""
     if tensor is None:
         condition: Scalar = number(True)
-        for test in guarded(node.body)[0]:
+        for test in guarded(node.body, node.reducer)[0]:
             condition = _and(condition, test)
         return _and(condition, _beyond(node.target[axis], node.shape[axis]))
     found: dict[Scalar, Scalar] = {}
@@ -198,5 +199,6 @@ def _without_stray_reads(node: Node) -> Node | None:
     for t, size in zip(target, node.shape, strict=True):
         assert isinstance(t, Poly)
         if reads_data(t):
-            body = call("where", _and(call("ge", t, number(0)), call("lt", t, size)), body, number(0))
+            inside = _and(call("ge", t, number(0)), call("lt", t, size))
+            body = call("where", inside, body, neutral(node.reducer, body.dtype))
     return compute(node.shape, node.extents, [t for t in target if isinstance(t, Poly)], node.reducer, body)

@@ -3,17 +3,14 @@
 In: an item of a schedule. Out: values and statements, which `lower` puts around and into loops.
 """
 
-import math
 from typing import Literal
 
 from gradgen.graph.accesses import guarded
-from gradgen.graph.scalar import FLOATS, Poly, Scalar, call, conjuncts, number
+from gradgen.graph.scalar import FLOATS, Poly, Scalar, call, conjuncts, neutral
 from gradgen.graph.sizes import reads_data
 from gradgen.passes.conditions import conjunction, is_index_only
 from gradgen.passes.trees import Item
 from gradgen.program.loops import Accumulate, Buffer, If, Statement
-
-INTEGER_LIMIT = 2**63 - 1
 
 
 def reduces(item: Item, axis: int) -> bool:
@@ -32,20 +29,20 @@ def accumulated_dtype(item: Item) -> str:
     return "float64" if whole and item.node.reducer == "sum" else item.node.dtype
 
 
-def added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar) -> list[Statement]:
+def added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar, reducer: str) -> list[Statement]:
     """buffer[subscripts] += where(c, x, 0), where the place may not be there if c fails and data decide either of them.
 
     What indices say stays in the value as well: it becomes bounds of loops.
     """
-    conditions, x = guarded(value)
+    conditions, x = guarded(value, reducer)
     chosen = any(reads_data(s) for s in subscripts)
     if not conditions or (not chosen and all(map(is_index_only, conditions))):
-        return [Accumulate(buffer, subscripts, "sum", value)]
+        return [Accumulate(buffer, subscripts, operation(reducer), value)]
     every = conjunction([part for condition in conditions for part in conjuncts(condition)])
     by_index = [part for part in conjuncts(every) if is_index_only(part)]
-    added = call("where", conjunction(by_index), x, number(0)) if by_index else x
+    added = call("where", conjunction(by_index), x, neutral(reducer, value.dtype)) if by_index else x
     added = call(value.dtype, added) if added.dtype != value.dtype and value.dtype in FLOATS else added
-    return [If(every, (Accumulate(buffer, subscripts, "sum", added),))]
+    return [If(every, (Accumulate(buffer, subscripts, operation(reducer), added),))]
 
 
 def operation(reducer: str) -> Literal["sum", "max", "min"]:
@@ -53,10 +50,4 @@ def operation(reducer: str) -> Literal["sum", "max", "min"]:
 
 
 def initial_value(item: Item) -> Scalar:
-    reducer = item.node.reducer
-    dtype = item.body.dtype
-    if reducer in ("max", "argmax"):
-        return number(-math.inf) if dtype in FLOATS or dtype == "pyfloat" else number(-INTEGER_LIMIT - 1)
-    if reducer in ("min", "argmin"):
-        return number(math.inf) if dtype in FLOATS or dtype == "pyfloat" else number(INTEGER_LIMIT)
-    return number(0)
+    return neutral(item.node.reducer, item.body.dtype)
