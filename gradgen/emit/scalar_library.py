@@ -19,6 +19,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "relu": (),
     "maximum": (),
     "minimum": (),
+    "difference": (),
     "order": (),
     "from_order": (),
     "exp": (),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gradgen.graph.intern import intern
-from gradgen.graph.nodes import Compute, Leaf, Node, product, show_size
+from gradgen.graph.nodes import Compute, Leaf, Node, compute, identity, pointwise, product, show_size
 from gradgen.graph.origin import display_name
 from gradgen.graph.scalar import (
     FLOATS,
@@ -20,12 +20,14 @@ from gradgen.graph.scalar import (
     Poly,
     Reduce,
     Scalar,
+    Tensorlike,
     as_poly,
     atom_poly,
     call,
     children,
     integer,
     is_neutral,
+    neutral,
     position,
     require_poly,
     step,
@@ -165,6 +167,28 @@ def guarded(body: Scalar, reducer: str = "sum") -> tuple[list[Scalar], Scalar]:
     for dtype in reversed(casts):
         body = call(dtype, body)
     return conditions, body
+
+
+def remembered(node: Compute) -> Compute:
+    """An accumulated maximum or minimum of values that are in memory: computed twice, a value may round to two.
+
+    Its adjoint asks which value the largest one was.
+    """
+    conditions, x = guarded(node.body, node.reducer)
+    kept = isinstance(x, Load) and (isinstance(x.tensor, Leaf) or is_materialized(x.tensor))
+    if kept or x.dtype not in FLOATS:
+        return node
+    body: Scalar = identity(pointwise(node.extents, call("materialize", node.body)))
+    for condition in reversed(conditions):
+        body = call("where", condition, body, neutral(node.reducer, node.dtype))
+    new = compute(node.shape, node.extents, node.target, node.reducer, body)
+    assert isinstance(new, Compute)
+    return new
+
+
+def is_materialized(node: Tensorlike) -> bool:
+    """Whether a tensor is computed once, into memory of its own: its formula is written materialize(...)."""
+    return isinstance(node, Compute) and isinstance(node.body, Call) and node.body.function.name == "materialize"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -200,6 +200,16 @@ _DECLARED = (
         meaning="y where the condition x holds, else z; only that branch counts",
     ),
     ScalarFunction(
+        "difference",
+        2,
+        "promote",
+        "x - y",
+        ("1", "-1"),
+        cost=1,
+        latex="($x - $y)",
+        meaning="x - y, rounded by itself: nothing of the sum around it is added first",
+    ),
+    ScalarFunction(
         "stop_gradient",
         1,
         "promote",

@@ -57,7 +57,7 @@ __all__ = [
     "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "atom_poly", "call",
     "children", "conjuncts", "contains", "floor_div", "integer", "is_neutral", "is_zero", "load", "loads", "mentions", "neutral",
     "number", "position", "positions_of", "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost",
-    "size_symbol", "slot", "step", "substitute", "walk",
+    "size_symbol", "slot", "step", "substitute", "Tensorlike", "walk",
 ]  # fmt: skip
 
 FLOATS = ("float32", "float64")

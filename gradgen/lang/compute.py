@@ -9,8 +9,9 @@ from typing import Any
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph import nodes
-from gradgen.graph.accesses import accesses, decide, is_inside
+from gradgen.graph.accesses import accesses, decide, is_inside, is_materialized, remembered
 from gradgen.graph.axes import as_shape, describe, shown, weak
+from gradgen.graph.canonical import bare_position
 from gradgen.graph.indexing import formula_subscripts
 from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.operators import refuse_operand
@@ -30,6 +31,7 @@ from gradgen.graph.scalar import (
     call,
     contains,
     load,
+    loads,
     number,
     position,
     reduce_over,
@@ -303,7 +305,15 @@ def _node(
     else:
         target, shape = [require_poly(substitute(t, places)) for t in accumulated[0]], list(accumulated[1])
     node = nodes.compute(shape, extents, target, reducer, placed)
-    return node, _letter_names(loops, target, placed, node)
+    letters = _letter_names(loops, target, placed, node)
+    if isinstance(node, Compute) and not node.gathers and reducer != "sum":
+        kept = remembered(node)
+        if kept is not node:
+            values = next(x for x in loads(kept.body) if x.tensor.shape == kept.extents and is_materialized(x.tensor))
+            moved = [bare_position(s) for s in values.subscripts]
+            letters = tuple(letters[moved.index(k)] for k in range(len(moved)))
+        node = kept
+    return node, letters
 
 
 def _letter_names(loops: Sequence[Letter], target: Sequence[Poly], body: Scalar, node: Node) -> tuple[str, ...]:

@@ -101,6 +101,7 @@ IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "maximum": np.maximum,
     "minimum": np.minimum,
     "where": np.where,
+    "difference": np.subtract,
     "stop_gradient": lambda x: x,
     "materialize": lambda x: x,
     "lt": np.less,

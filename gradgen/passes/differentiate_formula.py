@@ -7,7 +7,7 @@ which `differentiate` makes nodes. The partial derivatives of scalar functions a
 from collections.abc import Iterable, Sequence
 
 from gradgen.errors import GraphError
-from gradgen.graph.accesses import guarded
+from gradgen.graph.accesses import guarded, remembered
 from gradgen.graph.nodes import Compute, Node, compute, identity, pointwise
 from gradgen.graph.partials import partials
 from gradgen.graph.scalar import (
@@ -51,6 +51,7 @@ def is_chosen(node: Compute) -> Scalar:
     if node.gathers:
         winner = compute(node.shape, node.extents, node.target, f"arg{node.reducer}", node.body)
         return call("eq", _numbered(node, node.reduced), load(winner, node.target))
+    node = remembered(node)
     conditions, x = _guarded(node)
     here, last = _numbered(node, range(len(node.extents))), neutral("min", "int64")
     attained = call("eq", x, load(node, node.target))
