@@ -6,6 +6,7 @@ is used. Signs are respected: log(exp(u) * r) = u + log(r) for every r, but log(
 
 from dataclasses import dataclass, field, replace
 
+from gradgen.graph.canonical import bare_position
 from gradgen.graph.nodes import Compute, Node, Reshape, compute
 from gradgen.graph.scalar import (
     FLOATS,
@@ -17,17 +18,19 @@ from gradgen.graph.scalar import (
     call,
     is_zero,
     load,
-    mentions,
     number,
     position,
+    positions_of,
     promote,
+    substitute,
     walk,
 )
-from gradgen.passes.inline import at, pointwise_body, reshaped_access
+from gradgen.passes.inline import pointwise_body, reshaped_access
 
 __all__ = ["LogDomain", "LogForm", "cancelled", "combined", "is_one", "quotient"]
 
 MINUS_INFINITY = number(float("-inf"))
+_RESULT = 1 << 20  # positions from here on stand for the axes of a result
 _DEPTH = 32  # producers further away than this are not looked through
 Terms = tuple[tuple[int, Scalar], ...]
 
@@ -251,17 +254,20 @@ class LogDomain:
         return replace(found, terms=((1, total),), shifts=(), masks=(), gains=True, exps=False)
 
     def _sum_form(self, access: Load, depth: int) -> LogForm | None:
-        """log sum_j exp(u_j) r_j = logsumexp_j(u_j + log r_j), for r >= 0; what does not depend on j comes out."""
+        """log sum_j exp(u_j) r_j = logsumexp_j(u_j + log r_j), for r >= 0; what is one for all of a sum comes out.
+
+        The terms of a sum are an axis, or those that data choose.
+        """
         node = access.tensor
-        if not isinstance(node, Compute) or node.reducer != "sum" or not node.gathers or node in self.keep:
+        if not isinstance(node, Compute) or node.reducer != "sum" or node in self.keep:
             return None
         body = self.form(node.body, depth + 1)
         if not body.exps or "logsumexp" in self.skip or node.dtype not in FLOATS:
             return None
-        outside = [s for s in body.shifts if not _varies(s[1], node)]
-        inside = [s for s in body.shifts if _varies(s[1], node)]
-        above = [a for a in body.above if _varies(a, node)]
-        below = [b for b in body.below if _varies(b, node)]
+        outside = [(sign, found) for sign, s in body.shifts if (found := _at_result(s, access)) is not None]
+        inside = [s for s in body.shifts if _at_result(s[1], access) is None]
+        above = [a for a in body.above if _at_result(a, access) is None]
+        below = [b for b in body.below if _at_result(b, access) is None]
         if not all(self.is_nonnegative(r) for r in (*above, *below)):
             return None
         varying = replace(body, shifts=tuple(inside), above=tuple(above), below=tuple(below))
@@ -272,10 +278,10 @@ class LogDomain:
         rules = dict.fromkeys((*body.rules, "logsumexp", *(["max_shift"] if outside else [])))
         return LogForm(
             ((1, result),),
-            tuple((sign, at(s, access.subscripts)) for sign, s in outside),
+            tuple(outside),
             (),
-            tuple(at(a, access.subscripts) for a in body.above if not _varies(a, node)),
-            tuple(at(b, access.subscripts) for b in body.below if not _varies(b, node)),
+            tuple(found for a in body.above if (found := _at_result(a, access)) is not None),
+            tuple(found for b in body.below if (found := _at_result(b, access)) is not None),
             gains=True,
             exps=True,
             sums=True,
@@ -375,9 +381,19 @@ class LogDomain:
         return False
 
 
-def _varies(x: Scalar, node: Compute) -> bool:
-    """Whether an expression depends on what a node reduces over."""
-    return any(mentions(x, position(k).atoms[0]) for k in node.reduced)
+def _at_result(x: Scalar, access: Load) -> Scalar | None:
+    """What is the same for all terms of a sum, where its result is read; None where it depends on the term.
+
+    It reads the target's own subscripts and no other index: m[dst[e]] of a sum into [dst[e]] is m where that is read.
+    """
+    node = access.tensor
+    assert isinstance(node, Compute)
+    kept = {t: position(_RESULT + k) for k, t in enumerate(node.target)}
+    atoms = {t.atoms[0]: p for t, p in kept.items() if bare_position(t) is not None}
+    found = substitute(x, atoms, kept)
+    if any(k < _RESULT for k in positions_of(found)):
+        return None
+    return substitute(found, {position(_RESULT + k).atoms[0]: s for k, s in enumerate(access.subscripts)})
 
 
 def _is_number(x: Scalar) -> bool:
