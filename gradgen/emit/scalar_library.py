@@ -20,6 +20,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "maximum": (),
     "minimum": (),
     "difference": (),
+    "less_one": (),
     "order": (),
     "from_order": (),
     "exp": (),

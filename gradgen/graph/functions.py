@@ -210,6 +210,16 @@ _DECLARED = (
         meaning="x - y, rounded by itself: nothing of the sum around it is added first",
     ),
     ScalarFunction(
+        "less_one",
+        3,
+        "promote",
+        "Piecewise((Piecewise((-y, x > 1/2), (x - 1, True)), z), (x, True))",
+        ("where(z & (x > 0.5), 0, 1)", "where(z & (x > 0.5), -1, 0)", "0"),
+        cost=4,
+        latex="($x - [$z])",
+        meaning="x - 1 where z holds, else x, for a share x of a whole of which y is the rest where x is more than half",
+    ),
+    ScalarFunction(
         "stop_gradient",
         1,
         "promote",

@@ -102,6 +102,9 @@ IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "minimum": np.minimum,
     "where": np.where,
     "difference": np.subtract,
+    "less_one": lambda share, rest, holds: np.where(
+        holds.astype(np.bool_), np.where(share > 0.5, -rest, share - share.dtype.type(1)), share
+    ),
     "stop_gradient": lambda x: x,
     "materialize": lambda x: x,
     "lt": np.less,

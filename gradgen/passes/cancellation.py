@@ -5,7 +5,7 @@ and not of their terms.
 
 x - logsumexp(x) = (x - shift) - log1p(rest): no term is positive, and where x is the largest the first one is 0.
 a + d p = (a + d) - d (1 - p) for p = exp(x - logsumexp(x)), above 1/2 for the largest x alone, and 1 - p = rest / total
-then: in the gradient of a small loss d is -a, and p nearly 1.
+then: in the gradient of a small loss d is -a, and p nearly 1. Both are sums without an `if` around a statement.
 """
 
 from collections.abc import Mapping, Sequence
@@ -191,22 +191,18 @@ class _Sums:
         return near
 
     def _by_complement(self, others: Terms, d: Scalar, p: Load) -> Scalar:
-        """a + d p for the sum a of the others; a mask on all of it stays outermost."""
+        """a + d p for the sum a of the others, which may be where(c, -d, 0)."""
         parts = self.shares[p.tensor].parts
         lacking = pointwise(parts.node.shape, call("div", identity(parts.rest), identity(parts.total)))
         name_part(parts.node, lacking)
         lack = load(lacking, [require_poly(at(s, p.subscripts)) for s in self.shares[p.tensor].outer])
-        a, plain = _total(others), _times(d, p)
         mask = self._mask(others)
-        if mask is not None:
-            condition, a = mask
-        is_large = call("gt", p, number(0.5))
+        condition, a = (number(True), _total(others)) if mask is None else mask
         if self._are_opposite(a, d):
-            whole = _times(a, call("where", is_large, lack, call("sub", number(1), p)))
-        else:
-            near = call("difference", call("add", a, d), _times(d, lack))
-            whole = call("where", is_large, near, call("add", a, plain))
-        return whole if mask is None else call("where", condition, whole, plain)
+            return _times(d, call("less_one", p, lack, condition))
+        a, is_large = _total(others), call("gt", p, number(0.5))
+        near = call("add", a, call("where", is_large, d, number(0)))
+        return call("difference", near, call("neg", _times(d, call("less_one", p, lack, is_large))))
 
     def _mask(self, terms: Terms) -> tuple[Scalar, Scalar] | None:
         """c and x of a single term where(c, x, 0)."""
