@@ -4,6 +4,7 @@ In: an expression. Out: its logarithm as a sum of terms, with what is left of th
 is used. Signs are respected: log(exp(u) * r) = u + log(r) for every r, but log(r * s) is never taken apart.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 
 from gradgen.graph.canonical import bare_position
@@ -93,10 +94,11 @@ class LogForm:
         if form.above or form.below:
             sign, rest = (1, quotient(form.above, form.below)) if form.above else (-1, quotient(form.below, ()))
             dtype = promote([term.dtype for _, term in terms]) if terms else rest.dtype
-            rest = (
-                rest if rest.dtype in FLOATS or dtype not in FLOATS else call(dtype, rest)
-            )  # an integer, such as a size
-            terms.append((sign, call("log", rest)))
+            if isinstance(rest, Const) and rest.dtype != "bool" and rest.value > 0:
+                terms.append((sign, number(math.log(rest.value))))
+            else:  # an integer, such as a size, is no float yet
+                rest = rest if rest.dtype in FLOATS or dtype not in FLOATS else call(dtype, rest)
+                terms.append((sign, call("log", rest)))
         total = combined(tuple(terms))
         return number(0) if total is None else total
 
@@ -223,6 +225,8 @@ class LogDomain:
                 return self._power(a, number(0.5), depth)
             case "add", _ if (power := self.one_plus_exp(x)) is not None and "softplus" not in self.skip:
                 return LogForm(((1, call("softplus", power)),), gains=True, rules=("softplus",))
+            case "add", (a, b) if "logaddexp" not in self.skip:
+                return self._two_exps(a, b, depth)
             case "sub", (one, b) if is_one(one) and (p := self.as_call(b, "sigmoid")) is not None:
                 return self._call_form("sigmoid", x, (call("neg", p.arguments[0]),), depth)
             case "where", (condition, yes, no) if "mask" not in self.skip and (is_zero(yes) or is_zero(no)):
@@ -238,6 +242,26 @@ class LogDomain:
                 if found.gains and not found.above and not found.below:
                     return replace(found, terms=((1, call(name, found.total())),), shifts=(), masks=())
         return None
+
+    def _two_exps(self, a: Scalar, b: Scalar, depth: int) -> LogForm | None:
+        """log(exp(x) + exp(y)), or with a positive number for one of them."""
+        forms = [self.form(x, depth + 1) for x in (a, b)]
+        if not any(form.exps for form in forms):
+            return None
+        logs: list[Scalar] = []
+        for x, form in zip((a, b), forms, strict=True):
+            if form.gains and all(isinstance(r, Const) and r.value > 0 for r in (*form.above, *form.below)):
+                logs.append(form.total())
+            elif isinstance(x, Const) and x.dtype != "bool" and x.value > 0:
+                logs.append(number(math.log(x.value)))
+            else:
+                return None
+        rules = dict.fromkeys((*forms[0].rules, *forms[1].rules, "logaddexp"))
+        if is_zero(logs[0]) or is_zero(logs[1]):
+            total = call("softplus", logs[1] if is_zero(logs[0]) else logs[0])
+        else:
+            total = call("logaddexp", *logs)
+        return LogForm(((1, total),), gains=True, exps=True, sums=True, rules=tuple(rules))
 
     def _exp_form(self, a: Scalar) -> LogForm:
         if "max_shift" not in self.skip:

@@ -11,6 +11,7 @@ from gradgen.errors import OptionError
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, Call, Load, Scalar, call, rewrite, walk
+from gradgen.passes.differences import opposite, without_large_terms
 from gradgen.passes.logdomain import LogDomain, cancelled, combined, is_one, quotient
 from gradgen.passes.record import Rewrite
 from gradgen.passes.substitute import map_nodes
@@ -27,6 +28,8 @@ RULES = {
     "softplus": "log(1 + exp(x)) = log1p(exp(x)) = softplus(x)",
     "sigmoid": "1 / (1 + exp(-x)) = sigmoid(x)",
     "logsigmoid": "log(sigmoid(x)) = logsigmoid(x)",
+    "logaddexp": "log(exp(x) + exp(y)) = logaddexp(x, y)",
+    "cancel": "x - logaddexp(x, y) = -softplus(y - x); so for softplus, logsigmoid, and a logsumexp less its terms",
 }
 
 
@@ -82,11 +85,15 @@ def _rewritten(x: Scalar, domain: LogDomain, fired: dict[str, None]) -> Scalar |
             found = _softmax(x, domain) if found is None else found
         case (("add" | "sub"), _):
             found = _without_shift(x, domain)
+            found = _cancelled(x, domain) if found is None else found
         case _:
             return None
     if found is None or domain.skip.intersection(found[1]):
         return None
     new, rules = found
+    smaller = None if "cancel" in domain.skip else without_large_terms(new, domain)
+    if smaller is not None:
+        new, rules = smaller, tuple(dict.fromkeys((*rules, "cancel")))
     fired.update(dict.fromkeys(rules))
     return new if new.dtype == x.dtype else call(x.dtype, new)
 
@@ -143,9 +150,24 @@ def _softmax(x: Call, domain: LogDomain) -> Found | None:
     form = form.unmasked()
     exponent = combined((*form.terms, *cancelled(form.shifts)))
     assert exponent is not None
-    value = quotient((call("exp", exponent), *form.above), form.below)
+    smaller = None if "cancel" in domain.skip else without_large_terms(exponent, domain)
+    value = quotient((_exp(exponent if smaller is None else smaller), *form.above), form.below)
     extra = [r for r in ("max_shift", "mask") if r in form.rules]
     return value, ("softmax", *extra)
+
+
+def _exp(x: Scalar) -> Scalar:
+    """exp(x), where exp(-softplus(y)) = sigmoid(-y)."""
+    match x:
+        case Call(function=f, arguments=(Call(function=g, arguments=(y,)),)) if f.name == "neg" and g.name == "softplus":
+            return call("sigmoid", opposite(y))
+    return call("exp", x)
+
+
+def _cancelled(x: Call, domain: LogDomain) -> Found | None:
+    """x - logaddexp(x, y) = -softplus(y - x)"""
+    new = without_large_terms(x, domain)
+    return None if new is None else (new, ("cancel",))
 
 
 def _without_shift(x: Call, domain: LogDomain) -> Found | None:
