@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gradgen.graph.intern import intern
+from gradgen.graph.neutral import is_neutral, neutral
 from gradgen.graph.nodes import Compute, Leaf, Node, compute, identity, pointwise, product, show_size
 from gradgen.graph.origin import display_name
+from gradgen.graph.records import Tensorlike
 from gradgen.graph.scalar import (
     FLOATS,
     Atom,
@@ -20,14 +22,11 @@ from gradgen.graph.scalar import (
     Poly,
     Reduce,
     Scalar,
-    Tensorlike,
     as_poly,
     atom_poly,
     call,
     children,
     integer,
-    is_neutral,
-    neutral,
     position,
     require_poly,
     step,

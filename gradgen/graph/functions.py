@@ -217,7 +217,7 @@ _DECLARED = (
         ("where(z & (x > 0.5), 0, 1)", "where(z & (x > 0.5), -1, 0)", "0"),
         cost=4,
         latex="($x - [$z])",
-        meaning="x - 1 where z holds, else x, for a share x of a whole of which y is the rest where x is more than half",
+        meaning="x - 1 where z holds, else x, for a share x of 1 of which y is the rest where x is above 1/2",
     ),
     ScalarFunction(
         "stop_gradient",

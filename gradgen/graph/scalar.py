@@ -5,7 +5,6 @@ which they were written; `nodes` puts them into formulas. Only integer expressio
 integer algebra is exact; floating-point algebra is left to `passes.simplify`.
 """
 
-import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -55,9 +54,9 @@ from gradgen.graph.records import (
 __all__ = [
     "DEFAULT_FLOAT", "FLOATS", "Atom", "Call", "Const", "FloorDiv", "Letter", "Load", "Monomial", "Operators", "Poly",
     "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "atom_poly", "call",
-    "children", "conjuncts", "contains", "floor_div", "integer", "is_neutral", "is_zero", "load", "loads", "mentions", "neutral",
-    "number", "position", "positions_of", "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost",
-    "size_symbol", "slot", "step", "substitute", "Tensorlike", "walk",
+    "children", "conjuncts", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions", "number",
+    "position", "positions_of", "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost",
+    "size_symbol", "slot", "step", "substitute", "walk",
 ]  # fmt: skip
 
 FLOATS = ("float32", "float64")
@@ -350,29 +349,6 @@ def is_zero(x: Scalar) -> bool:
         case Poly():
             return x.constant == 0
     return False
-
-
-def neutral(reducer: str, dtype: str) -> Const:
-    """What a reducer gives of nothing, and what changes nothing: 0, or the least or greatest value of a dtype."""
-    if reducer == "sum":
-        return number(0)
-    least = reducer in ("max", "argmax", "logsumexp")
-    if dtype in FLOATS or dtype == "pyfloat":
-        return number(-math.inf if least else math.inf)
-    if dtype == "bool":
-        return number(not least)
-    bits = 32 if dtype == "int32" else 64
-    return number(-(2 ** (bits - 1)) if least else 2 ** (bits - 1) - 1)
-
-
-def is_neutral(reducer: str, x: Scalar, dtype: str) -> bool:
-    """Whether a reducer of values of a dtype goes by this one as if it were not there, under casts too."""
-    if reducer == "sum":
-        return is_zero(x)
-    while isinstance(x, Call) and x.function.name in ("float32", "float64", "int64"):
-        x = x.arguments[0]
-    value = x.value if isinstance(x, Const) else x.constant if isinstance(x, Poly) else None
-    return value is not None and value == neutral(reducer, dtype).value
 
 
 def scalar_cost(x: Scalar) -> float:

@@ -29,7 +29,7 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.passes.inline import at, pointwise_body, reshaped_access
-from gradgen.passes.logdomain import combined
+from gradgen.passes.logforms import combined
 from gradgen.passes.substitute import rebuild
 
 __all__ = ["Share", "Shifted", "without_cancellation"]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from gradgen.errors import GraphError
 from gradgen.graph.accesses import guarded, remembered
+from gradgen.graph.neutral import neutral
 from gradgen.graph.nodes import Compute, Node, compute, identity, pointwise
 from gradgen.graph.partials import partials
 from gradgen.graph.scalar import (
@@ -20,7 +21,6 @@ from gradgen.graph.scalar import (
     integer,
     is_zero,
     load,
-    neutral,
     number,
     position,
     substitute,

@@ -7,18 +7,16 @@ once more, then `contract`.
 from collections.abc import Mapping, Sequence
 
 from gradgen.graph.accesses import guarded
+from gradgen.graph.neutral import neutral
 from gradgen.graph.nodes import Compute, Node, compute, pointwise
 from gradgen.graph.scalar import (
     Atom,
-    Call,
     Poly,
     Position,
     Scalar,
     call,
     load,
     mentions,
-    neutral,
-    number,
     position,
     positions_of,
     require_poly,
@@ -89,7 +87,9 @@ def _gathering(node: Compute, s: Solution, lengths: Mapping[int, Poly]) -> Node:
     body = fold_conditions(normal_where(body), ranges_of(extents, lengths))
     if body.dtype != node.dtype:
         body = call(node.dtype, body)
-    return compute(node.shape, extents, [position(k) for k in range(rank)], node.reducer if s.unsolved else "none", body)
+    return compute(
+        node.shape, extents, [position(k) for k in range(rank)], node.reducer if s.unsolved else "none", body
+    )
 
 
 def _loop_position(at_position: int) -> Position:
@@ -101,7 +101,9 @@ def _loop_position(at_position: int) -> Position:
 def _placed(node: Compute, fixed: Sequence[int], lengths: Mapping[int, Poly]) -> tuple[Node, str]:
     """Axes at which the target stands still: the formula without them, put into its place by a condition."""
     moving = [axis for axis in range(len(node.shape)) if axis not in fixed]
-    inner = compute([node.shape[a] for a in moving], node.extents, [node.target[a] for a in moving], node.reducer, node.body)
+    inner = compute(
+        [node.shape[a] for a in moving], node.extents, [node.target[a] for a in moving], node.reducer, node.body
+    )
     reason = "the target stands still along an axis"
     if isinstance(inner, Compute) and not inner.gathers:
         inner, further = _gathered(inner, lengths)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gradgen.graph.accesses import Access, guarded, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.neutral import neutral
 from gradgen.graph.nodes import (
     Carry,
     Compute,
@@ -34,7 +35,6 @@ from gradgen.graph.scalar import (
     call,
     children,
     load,
-    neutral,
     number,
     position,
     positions_of,

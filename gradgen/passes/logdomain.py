@@ -22,123 +22,16 @@ from gradgen.graph.scalar import (
     number,
     position,
     positions_of,
-    promote,
     substitute,
     walk,
 )
 from gradgen.passes.inline import pointwise_body, reshaped_access
+from gradgen.passes.logforms import MINUS_INFINITY, LogForm, Terms, combined, is_one, negated
 
-__all__ = ["LogDomain", "LogForm", "cancelled", "combined", "is_one", "quotient"]
+__all__ = ["LogDomain"]
 
-MINUS_INFINITY = number(float("-inf"))
 _RESULT = 1 << 20  # positions from here on stand for the axes of a result
 _DEPTH = 32  # producers further away than this are not looked through
-Terms = tuple[tuple[int, Scalar], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LogForm:
-    """log x = where(masks, terms, -inf) + shifts + log(above / below), terms and shifts being sums of signed terms.
-
-    `gains`: something disappears in it that log(x) would compute; `exps`: an exp does; `sums`: a sum of exps became a
-    logsumexp; `over`: such a sum is divided by.
-    """
-
-    terms: Terms = ()
-    shifts: Terms = ()
-    masks: tuple[Scalar, ...] = ()
-    above: tuple[Scalar, ...] = ()
-    below: tuple[Scalar, ...] = ()
-    gains: bool = False
-    exps: bool = False
-    sums: bool = False
-    over: bool = False
-    rules: tuple[str, ...] = ()
-
-    def unmasked(self) -> "LogForm":
-        """The same with the mask inside the terms."""
-        if not self.masks:
-            return self
-        condition = self.masks[0]
-        for mask in self.masks[1:]:
-            condition = call("and", condition, mask)
-        inner = combined(self.terms)
-        masked = call("where", condition, number(0) if inner is None else inner, MINUS_INFINITY)
-        return replace(self, terms=((1, masked),), masks=())
-
-    def times(self, other: "LogForm") -> "LogForm":
-        return LogForm(
-            (*self.terms, *other.terms),
-            (*self.shifts, *other.shifts),
-            (*self.masks, *other.masks),
-            (*self.above, *other.above),
-            (*self.below, *other.below),
-            self.gains or other.gains,
-            self.exps or other.exps,
-            self.sums or other.sums,
-            self.over or other.over,
-            tuple(dict.fromkeys((*self.rules, *other.rules))),
-        )
-
-    def inverse(self) -> "LogForm":
-        form = self.unmasked()
-        return LogForm(
-            _negated(form.terms), _negated(form.shifts), (), form.below, form.above,
-            form.gains, form.exps and not form.sums, False, form.sums, form.rules,
-        )  # fmt: skip
-
-    def total(self) -> Scalar:
-        """log x as an expression."""
-        form = self.unmasked()
-        terms = [*form.terms, *cancelled(form.shifts)]
-        if form.above or form.below:
-            sign, rest = (1, quotient(form.above, form.below)) if form.above else (-1, quotient(form.below, ()))
-            dtype = promote([term.dtype for _, term in terms]) if terms else rest.dtype
-            if isinstance(rest, Const) and rest.dtype != "bool" and rest.value > 0:
-                terms.append((sign, number(math.log(rest.value))))
-            else:  # an integer, such as a size, is no float yet
-                rest = rest if rest.dtype in FLOATS or dtype not in FLOATS else call(dtype, rest)
-                terms.append((sign, call("log", rest)))
-        total = combined(tuple(terms))
-        return number(0) if total is None else total
-
-
-def combined(terms: Terms) -> Scalar | None:
-    """The sum of signed terms, the positive ones first; None of no terms."""
-    total: Scalar | None = None
-    for sign, term in sorted(terms, key=lambda t: -t[0]):
-        if total is None:
-            total = term if sign > 0 else call("neg", term)
-        else:
-            total = call("add" if sign > 0 else "sub", total, term)
-    return total
-
-
-def cancelled(terms: Terms) -> Terms:
-    """The terms without those that stand against an equal one."""
-    kept: list[tuple[int, Scalar]] = []
-    for sign, term in terms:
-        opposite = next((k for k, (s, t) in enumerate(kept) if t is term and s == -sign), None)
-        if opposite is None:
-            kept.append((sign, term))
-        else:
-            kept.pop(opposite)
-    return tuple(kept)
-
-
-def quotient(above: tuple[Scalar, ...], below: tuple[Scalar, ...]) -> Scalar:
-    """The product of some factors over the product of others."""
-    result: Scalar | None = None
-    for factor in above:
-        result = factor if result is None else call("mul", result, factor)
-    result = number(1) if result is None else result
-    for factor in below:
-        result = call("div", result, factor)
-    return result
-
-
-def _negated(terms: Terms) -> Terms:
-    return tuple((-sign, term) for sign, term in terms)
 
 
 @dataclass(slots=True)
@@ -337,10 +230,10 @@ class LogDomain:
                 sign = 1 if f.name == "add" else -1
                 parts: list[tuple[int, Scalar]] = [] if rest_a is None else [(1, rest_a)]
                 parts += [] if rest_b is None else [(sign, rest_b)]
-                return combined(tuple(parts)), (*shifts_a, *(shifts_b if sign > 0 else _negated(shifts_b)))
+                return combined(tuple(parts)), (*shifts_a, *(shifts_b if sign > 0 else negated(shifts_b)))
             case Call(function=f, arguments=(a,)) if f.name == "neg":
                 rest, shifts = self.without_shifts(a, depth + 1)
-                return (None if rest is None else call("neg", rest), _negated(shifts)) if shifts else (x, ())
+                return (None if rest is None else call("neg", rest), negated(shifts)) if shifts else (x, ())
             case Call(function=f, arguments=(a, b)) if f.name in ("mul", "div") and _is_number(b):
                 rest, shifts = self.without_shifts(a, depth + 1)
                 if shifts:
@@ -412,8 +305,8 @@ def _at_result(x: Scalar, access: Load) -> Scalar | None:
     """
     node = access.tensor
     assert isinstance(node, Compute)
-    kept = {t: position(_RESULT + k) for k, t in enumerate(node.target)}
-    atoms = {t.atoms[0]: p for t, p in kept.items() if bare_position(t) is not None}
+    kept: dict[Scalar, Scalar] = {t: position(_RESULT + k) for k, t in enumerate(node.target)}
+    atoms = {t.atoms[0]: position(_RESULT + k) for k, t in enumerate(node.target) if bare_position(t) is not None}
     found = substitute(x, atoms, kept)
     if any(k < _RESULT for k in positions_of(found)):
         return None
@@ -422,10 +315,3 @@ def _at_result(x: Scalar, access: Load) -> Scalar | None:
 
 def _is_number(x: Scalar) -> bool:
     return all(isinstance(p, (Call, Const)) or (isinstance(p, Poly) and p.constant is not None) for p in walk(x))
-
-
-def is_one(x: Scalar) -> bool:
-    """Whether an expression is the number 1, under casts too."""
-    while isinstance(x, Call) and x.function.name in FLOATS:
-        x = x.arguments[0]
-    return isinstance(x, Const) and x.dtype != "bool" and x.value == 1

@@ -6,7 +6,8 @@ In: an item of a schedule. Out: values and statements, which `lower` puts around
 from typing import Literal
 
 from gradgen.graph.accesses import guarded
-from gradgen.graph.scalar import FLOATS, Poly, Scalar, call, conjuncts, neutral
+from gradgen.graph.neutral import neutral
+from gradgen.graph.scalar import FLOATS, Poly, Scalar, call, conjuncts
 from gradgen.graph.sizes import reads_data
 from gradgen.passes.conditions import conjunction, is_index_only
 from gradgen.passes.trees import Item

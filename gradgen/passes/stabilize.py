@@ -12,7 +12,8 @@ from gradgen.graph.nodes import Compute, Node, all_inputs, compute
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, Call, Load, Scalar, call, rewrite, walk
 from gradgen.passes.differences import opposite, without_large_terms
-from gradgen.passes.logdomain import LogDomain, cancelled, combined, is_one, quotient
+from gradgen.passes.logdomain import LogDomain
+from gradgen.passes.logforms import cancelled, combined, is_one, quotient
 from gradgen.passes.record import Rewrite
 from gradgen.passes.substitute import map_nodes
 
@@ -26,7 +27,7 @@ RULES = {
     "max_shift": "logsumexp_j(x_j - m) = logsumexp_j(x_j) - m, for a maximum m",
     "mask": "log(where(c, exp(x), 0)) = where(c, x, -inf)",
     "softplus": "log(1 + exp(x)) = log1p(exp(x)) = softplus(x)",
-    "sigmoid": "1 / (1 + exp(-x)) = sigmoid(x)",
+    "sigmoid": "1 / (1 + exp(-x)) = sigmoid(x), 1 - sigmoid(x) = sigmoid(-x)",
     "logsigmoid": "log(sigmoid(x)) = logsigmoid(x)",
     "logaddexp": "log(exp(x) + exp(y)) = logaddexp(x, y)",
     "cancel": "x - logaddexp(x, y) = -softplus(y - x); so for softplus, logsigmoid, and a logsumexp less its terms",
@@ -86,6 +87,7 @@ def _rewritten(x: Scalar, domain: LogDomain, fired: dict[str, None]) -> Scalar |
         case (("add" | "sub"), _):
             found = _without_shift(x, domain)
             found = _cancelled(x, domain) if found is None else found
+            found = _one_less(x, domain) if found is None else found
         case _:
             return None
     if found is None or domain.skip.intersection(found[1]):
@@ -158,9 +160,9 @@ def _softmax(x: Call, domain: LogDomain) -> Found | None:
 
 def _exp(x: Scalar) -> Scalar:
     """exp(x), where exp(-softplus(y)) = sigmoid(-y)."""
-    match x:
-        case Call(function=f, arguments=(Call(function=g, arguments=(y,)),)) if f.name == "neg" and g.name == "softplus":
-            return call("sigmoid", opposite(y))
+    power = x.arguments[0] if isinstance(x, Call) and x.function.name == "neg" else None
+    if isinstance(power, Call) and power.function.name == "softplus":
+        return call("sigmoid", opposite(power.arguments[0]))
     return call("exp", x)
 
 
@@ -168,6 +170,14 @@ def _cancelled(x: Call, domain: LogDomain) -> Found | None:
     """x - logaddexp(x, y) = -softplus(y - x)"""
     new = without_large_terms(x, domain)
     return None if new is None else (new, ("cancel",))
+
+
+def _one_less(x: Call, domain: LogDomain) -> Found | None:
+    """1 - sigmoid(x) = sigmoid(-x)"""
+    if x.function.name != "sub" or not is_one(x.arguments[0]):
+        return None
+    inner = domain.as_call(x.arguments[1], "sigmoid")
+    return None if inner is None else (call("sigmoid", opposite(inner.arguments[0])), ("sigmoid",))
 
 
 def _without_shift(x: Call, domain: LogDomain) -> Found | None:
