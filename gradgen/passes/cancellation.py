@@ -30,10 +30,12 @@ from gradgen.graph.scalar import (
 )
 from gradgen.passes.inline import at, pointwise_body, reshaped_access
 from gradgen.passes.logforms import combined
+from gradgen.passes.record import Rewrite
 from gradgen.passes.substitute import rebuild
 
 __all__ = ["Share", "Shifted", "without_cancellation"]
 
+REASON = "a sum keeps what is left when its largest terms cancel: (x - max) - log1p(sum of the other exponentials)"
 SUMS = ("add", "sub", "neg")
 _DEPTH = 8  # producers further away than this are not looked through
 Terms = list[tuple[int, Scalar]]
@@ -68,17 +70,18 @@ class Share:
 
 def without_cancellation(
     roots: Sequence[Node], lowered: Mapping[Node, Shifted], shares: Mapping[Node, Share]
-) -> list[Node]:
-    """The sums of every formula rearranged; `lowered` holds the parts of a logsumexp by its result."""
+) -> tuple[list[Node], list[Rewrite]]:
+    """The sums of every formula rearranged, and which; `lowered` holds the parts of a logsumexp by its result."""
     if not lowered:
-        return list(roots)
+        return list(roots), []
     sums = _Sums(lowered, shares)
     built: dict[Node, Node] = {}
     for node in toposort(roots, lambda n: all_inputs(sums.rearranged(n))):
         built[node] = rebuild(sums.rearranged(node), built)
         if built[node] is not node:
             carry_origin(node, built[node])
-    return [built[root] for root in roots]
+    records = [Rewrite("cancel", node, new, REASON) for node, new in sums.done.items() if new is not node]
+    return [built[root] for root in roots], records
 
 
 @dataclass(slots=True)

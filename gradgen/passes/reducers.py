@@ -14,11 +14,15 @@ from gradgen.graph.origin import carry_origin, name_part
 from gradgen.graph.scalar import Call, Load, Poly, Scalar, call, load, number, position, substitute
 from gradgen.passes.cancellation import Share, Shifted, without_cancellation
 from gradgen.passes.conditions import conjunction
+from gradgen.passes.record import Rewrite
 from gradgen.passes.substitute import map_nodes, replace_nodes
 
 
-def lower_reducers(roots: Sequence[Node]) -> list[Node]:
-    """Every logsumexp by its parts; exp(x_i - logsumexp_j(x_j)) = terms_i / total, the terms computed once."""
+def lower_reducers(roots: Sequence[Node], skip: frozenset[str] = frozenset()) -> tuple[list[Node], list[Rewrite]]:
+    """Every logsumexp by its parts; exp(x_i - logsumexp_j(x_j)) = terms_i / total, the terms computed once.
+
+    With "cancel" in `skip`, sums stay as they are.
+    """
     lowered: dict[Node, Shifted] = {}
     shares: dict[Node, Share] = {}
 
@@ -35,10 +39,12 @@ def lower_reducers(roots: Sequence[Node]) -> list[Node]:
             return share.node
         return None
 
-    new = without_cancellation(map_nodes(roots, change), lowered, shares)
+    new, records = map_nodes(roots, change), list[Rewrite]()
+    if "cancel" not in skip:
+        new, records = without_cancellation(new, lowered, shares)
     used = set(toposort(new, all_inputs)) if lowered else set()
     both = {p.total: _sum_of_both(p) for p in lowered.values() if p.total in used and p.rest in used}
-    return replace_nodes(new, both) if both else new
+    return (replace_nodes(new, both) if both else new), records
 
 
 def shifted_logsumexp(node: Compute) -> Shifted:
