@@ -5,6 +5,7 @@ In: a `Model` (outputs, parameters, updates). Out: a `Program`, which `emit` ren
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 
 from gradgen.emit.formula import carried, formula
 from gradgen.errors import ProgramError
@@ -96,6 +97,14 @@ AFTER_DIFFERENTIATING: Passes = (
 )
 
 
+def after_differentiating(skip: frozenset[str] = frozenset()) -> Passes:
+    """The same; `skip` names rewrites for stability."""
+    return tuple(
+        (n, partial(lower_reducers, skip=skip), why) if n == "reduce" else (n, run, why)
+        for n, run, why in AFTER_DIFFERENTIATING
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A program, the leaves that stand for the declared ones, and outputs and updates over these."""
@@ -131,6 +140,7 @@ def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Com
     stages: dict[str, tuple[tuple[str, Node], ...]] = {"graph": tuple(declared.items())}
 
     watch = Watch()
+    after = after_differentiating(options.skip)
     prepared, notes = watch.run(after_declaring(options.skip), list(declared.values()), "outputs")
     outputs = dict(zip(names, prepared, strict=True))
     files = files_of(toposort([*declared.values(), *updates.values()], all_inputs))
@@ -149,9 +159,9 @@ def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Com
     if reached:
         seeds = [leaf(cotangents[k], outputs[k].shape, outputs[k].dtype, "cotangent") for k in floats]
         pulled = vjp_nodes([outputs[k] for k in floats], seeds, reached)
-        _optimise_pair(builder, watch, outputs, dict(zip(gradients.values(), pulled, strict=True)), stages)
+        _optimise_pair(builder, watch, after, outputs, dict(zip(gradients.values(), pulled, strict=True)), stages)
     else:
-        final, notes = watch.run(AFTER_DIFFERENTIATING, list(outputs.values()), "forward")
+        final, notes = watch.run(after, list(outputs.values()), "forward")
         builder.add("forward", Request(_roots(outputs, final)), notes=notes)
 
     if reached and model.loss is not None:
@@ -159,19 +169,19 @@ def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Com
         below_loss = set(toposort([declared[model.loss]]))
         mine = [x for x in reached if x in below_loss]
         pulled = vjp_nodes([loss], [pointwise(loss.shape, call(loss.dtype, number(1)))], mine)
-        final, notes = watch.run(AFTER_DIFFERENTIATING, [*outputs.values(), *pulled], "value_and_grad")
+        final, notes = watch.run(after, [*outputs.values(), *pulled], "value_and_grad")
         ahead, back = final[: len(outputs)], final[len(outputs) :]
         pulled_roots = _roots([gradients[x] for x in mine], back, "gradient")
         _add_joint(builder, "value_and_grad", _roots(outputs, ahead), pulled_roots, notes)
     if updates:
         settled, before = watch.run(before_updating(options.skip), list(updates.values()), "updates")
-        final, notes = watch.run(AFTER_DIFFERENTIATING, [*outputs.values(), *settled], "step")
+        final, notes = watch.run(after, [*outputs.values(), *settled], "step")
         new = tuple(
             Root(name, n, "state", overwrites=x)
             for (x, name), n in zip(nexts.items(), final[len(outputs) :], strict=True)
         )
         _add_joint(builder, "step", _roots(outputs, final[: len(outputs)]), new, (*before, *notes))
-    checks = _add_checks(builder, watch, [*declared.values(), *updates.values()], taken)
+    checks = _add_checks(builder, watch, after, [*declared.values(), *updates.values()], taken)
     parts = FIXED_PARTS if options.deterministic else None
     checked = established([*declared.values(), *updates.values()])
     program = update_in_place(builder.program(_formulas(declared, files), parts, checked))
@@ -193,13 +203,15 @@ def _add_joint(
     builder.add(name, Request((*ahead, *back)), apart, notes)
 
 
-def _add_checks(builder: Builder, watch: Watch, declared: Sequence[Node], taken: set[str]) -> dict[str, str]:
+def _add_checks(
+    builder: Builder, watch: Watch, after: Passes, declared: Sequence[Node], taken: set[str]
+) -> dict[str, str]:
     """The entry point `check`, where subscripts are computed: how many of them leave their axes, message by message."""
     found = outside(declared)
     if not found:
         return {}
     names = fresh_names({x: f"outside_{k}" for k, x in enumerate(found, 1)}, taken)
-    final, notes = watch.run(AFTER_DIFFERENTIATING, [x.count for x in names], "check")
+    final, notes = watch.run(after, [x.count for x in names], "check")
     builder.add("check", Request(_roots(names.values(), final)), notes=notes)
     return {name: x.message for x, name in names.items()}
 
@@ -207,12 +219,13 @@ def _add_checks(builder: Builder, watch: Watch, declared: Sequence[Node], taken:
 def _optimise_pair(
     builder: Builder,
     watch: Watch,
+    after: Passes,
     outputs: Mapping[str, Node],
     gradients: Mapping[str, Node],
     stages: dict[str, tuple[tuple[str, Node], ...]],
 ) -> None:
     """forward and backward: optimised together, so that they agree on what is saved; scheduled apart."""
-    final, notes = watch.run(AFTER_DIFFERENTIATING, [*outputs.values(), *gradients.values()], "forward and backward")
+    final, notes = watch.run(after, [*outputs.values(), *gradients.values()], "forward and backward")
     ahead, back = final[: len(outputs)], final[len(outputs) :]
     stages["adjoint"] = tuple(zip(gradients, back, strict=True))
     saved = tuple(choose_saved(ahead, back))

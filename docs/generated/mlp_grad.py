@@ -28,8 +28,11 @@ class Work(NamedTuple):
     u2_row: np.ndarray  # float32 (10,)
     p_exp: np.ndarray  # float32 (B, 10)  saved for backward
     p_sum: np.ndarray  # float32 (B,)  saved for backward
+    p_sum_2: np.ndarray  # float32 (B,)  saved for backward
     d_u2: np.ndarray  # float32 (B, 10)
     d_u1: np.ndarray  # float32 (B, 128)
+    p_total: np.ndarray  # float32 (B,)
+    p_ratio: np.ndarray  # float32 (B,)
 
 
 class Gradients(NamedTuple):
@@ -41,8 +44,21 @@ class Gradients(NamedTuple):
 
 def workspace(B):
     """Every intermediate value of a call; calls allocate nothing else."""
-    shapes = (B, 128), (B, 10), (10,), (B, 10), (B,), (B, 10), (B, 128)
+    shapes = (B, 128), (B, 10), (10,), (B, 10), (B,), (B,), (B, 10), (B, 128), (B,), (B,)
     return Work(*(np.empty(shape, np.float32) for shape in shapes))
+
+
+@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
+def difference_f32(x, y):
+    """x - y, before anything else is added."""
+    return x - y
+
+
+@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
+def less_one_f32(share, rest, holds):
+    """share - 1 where that holds; the rest of the whole is more exact than 1 - share, where it is the smaller part."""
+    less = -rest if share > np.float32(0.5) else share - np.float32(1.0)
+    return less if holds else share
 
 
 @njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
@@ -71,6 +87,30 @@ def exp_f32(x):
     return y * np.int32(half << 23).view(np.float32) * np.int32((both - half) << 23).view(np.float32)
 
 
+@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
+def log1p_f32(x):
+    """log(1 + x) = k log(2) + log(1 + f) as in log, with the rounding error c of u = 1 + x brought back into f."""
+    tiny = abs(x) < np.float32(1e-30)
+    u = np.float32(1.0) + x
+    c = np.float32(1.0) - (u - x) if x > np.float32(1.0) else x - (u - np.float32(1.0))
+    bits = np.int32(np.float32(abs(u)).view(np.int32) - 0x3F3504F3)  # less those of sqrt(1/2)
+    shift = np.int32(bits >> 23)
+    f = np.int32((bits & 0x7FFFFF) + 0x3F3504F3).view(np.float32) - np.float32(1.0)
+    f = f + np.float32(0.5) * c * np.int32((128 - shift) << 23).view(np.float32)
+    s = f / (np.float32(2.0) + f)
+    z = s * s
+    q = np.float32(0.29871878)
+    q = q * z + np.float32(0.39977536)
+    q = q * z + np.float32(0.66666776)
+    square = np.float32(0.5) * f * f
+    k = np.float32(shift)
+    ln2_hi = np.float32(0.69314575)
+    ln2_lo = np.float32(1.4286068e-06)
+    y = ((s * (square + z * q) + k * ln2_lo) - square + f) + k * ln2_hi
+    y = x if tiny or x == np.float32(np.inf) else y
+    return y if x > np.float32(-1.0) else np.float32(-np.inf) if x == np.float32(-1.0) else np.float32(np.nan)
+
+
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_h1(a, X1, mu1, h1):
     # 22: u1_sum[n, i] = sum_j X1[i, j] * a[n, j], into h1
@@ -83,7 +123,7 @@ def compute_h1(a, X1, mu1, h1):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, p_exp, p_sum):
+def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, p_exp, p_sum, p_sum_2):
     B = h1.shape[0]
     # 24: u2_sum[n, i] = sum_j X2[i, j] * h1[n, j]
     np.dot(h1, X2.T, u2_sum)
@@ -91,9 +131,10 @@ def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, p_exp, p_sum):
     # 25: p_max[n] = max_i u2[n, i]
     # 25: p_masked[n] = p_max[n] if abs(p_max[n]) < inf else 0
     # 25: p_exp[n, i] = exp(u2[n, i] - p_masked[n])
-    # 25: p_sum[n] = sum_i p_exp[n, i]
-    # 25: p_total[n] = log(p_sum[n]) + p_masked[n]
-    # 26: loss_sum = sum_n -(u2[n, b[n]] - p_total[n])
+    # 25: p_sum[n] = sum_i (0 if p_exp[n, i] == 1 else p_exp[n, i])
+    # 25: p_sum_2[n] = sum_i (1 if p_exp[n, i] == 1 else 0)
+    # 25: p_log1p[n] = log1p(difference(p_sum[n], 1 - p_sum_2[n]))
+    # 26: loss_sum = sum_n difference(p_masked[n] - u2[n, b[n]], -p_log1p[n])
     loss_sum_acc = np.float64(0.0)
     for n in range(B):
         p_max = np.float32(-np.inf)
@@ -103,35 +144,37 @@ def compute_loss(h1, X2, mu2, b, u2_sum, u2_row, p_exp, p_sum):
             p_max = p_max if p_max >= u2_here or p_max != p_max else u2_here
         p_masked = p_max if abs(p_max) < np.float32(np.inf) else np.float32(0.0)
         p_sum_acc = np.float32(0.0)
+        p_sum_2_acc = np.float32(0.0)
         for i in range(10):
             p_exp_here = exp_f32(u2_row[i] - p_masked)
             p_exp[n, i] = p_exp_here
-            p_sum_acc += p_exp_here
+            p_sum_acc += np.float32(0.0) if p_exp_here == np.float32(1.0) else p_exp_here
+            p_sum_2_acc += np.float32(1.0) if p_exp_here == np.float32(1.0) else np.float32(0.0)
         p_sum[n] = p_sum_acc
-        p_total = np.log(p_sum_acc) + p_masked
-        loss_sum_acc -= np.float64(u2_row[b[n]] - p_total)
+        p_sum_2[n] = p_sum_2_acc
+        p_log1p = log1p_f32(difference_f32(p_sum_acc, np.float32(1.0) - p_sum_2_acc))
+        loss_sum_acc += np.float64(difference_f32(p_masked - u2_row[b[n]], -p_log1p))
     # 26: loss = loss_sum / B
     return np.float32(loss_sum_acc) / np.float32(B)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h1(d_loss, p_sum, b, p_exp, h1, X2, d_mu2, d_u2, d_X2, d_u1):
+def compute_d_h1(d_loss, p_sum, p_sum_2, b, p_exp, h1, X2, d_mu2, d_u2, d_X2, d_u1):
     B = p_sum.shape[0]
     # 26: d_loss_product = d_loss * (1 / B)
     d_loss_product = d_loss * (np.float32(1.0) / np.float32(B))
-    # 26: d_loss_neg[n] = -d_loss_product
-    # 25: d_u2_product[n, i] = d_loss_product * (p_exp[n, i] / p_sum[n])
-    # 25, 26: d_u2[n, i] = (d_loss_neg[n] if i == b[n] else 0) + d_u2_product[n, i]
+    # 25: p_total[n] = p_sum[n] + p_sum_2[n]
+    # 25: p_ratio[n] = difference(p_sum[n], 1 - p_sum_2[n]) / p_total[n]
+    # 25, 26: d_u2[n, i] = d_loss_product * less_one(p_exp[n, i] / p_total[n], p_ratio[n], i == b[n])
     # 24: d_mu2[i] = sum_n d_u2[n, i]
     for i in range(10):
         d_mu2[i] = np.float32(0.0)
-    d_loss_neg = -d_loss_product
     for n in range(B):
-        p_sum_n = p_sum[n]
+        p_total = p_sum[n] + p_sum_2[n]
+        p_ratio = difference_f32(p_sum[n], np.float32(1.0) - p_sum_2[n]) / p_total
         b_n = b[n]
         for i in range(10):
-            d_u2_product = d_loss_product * (p_exp[n, i] / p_sum_n)
-            d_u2_here = (d_loss_neg if i == b_n else np.float32(0.0)) + d_u2_product
+            d_u2_here = d_loss_product * less_one_f32(p_exp[n, i] / p_total, p_ratio, np.float32(i == b_n))
             d_u2[n, i] = d_u2_here
             d_mu2[i] += d_u2_here
     # 24: d_X2[n, i] = sum_j d_u2[j, n] * h1[j, i]
@@ -156,22 +199,88 @@ def compute_d_X1(h1, d_u1, a, d_mu1, d_X1):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def compute_loss_2(h1, X2, mu2, b, u2_sum, u2_row, p_exp, p_total, p_ratio):
+    B = h1.shape[0]
+    # 24: u2_sum[n, i] = sum_j X2[i, j] * h1[n, j]
+    np.dot(h1, X2.T, u2_sum)
+    # 24: u2[n, i] = u2_sum[n, i] + mu2[i]
+    # 25: p_max[n] = max_i u2[n, i]
+    # 25: p_masked[n] = p_max[n] if abs(p_max[n]) < inf else 0
+    # 25: p_exp[n, i] = exp(u2[n, i] - p_masked[n])
+    # 25: p_sum[n] = sum_i (0 if p_exp[n, i] == 1 else p_exp[n, i])
+    # 25: p_sum_2[n] = sum_i (1 if p_exp[n, i] == 1 else 0)
+    # 25: p_difference[n] = difference(p_sum[n], 1 - p_sum_2[n])
+    # 25: p_log1p[n] = log1p(p_difference[n])
+    # 26: loss_sum = sum_n difference(p_masked[n] - u2[n, b[n]], -p_log1p[n])
+    # 25: p_total[n] = p_sum[n] + p_sum_2[n]
+    # 25: p_ratio[n] = p_difference[n] / p_total[n]
+    loss_sum_acc = np.float64(0.0)
+    for n in range(B):
+        p_max = np.float32(-np.inf)
+        for i in range(10):
+            u2_here = u2_sum[n, i] + mu2[i]
+            u2_row[i] = u2_here
+            p_max = p_max if p_max >= u2_here or p_max != p_max else u2_here
+        p_masked = p_max if abs(p_max) < np.float32(np.inf) else np.float32(0.0)
+        p_sum = np.float32(0.0)
+        p_sum_2 = np.float32(0.0)
+        for i in range(10):
+            p_exp_here = exp_f32(u2_row[i] - p_masked)
+            p_exp[n, i] = p_exp_here
+            p_sum += np.float32(0.0) if p_exp_here == np.float32(1.0) else p_exp_here
+            p_sum_2 += np.float32(1.0) if p_exp_here == np.float32(1.0) else np.float32(0.0)
+        p_difference = difference_f32(p_sum, np.float32(1.0) - p_sum_2)
+        p_log1p = log1p_f32(p_difference)
+        loss_sum_acc += np.float64(difference_f32(p_masked - u2_row[b[n]], -p_log1p))
+        p_total_here = p_sum + p_sum_2
+        p_total[n] = p_total_here
+        p_ratio[n] = p_difference / p_total_here
+    # 26: loss = loss_sum / B
+    return np.float32(loss_sum_acc) / np.float32(B)
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def compute_d_h1_2(b, p_ratio, p_total, p_exp, h1, X2, d_mu2, d_u2, d_X2, d_u1):
+    B = b.shape[0]
+    # constant = 1 / B
+    constant = np.float32(1.0) / np.float32(B)
+    # 25, 26: d_u2[n, i] = constant * less_one(p_exp[n, i] / p_total[n], p_ratio[n], i == b[n])
+    # 24: d_mu2[i] = sum_n d_u2[n, i]
+    for i in range(10):
+        d_mu2[i] = np.float32(0.0)
+    for n in range(B):
+        b_n = b[n]
+        p_ratio_n = p_ratio[n]
+        p_total_n = p_total[n]
+        for i in range(10):
+            d_u2_here = constant * less_one_f32(p_exp[n, i] / p_total_n, p_ratio_n, np.float32(i == b_n))
+            d_u2[n, i] = d_u2_here
+            d_mu2[i] += d_u2_here
+    # 24: d_X2[n, i] = sum_j d_u2[j, n] * h1[j, i]
+    np.dot(d_u2.T, h1, d_X2)
+    # 24: d_h1[n, i] = sum_j d_u2[n, j] * X2[j, i], into d_u1
+    np.dot(d_u2, X2, d_u1)
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(a, b, p, w):
     """a (B, 64), b (B,) -> loss"""
     compute_h1(a, p.X1, p.mu1, w.h1)
-    return compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.p_exp, w.p_sum)
+    return compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.p_exp, w.p_sum, w.p_sum_2)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, b, d_loss, p, w, g):
     """a (B, 64), b (B,), d_loss, w of forward -> g"""
-    compute_d_h1(d_loss, w.p_sum, b, w.p_exp, w.h1, p.X2, g.d_mu2, w.d_u2, g.d_X2, w.d_u1)
+    compute_d_h1(d_loss, w.p_sum, w.p_sum_2, b, w.p_exp, w.h1, p.X2, g.d_mu2, w.d_u2, g.d_X2, w.d_u1)
     compute_d_X1(w.h1, w.d_u1, a, g.d_mu1, g.d_X1)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, b, p, w, g):
     """a (B, 64), b (B,) -> loss, g"""
-    loss = forward(a, b, p, w)
-    backward(a, b, np.float32(1.0), p, w, g)
+    compute_h1(a, p.X1, p.mu1, w.h1)
+    loss = compute_loss_2(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.p_exp, w.p_total, w.p_ratio)
+    compute_d_h1_2(b, w.p_ratio, w.p_total, w.p_exp, w.h1, p.X2, g.d_mu2, w.d_u2, g.d_X2, w.d_u1)
+    compute_d_X1(w.h1, w.d_u1, a, g.d_mu1, g.d_X1)
     return loss

@@ -72,7 +72,17 @@ MATH = {
     "square": "({0} * {0})",
 }
 RECIPROCAL = {"rsqrt": "math.sqrt({})", "reciprocal": "({})"}
-DEVICE = ("logsigmoid", "maximum", "minimum", "relu", "sigmoid", "sign", "softplus")  # templates/cuda/scalar
+DEVICE = (
+    "difference",
+    "less_one",
+    "logsigmoid",
+    "maximum",
+    "minimum",
+    "relu",
+    "sigmoid",
+    "sign",
+    "softplus",
+)  # templates/cuda/scalar
 SUFFIX = {"float32": "f32", "float64": "f64"}
 
 

@@ -57,7 +57,7 @@ def formula(
             target = ", ".join(printer.poly(require_poly(_lettered(t, letters, steps))) for t in node.target)
             left = f"{names[node]}[{target}]" if node.target else names[node]
             if not node.gathers:
-                return f"{left} += {text}"
+                return f"{left} {'+=' if node.reducer == 'sum' else f'{node.reducer}='} {text}"
             return f"{left} = {reduced}{text}"
     return names[node]
 

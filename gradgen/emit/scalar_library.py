@@ -19,6 +19,8 @@ CALLS: dict[str, tuple[str, ...]] = {
     "relu": (),
     "maximum": (),
     "minimum": (),
+    "difference": (),
+    "less_one": (),
     "order": (),
     "from_order": (),
     "exp": (),

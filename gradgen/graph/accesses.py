@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 from gradgen.graph.enumeration import is_decidable, question, strays
 from gradgen.graph.intern import intern
-from gradgen.graph.nodes import Compute, Leaf, Node, product, show_size
+from gradgen.graph.neutral import is_neutral, neutral
+from gradgen.graph.nodes import Compute, Leaf, Node, compute, identity, pointwise, product, show_size
 from gradgen.graph.origin import display_name
+from gradgen.graph.records import Tensorlike
 from gradgen.graph.scalar import (
     FLOATS,
     Atom,
@@ -26,7 +28,6 @@ from gradgen.graph.scalar import (
     call,
     children,
     integer,
-    is_zero,
     position,
     require_poly,
     step,
@@ -115,10 +116,10 @@ def accesses(letters: Iterable[Letter], *expressions: Scalar) -> list[Access]:
     return found
 
 
-def written(body: Scalar, target: Sequence[Poly], shape: Sequence[Poly]) -> list[Access]:
+def written(body: Scalar, target: Sequence[Poly], shape: Sequence[Poly], reducer: str = "sum") -> list[Access]:
     """The subscripts at which an accumulate adds: only where the conditions on its body hold."""
     place = _Place()
-    for condition in guarded(body)[0]:
+    for condition in guarded(body, reducer)[0]:
         place = place.under(condition, frozenset())
     return [
         Access(p, size, axis, None, place.facts, place.conditions, place.certain)
@@ -179,18 +180,21 @@ def is_inside(access: Access, ranges: Mapping[Atom, Poly], facts: Sequence[Poly]
     return strays(p, access.size, access.conditions, ranges) == []
 
 
-def guarded(body: Scalar) -> tuple[list[Scalar], Scalar]:
+def guarded(body: Scalar, reducer: str = "sum") -> tuple[list[Scalar], Scalar]:
     """The conditions without which an accumulate adds nothing anywhere, outermost first, and what it adds under them.
 
-    `where(c, x, 0)` adds nothing without c, `where(c, 0, x)` with it; they may be nested and cast.
+    `where(c, x, 0)` adds nothing without c, `where(c, 0, x)` with it; they may be nested and cast. Of maxima it is
+    `where(c, x, -inf)` that changes nothing, and so on.
     """
     conditions: list[Scalar] = []
     casts: list[str] = []
     while isinstance(body, Call):
         match body.arguments:
-            case (condition, yes, no) if body.function.name == "where" and (is_zero(yes) or is_zero(no)):
-                conditions.append(condition if is_zero(no) else call("not", condition))
-                body = yes if is_zero(no) else no
+            case (condition, yes, no) if body.function.name == "where" and (
+                (last := is_neutral(reducer, no, body.dtype)) or is_neutral(reducer, yes, body.dtype)
+            ):
+                conditions.append(condition if last else call("not", condition))
+                body = yes if last else no
             case (x,) if body.function.name in FLOATS:
                 casts.append(body.function.name)
                 body = x
@@ -199,6 +203,28 @@ def guarded(body: Scalar) -> tuple[list[Scalar], Scalar]:
     for dtype in reversed(casts):
         body = call(dtype, body)
     return conditions, body
+
+
+def remembered(node: Compute) -> Compute:
+    """An accumulated maximum or minimum of values that are in memory: computed twice, a value may round to two.
+
+    Its adjoint asks which value the largest one was.
+    """
+    conditions, x = guarded(node.body, node.reducer)
+    kept = isinstance(x, Load) and (isinstance(x.tensor, Leaf) or is_materialized(x.tensor))
+    if kept or x.dtype not in FLOATS:
+        return node
+    body: Scalar = identity(pointwise(node.extents, call("materialize", node.body)))
+    for condition in reversed(conditions):
+        body = call("where", condition, body, neutral(node.reducer, node.dtype))
+    new = compute(node.shape, node.extents, node.target, node.reducer, body)
+    assert isinstance(new, Compute)
+    return new
+
+
+def is_materialized(node: Tensorlike) -> bool:
+    """Whether a tensor is computed once, into memory of its own: its formula is written materialize(...)."""
+    return isinstance(node, Compute) and isinstance(node.body, Call) and node.body.function.name == "materialize"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -223,7 +249,7 @@ def unproved(node: Compute, steps: Mapping[int, Poly] | None = None) -> list[Acc
     They are data-dependent subscripts, and numbers on axes whose size may be too small, such as `x[0]` of an empty x.
     """
     ranges = ranges_in(node, steps)
-    found = [*accesses((), node.body, *node.target), *written(node.body, node.target, node.shape)]
+    found = [*accesses((), node.body, *node.target), *written(node.body, node.target, node.shape, node.reducer)]
     return [access for access in found if not _is_proved(access, ranges)]
 
 
@@ -283,7 +309,7 @@ def plainly_read(node: Compute) -> set[Poly]:
         if isinstance(x, Load):
             found.update(x.subscripts)
         stack += parts
-    return found if guarded(node.body)[0] else found | set(node.target)
+    return found if guarded(node.body, node.reducer)[0] else found | set(node.target)
 
 
 def _is_proved(access: Access, ranges: dict[Atom, Poly]) -> bool:

@@ -46,7 +46,8 @@ class Compute(_Shown):
     """out[target] = reduce body, over a loop nest of `extents`.
 
     Where `gathers`, position k < rank is axis k of the result and the other positions are reduced. Otherwise the
-    target is any list of subscripts, the reducer is a sum, and elements that no target names are zero.
+    target is any list of subscripts, the reducer one of those in `ACCUMULATING`, and elements that no target names are
+    what it gives of nothing: 0, -inf, inf.
     """
 
     shape: Shape

@@ -43,6 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 REDUCERS = ("none", "sum", "max", "min", "logsumexp", "argmax", "argmin")
+ACCUMULATING = ("sum", "max", "min", "logsumexp")
 COTANGENT = -1  # the number of a carry that no scan has
 _serials = itertools.count()
 
@@ -71,7 +72,7 @@ def compute(
     if reducer not in ("argmax", "argmin"):  # these count the positions in the order given
         extents, target, body = canonical_order(tuple(shape), extents, target, body)
     gathers = is_gathered(tuple(shape), extents, target)
-    if not gathers and reducer != "sum":
+    if not gathers and reducer not in ACCUMULATING:
         raise GraphError(f"a formula that writes to computed subscripts accumulates; it cannot reduce by {reducer}")
     if gathers and len(extents) == len(shape):
         reducer = "none" if reducer in ("sum", "max", "min") else reducer

@@ -9,8 +9,9 @@ from typing import Any
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph import nodes
-from gradgen.graph.accesses import accesses, decide, is_inside
+from gradgen.graph.accesses import accesses, decide, is_inside, is_materialized, remembered
 from gradgen.graph.axes import as_shape, count_of, describe, shown
+from gradgen.graph.canonical import bare_position
 from gradgen.graph.indexing import formula_subscripts
 from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.operators import refuse_operand
@@ -30,6 +31,7 @@ from gradgen.graph.scalar import (
     call,
     contains,
     load,
+    loads,
     number,
     position,
     reduce_over,
@@ -75,12 +77,15 @@ def compute(indices: Any, expression: Any, name: str | None = None) -> Tensor:
     return made(node, letters, name)
 
 
-def accumulate(subscripts: Any, expression: Any, shape: Any, name: str | None = None) -> Tensor:
+def accumulate(subscripts: Any, expression: Any, shape: Any, name: str | None = None, reduce: str = "sum") -> Tensor:
     """The tensor of a shape to whose elements a formula adds: `g[dst[e], f] += msg[e, f]`, starting from zeros.
 
-    Repeated targets add up in increasing order of the indices, the first index in `subscripts` slowest.
+    Repeated targets add up in increasing order of the indices, the first index in `subscripts` slowest. With
+    `reduce="max"` or `"min"` an element is the largest or smallest value that is meant for it: nan if there is a nan,
+    -inf or inf (of integers the least or greatest) if there is none; the first of equal ones takes the gradient.
 
         g = gg.accumulate((dst[e], f), msg[e, f], shape=(N, F))
+        top = gg.accumulate(dst[e], score[e], shape=(N,), reduce="max")
 
     Args:
         subscripts: one subscript per axis of the result: indices, arithmetic on them, integer accesses.
@@ -88,11 +93,14 @@ def accumulate(subscripts: Any, expression: Any, shape: Any, name: str | None = 
             removes is not there any more: `0 * r` and `r % 1` are 0.
         shape: the shape of the result.
         name: as for `compute`.
+        reduce: `"sum"`, `"max"` or `"min"`.
 
     Raises:
         ShapeError: sizes that disagree, or an access or target that leaves its tensor.
-        GraphError: an index without a range.
+        GraphError: an index without a range, another way to reduce.
     """
+    if reduce not in ("sum", "max", "min"):
+        raise GraphError(f"{here()}accumulate reduces by 'sum', 'max' or 'min', not by {reduce!r}.")
     name = None if name is None else checked_name(name, "tensor")
     sizes = as_shape(shape)
     given = subscripts if isinstance(subscripts, tuple) else (subscripts,)
@@ -108,12 +116,12 @@ def accumulate(subscripts: Any, expression: Any, shape: Any, name: str | None = 
             )
         target.append(p)
     root, free = _prepare((), expression, target)
-    ranges = infer_ranges(free, root, target, sizes)
+    ranges = infer_ranges(free, root, target, sizes, reduce)
     root, order = _settled(root, free, ranges)
     own: tuple[Letter, ...] = ()
-    if isinstance(root, Reduce) and root.reducer == "sum":
+    if isinstance(root, Reduce) and root.reducer == reduce:
         own, root = root.letters, root.body
-    node, letters = _node(free, own, "sum", _lowered(root, order, ranges), ranges, (target, sizes))
+    node, letters = _node(free, own, reduce, _lowered(root, order, ranges), ranges, (target, sizes))
     return made(node, letters, name)
 
 
@@ -309,7 +317,15 @@ def _node(
     else:
         target, shape = [require_poly(substitute(t, places)) for t in accumulated[0]], list(accumulated[1])
     node = nodes.compute(shape, extents, target, reducer, placed)
-    return node, _letter_names(loops, target, placed, node)
+    letters = _letter_names(loops, target, placed, node)
+    if isinstance(node, Compute) and not node.gathers and reducer != "sum":
+        kept = remembered(node)
+        if kept is not node:
+            values = next(x for x in loads(kept.body) if x.tensor.shape == kept.extents and is_materialized(x.tensor))
+            moved = [bare_position(s) for s in values.subscripts]
+            letters = tuple(letters[moved.index(k)] for k in range(len(moved)))
+        node = kept
+    return node, letters
 
 
 def _letter_names(loops: Sequence[Letter], target: Sequence[Poly], body: Scalar, node: Node) -> tuple[str, ...]:

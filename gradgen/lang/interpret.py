@@ -284,10 +284,7 @@ class _Run:
             body = np.zeros((), WEAK.get(node.body.dtype, node.body.dtype)) if empty else at.value(node.body)
             rows = np.broadcast_to(body, extents).reshape(*shape, math.prod(extents[len(shape) :]))
             return reduce_last(node.reducer, rows, node.dtype)
-        result = np.zeros(shape, node.dtype)
-        if not empty:
-            _accumulate(result, node, at, extents)
-        return result
+        return _accumulated(node, at, shape, extents)
 
     def _scan(
         self, scan: Scan, known: Mapping[Node, Array], steps: Mapping[int, int]
@@ -312,35 +309,61 @@ class _Run:
         return states, stacks
 
 
-def _accumulate(result: Array, node: Compute, at: _Formula, extents: tuple[int, ...]) -> None:
-    """result[target] += body in increasing order of the loop indices.
+def _accumulated(node: Compute, at: _Formula, shape: tuple[int, ...], extents: tuple[int, ...]) -> Array:
+    """result[target] += body in increasing order of the loop indices; or the largest body, and so on.
 
     `where(c, x, 0)` as the whole body adds nothing where c is False, and its target may lie outside there: this is
-    what the adjoint of a padded access looks like.
+    what the adjoint of a padded access looks like. Of a maximum it is `where(c, x, -inf)`.
     """
+    start = reduce_last(node.reducer, np.zeros((1, 0), WEAK.get(node.body.dtype, node.body.dtype)), node.dtype)[0]
+    result = np.full(shape, start, node.dtype)
+    if 0 in extents:
+        return result
     body, mask = node.body, _EVERYWHERE
     while isinstance(body, Call) and body.function.name == "where":
         condition, taken, other = body.arguments
-        if not (_is_zero(taken) or _is_zero(other)):
+        if not (_is_number(taken, start) or _is_number(other, start)):
             break
         truth = at.value(condition, mask).astype(np.bool_, copy=False)
-        body = taken if _is_zero(other) else other
-        mask = at.narrowed(mask, truth, taken=_is_zero(other))
-    if _is_zero(body):  # what is left of a branch that is never taken
-        return
+        body = taken if _is_number(other, start) else other
+        mask = at.narrowed(mask, truth, taken=_is_number(other, start))
+    if _is_number(body, start):  # what is left of a branch that is never taken
+        return result
     added = np.broadcast_to(np.asarray(at.value(body, mask), node.dtype), extents)
     chosen = np.broadcast_to(mask, extents)
     subscripts = []
     for axis, (target, size) in enumerate(zip(node.target, result.shape, strict=True)):
         subscript = in_range(at.value(target, mask), mask, size, axis)
         subscripts.append(np.broadcast_to(subscript, extents)[chosen])
-    np.add.at(result, tuple(subscripts), added[chosen])
+    places, values = tuple(subscripts), added[chosen]
+    match node.reducer:
+        case "sum":
+            np.add.at(result, places, values)
+        case "max":
+            np.maximum.at(result, places, values)
+        case "min":
+            np.minimum.at(result, places, values)
+        case _:
+            _logsumexp_at(result, places, values.astype(np.float64))
+    return result
 
 
-def _is_zero(x: Scalar) -> bool:
-    while isinstance(x, Call) and x.function.name in FLOATS:  # the 0 of a dtype
+def _logsumexp_at(result: Array, places: tuple[Array, ...], values: Array) -> None:
+    """In float64, rounded once."""
+    top = np.full(result.shape, -np.inf)
+    np.maximum.at(top, places, values)
+    shift = np.where(np.isfinite(top), top, 0.0)
+    total = np.zeros(result.shape)
+    np.add.at(total, places, np.exp(values - shift[places]))
+    result[...] = np.log(total) + shift
+
+
+def _is_number(x: Scalar, wanted: Any) -> bool:
+    while isinstance(x, Call) and x.function.name in FLOATS:  # the number in a dtype
         x = x.arguments[0]
-    return (isinstance(x, Const) and x.dtype != "bool" and x.value == 0) or (isinstance(x, Poly) and x.constant == 0)
+    if isinstance(x, Const):
+        return x.dtype != "bool" and bool(x.value == wanted)
+    return isinstance(x, Poly) and x.constant is not None and bool(x.constant == wanted)
 
 
 def _name(node: Node) -> str:

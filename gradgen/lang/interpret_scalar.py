@@ -101,6 +101,10 @@ IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "maximum": np.maximum,
     "minimum": np.minimum,
     "where": np.where,
+    "difference": np.subtract,
+    "less_one": lambda share, rest, holds: np.where(
+        holds.astype(np.bool_), np.where(share > 0.5, -rest, share - share.dtype.type(1)), share
+    ),
     "stop_gradient": lambda x: x,
     "materialize": lambda x: x,
     "lt": np.less,

@@ -30,7 +30,11 @@ Ranges = dict[Atom, Poly]
 
 
 def infer_ranges(
-    letters: Sequence[Letter], expression: Scalar, target: Sequence[Poly] = (), shape: Shape = ()
+    letters: Sequence[Letter],
+    expression: Scalar,
+    target: Sequence[Poly] = (),
+    shape: Shape = (),
+    reducer: str = "sum",
 ) -> Ranges:
     """The extent of every index of a formula: given, or by its bare accesses, or the largest that stays inside.
 
@@ -39,7 +43,7 @@ def infer_ranges(
         GraphError: an index whose range nothing gives.
     """
     found = accesses(letters, expression, *target)
-    found += written(expression, target, shape)
+    found += written(expression, target, shape, reducer)
     wanted = list(letters) + [x for part in walk(expression) if isinstance(part, Reduce) for x in part.letters]
     ranges: Ranges = {letter: letter.size for letter in wanted if letter.size is not None}
     missing = [letter for letter in wanted if letter not in ranges]

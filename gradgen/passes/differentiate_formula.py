@@ -4,7 +4,11 @@ In: a formula and the adjoint of its result at one point of its loop nest. Out: 
 which `differentiate` makes nodes. The partial derivatives of scalar functions are those of `graph.partials`.
 """
 
+from collections.abc import Iterable, Sequence
+
 from gradgen.errors import GraphError
+from gradgen.graph.accesses import guarded, remembered
+from gradgen.graph.neutral import neutral
 from gradgen.graph.nodes import Compute, Node, compute, identity, pointwise
 from gradgen.graph.partials import partials
 from gradgen.graph.scalar import (
@@ -22,19 +26,21 @@ from gradgen.graph.scalar import (
     substitute,
     walk,
 )
+from gradgen.passes.conditions import conjunction
 
 ZERO = number(0)
 
 
 def reducer_weight(node: Compute, d: Scalar) -> Scalar:
     """The adjoint of the body at one point of the loop nest, given the adjoint of the result there."""
-    out = load(node, node.target)
     match node.reducer:
         case "none" | "sum":
             return d
         case "logsumexp":
-            weight = pointwise(node.extents, call("exp", call("sub", node.body, out)))
-            return call("mul", d, identity(weight))
+            conditions, x = _guarded(node)
+            weight = call("exp", call("sub", x, load(node, node.target)))
+            share = pointwise(node.extents, _where(conditions, weight))
+            return _where(conditions, call("mul", d, identity(share)))
         case "max" | "min":
             return call("where", is_chosen(node), d, ZERO)
     raise GraphError(f"the reducer {node.reducer} has no gradient")
@@ -42,11 +48,34 @@ def reducer_weight(node: Compute, d: Scalar) -> Scalar:
 
 def is_chosen(node: Compute) -> Scalar:
     """Whether this point of the loop nest is the first one that attains the maximum (or minimum)."""
-    winner = load(compute(node.shape, node.extents, node.target, f"arg{node.reducer}", node.body), node.target)
+    if node.gathers:
+        winner = compute(node.shape, node.extents, node.target, f"arg{node.reducer}", node.body)
+        return call("eq", _numbered(node, node.reduced), load(winner, node.target))
+    node = remembered(node)
+    conditions, x = _guarded(node)
+    here, last = _numbered(node, range(len(node.extents))), neutral("min", "int64")
+    attained = call("eq", x, load(node, node.target))
+    if x.dtype in FLOATS:
+        attained = call("or", attained, call("isnan", x))  # where one is nan, so is the maximum
+    attained = conjunction([*conditions, attained])
+    first = compute(node.shape, node.extents, node.target, "min", call("where", attained, here, last))
+    return conjunction([*conditions, call("eq", here, load(first, node.target))])
+
+
+def _numbered(node: Compute, axes: Iterable[int]) -> Scalar:
     flat: Scalar = integer(0)
-    for k in node.reduced:
+    for k in axes:
         flat = flat * node.extents[k] + position(k)
-    return call("eq", flat, winner)
+    return flat
+
+
+def _guarded(node: Compute) -> tuple[list[Scalar], Scalar]:
+    """The conditions without which a formula adds nothing, and its target may lie outside; and its body under them."""
+    return ([], node.body) if node.gathers else guarded(node.body, node.reducer)
+
+
+def _where(conditions: Sequence[Scalar], x: Scalar) -> Scalar:
+    return call("where", conjunction(conditions), x, ZERO) if conditions else x
 
 
 def node_derivatives(node: Compute, seed: Scalar, active: set[Node]) -> list[tuple[Load, Scalar]]:

@@ -6,18 +6,17 @@ once more, then `contract`.
 
 from collections.abc import Mapping, Sequence
 
+from gradgen.graph.accesses import guarded
+from gradgen.graph.neutral import neutral
 from gradgen.graph.nodes import Compute, Node, compute, pointwise
 from gradgen.graph.scalar import (
     Atom,
-    Call,
     Poly,
     Position,
     Scalar,
     call,
-    is_zero,
     load,
     mentions,
-    number,
     position,
     positions_of,
     require_poly,
@@ -82,12 +81,15 @@ def _gathering(node: Compute, s: Solution, lengths: Mapping[int, Poly]) -> Node:
     values.update({a: require_poly(substitute(v, loops)) for a, v in s.solved.items()})
     places = {position(k).atoms[0]: values[_loop_position(rank + k)] for k in range(len(node.extents))}
     conditions = [substitute(c, loops) for c in (*s.conditions, *[p == 0 for p in s.predicates])]
-    body = call("where", conjunction(conditions), substitute(node.body, places), number(0))
+    nothing = neutral(node.reducer, node.dtype)
+    body = call("where", conjunction(conditions), substitute(node.body, places), nothing)
     extents = [*node.shape, *[s.ranges[atom] for atom in s.unsolved]]
     body = fold_conditions(normal_where(body), ranges_of(extents, lengths))
     if body.dtype != node.dtype:
         body = call(node.dtype, body)
-    return compute(node.shape, extents, [position(k) for k in range(rank)], "sum" if s.unsolved else "none", body)
+    return compute(
+        node.shape, extents, [position(k) for k in range(rank)], node.reducer if s.unsolved else "none", body
+    )
 
 
 def _loop_position(at_position: int) -> Position:
@@ -99,13 +101,16 @@ def _loop_position(at_position: int) -> Position:
 def _placed(node: Compute, fixed: Sequence[int], lengths: Mapping[int, Poly]) -> tuple[Node, str]:
     """Axes at which the target stands still: the formula without them, put into its place by a condition."""
     moving = [axis for axis in range(len(node.shape)) if axis not in fixed]
-    inner = compute([node.shape[a] for a in moving], node.extents, [node.target[a] for a in moving], "sum", node.body)
+    inner = compute(
+        [node.shape[a] for a in moving], node.extents, [node.target[a] for a in moving], node.reducer, node.body
+    )
     reason = "the target stands still along an axis"
     if isinstance(inner, Compute) and not inner.gathers:
         inner, further = _gathered(inner, lengths)
         reason = f"{reason}; {further}"
     conditions = [position(a) - node.target[a] == 0 for a in fixed]
-    value = call("where", conjunction(conditions), load(inner, [position(a) for a in moving]), number(0))
+    nothing = neutral(node.reducer, node.dtype)
+    value = call("where", conjunction(conditions), load(inner, [position(a) for a in moving]), nothing)
     return pointwise(node.shape, fold_conditions(value, ranges_of(node.shape, lengths))), reason
 
 
@@ -116,7 +121,7 @@ def _summed_out(node: Compute) -> Compute | None:
     """
     used = positions_of(*node.target)
     others = [position(k).atoms[0] for k in range(len(node.extents)) if k not in used]
-    shield = _shield(node.body)
+    shield = guarded(node.body, node.reducer)[0]
     if not others or any(mentions(condition, other) for condition in shield for other in others):
         return None
     order = [*used, *[k for k in range(len(node.extents)) if k not in used]]
@@ -128,24 +133,12 @@ def _summed_out(node: Compute) -> Compute | None:
         [node.extents[k] for k in used],
         [node.extents[k] for k in order],
         [position(k) for k in range(rank)],
-        "sum",
+        node.reducer,
         at(node.body, places),
     )
     target = [require_poly(at(t, places)) for t in node.target]
     value: Scalar = load(rows, [position(k) for k in range(rank)])
     if shield:
-        value = call("where", at(conjunction(shield), places), value, number(0))
-    new_node = compute(node.shape, [node.extents[k] for k in used], target, "sum", value)
+        value = call("where", at(conjunction(shield), places), value, neutral(node.reducer, node.dtype))
+    new_node = compute(node.shape, [node.extents[k] for k in used], target, node.reducer, value)
     return new_node if isinstance(new_node, Compute) and new_node.dtype == node.dtype else None
-
-
-def _shield(body: Scalar) -> list[Scalar]:
-    """What holds wherever the body adds something: c of `where(c, x, 0)`, not c of `where(c, 0, x)`, and so on in x."""
-    found: list[Scalar] = []
-    while isinstance(body, Call) and body.function.name == "where":
-        condition, yes, no = body.arguments
-        if not (is_zero(yes) or is_zero(no)):
-            break
-        found.append(condition if is_zero(no) else call("not", condition))
-        body = yes if is_zero(no) else no
-    return found

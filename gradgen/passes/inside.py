@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradgen.graph.accesses import Access, guarded, is_counted, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.neutral import neutral
 from gradgen.graph.nodes import (
     Carry,
     Compute,
@@ -169,7 +170,7 @@ def _strays(node: Compute, tensor: Node | None, axis: int, subscript: Poly) -> S
     """Whether an iteration reads (or writes) outside, by the rules of evaluation: a branch not taken reads nothing."""
     if tensor is None:
         condition: Scalar = number(True)
-        for test in guarded(node.body)[0]:
+        for test in guarded(node.body, node.reducer)[0]:
             condition = _and(condition, test)
         return _and(condition, _beyond(node.target[axis], node.shape[axis]))
     found: dict[Scalar, Scalar] = {}
@@ -252,5 +253,5 @@ def _without_stray_reads(node: Node) -> Node | None:
     for t, size in zip(target, node.shape, strict=True):
         assert isinstance(t, Poly)
         if reads_data(t):
-            body = call("where", _within(t, size), body, number(0))
+            body = call("where", _within(t, size), body, neutral(node.reducer, body.dtype))
     return compute(node.shape, node.extents, [t for t in target if isinstance(t, Poly)], node.reducer, body)

@@ -4,8 +4,10 @@ In: an expression. Out: its logarithm as a sum of terms, with what is left of th
 is used. Signs are respected: log(exp(u) * r) = u + log(r) for every r, but log(r * s) is never taken apart.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 
+from gradgen.graph.canonical import bare_position
 from gradgen.graph.nodes import Compute, Node, Reshape, compute
 from gradgen.graph.scalar import (
     FLOATS,
@@ -17,123 +19,19 @@ from gradgen.graph.scalar import (
     call,
     is_zero,
     load,
-    mentions,
     number,
     position,
-    promote,
+    positions_of,
+    substitute,
     walk,
 )
-from gradgen.passes.inline import at, pointwise_body, reshaped_access
+from gradgen.passes.inline import pointwise_body, reshaped_access
+from gradgen.passes.logforms import MINUS_INFINITY, LogForm, Terms, combined, is_one, negated
 
-__all__ = ["LogDomain", "LogForm", "cancelled", "combined", "is_one", "quotient"]
+__all__ = ["LogDomain"]
 
-MINUS_INFINITY = number(float("-inf"))
+_RESULT = 1 << 20  # positions from here on stand for the axes of a result
 _DEPTH = 32  # producers further away than this are not looked through
-Terms = tuple[tuple[int, Scalar], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LogForm:
-    """log x = where(masks, terms, -inf) + shifts + log(above / below), terms and shifts being sums of signed terms.
-
-    `gains`: something disappears in it that log(x) would compute; `exps`: an exp does; `sums`: a sum of exps became a
-    logsumexp; `over`: such a sum is divided by.
-    """
-
-    terms: Terms = ()
-    shifts: Terms = ()
-    masks: tuple[Scalar, ...] = ()
-    above: tuple[Scalar, ...] = ()
-    below: tuple[Scalar, ...] = ()
-    gains: bool = False
-    exps: bool = False
-    sums: bool = False
-    over: bool = False
-    rules: tuple[str, ...] = ()
-
-    def unmasked(self) -> "LogForm":
-        """The same with the mask inside the terms."""
-        if not self.masks:
-            return self
-        condition = self.masks[0]
-        for mask in self.masks[1:]:
-            condition = call("and", condition, mask)
-        inner = combined(self.terms)
-        masked = call("where", condition, number(0) if inner is None else inner, MINUS_INFINITY)
-        return replace(self, terms=((1, masked),), masks=())
-
-    def times(self, other: "LogForm") -> "LogForm":
-        return LogForm(
-            (*self.terms, *other.terms),
-            (*self.shifts, *other.shifts),
-            (*self.masks, *other.masks),
-            (*self.above, *other.above),
-            (*self.below, *other.below),
-            self.gains or other.gains,
-            self.exps or other.exps,
-            self.sums or other.sums,
-            self.over or other.over,
-            tuple(dict.fromkeys((*self.rules, *other.rules))),
-        )
-
-    def inverse(self) -> "LogForm":
-        form = self.unmasked()
-        return LogForm(
-            _negated(form.terms), _negated(form.shifts), (), form.below, form.above,
-            form.gains, form.exps and not form.sums, False, form.sums, form.rules,
-        )  # fmt: skip
-
-    def total(self) -> Scalar:
-        """log x as an expression."""
-        form = self.unmasked()
-        terms = [*form.terms, *cancelled(form.shifts)]
-        if form.above or form.below:
-            sign, rest = (1, quotient(form.above, form.below)) if form.above else (-1, quotient(form.below, ()))
-            dtype = promote([term.dtype for _, term in terms]) if terms else rest.dtype
-            rest = (
-                rest if rest.dtype in FLOATS or dtype not in FLOATS else call(dtype, rest)
-            )  # an integer, such as a size
-            terms.append((sign, call("log", rest)))
-        total = combined(tuple(terms))
-        return number(0) if total is None else total
-
-
-def combined(terms: Terms) -> Scalar | None:
-    """The sum of signed terms, the positive ones first; None of no terms."""
-    total: Scalar | None = None
-    for sign, term in sorted(terms, key=lambda t: -t[0]):
-        if total is None:
-            total = term if sign > 0 else call("neg", term)
-        else:
-            total = call("add" if sign > 0 else "sub", total, term)
-    return total
-
-
-def cancelled(terms: Terms) -> Terms:
-    """The terms without those that stand against an equal one."""
-    kept: list[tuple[int, Scalar]] = []
-    for sign, term in terms:
-        opposite = next((k for k, (s, t) in enumerate(kept) if t is term and s == -sign), None)
-        if opposite is None:
-            kept.append((sign, term))
-        else:
-            kept.pop(opposite)
-    return tuple(kept)
-
-
-def quotient(above: tuple[Scalar, ...], below: tuple[Scalar, ...]) -> Scalar:
-    """The product of some factors over the product of others."""
-    result: Scalar | None = None
-    for factor in above:
-        result = factor if result is None else call("mul", result, factor)
-    result = number(1) if result is None else result
-    for factor in below:
-        result = call("div", result, factor)
-    return result
-
-
-def _negated(terms: Terms) -> Terms:
-    return tuple((-sign, term) for sign, term in terms)
 
 
 @dataclass(slots=True)
@@ -220,6 +118,8 @@ class LogDomain:
                 return self._power(a, number(0.5), depth)
             case "add", _ if (power := self.one_plus_exp(x)) is not None and "softplus" not in self.skip:
                 return LogForm(((1, call("softplus", power)),), gains=True, rules=("softplus",))
+            case "add", (a, b) if "logaddexp" not in self.skip:
+                return self._two_exps(a, b, depth)
             case "sub", (one, b) if is_one(one) and (p := self.as_call(b, "sigmoid")) is not None:
                 return self._call_form("sigmoid", x, (call("neg", p.arguments[0]),), depth)
             case "where", (condition, yes, no) if "mask" not in self.skip and (is_zero(yes) or is_zero(no)):
@@ -236,6 +136,26 @@ class LogDomain:
                     return replace(found, terms=((1, call(name, found.total())),), shifts=(), masks=())
         return None
 
+    def _two_exps(self, a: Scalar, b: Scalar, depth: int) -> LogForm | None:
+        """log(exp(x) + exp(y)), or with a positive number for one of them."""
+        forms = [self.form(x, depth + 1) for x in (a, b)]
+        if not any(form.exps for form in forms):
+            return None
+        logs: list[Scalar] = []
+        for x, form in zip((a, b), forms, strict=True):
+            if form.gains and all(isinstance(r, Const) and r.value > 0 for r in (*form.above, *form.below)):
+                logs.append(form.total())
+            elif isinstance(x, Const) and x.dtype != "bool" and x.value > 0:
+                logs.append(number(math.log(x.value)))
+            else:
+                return None
+        rules = dict.fromkeys((*forms[0].rules, *forms[1].rules, "logaddexp"))
+        if is_zero(logs[0]) or is_zero(logs[1]):
+            total = call("softplus", logs[1] if is_zero(logs[0]) else logs[0])
+        else:
+            total = call("logaddexp", *logs)
+        return LogForm(((1, total),), gains=True, exps=True, sums=True, rules=tuple(rules))
+
     def _exp_form(self, a: Scalar) -> LogForm:
         if "max_shift" not in self.skip:
             rest, shifts = self.without_shifts(a)
@@ -251,17 +171,20 @@ class LogDomain:
         return replace(found, terms=((1, total),), shifts=(), masks=(), gains=True, exps=False)
 
     def _sum_form(self, access: Load, depth: int) -> LogForm | None:
-        """log sum_j exp(u_j) r_j = logsumexp_j(u_j + log r_j), for r >= 0; what does not depend on j comes out."""
+        """log sum_j exp(u_j) r_j = logsumexp_j(u_j + log r_j), for r >= 0; what is one for all of a sum comes out.
+
+        The terms of a sum are an axis, or those that data choose.
+        """
         node = access.tensor
-        if not isinstance(node, Compute) or node.reducer != "sum" or not node.gathers or node in self.keep:
+        if not isinstance(node, Compute) or node.reducer != "sum" or node in self.keep:
             return None
         body = self.form(node.body, depth + 1)
         if not body.exps or "logsumexp" in self.skip or node.dtype not in FLOATS:
             return None
-        outside = [s for s in body.shifts if not _varies(s[1], node)]
-        inside = [s for s in body.shifts if _varies(s[1], node)]
-        above = [a for a in body.above if _varies(a, node)]
-        below = [b for b in body.below if _varies(b, node)]
+        outside = [(sign, found) for sign, s in body.shifts if (found := _at_result(s, access)) is not None]
+        inside = [s for s in body.shifts if _at_result(s[1], access) is None]
+        above = [a for a in body.above if _at_result(a, access) is None]
+        below = [b for b in body.below if _at_result(b, access) is None]
         if not all(self.is_nonnegative(r) for r in (*above, *below)):
             return None
         varying = replace(body, shifts=tuple(inside), above=tuple(above), below=tuple(below))
@@ -272,10 +195,10 @@ class LogDomain:
         rules = dict.fromkeys((*body.rules, "logsumexp", *(["max_shift"] if outside else [])))
         return LogForm(
             ((1, result),),
-            tuple((sign, at(s, access.subscripts)) for sign, s in outside),
+            tuple(outside),
             (),
-            tuple(at(a, access.subscripts) for a in body.above if not _varies(a, node)),
-            tuple(at(b, access.subscripts) for b in body.below if not _varies(b, node)),
+            tuple(found for a in body.above if (found := _at_result(a, access)) is not None),
+            tuple(found for b in body.below if (found := _at_result(b, access)) is not None),
             gains=True,
             exps=True,
             sums=True,
@@ -307,10 +230,10 @@ class LogDomain:
                 sign = 1 if f.name == "add" else -1
                 parts: list[tuple[int, Scalar]] = [] if rest_a is None else [(1, rest_a)]
                 parts += [] if rest_b is None else [(sign, rest_b)]
-                return combined(tuple(parts)), (*shifts_a, *(shifts_b if sign > 0 else _negated(shifts_b)))
+                return combined(tuple(parts)), (*shifts_a, *(shifts_b if sign > 0 else negated(shifts_b)))
             case Call(function=f, arguments=(a,)) if f.name == "neg":
                 rest, shifts = self.without_shifts(a, depth + 1)
-                return (None if rest is None else call("neg", rest), _negated(shifts)) if shifts else (x, ())
+                return (None if rest is None else call("neg", rest), negated(shifts)) if shifts else (x, ())
             case Call(function=f, arguments=(a, b)) if f.name in ("mul", "div") and _is_number(b):
                 rest, shifts = self.without_shifts(a, depth + 1)
                 if shifts:
@@ -375,17 +298,20 @@ class LogDomain:
         return False
 
 
-def _varies(x: Scalar, node: Compute) -> bool:
-    """Whether an expression depends on what a node reduces over."""
-    return any(mentions(x, position(k).atoms[0]) for k in node.reduced)
+def _at_result(x: Scalar, access: Load) -> Scalar | None:
+    """What is the same for all terms of a sum, where its result is read; None where it depends on the term.
+
+    It reads the target's own subscripts and no other index: m[dst[e]] of a sum into [dst[e]] is m where that is read.
+    """
+    node = access.tensor
+    assert isinstance(node, Compute)
+    kept: dict[Scalar, Scalar] = {t: position(_RESULT + k) for k, t in enumerate(node.target)}
+    atoms = {t.atoms[0]: position(_RESULT + k) for k, t in enumerate(node.target) if bare_position(t) is not None}
+    found = substitute(x, atoms, kept)
+    if any(k < _RESULT for k in positions_of(found)):
+        return None
+    return substitute(found, {position(_RESULT + k).atoms[0]: s for k, s in enumerate(access.subscripts)})
 
 
 def _is_number(x: Scalar) -> bool:
     return all(isinstance(p, (Call, Const)) or (isinstance(p, Poly) and p.constant is not None) for p in walk(x))
-
-
-def is_one(x: Scalar) -> bool:
-    """Whether an expression is the number 1, under casts too."""
-    while isinstance(x, Call) and x.function.name in FLOATS:
-        x = x.arguments[0]
-    return isinstance(x, Const) and x.dtype != "bool" and x.value == 1

@@ -184,7 +184,7 @@ class Lowering:
         if item.gathers:
             return [Accumulate(place.buffer, self.own_subscripts(item), operation(reducer), value)]
         target = tuple(require_poly(self.value(item, t)) for t in item.target)
-        return added(place.buffer, place.subscripts(target), value)
+        return added(place.buffer, place.subscripts(target), value, reducer)
 
     def named_argument(self, item: Item, value: Scalar) -> tuple[list[Statement], Scalar]:
         """u = a + b; y = f(u) for what the user wrote so, where u has no memory: its value keeps its name."""

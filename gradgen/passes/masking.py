@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gradgen.graph.neutral import is_neutral
 from gradgen.graph.scalar import (
     FLOATS,
     Atom,
@@ -88,7 +89,7 @@ class _Simplifier:
                         found += choice(condition, then, otherwise)
                 case Assign() | Accumulate():
                     value, masked = self.value(statement.value)
-                    if isinstance(statement, Accumulate) and _is_neutral(statement.operation, value):
+                    if isinstance(statement, Accumulate) and _is_nothing(statement, value):
                         continue
                     subscripts = tuple(require_poly(self.value(s)[0]) for s in statement.subscripts)
                     found.append(replace(statement, subscripts=subscripts, value=value))
@@ -184,12 +185,9 @@ def _is_minus_infinity(x: Scalar) -> bool:
     return isinstance(x, Const) and x.value == -math.inf
 
 
-def _is_neutral(operation: str, value: Scalar) -> bool:
+def _is_nothing(statement: Accumulate, value: Scalar) -> bool:
     """Whether an accumulation of this value changes nothing."""
-    if operation == "sum":
-        return is_zero(value)
-    value = _bare(value)
-    return isinstance(value, Const) and value.value == (-math.inf if operation == "max" else math.inf)
+    return is_neutral(statement.operation, value, statement.buffer.dtype)
 
 
 # ---------------------------------------------------------------- variables
@@ -260,7 +258,7 @@ def _start_of(term: Accumulate, before: Sequence[Statement]) -> int | None:
         s = before[k]
         if isinstance(s, Assign) and s.buffer is term.buffer:
             same = all(a is b for a, b in zip(s.subscripts, term.subscripts, strict=True))
-            return k if same and _is_neutral(term.operation, s.value) and not _reads(term, s.buffer) else None
+            return k if same and _is_nothing(term, s.value) and not _reads(term, s.buffer) else None
         if term.buffer.memory in mentioned([s]) or isinstance(s, Dot):
             return None
     return None

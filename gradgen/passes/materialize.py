@@ -6,6 +6,7 @@ readers read. `inlining`, `outsized`, `saving` and `build` ask `is_materialized`
 
 from collections.abc import Sequence
 
+from gradgen.graph.accesses import is_materialized
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute, pointwise, same_shape, toposort
 from gradgen.graph.origin import carry_origin
 from gradgen.graph.scalar import Call, Load, call, load, position
@@ -13,11 +14,6 @@ from gradgen.passes.inline import is_pointwise
 from gradgen.passes.substitute import rebuild
 
 __all__ = ["is_materialized", "materialize"]
-
-
-def is_materialized(node: Node) -> bool:
-    """Whether a tensor is computed once, into memory of its own: its formula is written materialize(...)."""
-    return isinstance(node, Compute) and isinstance(node.body, Call) and node.body.function.name == "materialize"
 
 
 def materialize(roots: Sequence[Node]) -> list[Node]:

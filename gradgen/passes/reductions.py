@@ -3,16 +3,14 @@
 In: an item of a schedule. Out: values and statements, which `lower` puts around and into loops.
 """
 
-import math
 from typing import Literal
 
 from gradgen.graph.accesses import guarded
-from gradgen.graph.scalar import FLOATS, Poly, Scalar, conjuncts, number
+from gradgen.graph.neutral import neutral
+from gradgen.graph.scalar import Poly, Scalar, conjuncts
 from gradgen.passes.conditions import conjunction
 from gradgen.passes.trees import Item
 from gradgen.program.loops import Accumulate, Buffer, If, Statement
-
-INTEGER_LIMIT = 2**63 - 1
 
 
 def reduces(item: Item, axis: int) -> bool:
@@ -31,10 +29,10 @@ def accumulated_dtype(item: Item) -> str:
     return "float64" if whole and item.node.reducer == "sum" else item.node.dtype
 
 
-def added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar) -> list[Statement]:
+def added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar, reducer: str) -> list[Statement]:
     """if c: buffer[subscripts] += x, for the value where(c, x, 0): where c fails the place may not be there."""
-    conditions, x = guarded(value)
-    update = Accumulate(buffer, subscripts, "sum", x)
+    conditions, x = guarded(value, reducer)
+    update = Accumulate(buffer, subscripts, operation(reducer), x)
     return [If(conjunction([part for c in conditions for part in conjuncts(c)]), (update,))] if conditions else [update]
 
 
@@ -43,10 +41,4 @@ def operation(reducer: str) -> Literal["sum", "max", "min"]:
 
 
 def initial_value(item: Item) -> Scalar:
-    reducer = item.node.reducer
-    dtype = item.body.dtype
-    if reducer in ("max", "argmax"):
-        return number(-math.inf) if dtype in FLOATS or dtype == "pyfloat" else number(-INTEGER_LIMIT - 1)
-    if reducer in ("min", "argmin"):
-        return number(math.inf) if dtype in FLOATS or dtype == "pyfloat" else number(INTEGER_LIMIT)
-    return number(0)
+    return neutral(item.node.reducer, item.body.dtype)

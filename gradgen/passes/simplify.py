@@ -56,7 +56,7 @@ def _rewritten(node: Compute, lengths: Mapping[int, Poly]) -> Node:
         body = new
     if node.dtype in FLOATS and body.dtype != node.body.dtype:
         body = call(node.dtype, body)  # a weak 0, say, is all that is left
-    if is_zero(body) and not node.gathers:
+    if not node.gathers and node.reducer == "sum" and is_zero(body):
         return pointwise(node.shape, body)
     target = [require_poly(compose_copies(t)) for t in node.target]
     new_node = without_single_terms(compute(node.shape, node.extents, target, node.reducer, body))

@@ -11,7 +11,9 @@ from gradgen.errors import OptionError
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, Call, Load, Scalar, call, rewrite, walk
-from gradgen.passes.logdomain import LogDomain, cancelled, combined, is_one, quotient
+from gradgen.passes.differences import opposite, without_large_terms
+from gradgen.passes.logdomain import LogDomain
+from gradgen.passes.logforms import cancelled, combined, is_one, quotient
 from gradgen.passes.record import Rewrite
 from gradgen.passes.substitute import map_nodes
 
@@ -25,8 +27,10 @@ RULES = {
     "max_shift": "logsumexp_j(x_j - m) = logsumexp_j(x_j) - m, for a maximum m",
     "mask": "log(where(c, exp(x), 0)) = where(c, x, -inf)",
     "softplus": "log(1 + exp(x)) = log1p(exp(x)) = softplus(x)",
-    "sigmoid": "1 / (1 + exp(-x)) = sigmoid(x)",
+    "sigmoid": "1 / (1 + exp(-x)) = sigmoid(x), 1 - sigmoid(x) = sigmoid(-x)",
     "logsigmoid": "log(sigmoid(x)) = logsigmoid(x)",
+    "logaddexp": "log(exp(x) + exp(y)) = logaddexp(x, y)",
+    "cancel": "x - logaddexp(x, y) = -softplus(y - x); so for softplus, logsigmoid, and a logsumexp less its terms",
 }
 
 
@@ -82,11 +86,16 @@ def _rewritten(x: Scalar, domain: LogDomain, fired: dict[str, None]) -> Scalar |
             found = _softmax(x, domain) if found is None else found
         case (("add" | "sub"), _):
             found = _without_shift(x, domain)
+            found = _cancelled(x, domain) if found is None else found
+            found = _one_less(x, domain) if found is None else found
         case _:
             return None
     if found is None or domain.skip.intersection(found[1]):
         return None
     new, rules = found
+    smaller = None if "cancel" in domain.skip else without_large_terms(new, domain)
+    if smaller is not None:
+        new, rules = smaller, tuple(dict.fromkeys((*rules, "cancel")))
     fired.update(dict.fromkeys(rules))
     return new if new.dtype == x.dtype else call(x.dtype, new)
 
@@ -143,9 +152,32 @@ def _softmax(x: Call, domain: LogDomain) -> Found | None:
     form = form.unmasked()
     exponent = combined((*form.terms, *cancelled(form.shifts)))
     assert exponent is not None
-    value = quotient((call("exp", exponent), *form.above), form.below)
+    smaller = None if "cancel" in domain.skip else without_large_terms(exponent, domain)
+    value = quotient((_exp(exponent if smaller is None else smaller), *form.above), form.below)
     extra = [r for r in ("max_shift", "mask") if r in form.rules]
     return value, ("softmax", *extra)
+
+
+def _exp(x: Scalar) -> Scalar:
+    """exp(x), where exp(-softplus(y)) = sigmoid(-y)."""
+    power = x.arguments[0] if isinstance(x, Call) and x.function.name == "neg" else None
+    if isinstance(power, Call) and power.function.name == "softplus":
+        return call("sigmoid", opposite(power.arguments[0]))
+    return call("exp", x)
+
+
+def _cancelled(x: Call, domain: LogDomain) -> Found | None:
+    """x - logaddexp(x, y) = -softplus(y - x)"""
+    new = without_large_terms(x, domain)
+    return None if new is None else (new, ("cancel",))
+
+
+def _one_less(x: Call, domain: LogDomain) -> Found | None:
+    """1 - sigmoid(x) = sigmoid(-x)"""
+    if x.function.name != "sub" or not is_one(x.arguments[0]):
+        return None
+    inner = domain.as_call(x.arguments[1], "sigmoid")
+    return None if inner is None else (call("sigmoid", opposite(inner.arguments[0])), ("sigmoid",))
 
 
 def _without_shift(x: Call, domain: LogDomain) -> Found | None:

@@ -106,6 +106,8 @@ ENTRIES: dict[str, Entry] = {
     "minimum": _like("minimum", jnp.minimum, 2),
     "where": Entry(lambda x, y: gg.where(x > 0.4, x * y, y), lambda x, y: jnp.where(x > 0.4, x * y, y), 2),
     "stop_gradient": Entry(lambda x: gg.stop_gradient(x) * x, lambda x: jax.lax.stop_gradient(x) * x, 1),
+    "difference": Entry(lambda x, y: apply("difference", x, y), lambda x, y: x - y, 2),
+    "less_one": Entry(lambda x, y: apply("less_one", x, 1 - x, x < y), lambda x, y: x - (x < y), 2),
     "materialize": _like("materialize", lambda x: x),
     "lt": _condition("lt", jnp.less),
     "le": _condition("le", jnp.less_equal),

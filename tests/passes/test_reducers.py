@@ -15,7 +15,7 @@ SOFTMAX = formula((N, M), f("exp", at(x, i, j) - at(LSE, i)))
 
 
 def lowered(*nodes: Node) -> list[Node]:
-    after = lower_reducers(nodes)
+    after, _ = lower_reducers(nodes)
     assert_same_values(nodes, after, rtol=1e-12)
     return after
 
@@ -39,9 +39,8 @@ def test_the_logarithm_reads_the_same_sum() -> None:
     assert exponentials(*lowered(LSE, SOFTMAX)) == 1
 
 
-def test_a_logsumexp_alone_stores_no_terms() -> None:
-    (after,) = lowered(LSE)
-    assert all(n.shape != x.shape or n is x for n in toposort([after], all_inputs))
+def test_the_two_sums_of_a_logsumexp_read_the_same_terms() -> None:
+    assert exponentials(*lowered(LSE)) == 1
 
 
 def test_a_transposed_softmax() -> None:
@@ -70,5 +69,5 @@ def test_other_exponentials_stay(other: Node) -> None:
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
 def test_special_values_come_out_as_from_the_exponential(special: float) -> None:
     values = np.array([[1.0, special, 2.0], [special, special, special], [1000.0, -1000.0, 3.0]])
-    before, after = (interpret([n], {x: values})[0] for n in (SOFTMAX, lower_reducers([SOFTMAX])[0]))
+    before, after = (interpret([n], {x: values})[0] for n in (SOFTMAX, lower_reducers([SOFTMAX])[0][0]))
     np.testing.assert_allclose(after, before, rtol=1e-12)

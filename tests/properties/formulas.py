@@ -8,7 +8,7 @@ land on kinks and ties.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import prod
+from math import inf, prod
 
 import numpy as np
 from hypothesis import strategies as st
@@ -21,6 +21,7 @@ from gradgen.graph.nodes import (
     Scan,
     carry,
     compute,
+    identity,
     leaf,
     pointwise,
     product,
@@ -56,7 +57,7 @@ SHAPES_AND_SUBSCRIPTS = (
 FORMULAS = (
     "sum", "max", "min", "logsumexp", "two reduced axes", "nested reducer", "nested in nested", "count", "index mask",
     "value mask", "index as number", "integral power", "scatter", "scatter through a gather",
-    "scatter to computed places", "read of a scatter", "reshape", "chain",
+    "scatter to computed places", "scatter of extremes", "read of a scatter", "reshape", "chain",
     "scan", "reverse scan", "nested scan", "scan of length zero", "several carries", "step as subscript",
     "several outputs", "scan over a sequence", "scan of length one", "scan of many steps", "scan with stacked outputs",
     "read in two shapes", "parameter shared by steps", "gather inside a scan", "scan of a scan",
@@ -273,7 +274,14 @@ class Writer(Subscripts):
             self.features.add("scatter through a gather")
         if any(not isinstance(t.terms[0][0][0] if t.terms[0][0] else t, Load) or t.terms[0][1] != 1 for t in loaded):
             self.features.add("scatter to computed places")
-        return self.add(compute([e.size for e in shape], [e.size for e in loops], target, "sum", body), shape)
+        sizes = [e.size for e in shape]
+        reducer = self.pick(("sum", "sum", "max", "min", "logsumexp"))
+        node = compute(sizes, [e.size for e in loops], target, reducer, body)
+        if reducer != "sum":
+            self.features.add("scatter of extremes")
+            x = identity(node)  # nothing may be meant for a place
+            node = pointwise(sizes, call("where", call("lt", call("abs", x), number(inf)), x, number(0.25)))
+        return self.add(node, shape)
 
     def in_two_shapes(self, source: Compute) -> Node:
         """A formula that reads a computed tensor as it is, element by element, and in another shape."""

@@ -119,6 +119,8 @@ FORMS: dict[str, Form] = {
     "minimum": _binary("minimum"),
     "where": Form(3, lambda x, y, z: call("where", call("le", x, number(0.25)), y, z)),
     "stop_gradient": Form(2, lambda x, y: call("mul", call("stop_gradient", x), y), smooth=False),
+    "difference": _binary("difference"),
+    "less_one": Form(1, lambda x: call("less_one", x, call("sub", number(1), x), call("le", x, number(0.25)))),
     "materialize": _unary("materialize"),
     "lt": _comparison("lt"),
     "le": _comparison("le"),

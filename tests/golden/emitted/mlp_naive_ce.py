@@ -26,7 +26,10 @@ class Work(NamedTuple):
     h1: np.ndarray  # float32 (B, 7)  saved for backward
     p_exp: np.ndarray  # float32 (B, 4)  saved for backward
     p_sum: np.ndarray  # float32 (B,)  saved for backward
+    p_sum_2: np.ndarray  # float32 (B,)  saved for backward
     d_h1_row: np.ndarray  # float32 (7,)
+    p_total: np.ndarray  # float32 (B,)
+    p_ratio: np.ndarray  # float32 (B,)
 
 
 class Outputs(NamedTuple):
@@ -42,8 +45,21 @@ class Gradients(NamedTuple):
 
 def workspace(B):
     """Every intermediate value of a call; calls allocate nothing else."""
-    shapes = (B, 7), (B, 4), (B,), (7,)
+    shapes = (B, 7), (B, 4), (B,), (B,), (7,), (B,), (B,)
     return Work(*(np.empty(shape, np.float32) for shape in shapes))
+
+
+@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
+def difference_f32(x, y):
+    """x - y, before anything else is added."""
+    return x - y
+
+
+@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
+def less_one_f32(share, rest, holds):
+    """share - 1 where that holds; the rest of the whole is more exact than 1 - share, where it is the smaller part."""
+    less = -rest if share > np.float32(0.5) else share - np.float32(1.0)
+    return less if holds else share
 
 
 @njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
@@ -72,8 +88,32 @@ def exp_f32(x):
     return y * np.int32(half << 23).view(np.float32) * np.int32((both - half) << 23).view(np.float32)
 
 
+@njit(cache=True, forceinline=True, fastmath=FAST_SCALAR, error_model="numpy")
+def log1p_f32(x):
+    """log(1 + x) = k log(2) + log(1 + f) as in log, with the rounding error c of u = 1 + x brought back into f."""
+    tiny = abs(x) < np.float32(1e-30)
+    u = np.float32(1.0) + x
+    c = np.float32(1.0) - (u - x) if x > np.float32(1.0) else x - (u - np.float32(1.0))
+    bits = np.int32(np.float32(abs(u)).view(np.int32) - 0x3F3504F3)  # less those of sqrt(1/2)
+    shift = np.int32(bits >> 23)
+    f = np.int32((bits & 0x7FFFFF) + 0x3F3504F3).view(np.float32) - np.float32(1.0)
+    f = f + np.float32(0.5) * c * np.int32((128 - shift) << 23).view(np.float32)
+    s = f / (np.float32(2.0) + f)
+    z = s * s
+    q = np.float32(0.29871878)
+    q = q * z + np.float32(0.39977536)
+    q = q * z + np.float32(0.66666776)
+    square = np.float32(0.5) * f * f
+    k = np.float32(shift)
+    ln2_hi = np.float32(0.69314575)
+    ln2_lo = np.float32(1.4286068e-06)
+    y = ((s * (square + z * q) + k * ln2_lo) - square + f) + k * ln2_hi
+    y = x if tiny or x == np.float32(np.inf) else y
+    return y if x > np.float32(-1.0) else np.float32(-np.inf) if x == np.float32(-1.0) else np.float32(np.nan)
+
+
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, p_exp, p_sum):
+def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, p_exp, p_sum, p_sum_2):
     B = a.shape[0]
     # 98: u1_sum[n, i] = sum_j X1[i, j] * a[n, j]
     # 99: h1[n, i] = relu(u1[n, i])
@@ -82,9 +122,10 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, p_exp, p_sum):
     # 101: p_max[n] = max_j scores[n, j]
     # 101: p_masked[n] = p_max[n] if abs(p_max[n]) < inf else 0
     # 101: p_exp[n, i] = exp(scores[n, i] - p_masked[n])
-    # 101: p_sum[n] = sum_i p_exp[n, i]
-    # 101: p_total[n] = log(p_sum[n]) + p_masked[n]
-    # 102: loss_sum = sum_n -(scores[n, b[n]] - p_total[n])
+    # 101: p_sum[n] = sum_i (0 if p_exp[n, i] == 1 else p_exp[n, i])
+    # 101: p_sum_2[n] = sum_i (1 if p_exp[n, i] == 1 else 0)
+    # 101: p_log1p[n] = log1p(difference(p_sum[n], 1 - p_sum_2[n]))
+    # 102: loss_sum = sum_n difference(p_masked[n] - scores[n, b[n]], -p_log1p[n])
     loss_sum_acc = np.float64(0.0)
     for n in range(B):
         for i in range(7):
@@ -103,25 +144,31 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, p_exp, p_sum):
             p_max = p_max if p_max >= scores_here or p_max != p_max else scores_here
         p_masked = p_max if abs(p_max) < np.float32(np.inf) else np.float32(0.0)
         p_sum_acc = np.float32(0.0)
+        p_sum_2_acc = np.float32(0.0)
         for i in range(4):
             p_exp_here = exp_f32(scores[n, i] - p_masked)
             p_exp[n, i] = p_exp_here
-            p_sum_acc += p_exp_here
+            p_sum_acc += np.float32(0.0) if p_exp_here == np.float32(1.0) else p_exp_here
+            p_sum_2_acc += np.float32(1.0) if p_exp_here == np.float32(1.0) else np.float32(0.0)
         p_sum[n] = p_sum_acc
-        p_total = np.log(p_sum_acc) + p_masked
-        loss_sum_acc -= np.float64(scores[n, b[n]] - p_total)
+        p_sum_2[n] = p_sum_2_acc
+        p_log1p = log1p_f32(difference_f32(p_sum_acc, np.float32(1.0) - p_sum_2_acc))
+        loss_sum_acc += np.float64(difference_f32(p_masked - scores[n, b[n]], -p_log1p))
     # 102: loss = loss_sum / B
     return np.float32(loss_sum_acc) / np.float32(B)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu1(d_loss, p_sum, b, p_exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
+def compute_d_mu1(d_loss, p_sum, p_sum_2, b, d_scores, p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
     B = p_sum.shape[0]
     # 102: d_loss_product = d_loss * (1 / B)
     d_loss_product = d_loss * (np.float32(1.0) / np.float32(B))
     # 102: d_loss_neg[n] = -d_loss_product
-    # 101: d_u2_product[n, i] = d_loss_product * (p_exp[n, i] / p_sum[n])
-    # 101, 102: d_u2[n, i] = d_scores[n, i] + (d_loss_neg[n] if i == b[n] else 0) + d_u2_product[n, i]
+    # 101: p_total[n] = p_sum[n] + p_sum_2[n]
+    # 101: p_ratio[n] = difference(p_sum[n], 1 - p_sum_2[n]) / p_total[n]
+    # 101, 102: d_u2[n, i] = difference(d_scores[n, i] + (d_loss_neg[n] if i == b[n] else 0) + (d_loss_product
+    #     if p_exp[n, i] / p_total[n] > 0.5 else 0), -(d_loss_product * less_one(p_exp[n, i] / p_total[n], p_ratio[n],
+    #     p_exp[n, i] / p_total[n] > 0.5)))
     # 100: d_h1[n, j] = sum_i d_u2[n, i] * X2[i, j]
     # 100: d_X2[i, j] = sum_n d_u2[n, i] * h1[n, j]
     # 100: d_mu2[i] = sum_n d_u2[n, i]
@@ -138,13 +185,17 @@ def compute_d_mu1(d_loss, p_sum, b, p_exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X
         d_mu2[i] = np.float32(0.0)
     d_loss_neg = -d_loss_product
     for n in range(B):
+        p_total = p_sum[n] + p_sum_2[n]
+        p_ratio = difference_f32(p_sum[n], np.float32(1.0) - p_sum_2[n]) / p_total
         for i in range(7):
             d_h1_row[i] = np.float32(0.0)
-        p_sum_n = p_sum[n]
         b_n = b[n]
         for i in range(4):
-            d_u2_product = d_loss_product * (p_exp[n, i] / p_sum_n)
-            d_u2 = d_scores[n, i] + (d_loss_neg if i == b_n else np.float32(0.0)) + d_u2_product
+            d_u2_term = d_loss_product if p_exp[n, i] / p_total > np.float32(0.5) else np.float32(0.0)
+            d_u2_value = d_scores[n, i] + (d_loss_neg if i == b_n else np.float32(0.0)) + d_u2_term
+            d_u2_test = p_exp[n, i] / p_total > np.float32(0.5)
+            d_u2_factor = less_one_f32(p_exp[n, i] / p_total, p_ratio, np.float32(d_u2_test))
+            d_u2 = difference_f32(d_u2_value, -(d_loss_product * d_u2_factor))
             for j in range(7):
                 d_h1_row[j] += d_u2 * X2[i, j]
             for j in range(7):
@@ -158,13 +209,62 @@ def compute_d_mu1(d_loss, p_sum, b, p_exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu1_2(p_sum, b, p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
-    B = p_sum.shape[0]
+def compute_loss_2(X1, a, mu1, X2, mu2, b, h1, scores, p_exp, p_total, p_ratio):
+    B = a.shape[0]
+    # 98: u1_sum[n, i] = sum_j X1[i, j] * a[n, j]
+    # 99: h1[n, i] = relu(u1[n, i])
+    # 100: u2_sum[n, j] = sum_i h1[n, i] * X2[j, i]
+    # 100: scores[n, j] = u2_sum[n, j] + mu2[j]
+    # 101: p_max[n] = max_j scores[n, j]
+    # 101: p_masked[n] = p_max[n] if abs(p_max[n]) < inf else 0
+    # 101: p_exp[n, i] = exp(scores[n, i] - p_masked[n])
+    # 101: p_sum[n] = sum_i (0 if p_exp[n, i] == 1 else p_exp[n, i])
+    # 101: p_sum_2[n] = sum_i (1 if p_exp[n, i] == 1 else 0)
+    # 101: p_difference[n] = difference(p_sum[n], 1 - p_sum_2[n])
+    # 101: p_log1p[n] = log1p(p_difference[n])
+    # 102: loss_sum = sum_n difference(p_masked[n] - scores[n, b[n]], -p_log1p[n])
+    # 101: p_total[n] = p_sum[n] + p_sum_2[n]
+    # 101: p_ratio[n] = p_difference[n] / p_total[n]
+    loss_sum_acc = np.float64(0.0)
+    for n in range(B):
+        for i in range(7):
+            u1_sum = np.float32(0.0)
+            for j in range(6):
+                u1_sum += X1[i, j] * a[n, j]
+            u1 = u1_sum + mu1[i]
+            h1[n, i] = np.float32(0.0) if u1 <= np.float32(0.0) else u1
+        p_max = np.float32(-np.inf)
+        for j in range(4):
+            u2_sum = np.float32(0.0)
+            for i in range(7):
+                u2_sum += h1[n, i] * X2[j, i]
+            scores_here = u2_sum + mu2[j]
+            scores[n, j] = scores_here
+            p_max = p_max if p_max >= scores_here or p_max != p_max else scores_here
+        p_masked = p_max if abs(p_max) < np.float32(np.inf) else np.float32(0.0)
+        p_sum = np.float32(0.0)
+        p_sum_2 = np.float32(0.0)
+        for i in range(4):
+            p_exp_here = exp_f32(scores[n, i] - p_masked)
+            p_exp[n, i] = p_exp_here
+            p_sum += np.float32(0.0) if p_exp_here == np.float32(1.0) else p_exp_here
+            p_sum_2 += np.float32(1.0) if p_exp_here == np.float32(1.0) else np.float32(0.0)
+        p_difference = difference_f32(p_sum, np.float32(1.0) - p_sum_2)
+        p_log1p = log1p_f32(p_difference)
+        loss_sum_acc += np.float64(difference_f32(p_masked - scores[n, b[n]], -p_log1p))
+        p_total_here = p_sum + p_sum_2
+        p_total[n] = p_total_here
+        p_ratio[n] = p_difference / p_total_here
+    # 102: loss = loss_sum / B
+    return np.float32(loss_sum_acc) / np.float32(B)
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def compute_d_mu1_2(b, p_ratio, p_total, p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
+    B = b.shape[0]
     # constant = 1 / B
     constant = np.float32(1.0) / np.float32(B)
-    # neg[n] = -constant
-    # 101: d_u2_product[n, i] = constant * (p_exp[n, i] / p_sum[n])
-    # 101, 102: d_scores_2[n, i] = (neg[n] if i == b[n] else 0) + d_u2_product[n, i]
+    # 101, 102: d_scores_2[n, i] = constant * less_one(p_exp[n, i] / p_total[n], p_ratio[n], i == b[n])
     # 100: d_h1[n, j] = sum_i d_scores_2[n, i] * X2[i, j]
     # 100: d_X2[i, j] = sum_n d_scores_2[n, i] * h1[n, j]
     # 100: d_mu2[i] = sum_n d_scores_2[n, i]
@@ -179,15 +279,14 @@ def compute_d_mu1_2(p_sum, b, p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_r
         for j in range(7):
             d_X2[i, j] = np.float32(0.0)
         d_mu2[i] = np.float32(0.0)
-    neg = -constant
     for n in range(B):
         for i in range(7):
             d_h1_row[i] = np.float32(0.0)
-        p_sum_n = p_sum[n]
         b_n = b[n]
+        p_ratio_n = p_ratio[n]
+        p_total_n = p_total[n]
         for i in range(4):
-            d_u2_product = constant * (p_exp[n, i] / p_sum_n)
-            d_scores_2 = (neg if i == b_n else np.float32(0.0)) + d_u2_product
+            d_scores_2 = constant * less_one_f32(p_exp[n, i] / p_total_n, p_ratio_n, np.float32(i == b_n))
             for j in range(7):
                 d_h1_row[j] += d_scores_2 * X2[i, j]
             for j in range(7):
@@ -203,18 +302,20 @@ def compute_d_mu1_2(p_sum, b, p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_r
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(a, b, p, w, out):
     """a (B, 6), b (B,) -> loss, out"""
-    return compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.p_exp, w.p_sum)
+    return compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.p_exp, w.p_sum, w.p_sum_2)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, b, d_loss, d_scores, p, w, g):
     """a (B, 6), b (B,), d_loss, d_scores (B, 4), w of forward -> g"""
-    compute_d_mu1(d_loss, w.p_sum, b, w.p_exp, d_scores, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
+    compute_d_mu1(
+        d_loss, w.p_sum, w.p_sum_2, b, d_scores, w.p_exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row
+    )
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, b, p, w, out, g):
     """a (B, 6), b (B,) -> loss, out, g"""
-    loss = compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.p_exp, w.p_sum)
-    compute_d_mu1_2(w.p_sum, b, w.p_exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
+    loss = compute_loss_2(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.p_exp, w.p_total, w.p_ratio)
+    compute_d_mu1_2(b, w.p_ratio, w.p_total, w.p_exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
     return loss
