@@ -4,9 +4,9 @@ In: the statements of a piece and the names that the rest of its function may us
 `motion`, `sharing` and what makes lines readable, each a buffer of its own even where two functions use the same name.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
-from gradgen.graph.names import free_name
+from gradgen.graph.names import Names
 from gradgen.graph.scalar import FLOATS, Call, Const, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, walk
 from gradgen.program.loops import (
     Accumulate,
@@ -29,12 +29,11 @@ class Registers:
     """Hands out scalar variables whose names nothing else has."""
 
     def __init__(self, body: Sequence[Statement], taken: Iterable[str] = ()) -> None:
-        self.taken = set(taken) | names_in(body)
+        self._names = Names(names_in(body))
+        self._taken = taken if isinstance(taken, Set) else set(taken)
 
     def make(self, name: str, dtype: str) -> Buffer:
-        free = free_name(name, self.taken)
-        self.taken.add(free)
-        return Buffer(free, (), dtype, "local", None)
+        return Buffer(self._names.free(name, self._taken), (), dtype, "local", None)
 
 
 def names_in(body: Sequence[Statement]) -> set[str]:
