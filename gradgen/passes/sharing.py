@@ -13,12 +13,9 @@ from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import FLOATS, Call, Scalar, is_zero, load, walk
 from gradgen.passes.conditions import is_index_only
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Parts, Statement, choice, writes
-from gradgen.program.registers import Registers, value_name
+from gradgen.program.registers import LARGE, SHARED, Registers, value_name
 
 __all__ = ["share"]
-
-SHARED = 4  # operations from which on a part that is read twice has a variable
-LARGE = 24  # operations from which on a part has one that is read once, and a branch is that of an `if`
 
 Version = tuple[Scalar, int]  # an expression, and the number of the last statement before it that writes what it reads
 

@@ -21,6 +21,8 @@ from gradgen.program.loops import (
     statements,
 )
 
+SHARED = 4  # operations from which on a part of an expression that is read twice has a name
+LARGE = 24  # operations from which on it has one though it is read once, and a choice is an `if`
 LONGEST = 28  # letters in a name made from an expression
 DEEPEST = 6  # operations that a name says
 
