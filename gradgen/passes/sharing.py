@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import FLOATS, Call, Scalar, is_zero, load, walk
 from gradgen.passes.conditions import is_index_only
+from gradgen.passes.motion import COSTLY
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Parts, Statement, choice, writes
 from gradgen.program.registers import LARGE, SHARED, Registers, value_name
 
 __all__ = ["share"]
 
-Version = tuple[Scalar, int]  # an expression, and the number of the last statement before it that writes what it reads
+Version = tuple[Call, int]  # an expression, and the number of the last statement before it that writes what it reads
 
 
 def share(body: Sequence[Statement], registers: Registers) -> list[Statement]:
@@ -118,9 +119,9 @@ class _Block:
 
     def _is_worth_it(self, version: Version, size: int) -> bool:
         x, _ = version
-        if size < SHARED or not (x.dtype in FLOATS or (x.dtype == "bool" and not is_index_only(x))):
+        if not (x.dtype in FLOATS or (x.dtype == "bool" and not is_index_only(x))):
             return False
-        return size >= LARGE or self.uses[version] > 1
+        return size >= LARGE or (self.uses[version] > 1 and (size >= SHARED or x.function.cost >= COSTLY))
 
 
 _KINDS: Mapping[str, str] = {"mul": "factor", "div": "factor", "add": "term", "sub": "term", "where": "test"}

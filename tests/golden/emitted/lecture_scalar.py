@@ -58,10 +58,10 @@ def compute_d_x2_2(x1, x2, d_x1, d_x2):
     d_x1_ratio = np.float32(1.0) / x1[()]
     # 488: d_x1 = x2 + d_x1_ratio
     d_x1[()] = x2[()] + d_x1_ratio
-    # 488: d_x2_product = -1 * cos(x2)
-    d_x2_product = -np.float32(1.0) * np.cos(x2[()])
-    # 488: d_x2 = d_x2_product + x1
-    d_x2[()] = d_x2_product + x1[()]
+    # 488: d_x2_neg = -cos(x2)
+    d_x2_neg = -np.cos(x2[()])
+    # 488: d_x2 = d_x2_neg + x1
+    d_x2[()] = d_x2_neg + x1[()]
     return y
 
 
