@@ -49,6 +49,7 @@ from gradgen.program.registers import Registers
 
 SEGMENTS = 5  # pieces of one loop
 GROWTH = 40  # statements in all pieces of a loop
+HALVES = 1.2  # what the halves of a loop may have to be read, beside the whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ class _Bounder:
                 at = next((k for k, s in enumerate(seams) if scope.at_least(s, c.seam)), len(seams))
                 seams.insert(at, c.seam)
         if len(seams) >= SEGMENTS:
-            return None
+            return self.halved(loop, start, stop, seams[len(seams) // 2], orders, scope, inside)
         found: list[tuple[Poly, Poly, tuple[Statement, ...], Scope]] = []
         before: list[Statement] = []
         low = start
@@ -248,6 +249,34 @@ class _Bounder:
             if body:
                 before += self.finish(replace(loop, body=body), low, high, scope, within)
         return before
+
+    def halved(
+        self, loop: For, start: Poly, stop: Poly, seam: Poly, orders: Sequence[Condition], scope: Scope, inside: Scope
+    ) -> list[Statement] | None:
+        """A choice among many, as that of a stack: two loops, each with a part of it, or None where they share much."""
+        before: list[Statement] = []
+        middle = self.named(scope.larger(start, scope.smaller(seam, stop)), f"{loop.letter}_seam", before)
+        halves: list[tuple[For, Scope]] = []
+        for low, high, behind in ((start, middle, False), (middle, stop, True)):
+            decided: dict[Scalar, Scalar] = {}
+            within = inside
+            for c in orders:
+                if scope.at_least(seam, c.seam) if behind else scope.at_least(c.seam, seam):
+                    holds = behind == (c.factor > 0)
+                    decided[c.condition] = number(holds)
+                    within = within.knowing(*c.facts(loop.letter, holds))
+            body = within.simplified(loop.body, decided)
+            halves.append((replace(loop, start=low, stop=high, body=body), within))
+        if sum(_operations(half.body) for half, _ in halves) > HALVES * _operations(loop.body):
+            return None
+        for half, within in halves:
+            before += self.loop(half, within) if half.body else []
+        return before
+
+
+def _operations(body: Iterable[Statement]) -> int:
+    """How much there is to read in statements."""
+    return sum(len(set(walk(*expressions(s)))) for s in statements(body))
 
 
 def _is_behind(seam: Poly, seams: Sequence[Poly], k: int, scope: Scope) -> bool | None:
