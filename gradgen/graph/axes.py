@@ -313,16 +313,16 @@ def concatenate(nodes: Sequence[Node], axis: Any) -> Node:
         load(n, [here_ - start if k == at else position(k) for k in range(rank)])
         for n, start in zip(nodes, starts, strict=False)
     ]
-    body = _chosen(here_, parts, starts[1:])
+    body = chosen(here_, parts, starts[1:])
     return pointwise([*first.shape[:at], starts[-1], *first.shape[at + 1 :]], body)
 
 
-def _chosen(at: Poly, parts: Sequence[Scalar], ends: Sequence[Poly]) -> Scalar:
+def chosen(at: Poly, parts: Sequence[Scalar], ends: Sequence[Poly]) -> Scalar:
     """The part in whose range a position is, found by halves: choices nest as deep as the logarithm of their number."""
     if len(parts) == 1:
         return parts[0]
     half = len(parts) // 2
-    before, behind = _chosen(at, parts[:half], ends[:half]), _chosen(at, parts[half:], ends[half:])
+    before, behind = chosen(at, parts[:half], ends[:half]), chosen(at, parts[half:], ends[half:])
     return call("where", at < ends[half - 1], before, behind)
 
 

@@ -92,13 +92,18 @@ _OPERATIONS = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "d
 
 
 def _folded(x: Call) -> Scalar | None:
-    """2 * 3.5 = 7.0, in the dtype in which it would be computed; what overflows, or is no number, stays as written."""
+    """2 * 3.5 = 7.0, in the dtype in which it would be computed; what overflows, or is no number, stays as written.
+
+    So does the 1 of some dtype that a gradient starts from: a function that takes it as an argument serves there too.
+    """
     operation = _OPERATIONS.get(x.function.name)
     values = [_value(a) for a in x.arguments]
     if x.dtype not in ("pyfloat", *FLOATS) or operation is None or len(values) != 2:
         return None
     a, b = values
     if a is None or b is None or (b == 0 and operation is operator.truediv):
+        return None
+    if any(isinstance(part, Call) and value == 1 for part, value in zip(x.arguments, values, strict=True)):
         return None
     if x.dtype != "float32":
         found = operation(a, b)

@@ -165,6 +165,11 @@ class _Bounder:
         self, loop: For, low: Poly, high: Poly, conditions: Sequence[Condition], scope: Scope, inside: Scope
     ) -> list[Statement]:
         """Skip the iterations in which a false condition leaves nothing to do."""
+        if len(conditions) > 2 * SEGMENTS:  # a choice among many: each half has fewer to ask about
+            orders = [c for c in conditions if c.kind == "order"]
+            pieces = self.split(loop, low, high, orders, scope, inside) if len(orders) > 2 * SEGMENTS else None
+            if pieces is not None:
+                return pieces
         body, stride = loop.body, 1
         residue = integer(0)
         for c in conditions:

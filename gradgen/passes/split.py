@@ -86,7 +86,7 @@ def _split_node(node: Node, goes_apart: Callable[[Scalar], bool], is_cut: Callab
             continue
         if any(built[part] is not part for part in x.arguments):
             built[x] = call(x.function.name, *[built[part] for part in x.arguments])
-        sizes[x] = 1 + sum(sizes[part] for part in x.arguments)
+        sizes[x] = _computes(x) + sum(sizes[part] for part in x.arguments)
         if held is None or (x is body and whole_stays):
             continue
         large = wide and x is not body and sizes[x] >= (_SHARED if uses[x] > 1 else _LARGE) and _is_float(x)
@@ -101,8 +101,13 @@ def _split_node(node: Node, goes_apart: Callable[[Scalar], bool], is_cut: Callab
 def _is_wide(body: Scalar) -> bool:
     """Whether the derivatives by all that a body reads would be much more work than the body."""
     accesses = sum(access.dtype in FLOATS for access in loads(body))
-    operations = sum(isinstance(x, Call) and x.dtype in FLOATS for x in walk(body))
+    operations = sum(_computes(x) for x in walk(body))
     return accesses >= _MANY and operations * accesses >= _REPEATED
+
+
+def _computes(x: Scalar) -> bool:
+    """Whether it is an operation on floats, and no choice among values."""
+    return isinstance(x, Call) and x.dtype in FLOATS and x.function.name not in ("where", *FLOATS)
 
 
 def _is_float(x: Call) -> bool:
