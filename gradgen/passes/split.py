@@ -101,6 +101,7 @@ def _split_node(node: Node, goes_apart: Callable[[Scalar], bool], is_cut: Callab
 def _is_wide(body: Scalar) -> bool:
     """Whether the derivatives by all that a body reads would be much more work than the body."""
     accesses = sum(access.dtype in FLOATS for access in loads(body))
+    accesses += sum(is_transcendental(x) for x in walk(body))  # each will be read from a node of its own
     operations = sum(_computes(x) for x in walk(body))
     return accesses >= _MANY and operations * accesses >= _REPEATED
 
