@@ -72,14 +72,15 @@ class Model:
         return [*self.outputs.values(), *self.updates.values(), *self.updates]
 
 
-def after_declaring(skip: frozenset[str] = frozenset()) -> Passes:
-    """What comes before differentiation; `skip` names rewrites of `stabilize`."""
-    return (("squeeze", squeeze, "axes of one element would hide that formulas are equal"), *preparations(skip))
+def after_declaring(skip: frozenset[str] = frozenset(), differentiated: bool = True) -> Passes:
+    """What comes before differentiation, if it does; `skip` names rewrites of `stabilize`."""
+    first = ("squeeze", squeeze, "axes of one element would hide that formulas are equal")
+    return (first, *preparations(skip, differentiated))
 
 
 def before_updating(skip: frozenset[str] = frozenset()) -> Passes:
     """The same for updates, whose gradients are taken already: a sum that moved into a branch would be no product."""
-    return tuple(p for p in after_declaring(skip) if p[0] != "branches")
+    return tuple(p for p in after_declaring(skip, differentiated=False) if p[0] != "branches")
 
 
 AFTER_DIFFERENTIATING: Passes = (
@@ -139,17 +140,17 @@ def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Com
     wrt = [n for n in roots[len(names) + len(updates) : len(wanted)] if isinstance(n, Leaf)]
     stages: dict[str, tuple[tuple[str, Node], ...]] = {"graph": tuple(declared.items())}
 
+    floats = [k for k, y in declared.items() if y.dtype in FLOATS]
+    below = set(toposort([declared[k] for k in floats]))
+    reached = [x for x in wrt if x in below]
     watch = Watch()
     after = after_differentiating(options.skip)
-    prepared, notes = watch.run(after_declaring(options.skip), list(declared.values()), "outputs")
+    prepared, notes = watch.run(after_declaring(options.skip, bool(reached)), list(declared.values()), "outputs")
     outputs = dict(zip(names, prepared, strict=True))
     files = files_of(toposort([*declared.values(), *updates.values()], all_inputs))
     inputs = tuple(x for x in toposort(roots, all_inputs) if isinstance(x, Leaf))
     builder = Builder(model.name, formula, files, (*told, *notes), inputs)
 
-    floats = [k for k, y in outputs.items() if y.dtype in FLOATS]
-    below = set(toposort([declared[k] for k in floats]))
-    reached = [x for x in wrt if x in below]
     taken = {*outputs, *(x.name for x in builder.leaves), *sizes_of(roots)}
     cotangents = fresh_names({k: f"d_{k}" for k in floats}, taken)
     gradients = fresh_names({x: f"d_{x.name}" for x in reached}, taken)

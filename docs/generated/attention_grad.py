@@ -30,7 +30,6 @@ class Work(NamedTuple):
     y_slice: np.ndarray  # float32 (T, 32)
     d_y_slice: np.ndarray  # float32 (T, 32)
     d_p_part: np.ndarray  # float32 (64, T)
-    d_s_masked_row: np.ndarray  # float32 (T,)
     d_s_part: np.ndarray  # float32 (64, T)
     d_k_term: np.ndarray  # float32 (T, 32)
     d_v_term: np.ndarray  # float32 (T, 32)
@@ -44,7 +43,7 @@ class Gradients(NamedTuple):
 
 def workspace(B, T):
     """Every intermediate value of a call; calls allocate nothing else."""
-    shapes = (64, T), (B, T), (T,), (B, T), (64, T), (T, 32), (T, 32), (64, T), (T,), (64, T), (T, 32), (T, 32)
+    shapes = (64, T), (B, T), (T,), (B, T), (64, T), (T, 32), (T, 32), (64, T), (64, T), (T, 32), (T, 32)
     return Work(*(np.empty(shape, np.float32) for shape in shapes))
 
 
@@ -145,7 +144,6 @@ def compute_d_v(
     d_p_part,
     s_part,
     p_part,
-    d_s_masked_row,
     d_s_part,
     d_q,
     d_k_term,
@@ -157,10 +155,9 @@ def compute_d_v(
     # 87: s[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
     # 89: p_exp[b, i, j] = exp((s[b, i, j] / 5.656854249492381 if i >= j else -inf) - p_masked[b, i])
     # 89: p[b, i, j] = p_exp[b, i, j] / p_sum[b, i]
-    # 89: d_s_masked[b, i, j] = d_p[b, i, j] * p[b, i, j] * (1 / 5.656854249492381) if i >= j else 0
     # 89: d_p_sum_term[b, i] = sum_j -(d_p[b, i, j] * p[b, i, j])
-    # 89: d_s_masked_2[b, i, j] = d_p_sum_term[b, i] * p[b, i, j] * (1 / 5.656854249492381) if i >= j else 0
-    # 89: d_s[b, i, j] = d_s_masked[b, i, j] + d_s_masked_2[b, i, j]
+    # 89: d_s[b, i, j] = (d_p[b, i, j] * p[b, i, j] * 0.17677669529663687 if i >= j else 0) + (d_p_sum_term[b, i]
+    #     * p[b, i, j] * 0.17677669529663687 if i >= j else 0)
     # 87: d_q[b, i, n] = sum_j d_s[b, i, j] * k[b, j, n]
     # 87: d_k[b, n, j] = sum_i d_s[b, i, n] * q[b, i, j]
     # 90: d_v[b, n, j] = sum_i d_y[b, i, j] * p[b, i, n]
@@ -184,20 +181,18 @@ def compute_d_v(
                     p_exp = exp_f32(s_part[i - i0, j] / np.float32(5.656854249492381) - p_masked_b_i)
                     p_here = p_exp / p_sum_b_i
                     p_part[i - i0, j] = p_here
-                    d_s_masked_row[j] = d_p_part[i - i0, j] * p_here * (np.float32(1.0) / np.float32(5.656854249492381))
                     d_p_sum_term -= d_p_part[i - i0, j] * p_here
                 p_exp = np.exp(np.float32(-np.inf) - p_masked[b, i])
                 p_here = p_exp / p_sum[b, i]
                 for j in range(i + 1, T):
                     p_part[i - i0, j] = p_here
-                    d_s_masked_row[j] = np.float32(0.0)
                     d_p_sum_term -= d_p_part[i - i0, j] * p_here
                 for j in range(i + 1):
-                    d_s_masked_2_factor = d_p_sum_term * p_part[i - i0, j]
-                    d_s_masked_2 = d_s_masked_2_factor * (np.float32(1.0) / np.float32(5.656854249492381))
-                    d_s_part[i - i0, j] = d_s_masked_row[j] + d_s_masked_2
+                    d_s_part_term = d_p_part[i - i0, j] * p_part[i - i0, j] * np.float32(0.17677669529663687)
+                    d_s_part_term_2 = d_p_sum_term * p_part[i - i0, j] * np.float32(0.17677669529663687)
+                    d_s_part[i - i0, j] = d_s_part_term + d_s_part_term_2
                 for j in range(i + 1, T):
-                    d_s_part[i - i0, j] = d_s_masked_row[j]
+                    d_s_part[i - i0, j] = np.float32(0.0)
             np.dot(d_s_part[: i1 - i0], k[b], d_q[b, i0:i1])
             np.dot(d_s_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
             d_k_matrix = d_k[b]
@@ -213,22 +208,7 @@ def compute_d_v(
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_loss_2(
-    q,
-    k,
-    v,
-    g,
-    d_k,
-    d_v,
-    s_part,
-    p_exp_row,
-    p_part,
-    y_slice,
-    d_p_part,
-    d_s_masked_row,
-    d_s_part,
-    d_q,
-    d_k_term,
-    d_v_term,
+    q, k, v, g, d_k, d_v, s_part, p_exp_row, p_part, y_slice, d_p_part, d_s_part, d_q, d_k_term, d_v_term
 ):
     T = q.shape[1]
     # 87: s[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
@@ -239,10 +219,9 @@ def compute_loss_2(
     # 89: p[b, i, j] = p_exp[b, i, j] / p_sum[b, i]
     # 90: y[b, i, c] = sum_j p[b, i, j] * v[b, j, c]
     # 90: d_p[b, i, j] = sum_n g[b, i, n] * v[b, j, n]
-    # 89: d_s_masked[b, i, j] = d_p[b, i, j] * p[b, i, j] * (1 / 5.656854249492381) if i >= j else 0
     # 89: d_p_sum_term[b, i] = sum_j -(d_p[b, i, j] * p[b, i, j])
-    # 89: d_s_masked_2[b, i, j] = d_p_sum_term[b, i] * p[b, i, j] * (1 / 5.656854249492381) if i >= j else 0
-    # 89: d_s[b, i, j] = d_s_masked[b, i, j] + d_s_masked_2[b, i, j]
+    # 89: d_s[b, i, j] = (d_p[b, i, j] * p[b, i, j] * 0.17677669529663687 if i >= j else 0) + (d_p_sum_term[b, i]
+    #     * p[b, i, j] * 0.17677669529663687 if i >= j else 0)
     # 87: d_q[b, i, n] = sum_j d_s[b, i, j] * k[b, j, n]
     # 87: d_k[b, n, j] = sum_i d_s[b, i, n] * q[b, i, j]
     # 90: d_v[b, n, j] = sum_i g[b, i, j] * p[b, i, n]
@@ -278,19 +257,14 @@ def compute_loss_2(
             np.dot(g[b, i0:i1], v[b].T, d_p_part[: i1 - i0])
             for i in range(i0, i1):
                 d_p_sum_term = np.float32(0.0)
-                for j in range(i + 1):
-                    d_s_masked_row_factor = d_p_part[i - i0, j] * p_part[i - i0, j]
-                    d_s_masked_row[j] = d_s_masked_row_factor * (np.float32(1.0) / np.float32(5.656854249492381))
-                    d_p_sum_term -= d_p_part[i - i0, j] * p_part[i - i0, j]
-                for j in range(i + 1, T):
-                    d_s_masked_row[j] = np.float32(0.0)
+                for j in range(T):
                     d_p_sum_term -= d_p_part[i - i0, j] * p_part[i - i0, j]
                 for j in range(i + 1):
-                    d_s_masked_2_factor = d_p_sum_term * p_part[i - i0, j]
-                    d_s_masked_2 = d_s_masked_2_factor * (np.float32(1.0) / np.float32(5.656854249492381))
-                    d_s_part[i - i0, j] = d_s_masked_row[j] + d_s_masked_2
+                    d_s_part_term = d_p_part[i - i0, j] * p_part[i - i0, j] * np.float32(0.17677669529663687)
+                    d_s_part_term_2 = d_p_sum_term * p_part[i - i0, j] * np.float32(0.17677669529663687)
+                    d_s_part[i - i0, j] = d_s_part_term + d_s_part_term_2
                 for j in range(i + 1, T):
-                    d_s_part[i - i0, j] = d_s_masked_row[j]
+                    d_s_part[i - i0, j] = np.float32(0.0)
             np.dot(d_s_part[: i1 - i0], k[b], d_q[b, i0:i1])
             np.dot(d_s_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
             d_k_matrix = d_k[b]
@@ -331,7 +305,6 @@ def backward(g, d_loss, p, w, g_2):
         w.d_p_part,
         w.s_part,
         w.p_part,
-        w.d_s_masked_row,
         w.d_s_part,
         g_2.d_q,
         w.d_k_term,
@@ -354,7 +327,6 @@ def value_and_grad(g, p, w, g_2):
         w.p_part,
         w.y_slice,
         w.d_p_part,
-        w.d_s_masked_row,
         w.d_s_part,
         g_2.d_q,
         w.d_k_term,

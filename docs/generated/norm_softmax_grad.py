@@ -241,12 +241,12 @@ def compute_d_x_part(
     # 100: y_difference[i, j] = x[i, j] - y_ratio[i]
     # 100: d_y_rsqrt[i] = sum_j d_y_product_2[i, j] * y_difference[i, j]
     # 100: d_y_total[i] = d_y_rsqrt[i] * (-0.5 * y_rsqrt[i] / y_total[i])
-    # 100: d_y_product_term_4[i] = d_y_total[i] * (1 / 768)
+    # 100: d_y_product_term_4[i] = d_y_total[i] * 0.0013020833333333333
     # 100: d_y_difference[i, j] = d_y_product_2[i, j] * y_rsqrt[i] + 2 * (d_y_product_term_4[i] * y_difference[i, j])
     # 100: d_y_ratio[i] = sum_j -d_y_difference[i, j]
     # 100: d_weight[j] = sum_i d_y[i, j] * (y_difference[i, j] * y_rsqrt[i])
     # 100: d_bias[j] = sum_i d_y[i, j]
-    # 100: d_y_product_term_6[i] = d_y_ratio[i] * (1 / 768)
+    # 100: d_y_product_term_6[i] = d_y_ratio[i] * 0.0013020833333333333
     # 100: d_x[i, j] = d_y_difference[i, j] + d_y_product_term_6[i]
     for at in range(768):
         d_bias_part[at] = np.float32(0.0)
@@ -268,7 +268,7 @@ def compute_d_x_part(
             y_difference_row[j] = y_difference_here
             d_y_rsqrt += d_y_product_2_here * y_difference_here
         d_y_total = d_y_rsqrt * (np.float32(-0.5) * y_rsqrt[i] / y_total[i])
-        d_y_product_term_4 = d_y_total * (np.float32(1.0) / np.float32(768.0))
+        d_y_product_term_4 = d_y_total * np.float32(0.0013020833333333333)
         d_y_ratio = np.float32(0.0)
         y_rsqrt_i = y_rsqrt[i]
         for j in range(768):
@@ -278,7 +278,7 @@ def compute_d_x_part(
             d_y_ratio -= d_y_difference_here
             d_weight_part[j] += d_y_row[j] * (y_difference_row[j] * y_rsqrt_i)
             d_bias_part[j] += d_y_row[j]
-        d_y_product_term_6 = d_y_ratio * (np.float32(1.0) / np.float32(768.0))
+        d_y_product_term_6 = d_y_ratio * np.float32(0.0013020833333333333)
         for j in range(768):
             d_x[i, j] = d_y_difference_row[j] + d_y_product_term_6
 
@@ -377,10 +377,10 @@ def compute_d_x_2_part(
     # 100: d_weight[j] = sum_n d_y[n, j] * y_product_2[n, j]
     # 100: d_bias[j] = sum_n d_y[n, j]
     # 100: d_y_total[n] = d_y_rsqrt[n] * (-0.5 * y_rsqrt[n] / y_total[n])
-    # 100: d_y_product_term_4[n] = d_y_total[n] * (1 / 768)
+    # 100: d_y_product_term_4[n] = d_y_total[n] * 0.0013020833333333333
     # 100: d_y_difference[n, j] = d_y_product_2[n, j] * y_rsqrt[n] + 2 * (d_y_product_term_4[n] * y_difference[n, j])
     # 100: d_y_ratio[n] = sum_j -d_y_difference[n, j]
-    # 100: d_y_product_term_6[n] = d_y_ratio[n] * (1 / 768)
+    # 100: d_y_product_term_6[n] = d_y_ratio[n] * 0.0013020833333333333
     # 100: d_x[n, i] = d_y_difference[n, i] + d_y_product_term_6[n]
     for at in range(768):
         d_bias_part[at] = np.float32(0.0)
@@ -427,14 +427,14 @@ def compute_d_x_2_part(
             d_weight_part[j] += d_y * y_product_2_row[j]
             d_bias_part[j] += d_y
         d_y_total = d_y_rsqrt * (np.float32(-0.5) * y_rsqrt / y_total)
-        d_y_product_term_4 = d_y_total * (np.float32(1.0) / np.float32(768.0))
+        d_y_product_term_4 = d_y_total * np.float32(0.0013020833333333333)
         d_y_ratio = np.float32(0.0)
         for j in range(768):
             d_y_difference_here_term = np.float32(2.0) * (d_y_product_term_4 * y_difference_row[j])
             d_y_difference_here = d_y_product_2_row[j] * y_rsqrt + d_y_difference_here_term
             d_y_difference_row[j] = d_y_difference_here
             d_y_ratio -= d_y_difference_here
-        d_y_product_term_6 = d_y_ratio * (np.float32(1.0) / np.float32(768.0))
+        d_y_product_term_6 = d_y_ratio * np.float32(0.0013020833333333333)
         for i in range(768):
             d_x[n, i] = d_y_difference_row[i] + d_y_product_term_6
     loss_acc_part[0] = loss_acc

@@ -172,11 +172,7 @@ class CpuPrinter:
                     found.append(f"{pad}for {self.loop_variable(statement)} in {self.range(statement)}:")
                     found += inner
                 case If():
-                    found.append(f"{pad}if {self.scalars.text(statement.condition)}:")
-                    found += self.lines(statement.then, indent + 1)
-                    if statement.otherwise:
-                        found.append(f"{pad}else:")
-                        found += self.lines(statement.otherwise, indent + 1)
+                    found += self.branches(statement, indent)
                 case Assign():
                     target = self.element(statement.buffer, statement.subscripts)
                     found.append(f"{pad}{target} = {self.value(statement)}")
@@ -189,6 +185,21 @@ class CpuPrinter:
                 case _:
                     assert_never(statement)
         return found
+
+    def branches(self, statement: If, indent: int) -> list[str]:
+        """A choice among many is one chain of `elif`, however many there are."""
+        pad, word = "    " * indent, "if"
+        found: list[str] = []
+        while True:
+            found.append(f"{pad}{word} {self.scalars.text(statement.condition)}:")
+            found += self.lines(statement.then, indent + 1)
+            match statement.otherwise:
+                case ():
+                    return found
+                case (If() as following,):
+                    statement, word = following, "elif"
+                case _:
+                    return [*found, f"{pad}else:", *self.lines(statement.otherwise, indent + 1)]
 
     def value(self, statement: Assign) -> str:
         value = self.scalars.text(statement.value, statement.buffer.dtype)

@@ -3,15 +3,36 @@
 In: nodes with names. Out: lines for the comments of generated files and for `explain`.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, count
 from types import MappingProxyType
 
 from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter
 from gradgen.graph.names import free_letter, index_letters
 from gradgen.graph.nodes import Carry, Compute, Custom, Node, Project, Reshape, show_shape
-from gradgen.graph.scalar import Atom, Load, Poly, Position, Scalar, Step, position, require_poly, rewrite, substitute
+from gradgen.graph.polynomials import applied
+from gradgen.graph.scalar import (
+    FLOATS,
+    Atom,
+    Call,
+    Load,
+    Poly,
+    Position,
+    Scalar,
+    Step,
+    children,
+    position,
+    require_poly,
+    rewrite,
+    slot,
+    substitute,
+    walk,
+)
 from gradgen.program.loops import letter
+from gradgen.program.registers import LARGE, SHARED
 
+_PARTS = "abcdefgh"  # what parts of a formula are called that occur in it several times
 NO_LETTERS: Mapping[int, str] = MappingProxyType({})
 
 
@@ -53,7 +74,10 @@ def formula(
             printer = ScalarPrinter(_call, access, lambda value, dtype: repr(value).removesuffix(".0"), _uncast)
             whole = _with_parts(node.body if body is None else body, written)
             reduced, lettered = _reduced(node, letters), _lettered(whole, letters, steps)
-            text = printer.text(lettered, None, PRODUCT) if reduced else _bare(printer.text(lettered))
+            value, parts = _in_parts(lettered, {*letters, *names.values()})
+            text = printer.text(value, None, PRODUCT) if reduced else _bare(printer.text(value))
+            if parts:
+                text += f", with {', '.join(f'{name} = {_bare(printer.text(x))}' for name, x in parts)}"
             target = ", ".join(printer.poly(require_poly(_lettered(t, letters, steps))) for t in node.target)
             left = f"{names[node]}[{target}]" if node.target else names[node]
             if not node.gathers:
@@ -79,6 +103,27 @@ def _reduced(node: Compute, letters: Sequence[str]) -> str:
     if not reduced:
         return ""
     return f"{node.reducer}_{reduced} " if len(node.reduced) == 1 else f"{node.reducer}_{{{reduced}}} "
+
+
+def _in_parts(root: Scalar, taken: set[str]) -> tuple[Scalar, list[tuple[str, Scalar]]]:
+    """An expression that reads what occurs in it several times by a name, and these parts, inner ones first."""
+    uses = Counter(part for x in walk(root) for part in children(x))
+    built: dict[Scalar, Scalar] = {}
+    sizes: dict[Scalar, int] = {}
+    parts: list[tuple[str, Scalar]] = []
+    for x in walk(root):
+        built[x], sizes[x] = x, 0
+        if not isinstance(x, Call):
+            continue
+        if any(built[part] is not part for part in x.arguments):
+            built[x] = applied(x.function, tuple(built[part] for part in x.arguments), x.dtype)
+        sizes[x] = 1 + sum(sizes[part] for part in x.arguments)
+        if x is not root and x.dtype in FLOATS and (sizes[x] >= LARGE or (sizes[x] >= SHARED and uses[x] > 1)):
+            name = next(c for c in chain(_PARTS, (f"a{k}" for k in count(1))) if c not in taken)
+            taken.add(name)
+            parts.append((name, built[x]))
+            built[x], sizes[x] = slot(name, x.dtype), 0
+    return built[root], parts
 
 
 def _with_parts(body: Scalar, written: Collection[Node]) -> Scalar:

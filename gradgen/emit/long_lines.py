@@ -5,6 +5,7 @@ expression that splits the line best becomes a variable in front of it, if it is
 a long `where` become those of an `if`. The printers call this before they print.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,7 @@ from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Scalar, children, is_
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, expressions
 from gradgen.program.registers import Registers
 
+_PART = re.compile(r"_(factor|term|value|test)(_\d+)?$")  # what the name of a part of a statement ends with
 LIMIT = 110  # letters in a line, indent included
 
 Width = Callable[[Statement, int], int]  # of the first line of a statement at an indent
@@ -79,7 +81,7 @@ class _Fitter:
             case For():
                 return f"{statement.letter}_"
             case Assign() | Accumulate():
-                return self.targets.get(statement.buffer, f"{statement.buffer.name}_")
+                return self.targets.get(statement.buffer, f"{_PART.sub('', statement.buffer.name)}_")
         return ""
 
 

@@ -19,6 +19,7 @@ from gradgen.graph.scalar import (
     Poly,
     Scalar,
     SizeSymbol,
+    Slot,
     atom_poly,
     conjuncts,
     integer,
@@ -62,6 +63,8 @@ class ScalarPrinter:
                 return (self.cast(text, dtype), ATOM) if dtype in FLOATS and x.dtype != dtype else (text, ATOM)
             case Call():
                 return self._call(x, dtype)
+            case Slot(name=name):
+                return name, ATOM
         raise AssertionError(f"{type(x).__name__} in a program")
 
     def _constant(self, x: Const, dtype: str | None) -> tuple[str, int]:

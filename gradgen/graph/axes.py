@@ -325,12 +325,21 @@ def concatenate(nodes: Sequence[Node], axis: Any) -> Node:
     here_, starts = position(at), [integer(0)]
     for n in nodes:
         starts.append(require_poly(starts[-1] + n.shape[at]))
-    body: Scalar | None = None
-    for n, start, end in reversed(list(zip(nodes, starts, starts[1:], strict=False))):
-        part = load(n, [here_ - start if k == at else position(k) for k in range(rank)])
-        body = part if body is None else call("where", here_ < end, part, body)
-    assert body is not None
+    parts: list[Scalar] = [
+        load(n, [here_ - start if k == at else position(k) for k in range(rank)])
+        for n, start in zip(nodes, starts, strict=False)
+    ]
+    body = chosen(here_, parts, starts[1:])
     return pointwise([*first.shape[:at], starts[-1], *first.shape[at + 1 :]], body)
+
+
+def chosen(at: Poly, parts: Sequence[Scalar], ends: Sequence[Poly]) -> Scalar:
+    """The part in whose range a position is, found by halves: choices nest as deep as the logarithm of their number."""
+    if len(parts) == 1:
+        return parts[0]
+    half = len(parts) // 2
+    before, behind = chosen(at, parts[:half], ends[:half]), chosen(at, parts[half:], ends[half:])
+    return call("where", at < ends[half - 1], before, behind)
 
 
 def stack(nodes: Sequence[Node], axis: Any) -> Node:

@@ -4,7 +4,7 @@ In: what a value or a loop would like to be called, and what is taken. Out: iden
 comments and loop variables; the user's where they are known.
 """
 
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from itertools import chain, count
 from types import MappingProxyType
 
@@ -22,6 +22,23 @@ def free_name(wanted: str, taken: Container[str]) -> str:
     while name in taken:
         name, number = f"{wanted}_{number}", number + 1
     return name
+
+
+class Names:
+    """Hands out names that nothing else has: what `free_name` gives, in a time that does not grow with their number."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.taken = set(taken)
+        self._last: dict[str, int] = {}
+
+    def free(self, wanted: str, avoided: Container[str] = ()) -> str:
+        """The name, with a number behind it where it is taken or has to be `avoided`; from now on it is taken."""
+        name, number = wanted, self._last.get(wanted, 2)
+        while name in self.taken or name in avoided:
+            name, number = f"{wanted}_{number}", number + 1
+        self._last[wanted] = number
+        self.taken.add(name)
+        return name
 
 
 def free_letter(wanted: str, taken: Container[str]) -> str:

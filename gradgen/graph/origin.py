@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -80,14 +81,14 @@ class Files:
     @property
     def names(self) -> tuple[str, ...]:
         """Without folders, so that texts are the same wherever a model lies; what was typed at a prompt has none."""
-        return tuple(dict.fromkeys(Path(path).name for path in self.paths if Path(path).is_file()))
+        return tuple(dict.fromkeys(Path(path).name for path in self.paths if _is_file(path)))
 
     def lines(self, node: Node) -> str:
         """`12`, or `12, 14` for the sum of two adjoints; `mlp.py:12` where there is more than one file."""
         found = _origins.get(node)
         if found is None:
             return ""
-        places = sorted({(Path(path).name if Path(path).is_file() else "", line) for path, line in found.places})
+        places = sorted({(Path(path).name if _is_file(path) else "", line) for path, line in found.places})
         return ", ".join(f"{name}:{line}" if name and len(self.paths) > 1 else f"{line}" for name, line in places)
 
 
@@ -220,6 +221,12 @@ def carry_place(old: Node, new: Node, prefix: str = "") -> None:
         below = {n for n in all_inputs(node) if n not in _origins and not isinstance(n, Leaf)}
         stack += below - seen
         seen |= below
+
+
+@lru_cache(maxsize=1024)
+def _is_file(path: str) -> bool:
+    """Whether a path is one of a file; asked for every formula, so answered once."""
+    return Path(path).is_file()
 
 
 def files_of(nodes: Iterable[Node]) -> Files:

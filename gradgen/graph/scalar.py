@@ -7,7 +7,7 @@ integer algebra is exact; floating-point algebra is left to `passes.simplify`.
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
@@ -355,6 +355,7 @@ def is_zero(x: Scalar) -> bool:
     return False
 
 
+@lru_cache(maxsize=8192)  # many passes ask for those of the same bodies
 def scalar_cost(x: Scalar) -> float:
     """The work of evaluating an expression once, in additions; equal parts are evaluated once."""
     return sum(part.function.cost for part in walk(x) if isinstance(part, Call))

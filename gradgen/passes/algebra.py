@@ -4,8 +4,11 @@ In: a body. Out: an equal body with fewer operations; `simplify` calls this for 
 """
 
 import math
+import operator
 
-from gradgen.graph.scalar import FLOATS, Call, Const, Scalar, call, number, promote, rewrite
+import numpy as np
+
+from gradgen.graph.scalar import FLOATS, Call, Const, Poly, Scalar, call, number, promote, rewrite
 
 __all__ = ["simplify_algebra"]
 
@@ -22,6 +25,9 @@ def _rule(x: Scalar) -> Scalar | None:
 
 
 def _simpler(x: Call) -> Scalar | None:
+    folded = _folded(x)
+    if folded is not None:
+        return folded
     match x.function.name, x.arguments:
         case "sub", (a, b) if (y := _negative(b)) is not None:  # a - -y = a + y
             return call("add", a, y)
@@ -31,6 +37,8 @@ def _simpler(x: Call) -> Scalar | None:
             return call("sub", b, y)
         case "add", (a, b) if a is b and x.dtype in FLOATS:  # a + a = 2 * a, the derivative of a * a
             return call("mul", number(2), a)
+        case "neg", (Call(function=f, arguments=(Const() as c,)),) if f.name in FLOATS:
+            return call(f.name, number(-c.value))
         case (("mul" | "div"), (a, b)) if x.dtype in FLOATS:
             new = _signless(x.function.name, a, b)
             return _by_constant(x, a, b) if new is None else new
@@ -80,8 +88,37 @@ def _by_constant(x: Call, a: Scalar, b: Scalar) -> Scalar | None:
     return None
 
 
+_OPERATIONS = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
+
+
+def _folded(x: Call) -> Scalar | None:
+    """2 * 3.5 = 7.0, in the dtype in which it would be computed; what overflows, or is no number, stays as written.
+
+    So does the 1 of some dtype that a gradient starts from: a function that takes it as an argument serves there too.
+    """
+    operation = _OPERATIONS.get(x.function.name)
+    values = [_value(a) for a in x.arguments]
+    if x.dtype not in ("pyfloat", *FLOATS) or operation is None or len(values) != 2:
+        return None
+    a, b = values
+    if a is None or b is None or (b == 0 and operation is operator.truediv):
+        return None
+    if any(isinstance(part, Call) and value == 1 for part, value in zip(x.arguments, values, strict=True)):
+        return None
+    if x.dtype != "float32":
+        found = operation(a, b)
+    else:  # the shortest text of the same number
+        with np.errstate(all="ignore"):
+            found = float(str(operation(np.float32(a), np.float32(b))))
+    if not math.isfinite(found):
+        return None
+    return number(found) if x.dtype == "pyfloat" else call(x.dtype, number(found))
+
+
 def _value(x: Scalar) -> float | None:
     """The number that a constant is, under casts between floats too."""
     while isinstance(x, Call) and x.function.name in FLOATS:
         x = x.arguments[0]
+    if isinstance(x, Poly):
+        return None if x.constant is None else float(x.constant)
     return float(x.value) if isinstance(x, Const) and x.dtype != "bool" else None

@@ -48,6 +48,8 @@ from gradgen.program.loops import (
 from gradgen.program.registers import Registers
 from gradgen.thresholds import thresholds
 
+HALVES = 1.2  # what the halves of a loop may have to be read, beside the whole
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -162,6 +164,11 @@ class _Bounder:
         self, loop: For, low: Poly, high: Poly, conditions: Sequence[Condition], scope: Scope, inside: Scope
     ) -> list[Statement]:
         """Skip the iterations in which a false condition leaves nothing to do."""
+        orders = [c for c in conditions if c.kind == "order"]
+        if len(orders) > 2 * thresholds().segments:  # a choice among many: each half has fewer to ask about
+            pieces = self.split(loop, low, high, orders, scope, inside)
+            if pieces is not None:
+                return pieces
         body, stride = loop.body, 1
         residue = integer(0)
         for c in conditions:
@@ -217,7 +224,7 @@ class _Bounder:
                 at = next((k for k, s in enumerate(seams) if scope.at_least(s, c.seam)), len(seams))
                 seams.insert(at, c.seam)
         if len(seams) >= thresholds().segments:
-            return None
+            return self.halved(loop, start, stop, seams[len(seams) // 2], orders, scope, inside)
         found: list[tuple[Poly, Poly, tuple[Statement, ...], Scope]] = []
         before: list[Statement] = []
         low = start
@@ -246,6 +253,34 @@ class _Bounder:
             if body:
                 before += self.finish(replace(loop, body=body), low, high, scope, within)
         return before
+
+    def halved(
+        self, loop: For, start: Poly, stop: Poly, seam: Poly, orders: Sequence[Condition], scope: Scope, inside: Scope
+    ) -> list[Statement] | None:
+        """A choice among many, as that of a stack: two loops, each with a part of it, or None where they share much."""
+        before: list[Statement] = []
+        middle = self.named(scope.larger(start, scope.smaller(seam, stop)), f"{loop.letter}_seam", before)
+        halves: list[tuple[For, Scope]] = []
+        for low, high, behind in ((start, middle, False), (middle, stop, True)):
+            decided: dict[Scalar, Scalar] = {}
+            within = inside
+            for c in orders:
+                if scope.at_least(seam, c.seam) if behind else scope.at_least(c.seam, seam):
+                    holds = behind == (c.factor > 0)
+                    decided[c.condition] = number(holds)
+                    within = within.knowing(*c.facts(loop.letter, holds))
+            body = within.simplified(loop.body, decided)
+            halves.append((replace(loop, start=low, stop=high, body=body), within))
+        if sum(_operations(half.body) for half, _ in halves) > HALVES * _operations(loop.body):
+            return None
+        for half, within in halves:
+            before += self.loop(half, within) if half.body else []
+        return before
+
+
+def _operations(body: Iterable[Statement]) -> int:
+    """How much there is to read in statements."""
+    return sum(len(set(walk(*expressions(s)))) for s in statements(body))
 
 
 def _is_behind(seam: Poly, seams: Sequence[Poly], k: int, scope: Scope) -> bool | None:

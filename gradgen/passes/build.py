@@ -20,8 +20,9 @@ from gradgen.passes.motion import move_code
 from gradgen.passes.naming import GENERATED, is_named_by_user, name_nodes
 from gradgen.passes.parallel import divide
 from gradgen.passes.schedule import schedule
+from gradgen.passes.sharing import share
 from gradgen.passes.storage import Buffers, Storage, assign_storage, scan_loops, whole_values
-from gradgen.passes.trees import Item, ScanLoop, Schedule, Tree, flatten, memory, unsafe_overwrites
+from gradgen.passes.trees import Item, ScanLoop, Tree, flatten, memory, unsafe_overwrites
 from gradgen.program.cost import products
 from gradgen.program.loops import (
     Buffer,
@@ -37,7 +38,7 @@ from gradgen.program.loops import (
     size_names,
 )
 from gradgen.program.ownership import written_first
-from gradgen.program.registers import names_in
+from gradgen.program.registers import Registers, names_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,8 @@ class Builder:
         places = assign_storage(plan, given, placed, names, self.arrays, [node for node, _ in copies])
         self.place_reshapes(order, places, names)
         lowering = Lowering(places, names, self.arrays)
-        pieces = [self.piece(tree, lowering, names, plan) for tree in plan.trees]
+        unnamed = {n: body for n, body in plan.inlined.items() if not is_named_by_user(n, names[n])}
+        pieces = [self.piece(tree, lowering, names, unnamed) for tree in plan.trees]
         busy = sum(products(piece.body) for piece in pieces)
         early, late = self.copies(request, copies, lowering)
         pieces = self.divided(pieces, late, busy)
@@ -290,18 +292,19 @@ class Builder:
 
     # ------------------------------------------------------------ pieces and kernels
 
-    def piece(self, tree: Tree, lowering: Lowering, names: Mapping[Node, str], plan: Schedule) -> Piece:
+    def piece(self, tree: Tree, lowering: Lowering, names: Mapping[Node, str], unnamed: Mapping[Node, Scalar]) -> Piece:
         items = list(dict.fromkeys(flatten([tree])))
         body = lowering.trees([tree])
         alone = isinstance(tree, Item) and tree.outer is not None
         if not alone:  # outer products stand as they should run
-            body = move_code(body, self.arrays.taken)
+            registers = Registers(body, self.arrays.taken)
+            body = share(move_code(body, registers), registers)
         self.arrays.passing |= names_in(body)
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
             last = names[next(_results(tree.scan, names))]
         steps = {loop.scan.depth: loop.letter for loop, _ in scan_loops([tree])}
-        formulas = [self.note(item, names, plan, steps) for item in items]
+        formulas = [self.note(item, names, unnamed, steps) for item in items]
         notes = (*self.carried([tree], names, lowering.places), *formulas)
         return Piece(last, notes, tuple(body), alone)
 
@@ -320,9 +323,10 @@ class Builder:
             if not isinstance(tree, Item):
                 yield from self.carried(tree.members, names, places)
 
-    def note(self, item: Item, names: Mapping[Node, str], plan: Schedule, steps: Mapping[int, str]) -> Note:
+    def note(
+        self, item: Item, names: Mapping[Node, str], unnamed: Mapping[Node, Scalar], steps: Mapping[int, str]
+    ) -> Note:
         """The formula of an item as its loops compute it: their letters, and no name for what is written into it."""
-        unnamed = {n: body for n, body in plan.inlined.items() if not is_named_by_user(n, names[n])}
         bound = item.bound if item.tile is None else {**item.bound, item.tile: item.tile_letter}
         text = self.describe(item.node, names, expand(item.node.body, unnamed), bound, steps)
         return Note(text, names[item.node], self.files.lines(item.node))

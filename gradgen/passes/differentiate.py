@@ -44,6 +44,7 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.sizes import is_size, nonnegative
 from gradgen.passes.differentiate_formula import is_chosen, node_derivatives, plus, reducer_weight, times
+from gradgen.passes.disjoint import side_by_side
 from gradgen.passes.keeping import kept_values, reading, stacked_values
 from gradgen.passes.lift import row, sum_over_steps
 from gradgen.passes.linear import is_linear
@@ -98,7 +99,7 @@ def _propagate(
     for node in reversed(order):
         if node in contributions and node in active:
             terms = contributions.pop(node)
-            *partial, adjoints[node] = _running_sums(terms)
+            *partial, adjoints[node] = _running_sums(side_by_side(terms))
             name_derivative(node, adjoints[node], "d_", terms)
             for part in (*terms, *partial):
                 name_part(node, part, "d_")

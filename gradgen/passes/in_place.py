@@ -41,14 +41,18 @@ HEIRS = ("work", "saved", "output", "gradient")
 def update_in_place(program: Program) -> Program:
     """Merge intermediate values with their successors, kernel by kernel, until none is left."""
     texts = _Texts()
+    uses: _Uses | None = None  # of the program as it is, once a pair asks for them
     for kernel in program.kernels:
+        current = next(k for k in program.kernels if k.name == kernel.name)
         while True:
-            uses = _Uses(program, texts)
-            current = next(k for k in program.kernels if k.name == kernel.name)
-            pair = next((pair for pair in _pairs(current, texts) if uses.may_merge(*pair)), None)
-            if pair is None:
+            for pair in _pairs(current, texts):
+                uses = uses or _Uses(program, texts)
+                if uses.may_merge(*pair):
+                    break
+            else:
                 break
-            program = _merged(program, *pair)
+            program, uses = _merged(program, *pair), None
+            current = next(k for k in program.kernels if k.name == kernel.name)
     return program
 
 

@@ -12,7 +12,6 @@ from gradgen.graph.scalar import (
     FLOATS,
     Atom,
     Call,
-    Const,
     FloorDiv,
     Letter,
     Load,
@@ -29,17 +28,15 @@ from gradgen.graph.sizes import nonnegative, reads_data
 from gradgen.passes.bounds import bound_loops, known_extent, loop_atom
 from gradgen.passes.masking import certain_parts, is_local
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, loaded, size_names, statements, writes
-from gradgen.program.registers import Registers
+from gradgen.program.registers import Registers, element_name, value_name
 
 COSTLY = 4.0  # a division; cheaper arithmetic stays where it is read
-LONGEST = 28  # letters in a name made from an expression
 
 Ranges = Mapping[Atom, Poly]
 
 
-def move_code(body: Sequence[Statement], taken: Iterable[str] = ()) -> list[Statement]:
-    """Conditions become bounds, then what does not change in a loop leaves it; `taken` names are not used again."""
-    registers = Registers(body, taken)
+def move_code(body: Sequence[Statement], registers: Registers) -> list[Statement]:
+    """Conditions become bounds, then what does not change in a loop leaves it, in variables with new names."""
     return hoist(bound_loops(body, registers), registers)
 
 
@@ -104,7 +101,7 @@ class _Hoister:
 
         written = writes(replace(loop, body=tuple(body)))
         while (access := next((x for s in body for x in _loads(s) if may_move(x, written)), None)) is not None:
-            take(access, _load_name(access))
+            take(access, element_name(access))
         while (costly := next((c for s in body for c in _costly(s, lambda x: may_move(x, written))), None)) is not None:
             take(*costly)
         return [*before, replace(loop, body=tuple(body))] if body else before
@@ -170,7 +167,7 @@ def _costly(statement: Statement, movable: Callable[[Scalar], bool]) -> Iterator
         return
     for x in certain_parts(statement):
         if isinstance(x, Call) and x.dtype in FLOATS and _is_costly(x) and movable(x):
-            yield x, _name(x) or f"{statement.buffer.name}_factor"
+            yield x, value_name(x) or f"{statement.buffer.name}_factor"
 
 
 def _is_costly(x: Call) -> bool:
@@ -183,52 +180,6 @@ def _is_costly(x: Call) -> bool:
 
 def _letters(x: Scalar) -> set[Atom]:
     return {a for part in walk(x) if isinstance(part, Poly) for a in part.atoms if isinstance(a, Letter)}
-
-
-# ---------------------------------------------------------------- names
-
-
-def _load_name(access: Load) -> str:
-    """`lse[n]` becomes `lse_n`: the variable is named as it is read."""
-    return "_".join([access.tensor.name, *[_subscript_name(s) for s in access.subscripts]])
-
-
-def _subscript_name(s: Poly) -> str:
-    if s.constant is not None:
-        return str(s.constant).replace("-", "minus_")
-    names = [a.name if isinstance(a, (Letter, SizeSymbol)) else a.tensor.name for a in _named_atoms(s)]
-    return "".join(dict.fromkeys(names)) or "at"
-
-
-def _named_atoms(s: Poly) -> Iterator[Letter | SizeSymbol | Load]:
-    for a in s.atoms:
-        if isinstance(a, (Letter, SizeSymbol, Load)):
-            yield a
-        elif isinstance(a, FloorDiv):
-            yield from _named_atoms(a.numerator)
-
-
-def _name(x: Scalar) -> str | None:
-    """A name that says the expression, if it is short: `total_inverse`, `var_sqrt`, `y_over_z`."""
-    found: str | None = None
-    match x:
-        case Load():
-            found = _load_name(x)
-        case Call(function=f, arguments=(Const() as one, y)) if f.name == "div" and one.value == 1:
-            found = _suffixed(y, "inverse")
-        case Call(function=f, arguments=(a, b)) if f.name == "div":
-            left, right = _name(a), _name(b)
-            found = f"{left}_over_{right}" if left and right else None
-        case Call(function=f, arguments=(y,)) if f.name in FLOATS:
-            found = _name(y)
-        case Call(function=f, arguments=(y,)):
-            found = _suffixed(y, f.name)
-    return found if found is not None and len(found) <= LONGEST else None
-
-
-def _suffixed(x: Scalar, suffix: str) -> str | None:
-    name = _name(x)
-    return f"{name}_{suffix}" if name else None
 
 
 # ---------------------------------------------------------------- replacing

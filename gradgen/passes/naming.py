@@ -5,10 +5,11 @@ In: the nodes of a program. Out: one identifier per node, unique in the generate
 
 import builtins
 import keyword
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import TypeVar
 
-from gradgen.graph.names import CALLED, free_name
+from gradgen.graph.names import CALLED, Names, free_name
 from gradgen.graph.nodes import (
     COTANGENT,
     Carry,
@@ -40,23 +41,23 @@ def name_nodes(order: Sequence[Node], fixed: Mapping[Node, str], reserved: Itera
     d_u for the adjoint of u."""
     names: dict[Node, str] = {node: node.name for node in order if isinstance(node, Leaf)}
     names |= {node: fixed[node] for node in order if node in fixed}
-    taken = {*RESERVED, *reserved, *names.values()}
+    given = Names({*RESERVED, *reserved, *names.values()})
     values = [node for node in order if not _note(node) and not isinstance(node, Carry)]
     plain = {node: name for node, name in _outermost(values).items() if node not in names}
     for node, name in plain.items():
-        names[node] = free_name(name, taken)
-        taken.add(names[node])
-    taken |= {found.name for node in order if _note(node) and (found := origin(node)) and found.name}  # d_u is of u
+        names[node] = given.free(name)
+    given.taken |= {
+        found.name for node in order if _note(node) and (found := origin(node)) and found.name
+    }  # d_u is of u
     for node in values:
         if node not in names:
-            names[node] = free_name(described(node, names), taken)
-            taken.add(names[node])
-    _name_derivatives(order, names, taken)
-    _name_carries(order, names, taken)
+            names[node] = given.free(described(node, names))
+    _name_derivatives(order, names, given)
+    _name_carries(order, names, given)
     return names
 
 
-def _name_derivatives(order: Sequence[Node], names: dict[Node, str], taken: set[str]) -> None:
+def _name_derivatives(order: Sequence[Node], names: dict[Node, str], given: Names) -> None:
     """d_u for the last of the nodes that compute the adjoint of u; names that belong to no adjoint for the others."""
     found = ((origin(node), node) for node in order)
     marked: dict[int | None, Node] = {its.mark: node for its, node in found if its is not None and its.mark is not None}
@@ -71,11 +72,21 @@ def _name_derivatives(order: Sequence[Node], names: dict[Node, str], taken: set[
             name = described(node, names)
             is_adjoint = isinstance(node, Project) and node.kind == "states"  # of the states
             name = f"{name}_term" if name in called and not is_adjoint else name
-        names[node] = free_name(name, taken | (called - {name}))
-        taken.add(names[node])
+        names[node] = given.free(name, _Except(called, name))
 
 
-def _name_carries(order: Sequence[Node], names: dict[Node, str], taken: set[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Except(Container[str]):
+    """All of these names but one."""
+
+    names: Set[str]
+    own: str
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names and name != self.own
+
+
+def _name_carries(order: Sequence[Node], names: dict[Node, str], given: Names) -> None:
     """h_carry where a step hands h to the next, d_h_carry where the adjoint hands on what it knows of d_h."""
     found: dict[Node, str] = {}
     for scan in dict.fromkeys(node.scan for node in order if isinstance(node, Project)):
@@ -85,8 +96,7 @@ def _name_carries(order: Sequence[Node], names: dict[Node, str], taken: set[str]
     for node in order:
         if isinstance(node, Carry) and node not in names:
             other = "cotangent" if node.number == COTANGENT else "carry"
-            names[node] = free_name(found.get(node, other), taken)
-            taken.add(names[node])
+            names[node] = given.free(found.get(node, other))
 
 
 def _derived(node: Node, value: Node | None, names: Mapping[Node, str]) -> str | None:

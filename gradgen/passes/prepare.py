@@ -14,12 +14,16 @@ from gradgen.passes.split import split
 from gradgen.passes.stabilize import stabilize
 
 
-def preparations(skip: frozenset[str] = frozenset()) -> Passes:
-    """The passes in order; `skip` names rewrites of `stabilize`."""
+def preparations(skip: frozenset[str] = frozenset(), differentiated: bool = True) -> Passes:
+    """The passes in order; `skip` names rewrites of `stabilize`, `differentiated` says that adjoints are to follow."""
     return (
         ("stabilize", partial(stabilize, skip=skip), "the adjoint of a naive softmax can no longer be saved"),
         ("branches", inline_branches, "the branch of a where that is not taken contributes nothing to a gradient"),
-        ("split", split, "an adjoint reads what a transcendental computed instead of computing it again"),
+        (
+            "split",
+            partial(split, differentiated=differentiated),
+            "an adjoint reads what a transcendental computed instead of computing it again",
+        ),
     )
 
 

@@ -15,6 +15,8 @@ from gradgen.program.cost import volume
 
 __all__ = ["choose_saved"]
 
+LARGEST_CONE = 16  # cheap values on the way from saved ones to one that is saved in their place
+
 
 def choose_saved(outputs: Sequence[Node], gradients: Sequence[Node]) -> list[Node]:
     """The forward values that the backward pass finds in the workspace: those dearer than a few additions.
@@ -63,10 +65,15 @@ def _with_last_values(needed: Sequence[Node], candidates: Sequence[Node], saved:
 
 
 def _cone(node: Node, saved: Set[Node]) -> tuple[set[Node], set[Node]]:
-    """What a value is computed from cheaply, and the saved values below; none of these where something else is."""
+    """What a value is computed from cheaply, and the saved values below; none of these where something else is.
+
+    Nor where it is computed in many steps: then it is not cheap.
+    """
     inner, below = {node}, set[Node]()
     stack = [node]
     while stack:
+        if len(inner) > LARGEST_CONE:
+            return {node}, set()
         for n in all_inputs(stack.pop()):
             if n in saved:
                 below.add(n)

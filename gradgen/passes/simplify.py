@@ -8,9 +8,21 @@ from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 from gradgen.graph.nodes import Compute, Node, compute, pointwise
-from gradgen.graph.scalar import FLOATS, Poly, call, integer, is_zero, position, require_poly, substitute
+from gradgen.graph.scalar import (
+    FLOATS,
+    Call,
+    Poly,
+    Scalar,
+    call,
+    conjuncts,
+    integer,
+    is_zero,
+    position,
+    require_poly,
+    substitute,
+)
 from gradgen.passes.algebra import simplify_algebra
-from gradgen.passes.conditions import fold_conditions, normal_where
+from gradgen.passes.conditions import fold_conditions, mask_of, normal_where
 from gradgen.passes.copies import compose_copies
 from gradgen.passes.factors import pull_out_factors
 from gradgen.passes.formulas import map_formulas, ranges_of
@@ -59,12 +71,50 @@ def _rewritten(node: Compute, lengths: Mapping[int, Poly]) -> Node:
     if not node.gathers and node.reducer == "sum" and is_zero(body):
         return pointwise(node.shape, body)
     target = [require_poly(compose_copies(t)) for t in node.target]
-    new_node = without_single_terms(compute(node.shape, node.extents, target, node.reducer, body))
+    new_node = _pinned(without_single_terms(compute(node.shape, node.extents, target, node.reducer, body)))
     if isinstance(new_node, Compute):
         pulled = pull_out_factors(new_node)
         if pulled is not None:
             return pulled
     return new_node
+
+
+def _pinned(node: Node) -> Node:
+    """sum_n (x[n] if 4 <= n < 5 else 0) -> x[4]: a reduced position that the mask leaves one value has this value."""
+    if not isinstance(node, Compute) or not node.gathers or node.reducer != "sum" or node.dtype not in FLOATS:
+        return node
+    mask = mask_of(node.body)
+    if mask is None or mask[1].dtype != node.dtype:
+        return node
+    conditions = conjuncts(mask[0])
+    found = {k: value for k in node.reduced if (value := _only_value(k, node.extents[k], conditions)) is not None}
+    if not found:
+        return node
+    kept = [k for k in range(len(node.extents)) if k not in found]
+    places = {position(k).atoms[0]: position(new) for new, k in enumerate(kept)}
+    places |= {position(k).atoms[0]: integer(value) for k, value in found.items()}
+    body = substitute(node.body, places)
+    extents = [node.extents[k] for k in kept]
+    if len(extents) > len(node.shape):
+        return compute(node.shape, extents, node.target, "sum", body)
+    return pointwise(node.shape, body if body.dtype == node.dtype else call(node.dtype, body))
+
+
+def _only_value(k: int, extent: Poly, conditions: Sequence[Scalar]) -> int | None:
+    """The one number that a position can be where all of the conditions hold, if that is known and inside."""
+    if extent.constant is None:
+        return None
+    low, high = 0, extent.constant - 1
+    for condition in conditions:
+        match condition:
+            case Call(function=f, arguments=(Poly() as p, Poly())) if f.name in ("ge", "eq"):
+                at = position(k)
+                below, above = require_poly(at - p).constant, require_poly(p + at).constant
+                if below is not None:  # k - below >= 0
+                    low, high = max(low, below), min(high, below) if f.name == "eq" else high
+                elif above is not None:  # above - k >= 0
+                    low, high = max(low, above) if f.name == "eq" else low, min(high, above)
+    return low if low == high and extent.constant > 1 else None
 
 
 def without_single_terms(node: Node) -> Node:

@@ -1,13 +1,13 @@
 """Names for the scalar variables that are added to statements.
 
 In: the statements of a piece and the names that the rest of its function may use. Out: fresh variables for `bounds`,
-`motion` and what makes lines readable, each a buffer of its own even where two functions use the same name.
+`motion`, `sharing` and what makes lines readable, each a buffer of its own even where two functions use the same name.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
-from gradgen.graph.names import free_name
-from gradgen.graph.scalar import Load, Poly, walk
+from gradgen.graph.names import Names
+from gradgen.graph.scalar import FLOATS, Call, Const, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, walk
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -21,17 +21,21 @@ from gradgen.program.loops import (
     statements,
 )
 
+SHARED = 4  # operations from which on a part of an expression that is read twice has a name
+LARGE = 24  # operations from which on it has one though it is read once, and a choice is an `if`
+LONGEST = 28  # letters in a name made from an expression
+DEEPEST = 6  # operations that a name says
+
 
 class Registers:
     """Hands out scalar variables whose names nothing else has."""
 
     def __init__(self, body: Sequence[Statement], taken: Iterable[str] = ()) -> None:
-        self.taken = set(taken) | names_in(body)
+        self._names = Names(names_in(body))
+        self._taken = taken if isinstance(taken, Set) else set(taken)
 
     def make(self, name: str, dtype: str) -> Buffer:
-        free = free_name(name, self.taken)
-        self.taken.add(free)
-        return Buffer(free, (), dtype, "local", None)
+        return Buffer(self._names.free(name, self._taken), (), dtype, "local", None)
 
 
 def names_in(body: Sequence[Statement]) -> set[str]:
@@ -56,3 +60,51 @@ def names_in(body: Sequence[Statement]) -> set[str]:
             elif isinstance(x, Poly):
                 found.update(size_names(x))
     return found
+
+
+# ---------------------------------------------------------------- names from expressions
+
+
+def element_name(access: Load) -> str:
+    """`lse[n]` becomes `lse_n`: the variable is named as it is read."""
+    return "_".join([access.tensor.name, *[_subscript_name(s) for s in access.subscripts]])
+
+
+def value_name(x: Scalar, depth: int = DEEPEST) -> str | None:
+    """A name that says the expression, if it is short: `total_inverse`, `var_sqrt`, `y_over_z`."""
+    found: str | None = None
+    if depth == 0:
+        return None
+    match x:
+        case Load():
+            found = element_name(x)
+        case Call(function=f, arguments=(Const() as one, y)) if f.name == "div" and one.value == 1:
+            found = _suffixed(y, "inverse", depth)
+        case Call(function=f, arguments=(a, b)) if f.name == "div":
+            left, right = value_name(a, depth - 1), value_name(b, depth - 1)
+            found = f"{left}_over_{right}" if left and right else None
+        case Call(function=f, arguments=(y,)) if f.name in FLOATS:
+            found = value_name(y, depth - 1)
+        case Call(function=f, arguments=(y,)):
+            found = _suffixed(y, f.name, depth)
+    return found if found is not None and len(found) <= LONGEST else None
+
+
+def _suffixed(x: Scalar, suffix: str, depth: int) -> str | None:
+    name = value_name(x, depth - 1)
+    return f"{name}_{suffix}" if name else None
+
+
+def _subscript_name(s: Poly) -> str:
+    if s.constant is not None:
+        return str(s.constant).replace("-", "minus_")
+    names = [a.name if isinstance(a, (Letter, SizeSymbol)) else a.tensor.name for a in _named_atoms(s)]
+    return "".join(dict.fromkeys(names)) or "at"
+
+
+def _named_atoms(s: Poly) -> Iterator[Letter | SizeSymbol | Load]:
+    for a in s.atoms:
+        if isinstance(a, (Letter, SizeSymbol, Load)):
+            yield a
+        elif isinstance(a, FloorDiv):
+            yield from _named_atoms(a.numerator)

@@ -28,7 +28,6 @@ class Work(NamedTuple):
     text_tanh: np.ndarray  # float32 (N, 7)  saved for backward
     d_long_2: np.ndarray  # float32 (N + 2, 2)
     d_wide_row: np.ndarray  # float32 (7,)
-    d_a_sum_row: np.ndarray  # float32 (2,)
 
 
 class Outputs(NamedTuple):
@@ -44,7 +43,7 @@ class Gradients(NamedTuple):
 
 def workspace(N):
     """Every intermediate value of a call; calls allocate nothing else."""
-    shapes = (3,), (N, 7), (N + 2, 2), (7,), (2,)
+    shapes = (3,), (N, 7), (N + 2, 2), (7,)
     return Work(*(np.empty(shape, np.float32) for shape in shapes))
 
 
@@ -162,7 +161,7 @@ def compute_loss(b, a, text_sum_2, wide_row, text_tanh):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_c(d_long, d_loss, a, c, b, text_tanh, d_pile, d_long_2, wide_row, d_wide_row, d_a_sum_row, d_a, d_b, d_c):
+def compute_d_c(d_long, d_loss, a, c, b, text_tanh, d_pile, d_long_2, wide_row, d_wide_row, d_a, d_b, d_c):
     N = a.shape[0]
     # 305: d_long_2[i, j] = d_long[i, j] + 2 * (d_loss * (a[i, j] if i < N else c[i - N, j]))
     for i in range(N):
@@ -174,8 +173,8 @@ def compute_d_c(d_long, d_loss, a, c, b, text_tanh, d_pile, d_long_2, wide_row, 
     # 302: wide[i, j] = b[i, j] * b[i, j]
     # 305: d_text_tanh[i, j] = d_loss * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
     # 305: d_wide[i, j] = d_loss * text_tanh[i, j] + d_text_tanh[i, j] * (1 - text_tanh[i, j] * text_tanh[i, j])
-    # 304: d_a_sum[i, k] = sum_j (d_pile[i, j, k] * exp(a[i, k]) if j >= 1 else 0)
-    # 302, 303, 304: d_a[i, j] = d_wide[i, j] + d_wide[i, j + 5] + d_a_sum[i, j] + d_pile[i, 0, j] + d_long_2[i, j]
+    # 304: d_a_product[i, j] = d_pile[i, 1, j] * exp(a[i, j])
+    # 302, 303, 304: d_a[i, j] = d_wide[i, j] + d_wide[i, j + 5] + d_a_product[i, j] + d_pile[i, 0, j] + d_long_2[i, j]
     # 302: d_b[i, j] = 2 * (d_wide[i, j + 2] * b[i, j])
     for i in range(N):
         for j in range(3):
@@ -193,11 +192,8 @@ def compute_d_c(d_long, d_loss, a, c, b, text_tanh, d_pile, d_long_2, wide_row, 
             d_wide_row_factor_3 = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
             d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_tanh * d_wide_row_factor_3
         for j in range(2):
-            d_a_sum_row[j] = np.float32(0.0)
-        for k in range(2):
-            d_a_sum_row[k] += d_pile[i, 1, k] * exp_f32(a[i, k])
-        for j in range(2):
-            d_a[i, j] = d_wide_row[j] + d_wide_row[j + 5] + d_a_sum_row[j] + d_pile[i, 0, j] + d_long_2[i, j]
+            d_a_product = d_pile[i, 1, j] * exp_f32(a[i, j])
+            d_a[i, j] = d_wide_row[j] + d_wide_row[j + 5] + d_a_product + d_pile[i, 0, j] + d_long_2[i, j]
         for j in range(3):
             d_b[i, j] = np.float32(2.0) * (d_wide_row[j + 2] * b[i, j])
     # 303: d_c[n, i] = d_long_2[N + n, i]
@@ -287,20 +283,7 @@ def forward(p, w, out):
 def backward(d_long, d_pile, d_loss, p, w, g):
     """d_long (N + 2, 2), d_pile (N, 2, 2), d_loss, w of forward -> g"""
     compute_d_c(
-        d_long,
-        d_loss,
-        p.a,
-        p.c,
-        p.b,
-        w.text_tanh,
-        d_pile,
-        w.d_long_2,
-        w.wide_row,
-        w.d_wide_row,
-        w.d_a_sum_row,
-        g.d_a,
-        g.d_b,
-        g.d_c,
+        d_long, d_loss, p.a, p.c, p.b, w.text_tanh, d_pile, w.d_long_2, w.wide_row, w.d_wide_row, g.d_a, g.d_b, g.d_c
     )
 
 

@@ -212,7 +212,7 @@ def compute_d_bias_2(
             text_product_here = w[n, j] * text_ratio_here
             text_product_row[j] = text_product_here
             loss_acc += np.float64(text_product_here)
-            d_text_sum_term -= w[n, j] * text_ratio_here
+            d_text_sum_term -= text_product_here
         for j in range(7):
             d_y = text_product_row[j] + d_text_sum_term * text_ratio_row[j]
             d_weight[j] += d_y * y_product_2_row[j]

@@ -159,7 +159,7 @@ def compute_loss(X1, a, mu1, X2, mu2, b, h1, scores, p_exp, p_sum, p_sum_2):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu1(d_loss, p_sum, p_sum_2, b, d_scores, p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
+def compute_d_mu1(d_loss, p_sum, p_sum_2, b, p_exp, d_scores, X2, h1, a, d_X1, d_mu1, d_X2, d_mu2, d_h1_row):
     B = p_sum.shape[0]
     # 102: d_loss_product = d_loss * (1 / B)
     d_loss_product = d_loss * (np.float32(1.0) / np.float32(B))
@@ -191,10 +191,11 @@ def compute_d_mu1(d_loss, p_sum, p_sum_2, b, d_scores, p_exp, X2, h1, a, d_X1, d
             d_h1_row[i] = np.float32(0.0)
         b_n = b[n]
         for i in range(4):
-            d_u2_term = d_loss_product if p_exp[n, i] / p_total > np.float32(0.5) else np.float32(0.0)
+            p_exp_n_i_over_p_total = p_exp[n, i] / p_total
+            d_u2_term = d_loss_product if p_exp_n_i_over_p_total > np.float32(0.5) else np.float32(0.0)
             d_u2_value = d_scores[n, i] + (d_loss_neg if i == b_n else np.float32(0.0)) + d_u2_term
-            d_u2_test = p_exp[n, i] / p_total > np.float32(0.5)
-            d_u2_factor = less_one_f32(p_exp[n, i] / p_total, p_ratio, np.float32(d_u2_test))
+            d_u2_test = p_exp_n_i_over_p_total > np.float32(0.5)
+            d_u2_factor = less_one_f32(p_exp_n_i_over_p_total, p_ratio, np.float32(d_u2_test))
             d_u2 = difference_f32(d_u2_value, -(d_loss_product * d_u2_factor))
             for j in range(7):
                 d_h1_row[j] += d_u2 * X2[i, j]
@@ -309,7 +310,7 @@ def forward(a, b, p, w, out):
 def backward(a, b, d_loss, d_scores, p, w, g):
     """a (B, 6), b (B,), d_loss, d_scores (B, 4), w of forward -> g"""
     compute_d_mu1(
-        d_loss, w.p_sum, w.p_sum_2, b, d_scores, w.p_exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row
+        d_loss, w.p_sum, w.p_sum_2, b, w.p_exp, d_scores, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row
     )
 
 
