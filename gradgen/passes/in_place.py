@@ -25,6 +25,7 @@ from gradgen.program.loops import (
     Note,
     Parts,
     Program,
+    Repeat,
     Statement,
     letter,
     reads,
@@ -41,19 +42,11 @@ HEIRS = ("work", "saved", "output", "gradient")
 def update_in_place(program: Program) -> Program:
     """Merge intermediate values with their successors, kernel by kernel, until none is left."""
     texts = _Texts()
-    uses: _Uses | None = None  # of the program as it is, once a pair asks for them
-    for kernel in program.kernels:
-        current = next(k for k in program.kernels if k.name == kernel.name)
-        while True:
-            for pair in _pairs(current, texts):
-                uses = uses or _Uses(program, texts)
-                if uses.may_merge(*pair):
-                    break
-            else:
-                break
-            program, uses = _merged(program, *pair), None
-            current = next(k for k in program.kernels if k.name == kernel.name)
-    return program
+    merging = _Merging(program, texts)
+    for name in [k.name for k in reversed(program.kernels)]:  # a chain is renamed from its end, each link once
+        while pair := next((p for p in _pairs(merging.kernels[name], texts) if merging.may_merge(*p)), None):
+            merging.merge(*pair)
+    return merging.program()
 
 
 def _pairs(kernel: Kernel, texts: "_Texts") -> Iterator[tuple[Buffer, Buffer]]:
@@ -70,25 +63,64 @@ def _pairs(kernel: Kernel, texts: "_Texts") -> Iterator[tuple[Buffer, Buffer]]:
 # ---------------------------------------------------------------- entries
 
 
-class _Uses:
-    """Where a program uses its arrays: asked for every pair, found once."""
+class _Merging:
+    """A program in which arrays become one: where each is used is found once, and kept up to date."""
 
     def __init__(self, program: Program, texts: "_Texts") -> None:
         self._texts = texts
         self._program = program
-        self._kernels = {kernel.name: kernel for kernel in program.kernels}
-        self._aliased = {b.alias_of for k in program.kernels for b in k.parameters if b.alias_of is not None}
+        self.kernels = {kernel.name: kernel for kernel in program.kernels}
+        self._users: dict[Buffer, dict[str, None]] = {}  # the kernels that have an array among their parameters
+        for kernel in program.kernels:
+            for b in kernel.parameters:
+                self._users.setdefault(b, {})[kernel.name] = None
+        self._aliased = {b.alias_of for b in self._users if b.alias_of is not None}
         self._calls = [_spans(call.buffers for call in entry.kernel_calls) for entry in program.entries]
+        self._heirs: dict[Buffer, Buffer] = {}
+        self._decisions: list[list[str]] = [[] for _ in program.entries]
 
     def may_merge(self, old: Buffer, new: Buffer) -> bool:
         """Whether no entry needs the old value once the new one is there, and no kernel means else by its name."""
         if old in self._aliased or new in self._aliased:
             return False
-        others = (k for k in self._program.kernels if old in k.parameters and new not in k.parameters)
+        others = (self.kernels[name] for name in self._users[old] if name not in self._users[new])
         if any(new.name in self._texts.names(k) for k in others):
             return False
         entries = zip(self._program.entries, self._calls, strict=True)
         return all(self._in_order(entry, calls, old, new) for entry, calls in entries)
+
+    def merge(self, old: Buffer, new: Buffer) -> None:
+        """One array for both."""
+        for name in self._users.pop(old):
+            self.kernels[name] = _renamed_kernel(self.kernels[name], old, new)
+            self._users[new][name] = None
+        self._heirs[old] = new
+        for calls, decisions in zip(self._calls, self._decisions, strict=True):
+            if old in calls:
+                first, last = calls.pop(old)
+                calls[new] = (min(first, calls[new][0]), max(last, calls[new][1])) if new in calls else (first, last)
+                decisions.append(f"{new.name}: takes over the memory of {old.name}")
+
+    def program(self) -> Program:
+        """The program as it is now."""
+
+        def heir(b: Buffer) -> Buffer:
+            while b in self._heirs:
+                b = self._heirs[b]
+            return b
+
+        def called(c: KernelCall | Repeat) -> KernelCall | Repeat:
+            if not isinstance(c, KernelCall):
+                return c
+            arguments = dict.fromkeys(heir(b) for b in c.arguments if isinstance(b, Buffer))
+            return replace(c, arguments=tuple(arguments))
+
+        entries = tuple(
+            replace(e, calls=tuple(map(called, e.calls)), decisions=(*e.decisions, *decisions))
+            for e, decisions in zip(self._program.entries, self._decisions, strict=True)
+        )
+        buffers = tuple(b for b in self._program.buffers if b not in self._heirs)
+        return replace(self._program, buffers=buffers, kernels=tuple(self.kernels.values()), entries=entries)
 
     def _in_order(self, entry: Entry, calls: "Spans", old: Buffer, new: Buffer) -> bool:
         if old not in calls:
@@ -98,13 +130,13 @@ class _Uses:
         if new not in calls:
             return new.role == "work"
         last, first = calls[old][1], calls[new][0]
-        common = self._kernels[entry.kernel_calls[last].kernel]
+        common = self.kernels[entry.kernel_calls[last].kernel]
         return last < first or (last == first and self._texts.follows(common, old, new))
 
 
 # ---------------------------------------------------------------- statements
 
-Spans = Mapping[Buffer, tuple[int, int]]  # the numbers of the first and the last that touch an array
+Spans = dict[Buffer, tuple[int, int]]  # the numbers of the first and the last that touch an array
 
 
 def _spans(touched: Iterable[Iterable[Buffer]]) -> Spans:
@@ -195,35 +227,10 @@ def _accesses(nest: For) -> Mapping[Buffer, Sequence[_Access]]:
 # ---------------------------------------------------------------- renaming
 
 
-def _merged(program: Program, old: Buffer, new: Buffer) -> Program:
-    """The program with one array for both."""
-
-    def passed(given: Sequence[Buffer]) -> tuple[Buffer, ...]:
-        return tuple(dict.fromkeys(new if b is old else b for b in given))
-
-    def renamed(k: Kernel) -> Kernel:
-        body = tuple(_renamed(s, old, new) for s in k.body)
-        part = None if k.part is None else renamed(k.part)
-        return replace(k, parameters=passed(k.parameters), body=body, part=part)
-
-    kernels = tuple(renamed(k) if old in k.parameters else k for k in program.kernels)
-    entries = tuple(
-        replace(
-            e,
-            calls=tuple(
-                replace(c, arguments=passed([b for b in c.arguments if isinstance(b, Buffer)]))
-                if isinstance(c, KernelCall)
-                else c
-                for c in e.calls
-            ),
-            decisions=(*e.decisions, f"{new.name}: takes over the memory of {old.name}")
-            if any(old in c.buffers for c in e.kernel_calls)
-            else e.decisions,
-        )
-        for e in program.entries
-    )
-    buffers = tuple(b for b in program.buffers if b is not old)
-    return replace(program, buffers=buffers, kernels=kernels, entries=entries)
+def _renamed_kernel(k: Kernel, old: Buffer, new: Buffer) -> Kernel:
+    parameters = tuple(dict.fromkeys(new if b is old else b for b in k.parameters))
+    body = tuple(_renamed(s, old, new) for s in k.body)
+    return replace(k, parameters=parameters, body=body, part=k.part and _renamed_kernel(k.part, old, new))
 
 
 def _renamed(s: Statement, old: Buffer, new: Buffer) -> Statement:
