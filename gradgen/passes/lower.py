@@ -29,6 +29,7 @@ from gradgen.passes.contract import first_row
 from gradgen.passes.microloops import outer_products
 from gradgen.passes.naming import fresh_names, is_named_by_user
 from gradgen.passes.reductions import accumulated_dtype, added, initial_value, operation, reduces, runs_in_variable
+from gradgen.passes.repairs import Repair, hides, repaired
 from gradgen.passes.storage import Buffers, Storage
 from gradgen.passes.trees import Item, Loop, ScanLoop, Tile, Tree
 from gradgen.program.loops import (
@@ -167,7 +168,8 @@ class Lowering:
         if item.contraction is not None:
             return self.dot(item)
         if item.outer is not None:
-            return outer_products(item.node, item.outer, self.places, self.names, self.buffers)
+            product = outer_products(item.node, item.outer, self.places, self.names, self.buffers)
+            return [*product, *self.repair(item)]
         value = self.value(item, item.body)
         place = self.places[item.node]
         if item.gathers and len(item.extents) == item.rank:
@@ -297,10 +299,33 @@ class Lowering:
         right = self.matrix(item, found.right, summed, columns, found.right_transposed)
         out = self.matrix(item, load(item.node, [position(k) for k in range(item.rank)]), rows, columns, False)
         if not found.summed_loops and item.tile not in found.summed:
-            return [Dot(left, right, out)]
+            return [Dot(left, right, out), *self.repair(item)]
         scratch = self.buffers.derive(f"{self.names[item.node]}_term", (rows, columns), item.node.dtype, "work")
         adding = fresh_names({k: k for k in (f"{out.buffer.name}_matrix", "row", "column")}, {*self.taken})
         return [Dot(left, right, out, scratch, tuple(adding.values()))]
+
+    def repair(self, item: Item) -> list[Statement]:
+        """What follows a product that leaves out conditions which hide nan."""
+        if not hides(item):
+            return []
+        place = self.places[item.node]
+        bound = self.letters(item)
+        free = [k for k in range(len(item.extents)) if k not in bound]
+        names = dict(zip(free, free_letters(len(free), self.taken), strict=True))
+        check, total = (self.variable(item, what, item.node.dtype) for what in ("check", "again"))
+        return repaired(
+            item,
+            Repair(
+                place.buffer,
+                bound,
+                names,
+                lambda k: self.span(item, k),
+                lambda letters: place.subscripts(tuple(letters[k] for k in range(item.rank))),
+                lambda letters: self.read(item.body, letters),
+                check,
+                total,
+            ),
+        )
 
     def count(self, item: Item, axis: int) -> Poly:
         start, stop = self.span(item, axis)
