@@ -28,10 +28,10 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import Ranges, index_atoms
-from gradgen.passes.conditions import conjunction
+from gradgen.passes.conditions import conjunction, is_index_only
 from gradgen.passes.formulas import map_formulas, ranges_of
 from gradgen.passes.microkernel import plan_outer_products
-from gradgen.passes.products import hiding, is_zero_outside, split_factors, without_hiding
+from gradgen.passes.products import is_zero_outside, split_factors, without_hiding
 from gradgen.program.cost import volume
 
 SMALLEST_PRODUCT = 16_384  # multiplications below which a loop nest beats a BLAS call
@@ -74,9 +74,11 @@ def classify(node: Node) -> Contraction | None:
     if not isinstance(node, Compute) or node.reducer != "sum" or not node.gathers or node.dtype not in FLOATS:
         return None
     split = without_hiding(node.body)
-    if split is None or split[2]:
+    if split is None:
         return None
-    left, right, _, _ = split
+    left, right, conditions, _ = split
+    if not all(is_zero_outside(left, c) or is_zero_outside(right, c) for c in conditions):
+        return None
     if left.dtype != node.dtype or right.dtype != node.dtype:
         return None
     if _windows(left, node) is None or _windows(right, node) is None:
@@ -196,8 +198,11 @@ def pack_operands(node: Node, lengths: Mapping[int, Poly] = MappingProxyType({})
     split = split_factors(node.body)
     if split is None:
         return None
-    best = _best_groups(node, *split, ranges_of(node.extents, lengths))
-    return None if best is None else _packed(node, *best, hiding(*split))
+    (factors, conditions), ranges = split, ranges_of(node.extents, lengths)
+    best = _best_groups(node, factors, conditions, ranges)
+    by_index = _stays_inside(factors, ranges, ())  # else conditions on indices keep the reads inside
+    hiding = [c for c in conditions if by_index or not is_index_only(c)]
+    return None if best is None else _packed(node, *best, hiding)
 
 
 def _best_groups(

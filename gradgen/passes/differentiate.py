@@ -46,10 +46,10 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.sizes import is_size, nonnegative
 from gradgen.passes.differentiate_formula import is_chosen, node_derivatives, plus, reducer_weight, times
+from gradgen.passes.formulas import ranges_of
 from gradgen.passes.keeping import kept_values, reading, stacked_values
 from gradgen.passes.lift import row, sum_over_steps
 from gradgen.passes.linear import is_linear
-from gradgen.passes.formulas import ranges_of
 from gradgen.passes.substitute import replace_nodes
 from gradgen.passes.supports import (
     EVERYWHERE,
@@ -377,7 +377,11 @@ def scan_adjoint(
     augmented = scan(source.length, depth, source.carries, source.inits, source.nexts, kept, source.reverse)
     values: dict[Node, Node] = {c: row(states[k], before) for k, c in enumerate(source.carries)}
     values.update({n: row(project(augmented, "stack", k), t) for k, n in enumerate(kept)})
-    sequential: set[Node] = {*d_carries, *counting.values(), *[n for n in adjoint_nodes if isinstance(n, Project) and depth in n.steps]}
+    sequential: set[Node] = {
+        *d_carries,
+        *counting.values(),
+        *[n for n in adjoint_nodes if isinstance(n, Project) and depth in n.steps],
+    }
     stacked = stacked_values([*[term.adjoint for term in outside], *counts], reading(adjoint_nodes, sequential))
     carried = [*d_carries, *counting.values()]
     loop = replace_nodes([*d_nexts, *count_nexts, *stacked], values, depth)

@@ -8,12 +8,12 @@ nan: `repairs` computes such elements again.
 from collections.abc import Sequence
 
 from gradgen.graph.nodes import Compute
-from gradgen.graph.scalar import Call, Const, FloorDiv, Load, Poly, Scalar, conjuncts, is_zero, walk
+from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, conjuncts, is_zero
 from gradgen.graph.scalar import position as position_of
 from gradgen.passes.conditions import is_index_only
 from gradgen.passes.inline import at
 
-__all__ = ["hiding", "is_inside_test", "is_zero_outside", "split_factors", "without_hiding"]
+__all__ = ["is_inside_test", "is_zero_outside", "split_factors", "without_hiding"]
 
 _DEEPEST = 12  # formulas that are looked through for a mask
 
@@ -36,20 +36,6 @@ def split_factors(body: Scalar) -> tuple[list[Scalar], list[Scalar]] | None:
     return (factors, conditions) if len(factors) >= 2 else None
 
 
-def hiding(factors: Sequence[Scalar], conditions: Sequence[Scalar]) -> list[Scalar]:
-    """The conditions that hide values: of data, or between indices; not those that keep the reads inside."""
-    accesses = [part for part in walk(*factors) if isinstance(part, Load)]
-    return [c for c in conditions if not is_index_only(c) or not (_divides(c) or is_inside_test(c, accesses))]
-
-
-def _divides(condition: Scalar) -> bool:
-    """Whether a condition is one of strides, or an equation between indices: what solved subscripts bring."""
-    match condition:
-        case Call(function=f, arguments=(Poly() as p, Poly())) if f.name == "ge":
-            return any(isinstance(a, FloorDiv) for a in p.atoms)
-    return True
-
-
 def is_inside_test(condition: Scalar, accesses: Sequence[Load]) -> bool:
     """Whether a condition says no more than 0 <= subscript or subscript < extent of one of the accesses."""
     match condition:
@@ -59,19 +45,18 @@ def is_inside_test(condition: Scalar, accesses: Sequence[Load]) -> bool:
     return False
 
 
-def without_hiding(body: Scalar) -> tuple[Scalar, Scalar, list[Scalar], list[Scalar]] | None:
-    """The two accesses of a product, its other conditions, and those that hide where one of the accesses is 0 anyway.
+def without_hiding(body: Scalar) -> tuple[Load, Load, list[Scalar], list[Scalar]] | None:
+    """The two accesses of a product, its conditions on indices, and those on data, which hide values.
 
-    None where the body is something else, or where a hiding condition is needed for the value.
+    None where the body is something else, or where one of the accesses is not seen to be 0 outside of a hiding one.
     """
     split = split_factors(body)
-    if split is None or len(split[0]) != 2 or not all(isinstance(x, Load) for x in split[0]):
-        return None
-    (left, right), conditions = split
-    hidden = hiding(split[0], conditions)
-    if not all(is_zero_outside(left, c) or is_zero_outside(right, c) for c in hidden):
-        return None
-    return left, right, [c for c in conditions if c not in set(hidden)], hidden
+    match split:
+        case ([Load() as left, Load() as right], conditions):
+            hidden = [c for c in conditions if not is_index_only(c)]
+            if all(is_zero_outside(left, c) or is_zero_outside(right, c) for c in hidden):
+                return left, right, [c for c in conditions if is_index_only(c)], hidden
+    return None
 
 
 def is_zero_outside(x: Scalar, condition: Scalar, depth: int = _DEEPEST) -> bool:

@@ -126,10 +126,7 @@ def row_support(support: Support, first: Poly, ranges: Ranges) -> Support:
 
 def _folded(support: Support, ranges: Ranges) -> Support:
     """Without conditions that the ranges of the indices decide."""
-    found: list[Support] = []
-    for path in support:
-        found.append(support_of(fold_conditions(conjunction(path), ranges)))
-    return either(*found)
+    return either(*[support_of(fold_conditions(conjunction(path), ranges)) for path in support])
 
 
 def _short(support: Support, shape: Sequence[Poly]) -> Support:
@@ -239,7 +236,8 @@ def _solved(reading: _Reading, path: Path) -> Support:
     shape = access.tensor.shape
     rank = len(shape)
     s = solve_subscripts(access.subscripts, node.extents, shape, {})
-    values: dict[Atom, Poly] = dict(s.solved)
+    values: dict[Atom, Poly] = {}
+    values.update(s.solved)
     places: dict[Atom, Poly] = {
         position(k).atoms[0]: values.get(position(rank + k).atoms[0], position(rank + k))
         for k in range(len(node.extents))
