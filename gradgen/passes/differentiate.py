@@ -47,6 +47,7 @@ from gradgen.graph.scalar import (
 from gradgen.graph.sizes import is_size, nonnegative
 from gradgen.passes.differentiate_formula import is_chosen, node_derivatives, plus, reducer_weight, times
 from gradgen.passes.formulas import ranges_of
+from gradgen.passes.given import given_adjoints
 from gradgen.passes.keeping import kept_values, reading, stacked_values
 from gradgen.passes.lift import row, sum_over_steps
 from gradgen.passes.linear import is_linear
@@ -199,9 +200,8 @@ def node_adjoint(
                 for access, derivative in node_derivatives(node, seed, active)
             ]
         case Custom():
-            given = replace_nodes(node.adjoints, {node.cotangent: d_node}, node.cotangent.depth)
-            pairs = zip(node.operands, given, strict=True)
-            return [Contribution(x, d_x, EVERYWHERE) for x, d_x in pairs if x in active]
+            pairs = zip(node.operands, given_adjoints(node, d_node, support), strict=True)
+            return [Contribution(x, d_x, where) for x, (d_x, where) in pairs if x in active]
     return []
 
 

@@ -39,8 +39,8 @@ from gradgen.passes.solve import solve_subscripts
 from gradgen.passes.substitute import replace_loads
 
 __all__ = [
-    "EVERYWHERE", "NOWHERE", "Support", "counts_of", "either", "masked", "read_supports", "read_under_masks",
-    "reshaped_support", "row_support", "support_node", "support_of", "with_counts",
+    "EVERYWHERE", "NOWHERE", "Support", "condition_of", "counts_of", "either", "masked", "read_supports",
+    "read_under_masks", "reshaped_support", "row_support", "support_node", "support_of", "with_counts",
 ]  # fmt: skip
 
 Path = tuple[Scalar, ...]
@@ -236,8 +236,7 @@ def _solved(reading: _Reading, path: Path) -> Support:
     shape = access.tensor.shape
     rank = len(shape)
     s = solve_subscripts(access.subscripts, node.extents, shape, {})
-    values: dict[Atom, Poly] = {}
-    values.update(s.solved)
+    values: dict[Atom, Poly] = {atom: value for atom, value in s.solved.items()}  # noqa: C416  wider keys
     places: dict[Atom, Poly] = {
         position(k).atoms[0]: values.get(position(rank + k).atoms[0], position(rank + k))
         for k in range(len(node.extents))
