@@ -1,6 +1,7 @@
 """Adjoints that the user gave, under the mask of their cotangent.
 
-In: a `Custom`, the adjoint of its value, and where that counts. Out: the same for its operands; `differentiate` asks. An adjoint is linear in the cotangent, so each of its terms is 0 where the cotangent is.
+In: a `Custom`, the adjoint of its value, and where that counts. Out: the same for its operands;
+`differentiate` asks. An adjoint is linear in the cotangent, so each of its terms is 0 where the cotangent is.
 """
 
 from collections.abc import Mapping
