@@ -114,6 +114,7 @@ class Network:
                 compiled.updates,
                 options.sizes,
                 compiled.checks,
+                compiled.counts,
                 compiled.derivatives,
             )
             if key:
@@ -216,7 +217,7 @@ class Network:
 
     def _refuse_outside(self, arguments: Mapping[str, Any]) -> None:
         """What only the formulas know: whether a computed subscript stays inside its axis."""
-        if "check" in self._entries:
+        if self.interface.counts:
             self._entries["check"].refuse_outside(arguments)
 
     def init(self, seed: int = 0) -> dict[str, Array]:

@@ -309,14 +309,58 @@ def compute_loss_2(
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, B, T):
+    """As much of a larger workspace as workspace(B, T) has."""
+    if w.s_part.shape[1] < T or w.p_masked.shape[0] < B:
+        raise ValueError("the workspace is smaller than workspace(B, T)")
+    return Work(
+        w.s_part.reshape(-1)[: 64 * T].reshape((64, T)),
+        w.p_masked.reshape(-1)[: B * T].reshape((B, T)),
+        w.p_exp_row[:T],
+        w.p_sum.reshape(-1)[: B * T].reshape((B, T)),
+        w.p_part.reshape(-1)[: 64 * T].reshape((64, T)),
+        w.y_slice[:T],
+        w.d_y_slice[:T],
+        w.d_p_part.reshape(-1)[: 64 * T].reshape((64, T)),
+        w.d_s_masked_row[:T],
+        w.d_s_part.reshape(-1)[: 64 * T].reshape((64, T)),
+        w.d_k_term[:T],
+        w.d_v_term[:T],
+    )
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(g, p, w):
     """g (B, T, 32) -> loss"""
+    B = g.shape[0]
+    T = g.shape[1]
+    if g.shape != (B, T, 32) or p.q.shape != (B, T, 32) or p.k.shape != (B, T, 32) or p.v.shape != (B, T, 32):
+        raise ValueError("shapes have to be g (B, T, 32), p.q (B, T, 32), p.k (B, T, 32), p.v (B, T, 32)")
+    if w.s_part.shape[1] != T or w.p_masked.shape[0] != B:
+        return forward(g, p, fitted(w, B, T))
     return compute_loss(p.q, p.k, p.v, g, w.s_part, w.p_masked, w.p_exp_row, w.p_sum, w.p_part, w.y_slice)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(g, d_loss, p, w, g_2):
     """g (B, T, 32), d_loss, w of forward -> g_2"""
+    B = g.shape[0]
+    T = g.shape[1]
+    if (
+        g.shape != (B, T, 32)
+        or p.q.shape != (B, T, 32)
+        or p.k.shape != (B, T, 32)
+        or p.v.shape != (B, T, 32)
+        or g_2.d_q.shape != (B, T, 32)
+        or g_2.d_k.shape != (B, T, 32)
+        or g_2.d_v.shape != (B, T, 32)
+    ):
+        raise ValueError(
+            "shapes have to be g (B, T, 32), p.q (B, T, 32), p.k (B, T, 32), p.v (B, T, 32), "
+            "g_2.d_q (B, T, 32), g_2.d_k (B, T, 32), g_2.d_v (B, T, 32)"
+        )
+    if w.s_part.shape[1] != T or w.p_masked.shape[0] != B:
+        return backward(g, d_loss, p, fitted(w, B, T), g_2)
     compute_d_v(
         d_loss,
         g,
@@ -342,6 +386,23 @@ def backward(g, d_loss, p, w, g_2):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(g, p, w, g_2):
     """g (B, T, 32) -> loss, g_2"""
+    B = g.shape[0]
+    T = g.shape[1]
+    if (
+        g.shape != (B, T, 32)
+        or p.q.shape != (B, T, 32)
+        or p.k.shape != (B, T, 32)
+        or p.v.shape != (B, T, 32)
+        or g_2.d_q.shape != (B, T, 32)
+        or g_2.d_k.shape != (B, T, 32)
+        or g_2.d_v.shape != (B, T, 32)
+    ):
+        raise ValueError(
+            "shapes have to be g (B, T, 32), p.q (B, T, 32), p.k (B, T, 32), p.v (B, T, 32), "
+            "g_2.d_q (B, T, 32), g_2.d_k (B, T, 32), g_2.d_v (B, T, 32)"
+        )
+    if w.s_part.shape[1] != T or w.p_masked.shape[0] != B:
+        return value_and_grad(g, p, fitted(w, B, T), g_2)
     return compute_loss_2(
         p.q,
         p.k,

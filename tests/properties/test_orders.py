@@ -1,4 +1,4 @@
-"""Derivatives of orders one to three through loops, whose steps square and multiply their states, against Taylor series.
+"""Derivatives of orders one to three through loops whose steps square and multiply their states: against Taylor series.
 
 A loop may walk along what another one keeps, stand inside another one, or be written twice with other results. The
 passes have a limit of time: what is differentiated three times has loops that read each other in every direction.
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

@@ -109,6 +109,25 @@ def compute_loss(q, k, v, g, s_part, p_exp_row, p_part, y_slice):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, T):
+    """As much of a larger workspace as workspace(T) has."""
+    if w.s_part.shape[1] < T:
+        raise ValueError("the workspace is smaller than workspace(T)")
+    return Work(
+        w.s_part.reshape(-1)[: 64 * T].reshape((64, T)),
+        w.p_exp_row[:T],
+        w.p_part.reshape(-1)[: 64 * T].reshape((64, T)),
+        w.y_slice[:T],
+    )
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(q, k, v, g, w):
     """q (B, 3, T, 4), k (B, 3, T, 4), v (B, 3, T, 4), g (B, 3, T, 4) -> loss"""
+    B = q.shape[0]
+    T = q.shape[2]
+    if q.shape != (B, 3, T, 4) or k.shape != (B, 3, T, 4) or v.shape != (B, 3, T, 4) or g.shape != (B, 3, T, 4):
+        raise ValueError("shapes have to be q (B, 3, T, 4), k (B, 3, T, 4), v (B, 3, T, 4), g (B, 3, T, 4)")
+    if w.s_part.shape[1] != T:
+        return forward(q, k, v, g, fitted(w, T))
     return compute_loss(q, k, v, g, w.s_part, w.p_exp_row, w.p_part, w.y_slice)

@@ -276,8 +276,27 @@ def compute_d_c_2(d_long_2, d_c, N):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, N):
+    """As much of a larger workspace as workspace(N) has."""
+    if w.text_tanh.shape[0] < N or w.d_long_2.shape[0] < N + 2:
+        raise ValueError("the workspace is smaller than workspace(N)")
+    return Work(
+        w.wide_row,
+        w.text_tanh[:N],
+        w.d_long_2[: N + 2],
+        w.d_wide_row,
+        w.d_a_sum_row,
+    )
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(p, w, out):
     """-> loss, out"""
+    N = p.a.shape[0]
+    if p.a.shape != (N, 2) or p.b.shape != (N, 3) or out.long.shape != (N + 2, 2) or out.pile.shape != (N, 2, 2):
+        raise ValueError("shapes have to be p.a (N, 2), p.b (N, 3), out.long (N + 2, 2), out.pile (N, 2, 2)")
+    if w.text_tanh.shape[0] != N or w.d_long_2.shape[0] != N + 2:
+        return forward(p, fitted(w, N), out)
     text_sum_2 = compute_text_sum_2(p.a, p.c, out.long)
     compute_pile(p.a, out.pile)
     return compute_loss(p.b, p.a, text_sum_2, w.wide_row, w.text_tanh)
@@ -286,6 +305,21 @@ def forward(p, w, out):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(d_long, d_pile, d_loss, p, w, g):
     """d_long (N + 2, 2), d_pile (N, 2, 2), d_loss, w of forward -> g"""
+    N = d_pile.shape[0]
+    if (
+        d_long.shape != (N + 2, 2)
+        or d_pile.shape != (N, 2, 2)
+        or p.a.shape != (N, 2)
+        or p.b.shape != (N, 3)
+        or g.d_a.shape != (N, 2)
+        or g.d_b.shape != (N, 3)
+    ):
+        raise ValueError(
+            "shapes have to be d_long (N + 2, 2), d_pile (N, 2, 2), p.a (N, 2), p.b (N, 3), g.d_a (N, 2), "
+            "g.d_b (N, 3)"
+        )
+    if w.text_tanh.shape[0] != N or w.d_long_2.shape[0] != N + 2:
+        return backward(d_long, d_pile, d_loss, p, fitted(w, N), g)
     compute_d_c(
         d_long,
         d_loss,
@@ -308,6 +342,20 @@ def backward(d_long, d_pile, d_loss, p, w, g):
 def value_and_grad(p, w, out, g):
     """-> loss, out, g"""
     N = p.a.shape[0]
+    if (
+        p.a.shape != (N, 2)
+        or p.b.shape != (N, 3)
+        or out.long.shape != (N + 2, 2)
+        or out.pile.shape != (N, 2, 2)
+        or g.d_a.shape != (N, 2)
+        or g.d_b.shape != (N, 3)
+    ):
+        raise ValueError(
+            "shapes have to be p.a (N, 2), p.b (N, 3), out.long (N + 2, 2), out.pile (N, 2, 2), g.d_a (N, 2), "
+            "g.d_b (N, 3)"
+        )
+    if w.text_tanh.shape[0] != N or w.d_long_2.shape[0] != N + 2:
+        return value_and_grad(p, fitted(w, N), out, g)
     text_sum_2 = compute_d_long_2(p.a, p.c, out.long, w.d_long_2)
     compute_pile(p.a, out.pile)
     loss = compute_loss_2(p.b, p.a, w.d_long_2, text_sum_2, w.wide_row, w.d_wide_row, g.d_a, g.d_b)
