@@ -360,7 +360,8 @@ def backward(g, d_loss, p, w, g_2):
             "g_2.d_q (B, T, 32), g_2.d_k (B, T, 32), g_2.d_v (B, T, 32)"
         )
     if w.s_part.shape[1] != T or w.p_masked.shape[0] != B:
-        return backward(g, d_loss, p, fitted(w, B, T), g_2)
+        backward(g, d_loss, p, fitted(w, B, T), g_2)
+        return
     compute_d_v(
         d_loss,
         g,

@@ -446,7 +446,8 @@ def backward(g, d_loss, p, w, g_2):
     if g.shape != (N, 16, 26, 26) or p.a.shape != (N, 8, 28, 28) or g_2.d_a.shape != (N, 8, 28, 28):
         raise ValueError("shapes have to be g (N, 16, 26, 26), p.a (N, 8, 28, 28), g_2.d_a (N, 8, 28, 28)")
     if w.y.shape[0] != N:
-        return backward(g, d_loss, p, fitted(w, N), g_2)
+        backward(g, d_loss, p, fitted(w, N), g_2)
+        return
     compute_d_y(d_loss, g, w.d_y, parts)
     compute_d_a(p.K, w.d_y, w.K_scalars, w.d_y_vectors_parts, w.d_a_sums_parts, g_2.d_a)
     compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_2_parts, w.a_scalars_parts, g_2.d_K)

@@ -120,9 +120,7 @@ def fitted(w, N):
     """As much of a larger workspace as workspace(N) has."""
     if w.v_tanh.shape[0] < N:
         raise ValueError("the workspace is smaller than workspace(N)")
-    return Work(
-        w.v_tanh[:N],
-    )
+    return Work(w.v_tanh[:N])
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -143,7 +141,8 @@ def backward(idx, g, d_loss, w, g_2):
     if g.shape != (N, 64):
         raise ValueError("shapes have to be idx (N,), g (N, 64)")
     if w.v_tanh.shape[0] != N:
-        return backward(idx, g, d_loss, fitted(w, N), g_2)
+        backward(idx, g, d_loss, fitted(w, N), g_2)
+        return
     compute_d_E(idx, d_loss, g, w.v_tanh, g_2.d_E)
 
 

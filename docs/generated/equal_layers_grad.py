@@ -222,7 +222,8 @@ def backward(a, g, d_loss, p, w, g_2):
     if a.shape != (N, 128) or g.shape != (N, 128):
         raise ValueError("shapes have to be a (N, 128), g (N, 128)")
     if w.h.shape[1] != N:
-        return backward(a, g, d_loss, p, fitted(w, N), g_2)
+        backward(a, g, d_loss, p, fitted(w, N), g_2)
+        return
     compute_d_h_99(d_loss, g, w.h_100, w.h[98], p.X[98], g_2.d_mu100, w.d_h_total[99], g_2.d_X[98], w.d_h_total[98])
     for l in range(98):
         compute_d_h_98(

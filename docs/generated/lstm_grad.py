@@ -352,7 +352,7 @@ def forward(x, h0, c0, g, p, w):
     T = x.shape[0]
     if x.shape != (T, 32, 64) or h0.shape != (32, 128) or c0.shape != (32, 128) or g.shape != (T, 32, 128):
         raise ValueError("shapes have to be x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128)")
-    if w.u_sum.shape[0] != T or w.h_states.shape[0] != T + 1:
+    if w.u_sum.shape[0] != T:
         return forward(x, h0, c0, g, p, fitted(w, T))
     compute_u_sum(x, p.W_ih, w.u_sum)
     compute_h_states(
@@ -380,8 +380,9 @@ def backward(x, g, d_loss, p, w, g_2):
     T = x.shape[0]
     if x.shape != (T, 32, 64) or g.shape != (T, 32, 128):
         raise ValueError("shapes have to be x (T, 32, 64), g (T, 32, 128)")
-    if w.u_sum.shape[0] != T or w.h_states.shape[0] != T + 1:
-        return backward(x, g, d_loss, p, fitted(w, T), g_2)
+    if w.u_sum.shape[0] != T:
+        backward(x, g, d_loss, p, fitted(w, T), g_2)
+        return
     compute_product(d_loss, g, w.product)
     compute_d_u_stack(
         w.product,
@@ -412,7 +413,7 @@ def value_and_grad(x, h0, c0, g, p, w, g_2):
     T = x.shape[0]
     if x.shape != (T, 32, 64) or h0.shape != (32, 128) or c0.shape != (32, 128) or g.shape != (T, 32, 128):
         raise ValueError("shapes have to be x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128)")
-    if w.u_sum.shape[0] != T or w.h_states.shape[0] != T + 1:
+    if w.u_sum.shape[0] != T:
         return value_and_grad(x, h0, c0, g, p, fitted(w, T), g_2)
     compute_u_sum(x, p.W_ih, w.u_sum)
     compute_h_states(

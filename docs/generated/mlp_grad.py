@@ -169,15 +169,7 @@ def fitted(w, B):
     """As much of a larger workspace as workspace(B) has."""
     if w.h1.shape[0] < B:
         raise ValueError("the workspace is smaller than workspace(B)")
-    return Work(
-        w.h1[:B],
-        w.u2_sum[:B],
-        w.u2_row,
-        w.p_exp[:B],
-        w.p_sum[:B],
-        w.d_u2[:B],
-        w.d_u1[:B],
-    )
+    return Work(w.h1[:B], w.u2_sum[:B], w.u2_row, w.p_exp[:B], w.p_sum[:B], w.d_u2[:B], w.d_u1[:B])
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -199,7 +191,8 @@ def backward(a, b, d_loss, p, w, g):
     if a.shape != (B, 64) or b.shape != (B,):
         raise ValueError("shapes have to be a (B, 64), b (B,)")
     if w.h1.shape[0] != B:
-        return backward(a, b, d_loss, p, fitted(w, B), g)
+        backward(a, b, d_loss, p, fitted(w, B), g)
+        return
     compute_d_h1(d_loss, w.p_sum, b, w.p_exp, w.h1, p.X2, g.d_mu2, w.d_u2, g.d_X2, w.d_u1)
     compute_d_X1(w.h1, w.d_u1, a, g.d_mu1, g.d_X1)
 

@@ -550,7 +550,8 @@ def backward(g, d_loss, p, w, g_2):
     if g.shape != (N, 768) or p.x.shape != (N, 768) or g_2.d_x.shape != (N, 768):
         raise ValueError("shapes have to be g (N, 768), p.x (N, 768), g_2.d_x (N, 768)")
     if w.y_ratio.shape[0] != N:
-        return backward(g, d_loss, p, fitted(w, N), g_2)
+        backward(g, d_loss, p, fitted(w, N), g_2)
+        return
     compute_d_x(
         d_loss,
         g,

@@ -509,7 +509,8 @@ def backward(g, d_loss, p, w, g_2):
     if g.shape != (N, 16, 14, 14) or p.a.shape != (N, 8, 29, 29) or g_2.d_a.shape != (N, 8, 29, 29):
         raise ValueError("shapes have to be g (N, 16, 14, 14), p.a (N, 8, 29, 29), g_2.d_a (N, 8, 29, 29)")
     if w.y.shape[0] != N:
-        return backward(g, d_loss, p, fitted(w, N), g_2)
+        backward(g, d_loss, p, fitted(w, N), g_2)
+        return
     compute_d_y(d_loss, g, w.d_y)
     compute_d_a(p.K, w.d_y, w.K_vectors_2, w.d_a_sums_parts, w.d_y_scalars_parts, g_2.d_a)
     compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_parts, w.a_scalars_parts, g_2.d_K)

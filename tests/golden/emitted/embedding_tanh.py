@@ -132,9 +132,7 @@ def fitted(w, N):
     """As much of a larger workspace as workspace(N) has."""
     if w.v_tanh.shape[0] < N:
         raise ValueError("the workspace is smaller than workspace(N)")
-    return Work(
-        w.v_tanh[:N],
-    )
+    return Work(w.v_tanh[:N])
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -155,7 +153,8 @@ def backward(idx, g, d_loss, d_v, w, g_2):
     if g.shape != (N, 5) or d_v.shape != (N, 5):
         raise ValueError("shapes have to be idx (N,), g (N, 5), d_v (N, 5)")
     if w.v_tanh.shape[0] != N:
-        return backward(idx, g, d_loss, d_v, fitted(w, N), g_2)
+        backward(idx, g, d_loss, d_v, fitted(w, N), g_2)
+        return
     compute_d_E(idx, d_v, d_loss, g, w.v_tanh, g_2.d_E)
 
 

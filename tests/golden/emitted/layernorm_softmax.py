@@ -268,7 +268,8 @@ def backward(x, w, d_loss, w_2, g):
     if x.shape != (N, 7) or w.shape != (N, 7):
         raise ValueError("shapes have to be x (N, 7), w (N, 7)")
     if w_2.y_ratio.shape[0] != N:
-        return backward(x, w, d_loss, fitted(w_2, N), g)
+        backward(x, w, d_loss, fitted(w_2, N), g)
+        return
     compute_d_bias(d_loss, w, w_2.text_ratio, w_2.y_rsqrt, w_2.y_ratio, x, g.d_weight, g.d_bias, w_2.d_text_ratio_row)
 
 

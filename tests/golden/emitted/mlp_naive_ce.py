@@ -214,12 +214,7 @@ def fitted(w, B):
     """As much of a larger workspace as workspace(B) has."""
     if w.h1.shape[0] < B:
         raise ValueError("the workspace is smaller than workspace(B)")
-    return Work(
-        w.h1[:B],
-        w.p_exp[:B],
-        w.p_sum[:B],
-        w.d_h1_row,
-    )
+    return Work(w.h1[:B], w.p_exp[:B], w.p_sum[:B], w.d_h1_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -240,7 +235,8 @@ def backward(a, b, d_loss, d_scores, p, w, g):
     if a.shape != (B, 6) or b.shape != (B,) or d_scores.shape != (B, 4):
         raise ValueError("shapes have to be a (B, 6), b (B,), d_scores (B, 4)")
     if w.h1.shape[0] != B:
-        return backward(a, b, d_loss, d_scores, p, fitted(w, B), g)
+        backward(a, b, d_loss, d_scores, p, fitted(w, B), g)
+        return
     compute_d_mu1(d_loss, w.p_sum, b, w.p_exp, d_scores, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
 
 
