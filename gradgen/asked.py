@@ -72,8 +72,8 @@ def _warn_of_copies(roots: Sequence[Node]) -> None:
     own = sum(1 for node in order if isinstance(node, Leaf) and node.role == "param")
     if place is not None and len(most) >= max(COPIES, own + 1):
         warn(
-            f"{Path(place[0]).name}:{place[1]}: the model has {len(most)} copies of this line, as a loop in Python makes "
-            "them, and every copy is compiled. gg.scan writes a step once, a formula over an index an element.",
+            f"{Path(place[0]).name}:{place[1]}: the model has {len(most)} copies of this line, as a loop in Python "
+            "makes them, and every copy is compiled. gg.scan writes a step once, a formula over an index an element.",
             CopiesWarning,
         )
 

@@ -65,7 +65,6 @@ def opening(
     lines = [f"{name} = {printer.argument(sources[name][0])}.shape[{sources[name][1]}]" for name in sorted(read)]
     lines += _refusal(printer, tested, compared)
     if extents:
-        w = printer.holders["w"]
         tests = [f"{printer.holder(b)}.shape[{axis}] != {printer.size(e)}" for e, (b, axis) in _telling(extents)]
         lines += [*_condition(tests), *(f"    {line}" for line in _again(printer, program, entry, parameters, fitted))]
     return lines

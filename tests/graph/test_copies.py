@@ -25,11 +25,12 @@ def asked(y: gg.Tensor) -> None:
 def test_a_step_that_is_written_many_times_is_told_once() -> None:
     with pytest.warns(CopiesWarning) as caught:
         asked(repeated(100))
-    assert [str(x.message) for x in caught] == [
+    (told,) = caught
+    assert str(told.message) == (
         "test_copies.py:17: the model has 100 copies of this line, as a loop in Python makes them, and every copy is "
         "compiled. gg.scan writes a step once, a formula over an index an element."
-    ]
-    assert caught[0].filename == __file__
+    )
+    assert told.filename == __file__
 
 
 def test_elements_too() -> None:
