@@ -37,6 +37,8 @@ _LATER = {
     "Network": "gradgen.network",
 }
 _MODULES = ("nn", "optim")
+_TYPES = ("GradgenError", "Network", "Tensor")  # which nobody calls
+_VALUES = ("Variable", "array", "asarray", "constant", "placeholder", "tensor", "variable")  # elsewhere, for numbers
 
 __all__ = [
     "GradgenError", "Tensor", "__version__", "accumulate", "argmax", "argmin", "compute", "index", "indices", "input",
@@ -61,7 +63,11 @@ def _elsewhere(name: str) -> str:
     found = [f"gg.{module}.{name}" for module, value in modules.items() if name in value.__all__]
     if found:
         return f": use {found[0]}"
-    return nearest(name, __all__, "gg")
+    if name in _VALUES:
+        return ": declare tensors with gg.input or gg.param; their numbers are given when the network is called"
+    near = nearest(name, (word for word in __all__ if word not in _TYPES), "gg")
+    others = (nearest(name, value.__all__, f"gg.{module}") for module, value in modules.items())
+    return near or next(filter(None, others), "")
 
 
 def __dir__() -> list[str]:

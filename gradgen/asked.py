@@ -4,12 +4,14 @@ In: the arguments as given. Out: a `Model` and `Options`, or an error with the u
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from gradgen.errors import GraphError, OptionError, ShapeError
+from gradgen.errors import CopiesWarning, GraphError, OptionError, ShapeError
 from gradgen.graph.axes import describe, dtype_name, shown
-from gradgen.graph.nodes import Leaf, Node, all_inputs, same_shape, toposort
-from gradgen.graph.place import here
+from gradgen.graph.nodes import Leaf, Node, Shape, all_inputs, same_shape, toposort
+from gradgen.graph.origin import origin
+from gradgen.graph.place import here, warn
 from gradgen.graph.scalar import FLOATS, Poly, SizeSymbol
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.declare import checked_name
@@ -19,6 +21,8 @@ from gradgen.passes.stabilize import rules_to_skip
 from gradgen.pipeline import Model
 
 __all__ = ["asked_model", "asked_options", "leaves_of"]
+
+COPIES = 50  # of one line, from which on a loop of the model is worth more than one in Python
 
 
 def asked_model(outputs: Any, name: Any, wrt: Any, updates: Any, loss: Any) -> Model:
@@ -38,6 +42,7 @@ def asked_model(outputs: Any, name: Any, wrt: Any, updates: Any, loss: Any) -> M
         wanted = [x for x in leaves if x.role == "param" and x.dtype in FLOATS]
     else:
         wanted = _wanted(wrt, named)
+    _warn_of_copies(roots)
     return Model(name, named, tuple(wanted), _loss(loss, named), changed)
 
 
@@ -55,6 +60,24 @@ def leaves_of(roots: Sequence[Node]) -> list[Leaf]:
     return found
 
 
+def _warn_of_copies(roots: Sequence[Node]) -> None:
+    """Tell where a loop in Python has written a step many times; layers with parameters of their own are no copies."""
+    runs: dict[tuple[str, int, Shape], set[int]] = {}
+    order = toposort(roots, all_inputs)
+    for node in order:
+        found = origin(node)
+        if found is not None and not isinstance(node, Leaf):
+            runs.setdefault((found.file, found.line, node.shape), set()).add(found.execution)
+    place, most = max(runs.items(), key=lambda item: len(item[1]), default=(None, set[int]()))
+    own = sum(1 for node in order if isinstance(node, Leaf) and node.role == "param")
+    if place is not None and len(most) >= max(COPIES, own + 1):
+        warn(
+            f"{Path(place[0]).name}:{place[1]}: the model has {len(most)} copies of this line, as a loop in Python "
+            "makes them, and every copy is compiled. gg.scan writes a step once, a formula over an index an element.",
+            CopiesWarning,
+        )
+
+
 def check_target(target: Any) -> None:
     """Refuse a target that whole networks are not compiled for.
 
@@ -62,8 +85,9 @@ def check_target(target: Any) -> None:
         OptionError: it is not 'cpu'.
     """
     if target != "cpu":
-        only = "gg.compile has 'cpu' only; gradgen.emit.cuda writes single kernels"
-        raise OptionError(f"{here()}target={target!r}: {only}.")
+        raise OptionError(
+            f"{here()}target={target!r}: networks are compiled for 'cpu', and for nothing else yet. Leave target out."
+        )
 
 
 def asked_options(

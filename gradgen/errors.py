@@ -12,6 +12,7 @@ __all__ = [
     "BindingError",
     "CacheError",
     "CacheWarning",
+    "CopiesWarning",
     "DTypeError",
     "FileError",
     "GradgenError",
@@ -64,12 +65,20 @@ class CacheWarning(UserWarning):
     """The cache cannot be used as asked: results are right, the next process compiles again."""
 
 
+class CopiesWarning(UserWarning):
+    """A model has many copies of one step: numbers are right, compiling takes as many times as long."""
+
+
 class LayoutWarning(UserWarning):
     """An argument is copied once because its memory layout is not the one the emitted code reads."""
 
 
 def nearest(name: str, known: Iterable[str], module: str) -> str:
-    """The end of a message about a name that a module has not: the one that is meant, in whatever letters."""
-    found = {other.lower(): other for other in known}
-    near = get_close_matches(name.lower(), found, 1, 0.75)
+    """The end of a message about a name that a module has not: the one that is meant, however it is spelled."""
+    found = {_spelled(other): other for other in known}
+    near = get_close_matches(_spelled(name), found, 1, 0.75)
     return f": did you mean {module}.{found[near[0]]}?" if near else ""
+
+
+def _spelled(name: str) -> str:
+    return name.lower().replace("_", "")

@@ -21,6 +21,7 @@ from gradgen.errors import BindingError, GraphError, OptionError, ShapeError
 from gradgen.files import save_file
 from gradgen.graph.fingerprint import fingerprint
 from gradgen.graph.nodes import Leaf
+from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor
 from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
@@ -115,6 +116,7 @@ class Network:
                 compiled.updates,
                 options.sizes,
                 compiled.checks,
+                compiled.counts,
                 compiled.derivatives,
             )
             if key:
@@ -182,14 +184,21 @@ class Network:
         """Outputs by name, and the gradient of the scalar output by parameter name."""
         caller = self._entries.get("value_and_grad")
         if caller is None:
-            raise GraphError(
-                "value_and_grad needs exactly one float scalar output that depends on a parameter; "
-                'name it with gg.compile(..., loss="...")'
-            )
+            raise GraphError(f"{self.interface.name}.value_and_grad: {self._without_loss()}")
         if unnamed:
             self._refuse_unnamed("value_and_grad")
         self._refuse_outside(arguments)
         return caller(arguments)
+
+    def _without_loss(self) -> str:
+        """Why there is no gradient of one number, and what to do."""
+        scalars = [x.name for x in self.interface.outputs if not x.shape and x.dtype in FLOATS]
+        if not scalars:
+            outputs = ", ".join(f"{x.name} {x.dtype} {x.shown}" for x in self.interface.outputs)
+            return f"no output is a float scalar, only {outputs}. Add one, such as a sum or a mean, or use backward."
+        if self._model.loss is None:
+            return f'{", ".join(scalars)} are float scalars: choose one with gg.compile(..., loss="{scalars[0]}").'
+        return f"{self._model.loss} depends on no float parameter: declare one with gg.param, or give wrt=[...]."
 
     def step(self, state: Mapping[str, Any], /, *unnamed: Never, **arguments: Any) -> dict[str, Any]:
         """One training step: outputs at the old values; `state` (from `init`) is updated in place."""
@@ -217,7 +226,7 @@ class Network:
 
     def _refuse_outside(self, arguments: Mapping[str, Any]) -> None:
         """What only the formulas know: whether a computed subscript stays inside its axis."""
-        if "check" in self._entries:
+        if self.interface.counts:
             self._entries["check"].refuse_outside(arguments)
 
     def init(self, seed: int = 0) -> dict[str, Array]:

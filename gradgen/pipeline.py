@@ -33,7 +33,7 @@ from gradgen.passes.hoist import hoist
 from gradgen.passes.in_place import update_in_place
 from gradgen.passes.inline import is_pointwise
 from gradgen.passes.inlining import direct_reads
-from gradgen.passes.inside import established, outside
+from gradgen.passes.inside import Outside, established, outside
 from gradgen.passes.keep_inside import keep_inside
 from gradgen.passes.materialize import materialize
 from gradgen.passes.naming import fresh_names, is_named_by_user, name_nodes, sizes_of
@@ -116,6 +116,7 @@ class Compiled:
     updates: Mapping[Leaf, Node]
     stages: Mapping[str, tuple[tuple[str, Node], ...]]
     checks: Mapping[str, str]  # what `check` counts, and what a count that is not 0 means
+    counts: bool  # whether labels do not say as much
     derivatives: Mapping[str, str]  # what a cotangent or a gradient belongs to, by its name in the program
 
 
@@ -192,7 +193,9 @@ def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Com
     program = roll(unify(program))
     watch.program(program)
     derivatives = {**{name: k for k, name in cotangents.items()}, **{name: x.name for x, name in gradients.items()}}
-    return Compiled(program, leaves, declared, updates, stages, checks, derivatives)
+    messages = {name: x.message for name, x in checks.items()}
+    counts = not all(x.labelled for x in checks.values())
+    return Compiled(program, leaves, declared, updates, stages, messages, counts, derivatives)
 
 
 def _add_joint(
@@ -206,15 +209,15 @@ def _add_joint(
 
 def _add_checks(
     builder: Builder, watch: Watch, after: Passes, declared: Sequence[Node], taken: set[str]
-) -> dict[str, str]:
-    """The entry point `check`, where subscripts are computed: how many of them leave their axes, message by message."""
+) -> dict[str, Outside]:
+    """The entry point `check`, where data decides subscripts: how many of them leave their axes, message by message."""
     found = outside(declared)
     if not found:
         return {}
     names = fresh_names({x: f"outside_{k}" for k, x in enumerate(found, 1)}, taken)
     final, notes = watch.run(after, [x.count for x in names], "check")
     builder.add("check", Request(_roots(names.values(), final)), notes=notes)
-    return {name: x.message for x, name in names.items()}
+    return {name: x for x, name in names.items()}
 
 
 def _optimise_pair(

@@ -404,8 +404,36 @@ def compute_d_K(d_y, a, d_K_sums_parts, d_K_sums, d_y_vectors_2_parts, a_scalars
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, N):
+    """As much of a larger workspace as workspace(N) has."""
+    if w.y.shape[0] < N:
+        raise ValueError("the workspace is smaller than workspace(N)")
+    return Work(
+        w.K_scalars,
+        w.a_vectors_parts,
+        w.y_sums_parts,
+        w.y[:N],
+        w.loss_acc_parts,
+        w.d_y[:N],
+        w.d_y_vectors_parts,
+        w.d_a_sums_parts,
+        w.d_K_sums_parts,
+        w.d_K_sums,
+        w.d_y_vectors_2_parts,
+        w.a_scalars_parts,
+        w.g_vectors_parts,
+        w.g_vectors_2_parts,
+    )
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(g, p, w):
     """g (N, 16, 26, 26) -> loss"""
+    N = g.shape[0]
+    if g.shape != (N, 16, 26, 26) or p.a.shape != (N, 8, 28, 28):
+        raise ValueError("shapes have to be g (N, 16, 26, 26), p.a (N, 8, 28, 28)")
+    if w.y.shape[0] != N:
+        return forward(g, p, fitted(w, N))
     compute_y(p.K, p.a, w.K_scalars, w.a_vectors_parts, w.y_sums_parts, w.y)
     return compute_loss(w.y, g, w.loss_acc_parts)
 
@@ -413,7 +441,13 @@ def forward(g, p, w):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(g, d_loss, p, w, g_2):
     """g (N, 16, 26, 26), d_loss, w of forward -> g_2"""
-    parts = w.a_scalars_parts.shape[0]
+    N = g.shape[0]
+    parts = w.a_vectors_parts.shape[0]
+    if g.shape != (N, 16, 26, 26) or p.a.shape != (N, 8, 28, 28) or g_2.d_a.shape != (N, 8, 28, 28):
+        raise ValueError("shapes have to be g (N, 16, 26, 26), p.a (N, 8, 28, 28), g_2.d_a (N, 8, 28, 28)")
+    if w.y.shape[0] != N:
+        backward(g, d_loss, p, fitted(w, N), g_2)
+        return
     compute_d_y(d_loss, g, w.d_y, parts)
     compute_d_a(p.K, w.d_y, w.K_scalars, w.d_y_vectors_parts, w.d_a_sums_parts, g_2.d_a)
     compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_2_parts, w.a_scalars_parts, g_2.d_K)
@@ -422,6 +456,11 @@ def backward(g, d_loss, p, w, g_2):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(g, p, w, g_2):
     """g (N, 16, 26, 26) -> loss, g_2"""
+    N = g.shape[0]
+    if g.shape != (N, 16, 26, 26) or p.a.shape != (N, 8, 28, 28) or g_2.d_a.shape != (N, 8, 28, 28):
+        raise ValueError("shapes have to be g (N, 16, 26, 26), p.a (N, 8, 28, 28), g_2.d_a (N, 8, 28, 28)")
+    if w.y.shape[0] != N:
+        return value_and_grad(g, p, fitted(w, N), g_2)
     compute_y(p.K, p.a, w.K_scalars, w.a_vectors_parts, w.y_sums_parts, w.y)
     loss = compute_loss(w.y, g, w.loss_acc_parts)
     compute_d_a(p.K, g, w.K_scalars, w.g_vectors_parts, w.d_a_sums_parts, g_2.d_a)

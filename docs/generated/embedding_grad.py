@@ -107,18 +107,55 @@ def compute_d_E_2(idx, E, g, d_E):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def compute_outside_1(idx):
+    # outside_1 = sum_n (idx[n] < 0 or idx[n] >= 10000)
+    outside_1 = 0
+    for n in range(idx.shape[0]):
+        outside_1 += np.int64(idx[n] < 0 or idx[n] >= 10000)
+    return outside_1
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, N):
+    """As much of a larger workspace as workspace(N) has."""
+    if w.v_tanh.shape[0] < N:
+        raise ValueError("the workspace is smaller than workspace(N)")
+    return Work(w.v_tanh[:N])
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(idx, g, p, w):
-    """idx (N,), g (N, 64) -> loss"""
+    """idx (N,), g (N, 64) -> loss; does not call check"""
+    N = idx.shape[0]
+    if g.shape != (N, 64):
+        raise ValueError("shapes have to be idx (N,), g (N, 64)")
+    if w.v_tanh.shape[0] != N:
+        return forward(idx, g, p, fitted(w, N))
     return compute_loss(idx, p.E, g, w.v_tanh)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(idx, g, d_loss, w, g_2):
-    """idx (N,), g (N, 64), d_loss, w of forward -> g_2"""
+    """idx (N,), g (N, 64), d_loss, w of forward -> g_2; does not call check"""
+    N = idx.shape[0]
+    if g.shape != (N, 64):
+        raise ValueError("shapes have to be idx (N,), g (N, 64)")
+    if w.v_tanh.shape[0] != N:
+        backward(idx, g, d_loss, fitted(w, N), g_2)
+        return
     compute_d_E(idx, d_loss, g, w.v_tanh, g_2.d_E)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(idx, g, p, g_2):
-    """idx (N,), g (N, 64) -> loss, g_2"""
+    """idx (N,), g (N, 64) -> loss, g_2; does not call check"""
+    N = idx.shape[0]
+    if g.shape != (N, 64):
+        raise ValueError("shapes have to be idx (N,), g (N, 64)")
     return compute_d_E_2(idx, p.E, g, g_2.d_E)
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def check(idx):
+    """idx (N,) -> outside_1: how many subscripts leave their axis"""
+    return compute_outside_1(idx)

@@ -190,8 +190,25 @@ def compute_d_mu99(d_h_total_100, X100, h_99, d_h_total_99, d_mu99):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, N):
+    """As much of a larger workspace as workspace(N) has."""
+    if w.h.shape[1] < N:
+        raise ValueError("the workspace is smaller than workspace(N)")
+    return Work(
+        w.h.reshape(-1)[: 99 * N * 128].reshape((99, N, 128)),
+        w.h_100[:N],
+        w.d_h_total.reshape(-1)[: 100 * N * 128].reshape((100, N, 128)),
+    )
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(a, g, p, w):
     """a (N, 128), g (N, 128) -> loss"""
+    N = a.shape[0]
+    if a.shape != (N, 128) or g.shape != (N, 128):
+        raise ValueError("shapes have to be a (N, 128), g (N, 128)")
+    if w.h.shape[1] != N:
+        return forward(a, g, p, fitted(w, N))
     compute_h(a, p.X1, p.mu1, w.h[0])
     for l in range(98):
         compute_h(w.h[l], p.X[l], p.mu[l], w.h[l + 1])
@@ -201,6 +218,12 @@ def forward(a, g, p, w):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, g, d_loss, p, w, g_2):
     """a (N, 128), g (N, 128), d_loss, w of forward -> g_2"""
+    N = a.shape[0]
+    if a.shape != (N, 128) or g.shape != (N, 128):
+        raise ValueError("shapes have to be a (N, 128), g (N, 128)")
+    if w.h.shape[1] != N:
+        backward(a, g, d_loss, p, fitted(w, N), g_2)
+        return
     compute_d_h_99(d_loss, g, w.h_100, w.h[98], p.X[98], g_2.d_mu100, w.d_h_total[99], g_2.d_X[98], w.d_h_total[98])
     for l in range(98):
         compute_d_h_98(
@@ -218,6 +241,11 @@ def backward(a, g, d_loss, p, w, g_2):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, g, p, w, g_2):
     """a (N, 128), g (N, 128) -> loss, g_2"""
+    N = a.shape[0]
+    if a.shape != (N, 128) or g.shape != (N, 128):
+        raise ValueError("shapes have to be a (N, 128), g (N, 128)")
+    if w.h.shape[1] != N:
+        return value_and_grad(a, g, p, fitted(w, N), g_2)
     compute_h(a, p.X1, p.mu1, w.h[0])
     for l in range(98):
         compute_h(w.h[l], p.X[l], p.mu[l], w.h[l + 1])

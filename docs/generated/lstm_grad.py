@@ -319,8 +319,41 @@ def compute_d_mu(d_u_stack, d_mu):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, T):
+    """As much of a larger workspace as workspace(T) has."""
+    if w.u_sum.shape[0] < T or w.h_states.shape[0] < T + 1:
+        raise ValueError("the workspace is smaller than workspace(T)")
+    return Work(
+        w.u_sum[:T],
+        w.h_states[: T + 1],
+        w.c_states[: T + 1],
+        w.u_sum_2,
+        w.u_row,
+        w.o_sigmoid_stack[:T],
+        w.f_sigmoid_stack[:T],
+        w.i_sigmoid_stack[:T],
+        w.z_tanh_stack[:T],
+        w.c_tanh_stack[:T],
+        w.product[:T],
+        w.d_h_states[: T + 1],
+        w.d_c_states[: T + 1],
+        w.d_z_row,
+        w.d_i_row,
+        w.d_f_row,
+        w.d_o_row,
+        w.d_u_stack[:T],
+        w.d_u_sum_term,
+    )
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(x, h0, c0, g, p, w):
     """x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128) -> loss"""
+    T = x.shape[0]
+    if x.shape != (T, 32, 64) or h0.shape != (32, 128) or c0.shape != (32, 128) or g.shape != (T, 32, 128):
+        raise ValueError("shapes have to be x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128)")
+    if w.u_sum.shape[0] != T:
+        return forward(x, h0, c0, g, p, fitted(w, T))
     compute_u_sum(x, p.W_ih, w.u_sum)
     compute_h_states(
         h0,
@@ -344,6 +377,12 @@ def forward(x, h0, c0, g, p, w):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(x, g, d_loss, p, w, g_2):
     """x (T, 32, 64), g (T, 32, 128), d_loss, w of forward -> g_2"""
+    T = x.shape[0]
+    if x.shape != (T, 32, 64) or g.shape != (T, 32, 128):
+        raise ValueError("shapes have to be x (T, 32, 64), g (T, 32, 128)")
+    if w.u_sum.shape[0] != T:
+        backward(x, g, d_loss, p, fitted(w, T), g_2)
+        return
     compute_product(d_loss, g, w.product)
     compute_d_u_stack(
         w.product,
@@ -371,6 +410,11 @@ def backward(x, g, d_loss, p, w, g_2):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(x, h0, c0, g, p, w, g_2):
     """x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128) -> loss, g_2"""
+    T = x.shape[0]
+    if x.shape != (T, 32, 64) or h0.shape != (32, 128) or c0.shape != (32, 128) or g.shape != (T, 32, 128):
+        raise ValueError("shapes have to be x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128)")
+    if w.u_sum.shape[0] != T:
+        return value_and_grad(x, h0, c0, g, p, fitted(w, T), g_2)
     compute_u_sum(x, p.W_ih, w.u_sum)
     compute_h_states(
         h0,

@@ -263,24 +263,74 @@ def compute_d_h1_2(b, p_ratio, p_total, p_exp, h1, X2, d_mu2, d_u2, d_X2, d_u1):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def compute_outside_1(b):
+    # 25: outside_1 = sum_n (b[n] < 0 or b[n] >= 10)
+    outside_1 = 0
+    for n in range(b.shape[0]):
+        outside_1 += np.int64(b[n] < 0 or b[n] >= 10)
+    return outside_1
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, B):
+    """As much of a larger workspace as workspace(B) has."""
+    if w.h1.shape[0] < B:
+        raise ValueError("the workspace is smaller than workspace(B)")
+    return Work(
+        w.h1[:B],
+        w.u2_sum[:B],
+        w.u2_row,
+        w.p_exp[:B],
+        w.p_sum[:B],
+        w.p_sum_2[:B],
+        w.d_u2[:B],
+        w.d_u1[:B],
+        w.p_total[:B],
+        w.p_ratio[:B],
+    )
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(a, b, p, w):
-    """a (B, 64), b (B,) -> loss"""
+    """a (B, 64), b (B,) -> loss; does not call check"""
+    B = a.shape[0]
+    if a.shape != (B, 64) or b.shape != (B,):
+        raise ValueError("shapes have to be a (B, 64), b (B,)")
+    if w.h1.shape[0] != B:
+        return forward(a, b, p, fitted(w, B))
     compute_h1(a, p.X1, p.mu1, w.h1)
     return compute_loss(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.p_exp, w.p_sum, w.p_sum_2)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, b, d_loss, p, w, g):
-    """a (B, 64), b (B,), d_loss, w of forward -> g"""
+    """a (B, 64), b (B,), d_loss, w of forward -> g; does not call check"""
+    B = a.shape[0]
+    if a.shape != (B, 64) or b.shape != (B,):
+        raise ValueError("shapes have to be a (B, 64), b (B,)")
+    if w.h1.shape[0] != B:
+        backward(a, b, d_loss, p, fitted(w, B), g)
+        return
     compute_d_h1(d_loss, w.p_sum, w.p_sum_2, b, w.p_exp, w.h1, p.X2, g.d_mu2, w.d_u2, g.d_X2, w.d_u1)
     compute_d_X1(w.h1, w.d_u1, a, g.d_mu1, g.d_X1)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, b, p, w, g):
-    """a (B, 64), b (B,) -> loss, g"""
+    """a (B, 64), b (B,) -> loss, g; does not call check"""
+    B = a.shape[0]
+    if a.shape != (B, 64) or b.shape != (B,):
+        raise ValueError("shapes have to be a (B, 64), b (B,)")
+    if w.h1.shape[0] != B:
+        return value_and_grad(a, b, p, fitted(w, B), g)
     compute_h1(a, p.X1, p.mu1, w.h1)
     loss = compute_loss_2(w.h1, p.X2, p.mu2, b, w.u2_sum, w.u2_row, w.p_exp, w.p_total, w.p_ratio)
     compute_d_h1_2(b, w.p_ratio, w.p_total, w.p_exp, w.h1, p.X2, g.d_mu2, w.d_u2, g.d_X2, w.d_u1)
     compute_d_X1(w.h1, w.d_u1, a, g.d_mu1, g.d_X1)
     return loss
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def check(b):
+    """b (B,) -> outside_1: how many subscripts leave their axis"""
+    return compute_outside_1(b)

@@ -495,8 +495,38 @@ def compute_d_x_2(
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, N):
+    """As much of a larger workspace as workspace(N) has."""
+    if w.y_ratio.shape[0] < N:
+        raise ValueError("the workspace is smaller than workspace(N)")
+    return Work(
+        w.loss_acc_parts,
+        w.y_ratio[:N],
+        w.y_difference_row_parts,
+        w.y_total[:N],
+        w.y_rsqrt[:N],
+        w.y_row_parts,
+        w.loss_exp_row_parts,
+        w.loss_ratio[:N],
+        w.d_bias_parts,
+        w.d_weight_parts,
+        w.d_loss_ratio_row_parts,
+        w.d_y_row_parts,
+        w.d_y_product_2_row_parts,
+        w.d_y_difference_row_parts,
+        w.y_product_2_row_parts,
+        w.loss_ratio_row_parts,
+    )
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(g, p, w):
     """g (N, 768) -> loss"""
+    N = g.shape[0]
+    if g.shape != (N, 768) or p.x.shape != (N, 768):
+        raise ValueError("shapes have to be g (N, 768), p.x (N, 768)")
+    if w.y_ratio.shape[0] != N:
+        return forward(g, p, fitted(w, N))
     return compute_loss(
         p.x,
         p.weight,
@@ -516,6 +546,12 @@ def forward(g, p, w):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(g, d_loss, p, w, g_2):
     """g (N, 768), d_loss, w of forward -> g_2"""
+    N = g.shape[0]
+    if g.shape != (N, 768) or p.x.shape != (N, 768) or g_2.d_x.shape != (N, 768):
+        raise ValueError("shapes have to be g (N, 768), p.x (N, 768), g_2.d_x (N, 768)")
+    if w.y_ratio.shape[0] != N:
+        backward(g, d_loss, p, fitted(w, N), g_2)
+        return
     compute_d_x(
         d_loss,
         g,
@@ -541,6 +577,11 @@ def backward(g, d_loss, p, w, g_2):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(g, p, w, g_2):
     """g (N, 768) -> loss, g_2"""
+    N = g.shape[0]
+    if g.shape != (N, 768) or p.x.shape != (N, 768) or g_2.d_x.shape != (N, 768):
+        raise ValueError("shapes have to be g (N, 768), p.x (N, 768), g_2.d_x (N, 768)")
+    if w.y_ratio.shape[0] != N:
+        return value_and_grad(g, p, fitted(w, N), g_2)
     return compute_d_x_2(
         p.x,
         p.weight,

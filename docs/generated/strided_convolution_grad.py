@@ -469,8 +469,35 @@ def compute_d_K(d_y, a, d_K_sums_parts, d_K_sums, d_y_vectors_parts, a_scalars_p
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, N):
+    """As much of a larger workspace as workspace(N) has."""
+    if w.y.shape[0] < N:
+        raise ValueError("the workspace is smaller than workspace(N)")
+    return Work(
+        w.K_vectors,
+        w.a_scalars_parts,
+        w.y_sums_parts,
+        w.y[:N],
+        w.d_y[:N],
+        w.K_vectors_2,
+        w.d_a_sums_parts,
+        w.d_y_scalars_parts,
+        w.d_K_sums_parts,
+        w.d_K_sums,
+        w.d_y_vectors_parts,
+        w.g_scalars_parts,
+        w.g_vectors_parts,
+    )
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(g, p, w):
     """g (N, 16, 14, 14) -> loss"""
+    N = g.shape[0]
+    if g.shape != (N, 16, 14, 14) or p.a.shape != (N, 8, 29, 29):
+        raise ValueError("shapes have to be g (N, 16, 14, 14), p.a (N, 8, 29, 29)")
+    if w.y.shape[0] != N:
+        return forward(g, p, fitted(w, N))
     compute_y(p.K, p.a, w.K_vectors, w.a_scalars_parts, w.y_sums_parts, w.y)
     return compute_loss(w.y, g)
 
@@ -478,6 +505,12 @@ def forward(g, p, w):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(g, d_loss, p, w, g_2):
     """g (N, 16, 14, 14), d_loss, w of forward -> g_2"""
+    N = g.shape[0]
+    if g.shape != (N, 16, 14, 14) or p.a.shape != (N, 8, 29, 29) or g_2.d_a.shape != (N, 8, 29, 29):
+        raise ValueError("shapes have to be g (N, 16, 14, 14), p.a (N, 8, 29, 29), g_2.d_a (N, 8, 29, 29)")
+    if w.y.shape[0] != N:
+        backward(g, d_loss, p, fitted(w, N), g_2)
+        return
     compute_d_y(d_loss, g, w.d_y)
     compute_d_a(p.K, w.d_y, w.K_vectors_2, w.d_a_sums_parts, w.d_y_scalars_parts, g_2.d_a)
     compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_parts, w.a_scalars_parts, g_2.d_K)
@@ -486,6 +519,11 @@ def backward(g, d_loss, p, w, g_2):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(g, p, w, g_2):
     """g (N, 16, 14, 14) -> loss, g_2"""
+    N = g.shape[0]
+    if g.shape != (N, 16, 14, 14) or p.a.shape != (N, 8, 29, 29) or g_2.d_a.shape != (N, 8, 29, 29):
+        raise ValueError("shapes have to be g (N, 16, 14, 14), p.a (N, 8, 29, 29), g_2.d_a (N, 8, 29, 29)")
+    if w.y.shape[0] != N:
+        return value_and_grad(g, p, fitted(w, N), g_2)
     compute_y(p.K, p.a, w.K_vectors, w.a_scalars_parts, w.y_sums_parts, w.y)
     loss = compute_loss(w.y, g)
     compute_d_a(p.K, g, w.K_vectors_2, w.d_a_sums_parts, w.g_scalars_parts, g_2.d_a)

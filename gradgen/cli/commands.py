@@ -105,7 +105,7 @@ def build(
         typer.Option(
             "--output",
             "-o",
-            help="The file to write, or a folder. Without it: NAME_grad.py (NAME_train.py) right here.",
+            help="The file to write, or a folder. Without it: NAME_grad.py right here, or NAME_train.py with updates.",
         ),
     ] = None,
     updates: Annotated[
@@ -136,7 +136,7 @@ def build(
         usage(f"{output} is a file, and {model} has {len(networks)} networks: {', '.join(networks)}. Give a folder.")
     for network in networks.values():
         place = output if output is not None else Path()
-        kind = "grad" if updates is None else "train"
+        kind = "train" if network.model.updates else "grad"
         path = place / f"{network.model.name}_{kind}.py" if folder else place
         typer.echo(write_generated(network, path))
 

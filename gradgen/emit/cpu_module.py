@@ -3,14 +3,13 @@
 In: a `Program`. Out: the text of a file, its lines from `CpuPrinter`, arranged by the template of `cpu/`.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 
 from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, signature, size_sources, title, wrap
+from gradgen.emit.cpu_sizes import fitting_function, opening, sizes_compared
 from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
-from gradgen.errors import GraphError
 from gradgen.graph.names import free_name
-from gradgen.program.extents import sizes_of_arrays
 from gradgen.program.loops import (
     HOLDERS,
     Buffer,
@@ -30,10 +29,13 @@ from gradgen.program.registers import names_in
 
 def render_module(program: Program) -> str:
     """The text of the module that holds a program."""
-    printer = CpuPrinter(taken=_names(program))
+    taken = _names(program).union(*map(_names_in_entry, program.entries))
+    printer = CpuPrinter(taken=taken)
     printer.rows = {b: (stack.buffer, at) for stack in program.stacks for at, b in enumerate(stack.members)}
     functions = [printer.kernel(k) for whole in program.kernels for k in (whole.part, whole) if k is not None]
-    functions += [_entry(printer, program, entry) for entry in program.entries]
+    fitted = free_name("fitted", taken)
+    functions += fitting_function(printer, program, fitted)
+    functions += [_entry(printer, program, entry, fitted) for entry in program.entries]
     classes = [_class(key, program, printer) for key in HOLDERS if held(program, key)]
     return render(
         "cpu/module.py.j2",
@@ -105,22 +107,29 @@ def _workspace(program: Program, printer: CpuPrinter) -> dict[str, object]:
     return {"sizes": sizes, "lines": lines if arrays else []}
 
 
-def _entry(printer: CpuPrinter, program: Program, entry: Entry) -> dict[str, object]:
+def _names_in_entry(entry: Entry) -> set[str]:
+    """What an entry point calls its arguments and variables, but for its holders."""
     used = {b for call in entry.kernel_calls for b in call.buffers} | set(entry.returns)
+    found = {
+        *(b.name for b in _plain_parameters(entry)),
+        *(b.name for b in used if b.by_value or b.alias_of is not None),
+    }
+    found |= {s for call in entry.kernel_calls for s in call.sizes}
+    return found | {x.letter for x in entry.calls if isinstance(x, Repeat)}
+
+
+def _entry(printer: CpuPrinter, program: Program, entry: Entry, fitted: str) -> dict[str, object]:
     plain = _plain_parameters(entry)
     parameters = [b.name for b in plain]
-    roots = {b.memory for b in used} | set(entry.idle)
-    bare = {*parameters, *(b.name for b in used if b.by_value or b.alias_of is not None)}
-    bare |= {s for call in entry.kernel_calls for s in call.sizes}
-    bare |= {x.letter for x in entry.calls if isinstance(x, Repeat)}
+    bare = _names_in_entry(entry) | sizes_compared(program, entry)
     printer.holders = {key: free_name(key, bare) for key in HOLDERS}  # `g` is the user's if an input is
     parameters += [printer.holders[key] for key in entry_holders(program, entry)]
     through = [] if {"forward", "backward"} & bare else _through_others(printer, program, entry)
-    lines = through or _calls(printer, entry, roots, used)
+    lines = through or _calls(printer, program, entry, parameters, fitted)
     return {
         "options": OPTIONS,
         "signature": signature(entry.name, parameters),
-        "lines": [*_entry_doc(entry, plain, printer, parameters), *(lines or ["pass"])],
+        "lines": [*_entry_doc(program, entry, plain, printer, parameters), *(lines or ["pass"])],
     }
 
 
@@ -164,21 +173,12 @@ def _role(x: Buffer | Row) -> str:
     return x.role if isinstance(x, Buffer) else ""
 
 
-def _calls(printer: CpuPrinter, entry: Entry, roots: Set[Buffer], used: Set[Buffer]) -> list[str]:
+def _calls(printer: CpuPrinter, program: Program, entry: Entry, parameters: Sequence[str], fitted: str) -> list[str]:
     """The calls of an entry, behind the sizes and the shapes that they take."""
     needed = {s for call in entry.kernel_calls for s in call.sizes if s not in size_sources(call.sizes, call.arguments)}
-    needed |= {s for b in used if b.alias_of is not None for extent in b.shape for s in size_names(extent)}
-    lines: list[str] = []
-    arrays = [b for b in sorted(roots, key=lambda b: b.name) if not b.by_value and b.alias_of is None]
-    sources = sizes_of_arrays(needed, arrays)
-    for s in sorted(needed):
-        if s not in sources:
-            raise GraphError(
-                f"the size {s} is no axis of an argument of {entry.name}: declare one that has it, "
-                f"or give the size with gg.compile(..., sizes={{{s!r}: ...}})."
-            )
-        owner, axis = sources[s]
-        lines.append(f"{s} = {printer.argument(owner)}.shape[{axis}]")
+    views = {b for call in entry.kernel_calls for b in call.buffers if b.alias_of is not None}
+    needed |= {s for b in views for extent in b.shape for s in size_names(extent)}
+    lines = opening(printer, program, entry, needed, parameters, fitted)
     made: set[Buffer] = set()
     last = entry.calls[-1] if entry.calls else None
     returned = isinstance(last, KernelCall) and last.results == entry.returns and bool(entry.returns)
@@ -199,13 +199,19 @@ def _calls(printer: CpuPrinter, entry: Entry, roots: Set[Buffer], used: Set[Buff
 WRITTEN = {"forward": ("out",), "backward": ("g",), "value_and_grad": ("out", "g"), "step": ("out", "p", "s")}
 
 
-def _entry_doc(entry: Entry, plain: Sequence[Buffer], printer: CpuPrinter, taken: Sequence[str]) -> list[str]:
-    """What an entry takes beside its holders, and where its results are."""
+def _entry_doc(
+    program: Program, entry: Entry, plain: Sequence[Buffer], printer: CpuPrinter, taken: Sequence[str]
+) -> list[str]:
+    """What an entry takes beside its holders, where its results are, and what it leaves to `check`."""
     shapes = [f"{b.name} ({printer.shape(b.shape)})" if b.shape else b.name for b in plain]
     if entry.name == "backward" and printer.holders["w"] in taken:
         shapes.append(f"{printer.holders['w']} of forward")
     results = [b.name for b in entry.returns]
     results += [printer.holders[key] for key in WRITTEN.get(entry.name, ()) if printer.holders[key] in taken]
-    text = " ".join([", ".join(shapes), *(["->", ", ".join(results)] if results else [])]).strip()
-    first, *rest = [line.strip() for line in wrap(text or entry.name, WIDTH - 6)]
+    text = " ".join([", ".join(shapes), *(["->", ", ".join(results)] if results else [])]).strip() or entry.name
+    if entry.name == "check":
+        text += ": how many subscripts leave their axis"
+    elif any(e.name == "check" for e in program.entries):
+        text += "; does not call check"
+    first, *rest = [line.strip() for line in wrap(text, WIDTH - 6)]
     return [f'"""{first}', *rest[:-1], f'{rest[-1]}"""'] if rest else [f'"""{first}"""']

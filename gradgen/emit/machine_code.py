@@ -38,7 +38,8 @@ def protect(module: ModuleType) -> None:
         cache._cache_file = SealedFiles(cache._cache_file)
         called: list[Any] = []  # of the functions before; CUDA links them itself
         if isinstance(function, CPUDispatcher):
-            called = [functions[x] for x in function.py_func.__code__.co_names if x in functions]
+            names = function.py_func.__code__.co_names
+            called = [functions[x] for x in names if x in functions and x != name]  # it may call itself
         cache.load_overload = partial(_load, cache.load_overload, called)
         cache.save_overload = partial(_save, cache.save_overload)
 

@@ -47,7 +47,9 @@ _executions = _Executions()
 
 
 def _is_ours(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_PACKAGE)
+    """Whether it runs code of this package, that which `dataclass` writes included."""
+    file = frame.f_code.co_filename
+    return file.startswith(_PACKAGE) or (file == "<string>" and frame.f_globals.get("__package__") == "gradgen.graph")
 
 
 def _user_frames() -> list[FrameType]:

@@ -28,6 +28,13 @@ class Tensor(Operators["Tensor"]):
 
     node: Node
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.node, Node):
+            raise GraphError(
+                f"{here()}gg.Tensor is the type of tensors and makes none of {type(self.node).__name__}: declare one "
+                "with gg.input or gg.param, and give its numbers when the network is called."
+            )
+
     @property
     def shape(self) -> tuple[int | Poly, ...]:
         """The sizes: integers where they are known, size polynomials otherwise."""

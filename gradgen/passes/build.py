@@ -25,6 +25,7 @@ from gradgen.passes.storage import Buffers, Storage, assign_storage, scan_loops,
 from gradgen.passes.trees import Item, ScanLoop, Tree, flatten, memory, unsafe_overwrites
 from gradgen.program.cost import products
 from gradgen.program.loops import (
+    HOLDERS,
     Buffer,
     Checked,
     Entry,
@@ -39,6 +40,8 @@ from gradgen.program.loops import (
 )
 from gradgen.program.ownership import written_first
 from gradgen.program.registers import Registers, names_in
+
+WORKSPACE = HOLDERS["w"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +143,34 @@ class Builder:
     def telling_sizes(self, calls: Sequence[KernelCall]) -> tuple[Buffer, ...]:
         """An array with an axis of each size that no array of the calls has: the first argument that has one.
 
-        The number of parts is the length of an array of the workspace: jitted code that asks Numba for the number of
-        threads would be compiled in every process, as Numba caches no code that holds an address (numba 0.68).
+        A workspace may be larger than a call: of its axes only the number of parts counts, which is the length of one
+        of its arrays. Jitted code that asks Numba for the number of threads would be compiled in every process, as
+        Numba caches no code that holds an address (numba 0.68).
         """
-        found: dict[Buffer, None] = {}
-        for name in dict.fromkeys(name for call in calls for name in call.sizes):
-            size = size_symbol(name)
-            if any(extent is size for call in calls for b in call.buffers for extent in b.shape):
-                continue
-            telling = [self.leaf_buffer(x) for x in self.leaves if any(e is size for e in x.shape)]
-            if size is self.parts:
-                telling = [self.arrays.derive("each_part", (self.parts,), "bool", "work")]
-            found.update(dict.fromkeys(telling[:1]))
+        arrays = [b for call in calls for b in call.buffers]
+        names = dict.fromkeys(name for call in calls for name in call.sizes)
+        missing = [name for name in names if not _tell(arrays, name, size_symbol(name) is self.parts)]
+        found = self.tellers(missing)
+        if any(size_symbol(name) is self.parts for name in missing):
+            found.append(self.arrays.derive("each_part", (self.parts,), "bool", "work"))
         return tuple(found)
+
+    def tellers(self, sizes: Iterable[str]) -> list[Buffer]:
+        """The first argument with an axis of each size, where there is one; an input rather than a parameter."""
+        leaves = sorted(self.leaves, key=lambda x: x.role != "input")
+        having = ([x for x in leaves if any(e is size_symbol(name) for e in x.shape)] for name in sizes)
+        return list(dict.fromkeys(self.leaf_buffer(found[0]) for found in having if found))
+
+    def told(self, entry: Entry) -> Entry:
+        """The entry with arguments that tell every size of the workspace, which has to be as large as they say."""
+        touched = [*entry.parameters, *entry.idle, *(b.memory for call in entry.kernel_calls for b in call.buffers)]
+        if not any(b.role in WORKSPACE for b in touched):
+            return entry
+        held = [e for b in self.buffers if b.role in WORKSPACE for e in b.shape]
+        sizes = dict.fromkeys(name for e in held for name in size_names(e) if size_symbol(name) is not self.parts)
+        more = self.tellers(name for name in sizes if not _tell(touched, name, False))
+        parameters = self.in_order([*entry.parameters, *(b for b in more if b.role == "input")])
+        return replace(entry, parameters=tuple(parameters), idle=(*entry.idle, *more))
 
     def step(self, request: Request) -> Step:
         """Schedule and lower one request."""
@@ -367,11 +385,13 @@ class Builder:
         return sorted(buffers, key=lambda b: self.declared.get(b.name, inf))
 
     def program(self, formulas: Sequence[str], parts: int | None, checked: Checked) -> Program:
+        entries = [self.told(entry) for entry in self.entries]
+        self.buffers.update(dict.fromkeys(b for entry in entries for b in entry.idle))
         return Program(
             self.name,
             tuple(self.in_order(self.buffers)),
             tuple(self.kernels),
-            tuple(self.entries),
+            tuple(entries),
             tuple(formulas),
             files=self.files.names,
             parts=parts,
@@ -386,6 +406,12 @@ def whole(buffer: Buffer) -> Storage:
 def _results(scan: Scan, nodes: Iterable[Node]) -> Iterator[Node]:
     """The results of a scan among some nodes; one that nobody reads is not in a program."""
     return (n for n in nodes if isinstance(n, Project) and n.scan is scan)
+
+
+def _tell(arrays: Iterable[Buffer], name: str, workspace: bool) -> bool:
+    """Whether an array has an axis of a size, one of the `workspace` counting or not."""
+    size = size_symbol(name)
+    return any(e is size for b in arrays if workspace or b.role not in WORKSPACE for e in b.shape)
 
 
 def _is_empty(b: Buffer) -> bool:

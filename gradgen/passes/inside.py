@@ -1,8 +1,8 @@
 """Computed subscripts are counted where they leave their axis: what only the data of a call decides.
 
 In: roots as declared. Out: for every tensor and axis in question the number of elements read or written outside of it,
-as a node that reads nothing outside itself; `pipeline` makes the entry point `check` of them. Integer leaves that are
-subscripts by themselves are left to the labels of `runtime.requirements`, which cost no pass over anything else.
+as a node that reads nothing outside itself; `pipeline` makes the entry point `check` of them. For integer leaves that
+are subscripts by themselves callers have the labels of `runtime.requirements`, which need no loop over anything else.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,17 +59,18 @@ Place = tuple[Node | None, int]  # a tensor (None: the result that is written) a
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """How many elements leave one axis, and what to say of them."""
+    """How many elements leave one axis, what to say of them, and whether labels say as much."""
 
     count: Node
     message: str
+    labelled: bool
 
 
 def outside(roots: Sequence[Node]) -> list[Outside]:
     """The counts for everything below the roots."""
     counts = _counts(toposort(roots, stated), {})
     safe = map_nodes(resolve([x.count for x in counts]), _without_stray_reads)
-    return [Outside(node, x.message) for node, x in zip(safe, counts, strict=True)]
+    return [Outside(node, x.message, x.labelled) for node, x in zip(safe, counts, strict=True)]
 
 
 def established(roots: Sequence[Node]) -> Checked:
@@ -106,7 +107,7 @@ def _counts(order: Sequence[Node], lengths: Mapping[int, Poly]) -> list[Outside]
             found += _of_formula(node, lengths)
     for s in dict.fromkeys(node.scan for node in order if isinstance(node, Project)):
         inner = _counts(body_nodes(s, stated), {**lengths, s.depth: s.length})
-        found += [Outside(_over_steps(x.count, s), x.message) for x in inner]
+        found += [Outside(_over_steps(x.count, s), x.message, x.labelled) for x in inner]
     return found
 
 
@@ -126,8 +127,11 @@ def _over_steps(count: Node, s: Scan) -> Node:
 
 def _of_formula(node: Compute, lengths: Mapping[int, Poly]) -> list[Outside]:
     places: dict[Place, dict[Poly, None]] = {}
-    for access in _computed(node, lengths):
+    ranges = ranges_in(node, lengths)
+    chosen = [a for a in unproved(node, lengths) if is_counted(a, ranges)]
+    for access in chosen:
         places.setdefault((access.tensor, access.axis), {})[access.subscript] = None
+    others = {(a.tensor, a.axis) for a in _beyond_labels(node, chosen, lengths)}
     found: list[Outside] = []
     for (tensor, axis), subscripts in places.items():
         counts = [_count(node, _strays(node, tensor, axis, s)) for s in subscripts]
@@ -142,6 +146,7 @@ def _of_formula(node: Compute, lengths: Mapping[int, Poly]) -> list[Outside]:
                 total,
                 f"{f'{place.place}: ' if place is not None else ''}"
                 f"a computed subscript leaves axis {axis} of {what}, whose size is {show_size(size)}",
+                (tensor, axis) not in others,
             )
         )
     return found
@@ -158,12 +163,11 @@ def _count(node: Compute, strays: Scalar) -> Node:
     return compute([], [node.extents[k] for k in used], [], "sum", call("int64", at(strays, places)))
 
 
-def _computed(node: Compute, lengths: Mapping[int, Poly]) -> list[Access]:
-    """The accesses that data decides, and that no label covers."""
+def _beyond_labels(node: Compute, chosen: Sequence[Access], lengths: Mapping[int, Poly]) -> list[Access]:
+    """The accesses that no label covers."""
     ranges = ranges_in(node, lengths)
-    found = [a for a in unproved(node, lengths) if is_counted(a, ranges)]
-    plain = plainly_read(node) if found else set()
-    return [a for a in found if a.subscript not in plain or leaf_subscript(a, ranges) is None]
+    plain = plainly_read(node) if chosen else set()
+    return [a for a in chosen if a.subscript not in plain or leaf_subscript(a, ranges) is None]
 
 
 def _strays(node: Compute, tensor: Node | None, axis: int, subscript: Poly) -> Scalar:

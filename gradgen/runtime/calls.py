@@ -147,13 +147,14 @@ class Caller:
 
     def _layout(self, names: tuple[str, ...]) -> Layout:
         interface, entry = self.interface, self.entry
+        optional: set[str] = set()
         if entry.name == "backward":
             needed = list(names)
         else:
             states = {x.name for x in interface.leaves if x.role == "state"} if entry.name != "step" else set()
             optional = states - set(entry.uses)
-            needed = [x.name for x in interface.leaves if x.name not in optional or x.name in names]
-        check_names(names, needed, f"{interface.name}.{entry.name}")
+            needed = [x.name for x in interface.leaves if x.name not in optional]
+        check_names(names, needed, f"{interface.name}.{entry.name}", optional)
         if len(self._layouts) >= KEPT:
             self._layouts.clear()
         layout = self._layouts[names] = Layout(interface, entry, names)

@@ -81,6 +81,7 @@ class Interface:
     labels: tuple[Label, ...]
     requirements: tuple[Requirement, ...]
     checks: Mapping[str, str]  # what the entry point `check` counts, and what a count that is not 0 means
+    counts: bool  # whether calls need these counts: labels do not cover all of them
     stacks: tuple[Stacked, ...] = ()
 
     def stacked(self, key: str) -> list[Stacked]:
@@ -114,6 +115,7 @@ class Interface:
             tuple(Label(**_with_tuples(label)) for label in data["labels"]),
             tuple(_requirement(requirement) for requirement in data["requirements"]),
             data["checks"],
+            data["counts"],
             tuple(Stacked(**stack) for stack in data["stacks"]),
         )
 
@@ -138,6 +140,7 @@ def interface_of(
     updated: Mapping[Leaf, Node],
     sizes: Mapping[str, int],
     checks: Mapping[str, str],
+    counts: bool,
     derivatives: Mapping[str, str],
 ) -> Interface:
     """The interface of a program; `leaves`, `outputs` and `updated` have its dtype and its sizes."""
@@ -156,6 +159,7 @@ def interface_of(
         labels(roots),
         requirements(roots),
         dict(checks),
+        counts,
         tuple(
             Stacked(key, _fields(program, key).index(stack.members[0]), len(stack.members))
             for key in HOLDERS

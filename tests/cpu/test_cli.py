@@ -66,6 +66,20 @@ def test_build_without_a_target_writes_here(model: Path, tmp_path: Path, monkeyp
     assert run("build", model).exit_code == 0, "a generated file may be written again"
 
 
+def test_a_network_that_has_updates_is_built_as_one_that_trains(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model.write_text(
+        "import gradgen as gg\n"
+        'w = gg.param("w", (2,))\n'
+        "loss = gg.sum(w * w)\n"
+        'fit = gg.compile({"loss": loss}, updates=gg.optim.sgd(loss, lr=0.1), name="fit")\n'
+    )
+    result = run("build", model)
+    assert (result.exit_code, result.stdout) == (0, "fit_train.py\n")
+
+
 def test_build_of_several_networks_fills_a_folder(model: Path, tmp_path: Path) -> None:
     model.write_text(MODEL + SECOND)
     folder = tmp_path / "out"

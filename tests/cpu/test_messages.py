@@ -49,6 +49,8 @@ def known() -> dict[str, Any]:
     loss = gg.nn.cross_entropy(u, b) * c
     small = {"loss": loss, "scores": u}
     net = compiled(small, "small", updates=gg.optim.sgd(loss, lr=0.1))
+    error = gg.mean(u * u)
+    training = compiled({"error": error}, "training", updates=gg.optim.adam(error, lr=0.1))
     arrays = {
         "a": np.ones((5, 4), "float32"), "b": np.zeros(5, "int64"), "W": np.ones((3, 4), "float32"), "c": 1.0,
     }  # fmt: skip
@@ -62,6 +64,10 @@ def known() -> dict[str, Any]:
         "double": compiled({"y": 2.0 * a}, "double"),
         "fixed": compiled({"y": 2.0 * a}, "fixed", sizes={B: 7}),
         "growing": gg.compile({"y": gg.param("P", (B, 4)) + a}, name="growing"),
+        "two": compiled({"first": gg.sum(u), "second": gg.mean(u)}, "two"),
+        "free": compiled({"total": gg.sum(a)}, "free"),
+        "training": training,
+        "state": training.init(),
         "counting": gg.compile({"y": gg.arange(gg.size("Z"))}, name="counting"),
         "going_round": gg.compile({"y": gg.sum(rounds * rounds)}, name="going_round"),
         "crooked": lambda x: np.frombuffer(b"-" + x.tobytes(), x.dtype, offset=1).reshape(x.shape),
@@ -217,9 +223,29 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         "plain.value_and_grad(a=A, W=W)",
         GraphError,
         (
-            "value_and_grad needs exactly one float scalar output that depends on a parameter; name it with "
-            'gg.compile(..., loss="...")'
+            "plain.value_and_grad: no output is a float scalar, only scores float32 (B, 3). Add one, such as a sum or "
+            "a mean, or use backward."
         ),
+    ),
+    (
+        "two.value_and_grad(a=A, W=W)",
+        GraphError,
+        'two.value_and_grad: first, second are float scalars: choose one with gg.compile(..., loss="first").',
+    ),
+    (
+        "free.value_and_grad(a=A)",
+        GraphError,
+        ("free.value_and_grad: total depends on no float parameter: declare one with gg.param, or give wrt=[...]."),
+    ),
+    (
+        "training(**state)",
+        BindingError,
+        "training.forward: a missing. Needed are a, W.",
+    ),
+    (
+        "training(a=A, z=1, **state)",
+        BindingError,
+        "training.forward: z unknown. Needed are a, W.",
     ),
     (
         "plain.step({}, a=A)",

@@ -11,8 +11,19 @@ import numpy as np
 import pytest
 
 from gradgen.network import Network
+from gradgen.runtime.plans import Room, RoomPool
 from tests.cpu.models import MODELS, parameter, parameters
-from tests.cpu.running import DIFFERENCE_STEP, DIFFERENCE_TOLERANCE, DTYPES, Case, Guarded, assert_close, case
+from tests.cpu.running import (
+    DIFFERENCE_STEP,
+    DIFFERENCE_TOLERANCE,
+    DTYPES,
+    Case,
+    Guarded,
+    assert_close,
+    case,
+    filled,
+    unjitted,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZED = [model for model in MODELS if model.sizes]
@@ -79,6 +90,22 @@ def test_value_and_grad_is_forward_and_backward(name: str, dtype: str, way: str)
         assert_close(g, wanted[name], this.dtype, f"the gradient by {name}")
     for name in wanted.keys() - gradients.keys():
         assert not wanted[name].any(), name
+
+
+@pytest.mark.parametrize("name", parameters(SIZED))
+def test_a_larger_workspace_changes_no_number(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another call has left there is neither read nor in the way."""
+    this = case(name, "float64")
+    net = unjitted(this.net)
+
+    def make(pool: RoomPool, sizes: tuple[int, ...]) -> Room:
+        made = getattr(net.module, "workspace", tuple[Any, ...])
+        return Room(filled(made(*(size + k for k, size in enumerate(sizes, 2)))))
+
+    monkeypatch.setattr(RoomPool, "make", make)
+    outputs, gradients = run(net, this.arrays, this.cotangents)
+    check_outputs(this, outputs, this.outputs)
+    check_gradients(this, gradients, this.gradients)
 
 
 @pytest.mark.parametrize("name", parameters())

@@ -200,8 +200,8 @@ def test_what_a_network_cannot_do() -> None:
     with pytest.raises(GraphError) as caught:
         net.value_and_grad(x=np.ones(3, "float32"), w=np.ones(3, "float32"))
     assert str(caught.value) == (
-        "value_and_grad needs exactly one float scalar output that depends on a parameter; "
-        'name it with gg.compile(..., loss="...")'
+        "product.value_and_grad: no output is a float scalar, only y float32 (3). Add one, such as a sum or a mean, or "
+        "use backward."
     )
     with pytest.raises(GraphError) as caught:
         net.step({"w": np.ones(3, "float32")}, x=np.ones(3, "float32"))

@@ -146,11 +146,13 @@ def test_what_is_proved_needs_no_check() -> None:
         gg.sort(table, axis=0),
         gg.take_along_axis(line, gg.argsort(weight), 0),
         gg.topk(table, 2)[0],
-        selected(label[n]),
         guarded((label[n] >= 0) & (label[n] < ROWS), label[n]),
     )
     for y in proved:
         assert "check" not in [e.name for e in network(y).interface.entries]
+    labelled = network(selected(label[n])).interface
+    assert "check" in [e.name for e in labelled.entries]
+    assert not labelled.counts  # a call of the network looks at labels itself
 
 
 def test_the_message() -> None:

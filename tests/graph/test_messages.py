@@ -806,7 +806,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         'gg.compile(x, target="gpu")',
         OptionError,
-        "target='gpu': gg.compile has 'cpu' only; gradgen.emit.cuda writes single kernels.",
+        "target='gpu': networks are compiled for 'cpu', and for nothing else yet. Leave target out.",
     ),
     ('gg.compile(x, dtype="float16")', OptionError, "dtype='float16': give 'float32' or 'float64'."),
     ('gg.compile(x, sizes={"B": -1})', OptionError, "sizes: B is -1: give an integer that is not negative."),
@@ -1013,6 +1013,21 @@ def test_a_name_that_stands_elsewhere() -> None:
     with pytest.raises(AttributeError) as caught:
         gg.arcsinh  # noqa: B018
     assert str(caught.value) == "module 'gradgen' has no attribute 'arcsinh': did you mean gg.asinh?"
+    with pytest.raises(AttributeError) as caught:
+        gg.crossentropy  # noqa: B018
+    assert str(caught.value) == "module 'gradgen' has no attribute 'crossentropy': did you mean gg.nn.cross_entropy?"
+    with pytest.raises(AttributeError) as caught:
+        gg.tensor  # noqa: B018
+    assert str(caught.value) == (
+        "module 'gradgen' has no attribute 'tensor': declare tensors with gg.input or gg.param; their numbers are "
+        "given when the network is called"
+    )
+    with pytest.raises(GraphError) as error:
+        gg.Tensor([1.0, 2.0])  # type: ignore[arg-type]
+    assert str(error.value) == (
+        "test_messages.py:980: gg.Tensor is the type of tensors and makes none of list: declare one with gg.input or "
+        "gg.param, and give its numbers when the network is called."
+    )
     with pytest.raises(AttributeError) as caught:
         gg.describe  # noqa: B018  # a function that gradgen.nn.optim only uses
     assert str(caught.value) == "module 'gradgen' has no attribute 'describe'"

@@ -88,16 +88,25 @@ def compute_loss_2(g, K, a, d_K):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(a, g, p):
     """a (N, 3, 8, 7), g (N, 4, 6, 5) -> loss"""
+    N = a.shape[0]
+    if a.shape != (N, 3, 8, 7) or g.shape != (N, 4, 6, 5):
+        raise ValueError("shapes have to be a (N, 3, 8, 7), g (N, 4, 6, 5)")
     return compute_loss(p.K, a, g)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, g, d_loss, g_2):
     """a (N, 3, 8, 7), g (N, 4, 6, 5), d_loss -> g_2"""
+    N = a.shape[0]
+    if a.shape != (N, 3, 8, 7) or g.shape != (N, 4, 6, 5):
+        raise ValueError("shapes have to be a (N, 3, 8, 7), g (N, 4, 6, 5)")
     compute_d_K(d_loss, g, a, g_2.d_K)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, g, p, g_2):
     """a (N, 3, 8, 7), g (N, 4, 6, 5) -> loss, g_2"""
+    N = a.shape[0]
+    if a.shape != (N, 3, 8, 7) or g.shape != (N, 4, 6, 5):
+        raise ValueError("shapes have to be a (N, 3, 8, 7), g (N, 4, 6, 5)")
     return compute_loss_2(g, p.K, a, g_2.d_K)

@@ -221,8 +221,32 @@ def compute_d_bias_2(
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, N):
+    """As much of a larger workspace as workspace(N) has."""
+    if w.y_ratio.shape[0] < N:
+        raise ValueError("the workspace is smaller than workspace(N)")
+    return Work(
+        w.y_ratio[:N],
+        w.y_difference_row,
+        w.y_rsqrt[:N],
+        w.y_row,
+        w.text_exp_row,
+        w.text_ratio[:N],
+        w.d_text_ratio_row,
+        w.y_product_2_row,
+        w.text_ratio_row,
+        w.text_product_row,
+    )
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(x, w, p, w_2):
     """x (N, 7), w (N, 7) -> loss"""
+    N = x.shape[0]
+    if x.shape != (N, 7) or w.shape != (N, 7):
+        raise ValueError("shapes have to be x (N, 7), w (N, 7)")
+    if w_2.y_ratio.shape[0] != N:
+        return forward(x, w, p, fitted(w_2, N))
     return compute_loss(
         x,
         p.weight,
@@ -240,12 +264,23 @@ def forward(x, w, p, w_2):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(x, w, d_loss, w_2, g):
     """x (N, 7), w (N, 7), d_loss, w_2 of forward -> g"""
+    N = x.shape[0]
+    if x.shape != (N, 7) or w.shape != (N, 7):
+        raise ValueError("shapes have to be x (N, 7), w (N, 7)")
+    if w_2.y_ratio.shape[0] != N:
+        backward(x, w, d_loss, fitted(w_2, N), g)
+        return
     compute_d_bias(d_loss, w, w_2.text_ratio, w_2.y_rsqrt, w_2.y_ratio, x, g.d_weight, g.d_bias, w_2.d_text_ratio_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(x, w, p, w_2, g):
     """x (N, 7), w (N, 7) -> loss, g"""
+    N = x.shape[0]
+    if x.shape != (N, 7) or w.shape != (N, 7):
+        raise ValueError("shapes have to be x (N, 7), w (N, 7)")
+    if w_2.y_ratio.shape[0] != N:
+        return value_and_grad(x, w, p, fitted(w_2, N), g)
     return compute_d_bias_2(
         x,
         p.weight,

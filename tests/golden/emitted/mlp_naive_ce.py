@@ -301,14 +301,42 @@ def compute_d_mu1_2(b, p_ratio, p_total, p_exp, X2, h1, a, d_X1, d_mu1, d_X2, d_
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def compute_outside_1(b):
+    # 101: outside_1 = sum_n (b[n] < 0 or b[n] >= 4)
+    outside_1 = 0
+    for n in range(b.shape[0]):
+        outside_1 += np.int64(b[n] < 0 or b[n] >= 4)
+    return outside_1
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, B):
+    """As much of a larger workspace as workspace(B) has."""
+    if w.h1.shape[0] < B:
+        raise ValueError("the workspace is smaller than workspace(B)")
+    return Work(w.h1[:B], w.p_exp[:B], w.p_sum[:B], w.p_sum_2[:B], w.d_h1_row, w.p_total[:B], w.p_ratio[:B])
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(a, b, p, w, out):
-    """a (B, 6), b (B,) -> loss, out"""
+    """a (B, 6), b (B,) -> loss, out; does not call check"""
+    B = a.shape[0]
+    if a.shape != (B, 6) or b.shape != (B,) or out.scores.shape != (B, 4):
+        raise ValueError("shapes have to be a (B, 6), b (B,), out.scores (B, 4)")
+    if w.h1.shape[0] != B:
+        return forward(a, b, p, fitted(w, B), out)
     return compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.p_exp, w.p_sum, w.p_sum_2)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, b, d_loss, d_scores, p, w, g):
-    """a (B, 6), b (B,), d_loss, d_scores (B, 4), w of forward -> g"""
+    """a (B, 6), b (B,), d_loss, d_scores (B, 4), w of forward -> g; does not call check"""
+    B = a.shape[0]
+    if a.shape != (B, 6) or b.shape != (B,) or d_scores.shape != (B, 4):
+        raise ValueError("shapes have to be a (B, 6), b (B,), d_scores (B, 4)")
+    if w.h1.shape[0] != B:
+        backward(a, b, d_loss, d_scores, p, fitted(w, B), g)
+        return
     compute_d_mu1(
         d_loss, w.p_sum, w.p_sum_2, b, w.p_exp, d_scores, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row
     )
@@ -316,7 +344,18 @@ def backward(a, b, d_loss, d_scores, p, w, g):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, b, p, w, out, g):
-    """a (B, 6), b (B,) -> loss, out, g"""
+    """a (B, 6), b (B,) -> loss, out, g; does not call check"""
+    B = a.shape[0]
+    if a.shape != (B, 6) or b.shape != (B,) or out.scores.shape != (B, 4):
+        raise ValueError("shapes have to be a (B, 6), b (B,), out.scores (B, 4)")
+    if w.h1.shape[0] != B:
+        return value_and_grad(a, b, p, fitted(w, B), out, g)
     loss = compute_loss_2(p.X1, a, p.mu1, p.X2, p.mu2, b, w.h1, out.scores, w.p_exp, w.p_total, w.p_ratio)
     compute_d_mu1_2(b, w.p_ratio, w.p_total, w.p_exp, p.X2, w.h1, a, g.d_X1, g.d_mu1, g.d_X2, g.d_mu2, w.d_h1_row)
     return loss
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def check(b):
+    """b (B,) -> outside_1: how many subscripts leave their axis"""
+    return compute_outside_1(b)

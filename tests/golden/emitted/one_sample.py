@@ -165,16 +165,22 @@ def compute_d_X1_2(X1, a, mu1, X2, mu2, y, h1, d_mu1, d_mu2, d_X2, d_X1):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(a, y, p, w):
     """a (6,), y (3,) -> loss"""
+    if a.shape != (6,) or y.shape != (3,):
+        raise ValueError("shapes have to be a (6,), y (3,)")
     return compute_loss(p.X1, a, p.mu1, p.X2, p.mu2, y, w.h1, w.h2)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(a, y, d_loss, p, w, g):
     """a (6,), y (3,), d_loss, w of forward -> g"""
+    if a.shape != (6,) or y.shape != (3,):
+        raise ValueError("shapes have to be a (6,), y (3,)")
     compute_d_X1(d_loss, w.h2, y, p.X2, w.h1, a, g.d_mu1, g.d_mu2, g.d_X2, g.d_X1)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, y, p, w, g):
     """a (6,), y (3,) -> loss, g"""
+    if a.shape != (6,) or y.shape != (3,):
+        raise ValueError("shapes have to be a (6,), y (3,)")
     return compute_d_X1_2(p.X1, a, p.mu1, p.X2, p.mu2, y, w.h1, g.d_mu1, g.d_mu2, g.d_X2, g.d_X1)

@@ -203,8 +203,21 @@ def compute_d_h_total_stack_2(sums, h_states, W, d_h_states, d_h_total_stack):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
+def fitted(w, T):
+    """As much of a larger workspace as workspace(T) has."""
+    if w.h_states.shape[0] < T + 1 or w.sums_2.shape[0] < T:
+        raise ValueError("the workspace is smaller than workspace(T)")
+    return Work(w.h_states[: T + 1], w.h_sum_row, w.sums_2[:T], w.d_h_states[: T + 1], w.d_h_total_stack[:T])
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
 def forward(xs, p, w, out):
     """xs (T, 2, 3) -> loss, out"""
+    T = xs.shape[0]
+    if xs.shape != (T, 2, 3) or out.last.shape != (2, 3) or out.sums.shape != (T, 2):
+        raise ValueError("shapes have to be xs (T, 2, 3), out.last (2, 3), out.sums (T, 2)")
+    if w.sums_2.shape[0] != T:
+        return forward(xs, p, fitted(w, T), out)
     compute_sums_2(p.h0, p.W, xs, w.h_states, w.h_sum_row, w.sums_2)
     text_sum_2 = compute_text_sum_2(w.h_states, out.last)
     loss = compute_loss(w.sums_2, text_sum_2)
@@ -215,7 +228,12 @@ def forward(xs, p, w, out):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def backward(d_last, d_sums, d_loss, p, w, g):
     """d_last (2, 3), d_sums (T, 2), d_loss, w of forward -> g"""
-    T = w.d_h_total_stack.shape[0]
+    T = d_sums.shape[0]
+    if d_last.shape != (2, 3) or d_sums.shape != (T, 2):
+        raise ValueError("shapes have to be d_last (2, 3), d_sums (T, 2)")
+    if w.sums_2.shape[0] != T:
+        backward(d_last, d_sums, d_loss, p, fitted(w, T), g)
+        return
     compute_d_h_total_stack(d_last, d_loss, w.sums_2, d_sums, w.h_states, p.W, w.d_h_states, w.d_h_total_stack)
     compute_d_W(w.h_states, w.d_h_total_stack, g.d_W)
     compute_d_h0(w.d_h_states, g.d_h0, T)
@@ -224,7 +242,11 @@ def backward(d_last, d_sums, d_loss, p, w, g):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(xs, p, w, out, g):
     """xs (T, 2, 3) -> loss, out, g"""
-    T = w.d_h_total_stack.shape[0]
+    T = xs.shape[0]
+    if xs.shape != (T, 2, 3) or out.last.shape != (2, 3) or out.sums.shape != (T, 2):
+        raise ValueError("shapes have to be xs (T, 2, 3), out.last (2, 3), out.sums (T, 2)")
+    if w.sums_2.shape[0] != T:
+        return value_and_grad(xs, p, fitted(w, T), out, g)
     compute_sums_2(p.h0, p.W, xs, w.h_states, w.h_sum_row, out.sums)
     text_sum_2 = compute_text_sum_2(w.h_states, out.last)
     loss = compute_loss(out.sums, text_sum_2)
