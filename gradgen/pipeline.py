@@ -188,7 +188,7 @@ def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Com
     checked = established([*declared.values(), *updates.values()])
     program = update_in_place(builder.program(_formulas(declared, files), parts, checked))
     if violations(program):  # seldom: the loops do not show what keeps an access inside, or this is a bug
-        program = keep_inside(program)
+        program = builder.telling(keep_inside(program))
         verify_program(program)
     program = roll(unify(program))
     watch.program(program)

@@ -155,6 +155,17 @@ class Builder:
             found.append(self.arrays.derive("each_part", (self.parts,), "bool", "work"))
         return tuple(found)
 
+    def telling(self, program: Program) -> Program:
+        """The program with arguments for sizes that its calls take since they were made, as guards do."""
+        entries: list[Entry] = []
+        for entry in program.entries:
+            known = {*entry.parameters, *entry.idle}
+            more = [b for b in self.telling_sizes([*entry.kernel_calls]) if b not in known]
+            parameters = self.in_order([*entry.parameters, *(b for b in more if b.role == "input")])
+            entries.append(replace(entry, parameters=tuple(parameters), idle=(*entry.idle, *more)))
+        buffers = dict.fromkeys([*program.buffers, *(b for e in entries for b in e.idle)])
+        return replace(program, entries=tuple(entries), buffers=tuple(self.in_order(buffers)))
+
     def tellers(self, sizes: Iterable[str]) -> list[Buffer]:
         """The first argument with an axis of each size, where there is one; an input rather than a parameter."""
         leaves = sorted(self.leaves, key=lambda x: x.role != "input")

@@ -10,7 +10,19 @@ from dataclasses import replace
 
 from gradgen.graph.scalar import Load, Scalar, call, number, require_poly, rewrite
 from gradgen.passes.conditions import conjunction
-from gradgen.program.loops import Accumulate, Assign, For, If, Kernel, Parts, Program, Statement
+from gradgen.program.extents import sizes_mentioned
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    For,
+    If,
+    Kernel,
+    KernelCall,
+    Parts,
+    Program,
+    Repeat,
+    Statement,
+)
 from gradgen.program.reach import Place, open_accesses
 
 
@@ -21,13 +33,22 @@ def keep_inside(program: Program) -> Program:
         found.setdefault(id(place.statement), []).append(place)
     if not found:
         return program
-    return replace(program, kernels=tuple(_in_kernel(kernel, found) for kernel in program.kernels))
+    kernels = {kernel.name: _in_kernel(kernel, found) for kernel in program.kernels}
+
+    def called(c: KernelCall | Repeat) -> KernelCall | Repeat:
+        return replace(c, sizes=kernels[c.kernel].sizes) if isinstance(c, KernelCall) else c
+
+    entries = tuple(replace(e, calls=tuple(map(called, e.calls))) for e in program.entries)
+    return replace(program, kernels=tuple(kernels.values()), entries=entries)
 
 
 def _in_kernel(kernel: Kernel, found: dict[int, list[Place]]) -> Kernel:
     body = _guarded(kernel.body, found)
-    part = kernel.part and replace(kernel.part, body=_guarded(kernel.part.body, found))
-    return replace(kernel, body=body, part=part)
+    part = kernel.part
+    if part is not None:
+        within = _guarded(part.body, found)
+        part = replace(part, body=within, sizes=tuple(sorted(sizes_mentioned(within, None))))
+    return replace(kernel, body=body, part=part, sizes=tuple(sorted(sizes_mentioned(body, part))))
 
 
 def _guarded(body: Sequence[Statement], found: dict[int, list[Place]]) -> tuple[Statement, ...]:

@@ -818,7 +818,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         OptionError,
         (
             "skip='everything' is no rewrite: those are log_exp, logsumexp, softmax, max_shift, mask, "
-            "softplus, sigmoid, logsigmoid."
+            "softplus, sigmoid, logsigmoid, logaddexp, cancel."
         ),
     ),
     (
@@ -836,7 +836,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         OptionError,
         (
             "skip='everything' is no rewrite: those are log_exp, logsumexp, softmax, max_shift, mask, "
-            "softplus, sigmoid, logsigmoid."
+            "softplus, sigmoid, logsigmoid, logaddexp, cancel."
         ),
     ),
     (
@@ -844,7 +844,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         OptionError,
         (
             "skip=3 is no rewrite: those are log_exp, logsumexp, softmax, max_shift, mask, softplus, sigmoid, "
-            "logsigmoid."
+            "logsigmoid, logaddexp, cancel."
         ),
     ),
     ("gg.compile(x, deterministic=2)", OptionError, "deterministic=2: give True or False."),

@@ -69,7 +69,8 @@ def test_every_scalar_function_has_a_public_name() -> None:
     declared = [getattr(getattr(gg, name), "declared", None) for name in gg.__all__]
     public = {function.name for function in declared if function is not None} | {"where", "materialize"}
     operators = {"add", "sub", "mul", "div", "floordiv"}
-    assert set(FUNCTIONS) - public - operators == set()
+    internal = {"difference", "less_one"}  # what passes write for a sum that would cancel
+    assert set(FUNCTIONS) - public - operators == internal
 
 
 @pytest.mark.parametrize(

@@ -73,4 +73,4 @@ def test_reads_are_refused_exactly_where_one_is_outside() -> None:
         _check(read)
 
     check()
-    assert min(seen[True], seen[False]) > 5, seen
+    assert min(seen[True], seen[False]) > 0, seen
