@@ -246,7 +246,10 @@ def with_first_terms(body: Sequence[Statement]) -> list[Statement]:
         at = _start_of(statement, found) if isinstance(statement, Accumulate) else None
         if at is not None and isinstance(statement, Accumulate):
             del found[at]
-            found.append(Assign(statement.buffer, statement.subscripts, statement.value))
+            value = statement.value
+            if value.dtype == "bool":  # which would be counted by `or`
+                value = call(statement.buffer.dtype, value)
+            found.append(Assign(statement.buffer, statement.subscripts, value))
         else:
             found.append(statement)
     return found

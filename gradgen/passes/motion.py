@@ -60,7 +60,7 @@ class _Hoister:
                     then, otherwise = self.run(statement.then, ranges), self.run(statement.otherwise, ranges)
                     found.append(If(statement.condition, tuple(then), tuple(otherwise)))
                 case _:
-                    found.append(_replaced(statement, {x: load(b, ()) for x, b in ready.items()}))
+                    found.append(replaced(statement, {x: load(b, ()) for x, b in ready.items()}))
             written = writes(statement)
             ready = {x: b for x, b in ready.items() if b not in written and loaded(x).isdisjoint(written)}
         return found
@@ -97,7 +97,7 @@ class _Hoister:
             if register is None:
                 register = ready[x] = self.registers.make(name, x.dtype)
                 before.append(Assign(register, (), x))
-            body = [_replaced(s, {x: load(register, ())}) for s in body]
+            body = [replaced(s, {x: load(register, ())}) for s in body]
 
         written = writes(replace(loop, body=tuple(body)))
         while (access := next((x for s in body for x in _loads(s) if may_move(x, written)), None)) is not None:
@@ -185,7 +185,9 @@ def _letters(x: Scalar) -> set[Atom]:
 # ---------------------------------------------------------------- replacing
 
 
-def _replaced(statement: Statement, registers: Mapping[Scalar, Load]) -> Statement:
+def replaced(statement: Statement, registers: Mapping[Scalar, Load]) -> Statement:
+    """The statement with values read from their variables."""
+
     def new(x: Scalar) -> Scalar:
         return rewrite(x, registers.get, lambda atom: None) if any(part in registers for part in walk(x)) else x
 
@@ -194,11 +196,9 @@ def _replaced(statement: Statement, registers: Mapping[Scalar, Load]) -> Stateme
             subscripts = tuple(require_poly(new(s)) for s in statement.subscripts)
             return replace(statement, value=new(statement.value), subscripts=subscripts)
         case For():
-            body = tuple(_replaced(s, registers) for s in statement.body)
+            body = tuple(replaced(s, registers) for s in statement.body)
             return replace(statement, start=new(statement.start), stop=new(statement.stop), body=body)
         case If():
-            then, otherwise = (
-                [_replaced(s, registers) for s in part] for part in (statement.then, statement.otherwise)
-            )
+            then, otherwise = ([replaced(s, registers) for s in part] for part in (statement.then, statement.otherwise))
             return If(new(statement.condition), tuple(then), tuple(otherwise))
     return statement

@@ -11,7 +11,8 @@ from dataclasses import replace
 from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Shape, product
-from gradgen.graph.scalar import Poly, integer, load, number
+from gradgen.graph.scalar import Load, Poly, integer, load, number, walk
+from gradgen.passes.motion import replaced
 from gradgen.passes.naming import fresh_names
 from gradgen.program.cost import estimate, operations
 from gradgen.program.loops import (
@@ -24,6 +25,7 @@ from gradgen.program.loops import (
     Parts,
     Role,
     Statement,
+    expressions,
     letter,
     reads,
     side_by_side,
@@ -32,7 +34,7 @@ from gradgen.program.loops import (
     writes,
 )
 from gradgen.program.ownership import accesses, owns, private, shapes
-from gradgen.program.registers import names_in
+from gradgen.program.registers import Registers, names_in
 from gradgen.thresholds import thresholds
 
 FIXED_PARTS = 16  # where results may not depend on the number of threads
@@ -60,13 +62,27 @@ def divide(
         return list(body)
     loop = body[best]
     assert isinstance(loop, For)
-    used = {*names_in(body), *taken}
     if not _is_plain(loop):
         return list(body)
+    single, loop = _with_single_elements(loop, Registers(body, taken))
+    used = {*names_in([*body, *single]), *taken}
     behind = {b for s in body[best + 1 :] for b in reads(s)}
     mine = [b for b in private(loop) if b not in behind and not read_later(b)]
     found = _in_parts(loop, costs[best], make, mine, used, parts)
-    return list(body) if found is None else [*body[:best], *found, *body[best + 1 :]]
+    return list(body) if found is None else [*body[:best], *single, *found, *body[best + 1 :]]
+
+
+def _with_single_elements(loop: For, registers: Registers) -> tuple[list[Statement], For]:
+    """Variables for the arrays without axes that a loop only reads: Numba hands such an array to a part as a number."""
+    written = writes(loop)
+    single = {
+        x: registers.make(f"{x.tensor.name}_here", x.dtype)
+        for x in dict.fromkeys(x for s in statements([loop]) for x in walk(*expressions(s)) if isinstance(x, Load))
+        if not x.subscripts and not x.tensor.by_value and x.tensor.memory not in written
+    }
+    inside = replaced(loop, {x: load(b, ()) for x, b in single.items()}) if single else loop
+    assert isinstance(inside, For)
+    return [Assign(b, (), x) for x, b in single.items()], inside
 
 
 def _is_plain(loop: For) -> bool:
