@@ -1023,9 +1023,9 @@ def test_a_name_that_stands_elsewhere() -> None:
         "given when the network is called"
     )
     with pytest.raises(GraphError) as error:
-        gg.Tensor([1.0, 2.0])  # type: ignore[arg-type]
+        run("gg.Tensor([1.0, 2.0])")
     assert str(error.value) == (
-        "test_messages.py:980: gg.Tensor is the type of tensors and makes none of list: declare one with gg.input or "
+        "model.py:1: gg.Tensor is the type of tensors and makes none of list: declare one with gg.input or "
         "gg.param, and give its numbers when the network is called."
     )
     with pytest.raises(AttributeError) as caught:
