@@ -79,8 +79,8 @@ def after_declaring(skip: frozenset[str] = frozenset(), differentiated: bool = T
 
 
 def before_updating(skip: frozenset[str] = frozenset()) -> Passes:
-    """The same for updates, whose gradients are taken already."""
-    return after_declaring(skip, differentiated=False)
+    """The same for updates, whose gradients are taken already: a sum that moved into a branch would be no product."""
+    return tuple(p for p in after_declaring(skip, differentiated=False) if p[0] != "branches")
 
 
 AFTER_DIFFERENTIATING: Passes = (

@@ -19,6 +19,7 @@ from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, compute, i
 from gradgen.graph.origin import display_name, name_derivative, origin
 from gradgen.graph.scalar import FLOATS, Call, Const, Load, Scalar, call, rewrite
 from gradgen.lang.interpret import interpret
+from gradgen.passes.branches import inline_branches
 from gradgen.passes.differentiate import jvp_nodes, node_adjoint, vjp_nodes
 from gradgen.passes.inline import pointwise_body
 from gradgen.passes.naming import name_nodes
@@ -222,7 +223,7 @@ def forward_trace(
 
 
 def _operations(root: Node, values: Mapping[Leaf, Array], sizes: Mapping[str, int], notation: Notation) -> _Operations:
-    (root,) = split_operations([root])
+    (root,) = split_operations(inline_branches([root]))
     unordered = toposort([root])
     below = set(unordered)
     leaves = [x for x in values if x in below]

@@ -57,8 +57,7 @@ from gradgen.passes.supports import (
     EVERYWHERE,
     NOWHERE,
     Support,
-    count_of_steps,
-    counted,
+    counts_of,
     either,
     masked,
     read_supports,
@@ -67,6 +66,7 @@ from gradgen.passes.supports import (
     row_support,
     support_node,
     support_of,
+    with_counts,
 )
 
 ZERO = number(0)
@@ -369,8 +369,7 @@ def scan_adjoint(
         here = row_support(total, before, ranges_of((), {depth: source.length}))
         count_inits.append(support_node(shape, row_support(total, last, {})))
         count_nexts.append(support_node(shape, either(inner.get(source.carries[k], NOWHERE), here)))
-    asked = [count_of_steps(term.to, term.support, depth) for term in outside]
-    counts = list(dict.fromkeys(count for count in asked if count is not None))
+    counts = list(dict.fromkeys(count for term in outside for count in counts_of(term.support)))
 
     # the adjoint reads the forward values of its step from the states and from stacks that the forward loop keeps
     roots = [*d_nexts, *count_nexts, *[term.adjoint for term in outside], *counts]
@@ -400,12 +399,11 @@ def scan_adjoint(
             support = support_of(identity(begun[k])) if k in counting else EVERYWHERE
             new.append(Contribution(source.inits[k], row(project(reverse, "states", m), first), support))
     summed = {c: sum_over_steps(replace_nodes([c], values, depth)[0], source.length, depth) for c in counts}
-    for term, count in zip(outside, asked, strict=True):
+    for term in outside:
         (per_step,) = replace_nodes([term.adjoint], values, depth)
         whole = sum_over_steps(per_step, source.length, depth)
         carry_place(per_step, whole)
-        support = term.support if count is None else counted(summed[count])
-        new.append(Contribution(term.to, whole, support))
+        new.append(Contribution(term.to, whole, with_counts(term.support, summed)))
     return new
 
 

@@ -1,7 +1,7 @@
 """Every transcendental gets a node of its own, so that its adjoint reads its output instead of computing it again.
 
-In: nodes as the user wrote them, after `stabilize`. Out: the same values; `differentiate` comes next, and the schedule
-fuses the pieces back.
+In: nodes as the user wrote them, after `stabilize`. Out: the same values; `branches` and `differentiate` come next, and
+the schedule fuses the pieces back.
 """
 
 from collections import Counter
