@@ -25,7 +25,7 @@ from gradgen.graph.scalar import (
     positions_of,
     walk,
 )
-from gradgen.passes.conditions import conjunction
+from gradgen.passes.conditions import conjunction, is_index_only
 from gradgen.passes.inline import at, is_pointwise
 from gradgen.passes.substitute import map_nodes
 
@@ -42,17 +42,17 @@ def split(roots: Sequence[Node], keep: frozenset[Node] = frozenset(), differenti
 
     Branches of `where` are left alone (they may not be evaluated at all), and so is what reads no tensor. Where many
     accesses share much of a body that is to be `differentiated`, it is cut into parts: the derivative by each of them
-    would repeat the whole. A part
-    of a branch takes the conditions along under which it is evaluated, X = where(c, x, 0). Nodes in `keep` stay as they
-    are, with everything below them: they are what a gradient is taken by.
+    would repeat the whole; so is a choice by data that is read several times. A part of a branch takes the conditions
+    along under which it is evaluated, X = where(c, x, 0). Nodes in `keep` stay as they are, with everything below them:
+    they are what a gradient is taken by.
     """
-    return map_nodes(
-        roots,
-        lambda n: (
-            None if n in keep else _split_node(n, is_transcendental, lambda body: differentiated and _is_wide(body))
-        ),
-        lambda n: () if n in keep else all_inputs(n),
-    )
+
+    def change(node: Node) -> Node | None:
+        if node in keep:
+            return None
+        return _split_node(node, is_transcendental, lambda body: differentiated and _is_wide(body), differentiated)
+
+    return map_nodes(roots, change, lambda n: () if n in keep else all_inputs(n))
 
 
 def split_operations(roots: Sequence[Node]) -> list[Node]:
@@ -69,7 +69,9 @@ def split_operations(roots: Sequence[Node]) -> list[Node]:
     return map_nodes(roots, change)
 
 
-def _split_node(node: Node, goes_apart: Callable[[Scalar], bool], is_cut: Callable[[Scalar], bool]) -> Node | None:
+def _split_node(
+    node: Node, goes_apart: Callable[[Scalar], bool], is_cut: Callable[[Scalar], bool], differentiated: bool = False
+) -> Node | None:
     """The node over nodes for what goes apart, inner parts first; log(1 + exp(x)) gives one for exp and one for log."""
     if not isinstance(node, Compute):
         return None
@@ -90,6 +92,8 @@ def _split_node(node: Node, goes_apart: Callable[[Scalar], bool], is_cut: Callab
         if held is None or (x is body and whole_stays):
             continue
         large = wide and x is not body and sizes[x] >= (_SHARED if uses[x] > 1 else _LARGE) and _is_float(x)
+        if differentiated and uses[x] > 1 and x is not body and _chooses_by_data(x):
+            large = True  # the derivative of what reads it would repeat the choice, in every branch
         if large or (not held and goes_apart(built[x])):
             value = call("where", conjunction(held), built[x], number(0)) if held else built[x]
             if value.dtype == x.dtype:
@@ -109,6 +113,10 @@ def _is_wide(body: Scalar) -> bool:
 def _computes(x: Scalar) -> bool:
     """Whether it is an operation on floats, and no choice among values."""
     return isinstance(x, Call) and x.dtype in FLOATS and x.function.name not in ("where", *FLOATS)
+
+
+def _chooses_by_data(x: Call) -> bool:
+    return x.function.name == "where" and _is_float(x) and not is_index_only(x.arguments[0])
 
 
 def _is_float(x: Call) -> bool:
