@@ -34,7 +34,7 @@ from gradgen.program.ownership import private, unowned
 from gradgen.program.verify import verify_program
 
 LOCAL_BYTES = 1024  # of a thread's own arrays; what is larger becomes a workspace with a row for every iteration
-BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1}
+BYTES = {"float32": 4, "float64": 8, "int32": 4, "uint32": 4, "int64": 8, "bool": 1}
 MATH = {
     **{
         name: f"math.{name}({{}})"

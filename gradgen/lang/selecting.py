@@ -8,7 +8,7 @@ from typing import Any
 
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph import axes
-from gradgen.graph.indexing import INTEGERS
+from gradgen.graph.polynomials import INTEGERS
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, Poly
 from gradgen.graph.tensor import Tensor

@@ -6,7 +6,7 @@ calls this for every formula, and `gather` for the conditions it makes.
 
 from collections.abc import Sequence
 
-from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, call, conjuncts, is_zero, number, rewrite, walk
+from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, at_least_zero, call, conjuncts, is_zero, number, rewrite, walk
 from gradgen.graph.sizes import Ranges, nonnegative, reads_data
 
 __all__ = [
@@ -91,7 +91,7 @@ def decide(x: Scalar, ranges: Ranges, facts: Facts = ()) -> Scalar:
         case Call(function=f, arguments=(Call(function=g, arguments=(Poly() as p, Poly())),)) if (
             f.name == "not" and g.name == "ge"
         ):
-            return decide(_negated(p, 1) >= 0, ranges, facts)
+            return decide(at_least_zero(_negated(p, 1)), ranges, facts)
         case Call(function=f, arguments=(a, b)) if f.name in ("and", "or") and a is b:
             return a
         case Call(function=f) if f.name == "and":
@@ -171,7 +171,7 @@ def _nested_where(condition: Scalar, yes: Scalar, no: Scalar, dtype: str) -> Sca
         case Call(function=f, arguments=(opposite,)) if f.name == "not":
             return _normal(opposite, no, yes, dtype)
         case Call(function=f, arguments=(Poly() as p, Poly())) if f.name == "ge" and is_zero(yes) and not is_zero(no):
-            return _normal(_negated(p, 1) >= 0, no, yes, dtype)
+            return _normal(at_least_zero(_negated(p, 1)), no, yes, dtype)
     match yes:
         case Call(function=f, arguments=(inner, x, y)) if f.name == "where" and (
             y is no or (is_zero(y) and is_zero(no))

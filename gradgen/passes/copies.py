@@ -14,7 +14,7 @@ from gradgen.passes.inline import is_pointwise, pointwise_body
 __all__ = ["compose_copies", "is_copy"]
 
 _PARTS = 96  # a composed body with more distinct parts than this is stored instead
-_CASTS = frozenset(("float32", "float64", "int64"))
+_CASTS = frozenset(("float32", "float64", "int64", "uint32"))
 _ON_INDICES = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"))
 
 

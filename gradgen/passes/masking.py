@@ -41,7 +41,7 @@ from gradgen.program.loops import (
     statements,
 )
 
-CASTS = ("float32", "float64", "int64")
+CASTS = ("float32", "float64", "int64", "uint32")
 
 
 @dataclass(frozen=True, slots=True)
