@@ -38,13 +38,16 @@ CALLS: dict[str, tuple[str, ...]] = {
     "lgamma": ("log",),
     "digamma": ("log",),
     "polygamma": ("digamma",),
+    "left_shift": (),
+    "right_shift": (),
 }
-SUFFIXES = {"float32": "f32", "float64": "f64"}
+INTEGERS = ("left_shift", "right_shift")  # of int64, which holds the other words
+SUFFIXES = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
 
 def in_library(function: str, dtype: str) -> bool:
     """Whether `function` ("tanh") exists for `dtype` ("float32")."""
-    return function in CALLS and dtype in SUFFIXES
+    return function in CALLS and dtype in SUFFIXES and (dtype == "int64") == (function in INTEGERS)
 
 
 def emitted_name(function: str, dtype: str) -> str:

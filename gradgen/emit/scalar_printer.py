@@ -8,6 +8,7 @@ functions it calls. Choices, logic, chained comparisons, `//` and `%` are Python
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gradgen.emit.integers import grows, has_words, is_lone, is_narrow, is_number, is_python, is_widened, word
 from gradgen.graph.scalar import (
     FLOATS,
     Call,
@@ -20,14 +21,18 @@ from gradgen.graph.scalar import (
     Scalar,
     SizeSymbol,
     atom_poly,
+    call,
     conjuncts,
     integer,
+    number,
     promote,
     require_poly,
 )
+from gradgen.graph.spans import fits
 
 ATOM, UNARY, PRODUCT, SUM, COMPARISON, NOT, AND, OR, CHOICE = 100, 30, 20, 10, 5, 4, 3, 2, 1
 INFIX = {"add", "sub", "mul", "div", "floordiv", "mod", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"}
+INFIX |= {"bitwise_and", "bitwise_xor", "bitwise_or", "left_shift", "right_shift"}
 
 
 @dataclass(slots=True)
@@ -48,6 +53,8 @@ class ScalarPrinter:
         match x:
             case Const():
                 return self._constant(x, dtype)
+            case Poly(terms=(((atom,), 1),)) if dtype not in FLOATS and is_narrow(atom):
+                return self.cast(self._atom(atom, 0), "int64"), ATOM
             case Poly():
                 if dtype in FLOATS:
                     value = x.constant
@@ -80,9 +87,13 @@ class ScalarPrinter:
         elif name in ("add", "sub") and (opposite := negation(x.arguments[1])) is not None:
             sign = "-" if name == "add" else "+"
             text, level = f"{self.text(x.arguments[0], work, SUM)} {sign} {self.text(opposite, work, SUM + 1)}", SUM
+        elif name in ("left_shift", "right_shift") and not is_number(x.arguments[1]):
+            text, level = self.functions(name, work, [self.text(a, work) for a in x.arguments]), ATOM
         elif name in INFIX:
             strength = x.function.precedence
             left = self.text(x.arguments[0], work, strength if strength != COMPARISON else strength + 1)
+            if grows(x):
+                left = self.cast(self.text(x.arguments[0]), work)
             right = self.text(x.arguments[1], work, strength + 1)
             text, level = f"{left} {x.function.symbol} {right}", strength
         elif name == "neg":
@@ -95,20 +106,28 @@ class ScalarPrinter:
         elif name == "not":
             text, level = f"not {self.text(x.arguments[0], None, NOT)}", NOT
         elif name == "where":
-            condition, yes, no = x.arguments
+            condition, yes, no = (
+                call(x.dtype, a) if x.dtype == "uint32" and isinstance(a, Const) and a.dtype == "pyint" else a
+                for a in x.arguments
+            )
             text = f"{self.text(yes, work, OR)} if {self.text(condition, None, OR)} else {self.text(no, work, CHOICE)}"
             level = CHOICE
-        elif name in ("stop_gradient", "materialize"):
+        elif name in ("stop_gradient", "materialize", "wrapped"):
             return self._text(x.arguments[0], work)
-        elif name in ("float32", "float64", "int64"):
+        elif name in ("float32", "float64", "int64", "uint32"):
             source = x.arguments[0]
             if isinstance(source, (Const, Poly)) and name in FLOATS:
                 text, level = self.text(source, name), ATOM
+            elif name == "uint32" and is_python(source):
+                low = source if isinstance(source, Const) else call("bitwise_and", source, number((1 << 32) - 1))
+                text, level = self.cast(self.text(low), name), ATOM
             else:
                 text, level = self.cast(self.text(source), name), ATOM
         else:
             arguments = [self.text(a, work) for a in x.arguments]
             text, level = self.functions(name, work, arguments), ATOM
+        if is_widened(x):
+            text, level = self.cast(text, x.dtype), ATOM
         if dtype in FLOATS and x.dtype != dtype and not (x.dtype == "pyfloat" and work == dtype):
             return self.cast(text, dtype), ATOM
         return text, level
@@ -197,18 +216,20 @@ class ScalarPrinter:
 
     def _poly(self, p: Poly) -> tuple[str, int]:
         if p.constant is not None:
-            return str(p.constant), UNARY if p.constant < 0 else ATOM
+            return str(word(p.constant)), UNARY if word(p.constant) < 0 else ATOM
+        words = has_words(p)
         quotient = _quotient(p)
         if quotient is not None:
             return f"{self.poly(quotient[0], PRODUCT)} // {quotient[1]}", PRODUCT
-        parts = [(factor, *self._monomial(monomial, abs(factor))) for monomial, factor in p.terms]
+        parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in p.terms]
         remainder = _remainder(p)
         if remainder is not None:
             whole, times, division = remainder
             text = f"{self.poly(division.numerator, PRODUCT)} % {self.poly(division.denominator, PRODUCT + 1)}"
+            text = f"{self.cast(text, 'int64')}" if words else text
             text = text if abs(times) == 1 else f"{abs(times)} * ({text})"
             rest = require_poly(p - whole)
-            parts = [(factor, *self._monomial(monomial, abs(factor))) for monomial, factor in rest.terms]
+            parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in rest.terms]
             parts.append((times, text, PRODUCT))
         parts.sort(key=lambda part: part[0] < 0)
         text, level = "", ATOM
@@ -221,10 +242,14 @@ class ScalarPrinter:
                 text, level = part, strength
         return text, level
 
-    def _monomial(self, monomial: Monomial, factor: int) -> tuple[str, int]:
-        """factor * atom * ..., without its sign."""
+    def _monomial(self, monomial: Monomial, factor: int, whole: Poly, words: bool) -> tuple[str, int]:
+        """factor * atom * ..., without its sign; the numbers are NumPy's where Python's would not wrap around."""
         alone = len(monomial) == 1 and factor == 1
         names = [self._atom(a, SUM + 1 if alone else PRODUCT + 1) for a in monomial]
+        lone = is_lone(monomial, whole)
+        for k, a in enumerate(monomial):
+            if (is_narrow(a) and not lone) or (words and not isinstance(a, (Load, Call))):
+                names[k] = self.cast(self._atom(a, 0), "int64")
         pieces = ([str(factor)] if factor != 1 or not names else []) + names
         return " * ".join(pieces), PRODUCT if len(pieces) > 1 or (alone and "//" in names[0]) else ATOM
 
@@ -290,6 +315,6 @@ def _quotient(p: Poly) -> tuple[Poly, int] | None:
             if divisor is not None:
                 rest = require_poly(p - atom_poly(division))
                 whole = require_poly(division.numerator + divisor * rest)
-                if len(whole.terms) < len(division.numerator.terms) + len(rest.terms):
+                if len(whole.terms) < len(division.numerator.terms) + len(rest.terms) and fits(whole):
                     return whole, divisor
     return None

@@ -176,6 +176,16 @@ def _highest(atom: SizeSymbol | Letter | Position | Step) -> int:
     return BOUND if size is None else max(size - 1, 0)
 
 
+def monomial_span(monomial: tuple[Atom, ...]) -> Span:
+    """The least and the greatest value of a product of indices, sizes and quotients."""
+    for atom in monomial:
+        if isinstance(atom, FloorDiv):
+            span(atom.numerator)
+        elif isinstance(atom, Scalar):
+            span(atom)
+    return _of_monomial(monomial)
+
+
 def _of_division(division: FloorDiv) -> Span:
     above = _known[division.numerator.digest]
     below = division.denominator.constant
