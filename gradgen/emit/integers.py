@@ -28,9 +28,19 @@ def grows(x: Call) -> bool:
 def is_python(x: Scalar) -> bool:
     """Whether a part is printed as one of Python's integers, where the file is not jitted."""
     match x:
+        case Poly() if x.constant is not None:
+            return True
         case Poly():
             return not any(isinstance(part, (Load, Call)) for part in x.atoms) and not has_words(x)
-        case Call() if x.function.name in ("where", "maximum", "minimum", "stop_gradient", "materialize", "abs", "sign"):
+        case Call() if x.function.name in (
+            "where",
+            "maximum",
+            "minimum",
+            "stop_gradient",
+            "materialize",
+            "abs",
+            "sign",
+        ):
             return any(map(is_python, x.arguments))
         case Call() if x.function.name == "wrapped" or (x.dtype == "int64" and x.function.name in WORDS):
             return all(map(is_python, x.arguments))
@@ -44,13 +54,13 @@ def has_words(p: Poly) -> bool:
     low = high = 0
     for monomial, factor in p.terms:
         rest = tuple(a for a in monomial if not isinstance(a, (Load, Call)))
-        if not rest:
+        if monomial and not rest:
             continue
         ends = sorted(end * factor for end in monomial_span(rest))
         if len(rest) < len(monomial) and not LEAST <= ends[0] <= ends[1] <= GREATEST:
             return True
         low, high = low + ends[0], high + ends[1]
-    return not (LEAST <= low and high <= GREATEST) and not fits(p)
+    return not (low >= LEAST and high <= GREATEST) and not fits(p)
 
 
 def is_number(x: Scalar) -> bool:
@@ -71,5 +81,3 @@ def is_narrow(atom: object) -> bool:
 def word(factor: int) -> int:
     """What int64 holds of a number."""
     return (factor - LEAST) % (1 << 64) + LEAST
-
-

@@ -8,7 +8,9 @@ functions it calls. Choices, logic, chained comparisons, `//` and `%` are Python
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gradgen.emit.integers import grows, has_words, is_lone, is_narrow, is_number, is_python, is_widened, word
+from gradgen.emit.integers import NARROW, grows, has_words, is_lone, is_narrow, is_number, is_python, is_widened, word
+from gradgen.graph.polynomials import sides
+from gradgen.graph.records import polynomial
 from gradgen.graph.scalar import (
     FLOATS,
     Call,
@@ -20,10 +22,8 @@ from gradgen.graph.scalar import (
     Poly,
     Scalar,
     SizeSymbol,
-    atom_poly,
     call,
     conjuncts,
-    integer,
     number,
     promote,
     require_poly,
@@ -66,7 +66,8 @@ class ScalarPrinter:
                 return self._poly(x)
             case Load():
                 text = self.access(x, self)
-                return (self.cast(text, dtype), ATOM) if dtype in FLOATS and x.dtype != dtype else (text, ATOM)
+                wider = dtype in FLOATS or (dtype == "int64" and x.dtype in NARROW)
+                return (self.cast(text, dtype or ""), ATOM) if wider and x.dtype != dtype else (text, ATOM)
             case Call():
                 return self._call(x, dtype)
         raise AssertionError(f"{type(x).__name__} in a program")
@@ -128,6 +129,8 @@ class ScalarPrinter:
             text, level = self.functions(name, work, arguments), ATOM
         if is_widened(x):
             text, level = self.cast(text, x.dtype), ATOM
+        if dtype == "int64" and x.dtype in NARROW:
+            return self.cast(text, dtype), ATOM
         if dtype in FLOATS and x.dtype != dtype and not (x.dtype == "pyfloat" and work == dtype):
             return self.cast(text, dtype), ATOM
         return text, level
@@ -174,7 +177,7 @@ class ScalarPrinter:
 
     def _order(self, p: Poly) -> str:
         """p >= 0 with every term on the side where it is positive."""
-        larger, smaller = _sides(p)
+        larger, smaller = sides(p)
         if larger.constant is not None:
             known = _constant_term(smaller)
             return f"{self.poly(require_poly(smaller - known))} < {larger.constant + 1 - known}"
@@ -189,9 +192,9 @@ class ScalarPrinter:
 
     def _equality(self, p: Poly, sign: str) -> str:
         remainder = _remainder(p)
-        if remainder is not None and remainder[0] is p:
+        if remainder is not None and remainder[0].constant == 0:
             return f"{self.poly(p, COMPARISON + 1)} {sign} 0"
-        left, right = _sides(p)
+        left, right = sides(p)
         left, right = (right, left) if left.constant is not None else (left, right)
         return f"{self.poly(left)} {sign} {self.poly(right)}"
 
@@ -202,8 +205,8 @@ class ScalarPrinter:
                 Call(function=f, arguments=(Poly() as p, Poly())),
                 Call(function=g, arguments=(Poly() as q, Poly())),
             ) if f.name == g.name == "ge":
-                middle, least = _sides(p)
-                most, same = _sides(q)
+                middle, least = sides(p)
+                most, same = sides(q)
                 if same is middle and least.constant is not None and most.constant is not None:
                     return f"{least.constant} <= {self.poly(middle)} < {most.constant + 1}"
         return None
@@ -224,11 +227,10 @@ class ScalarPrinter:
         parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in p.terms]
         remainder = _remainder(p)
         if remainder is not None:
-            whole, times, division = remainder
+            rest, times, division = remainder
             text = f"{self.poly(division.numerator, PRODUCT)} % {self.poly(division.denominator, PRODUCT + 1)}"
             text = f"{self.cast(text, 'int64')}" if words else text
             text = text if abs(times) == 1 else f"{abs(times)} * ({text})"
-            rest = require_poly(p - whole)
             parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in rest.terms]
             parts.append((times, text, PRODUCT))
         parts.sort(key=lambda part: part[0] < 0)
@@ -275,35 +277,22 @@ def negation(x: Scalar) -> Scalar | None:
     return None
 
 
-def _sides(p: Poly) -> tuple[Poly, Poly]:
-    """a and b of p = a - b, both without negative terms."""
-    larger, smaller = integer(0), integer(0)
-    for monomial, factor in p.terms:
-        term = integer(abs(factor))
-        for atom in monomial:
-            term = require_poly(term * atom_poly(atom))
-        if factor > 0:
-            larger = require_poly(larger + term)
-        else:
-            smaller = require_poly(smaller + term)
-    return larger, smaller
-
-
 def _constant_term(p: Poly) -> int:
     return next((factor for monomial, factor in p.terms if not monomial), 0)
 
 
 def _remainder(p: Poly) -> tuple[Poly, int, FloorDiv] | None:
-    """The part times * (n - d * (n // d)) of p, which is times * (n % d), where it makes the text shorter."""
+    """r, times and n // d of p = r + times * (n - d * (n // d)), which is r + times * (n % d), where that is shorter."""
     for monomial, factor in p.terms:
         if len(monomial) == 1 and isinstance(division := monomial[0], FloorDiv):
             divisor = division.denominator.constant
             if divisor is None or factor % divisor:
                 continue
             times = -factor // divisor
-            whole = require_poly(times * (division.numerator - divisor * atom_poly(division)))
-            if len(require_poly(p - whole).terms) + 1 < len(p.terms):
-                return whole, times, division
+            taken = [(m, -times * f) for m, f in division.numerator.terms]
+            rest = polynomial([*p.terms, *taken, (monomial, -factor)])
+            if len(rest.terms) + 1 < len(p.terms):
+                return rest, times, division
     return None
 
 
@@ -313,8 +302,8 @@ def _quotient(p: Poly) -> tuple[Poly, int] | None:
         if factor == 1 and len(monomial) == 1 and isinstance(division := monomial[0], FloorDiv):
             divisor = division.denominator.constant
             if divisor is not None:
-                rest = require_poly(p - atom_poly(division))
-                whole = require_poly(division.numerator + divisor * rest)
-                if len(whole.terms) < len(division.numerator.terms) + len(rest.terms) and fits(whole):
+                rest = [(m, f) for m, f in p.terms if m is not monomial]
+                whole = polynomial([*division.numerator.terms, *((m, divisor * f) for m, f in rest)])
+                if len(whole.terms) < len(division.numerator.terms) + len(rest) and fits(whole):
                     return whole, divisor
     return None

@@ -137,7 +137,7 @@ def settled(p: Poly) -> Poly:
 def mul(a: Poly, b: Poly) -> Poly:
     """The product, multiplied out where that makes it no longer than its factors by much."""
     total = _product(a, b)
-    if total.constant is not None or is_size(a) and is_size(b):
+    if total.constant is not None or (is_size(a) and is_size(b)):
         return total
     if not _has_coefficients(total):
         return as_written("mul", a, b)
@@ -168,7 +168,9 @@ def floor_div(a: Poly, b: Poly, exact: bool = False) -> Poly:
         raise GraphError(f"{here()}a size or a subscript is divided by zero.")
     if not exact:
         a, b = settled(a), settled(b)
-    if b.constant is not None and b.constant < 0 and fits(neg(a)):
+    if b.constant is not None and b.constant < 0:
+        if not (fits(neg(a)) and fits(neg(b))):
+            return atom_poly(_division(a, b))
         a, b = neg(a), neg(b)
     quotient: list[tuple[Monomial, int]] = []
     rest: list[tuple[Monomial, int]] = []
@@ -237,6 +239,12 @@ def at_least_zero(p: Poly) -> Scalar:
     return _comparison("ge", reduced)
 
 
+def sides(p: Poly) -> tuple[Poly, Poly]:
+    """a and b of p = a - b, both without negative terms: what is compared, as the difference may leave int64."""
+    larger = polynomial((m, f) for m, f in p.terms if f > 0)
+    return larger, polynomial((m, -f) for m, f in p.terms if f < 0)
+
+
 def is_zero(p: Poly) -> Scalar:
     """The canonical form of an equality between integers: p == 0 with a positive leading coefficient."""
     if p.constant is not None:
@@ -272,7 +280,9 @@ def order(a: Poly, b: Poly, above: int = 0) -> Scalar:
     """a >= b + above, in canonical form where int64 holds the difference, as written where it does not."""
     for left, right in ((a, b), (settled(a), settled(b))):
         difference = _difference(_difference(left, right), integer(above))
-        if all(fits(p, SLACK) for p in (left, right, difference)):
+        if all(fits(p, SLACK) for p in (left, right, difference)) and all(
+            fits(side) or any(isinstance(a, (Load, Call)) for a in side.atoms) for side in sides(difference)
+        ):
             return at_least_zero(difference)
     return applied(FUNCTIONS["lt" if above else "le"], (settled(b), settled(a)), "bool")
 

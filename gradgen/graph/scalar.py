@@ -59,7 +59,7 @@ __all__ = [
     "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "at_least_zero", "atom_poly", "call",
     "children", "conjuncts", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions", "number",
     "position", "positions_of", "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost",
-    "size_symbol", "slot", "step", "substitute", "walk",
+    "size_symbol", "slot", "step", "substitute", "typed", "walk",
 ]  # fmt: skip
 
 FLOATS = ("float32", "float64")
@@ -226,8 +226,7 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
         case "sub", (x, Const(dtype="pyint", text="0")) if x.dtype in FLOATS:
             return x
         case "where", (Const(dtype="bool") as c, x, y):
-            chosen, dtype = x if c.value else y, promote((x.dtype, y.dtype))
-            return call(dtype, chosen) if dtype in FLOATS and chosen.dtype != dtype else chosen
+            return typed(x if c.value else y, promote((x.dtype, y.dtype)))
         case "where", (_, x, y) if x is y or (is_zero(x) and is_zero(y)):
             return x if x.dtype == promote((x.dtype, y.dtype)) else y
         case "and", (a, Const(dtype="bool") as c):
@@ -367,6 +366,12 @@ def conjuncts(condition: Scalar) -> list[Scalar]:
             case part:
                 found.append(part)
     return found
+
+
+def typed(x: Scalar, dtype: str) -> Scalar:
+    """A branch as the dtype of the whole `where`; a weak number stays one beside integers of 64 bits."""
+    counts = dtype in FLOATS or "uint32" in (dtype, x.dtype) or x.dtype == "int32"
+    return call(dtype, x) if counts and x.dtype != dtype else x
 
 
 def is_zero(x: Scalar) -> bool:

@@ -112,7 +112,7 @@ def _of_call(x: Call) -> Span:
             found = min(a, c), min(b, d)
         case "maximum", [(a, b), (c, d)]:
             found = max(a, c), max(b, d)
-        case ("stop_gradient" | "materialize" | "int64"), [found]:
+        case (("stop_gradient" | "materialize" | "int64"), [found]):
             pass
         case _:
             return every

@@ -113,5 +113,7 @@ def _constant(value: Scalar, dtype: Any) -> Scalar:
 def _castable(dtype: str) -> str:
     if dtype not in ("float32", "float64", "int64", "uint32"):
         several = "" if isinstance(dtype, str) else " Several sizes stand in a tuple, as in gg.zeros((2, 3))."
-        raise DTypeError(f"{here()}a constant has dtype float32, float64, int64, uint32 or bool, not {dtype!r}.{several}")
+        raise DTypeError(
+            f"{here()}a constant has dtype float32, float64, int64, uint32 or bool, not {dtype!r}.{several}"
+        )
     return dtype

@@ -25,6 +25,7 @@ from gradgen.graph.nodes import (
     show_shape,
     toposort,
 )
+from gradgen.graph.polynomials import sides
 from gradgen.graph.scalar import FLOATS, Call, Const, FloorDiv, Load, Poly, Position, Scalar, SizeSymbol, Step
 from gradgen.lang.interpret_scalar import IMPLEMENTATIONS, WEAK, Array, operand_dtype, reduce_last
 
@@ -187,6 +188,9 @@ class _Formula:
 
     def _call(self, x: Call, mask: Mask) -> Asks:
         name = x.function.name
+        if name == "ge" and isinstance(x.arguments[0], Poly):  # a - b >= 0, where the difference may leave int64
+            larger, smaller = sides(x.arguments[0])
+            return np.asarray((yield (larger, mask)) >= (yield (smaller, mask)))
         dtype = operand_dtype(x.function, x.dtype, [a.dtype for a in x.arguments])
         if name in ("where", "and", "or"):
             first, *others = x.arguments

@@ -8,8 +8,8 @@ from typing import Any
 
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph import axes
-from gradgen.graph.polynomials import INTEGERS
 from gradgen.graph.place import here
+from gradgen.graph.polynomials import INTEGERS
 from gradgen.graph.scalar import FLOATS, Poly
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import elementwise, reducers

@@ -6,7 +6,21 @@ calls this for every formula, and `gather` for the conditions it makes.
 
 from collections.abc import Sequence
 
-from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, at_least_zero, call, conjuncts, is_zero, number, rewrite, walk
+from gradgen.graph.scalar import (
+    Call,
+    Const,
+    Load,
+    Poly,
+    Scalar,
+    at_least_zero,
+    call,
+    conjuncts,
+    is_zero,
+    number,
+    rewrite,
+    typed,
+    walk,
+)
 from gradgen.graph.sizes import Ranges, nonnegative, reads_data
 
 __all__ = [
@@ -186,7 +200,7 @@ def _nested_where(condition: Scalar, yes: Scalar, no: Scalar, dtype: str) -> Sca
 def _normal(condition: Scalar, yes: Scalar, no: Scalar, dtype: str) -> Scalar:
     new = call("where", condition, yes, no)
     further = _where_rule(new)
-    return _typed(new if further is None else further, dtype)
+    return typed(new if further is None else further, dtype)
 
 
 def mask_of(x: Scalar) -> tuple[Scalar, Scalar] | None:
@@ -204,10 +218,6 @@ def _masked(condition: Scalar, x: Scalar, dtype: str) -> Scalar | None:
             condition, x = conjunction([*conjuncts(condition), *conjuncts(inner)]), y
     new = call("where", condition, x, number(0))
     return new if new.dtype == dtype else None
-
-
-def _typed(x: Scalar, dtype: str) -> Scalar:
-    return x if x.dtype == dtype or dtype not in ("float32", "float64") else call(dtype, x)
 
 
 def _product(a: Scalar, b: Scalar, dtype: str, swapped: bool = False) -> Scalar | None:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gradgen.graph.scalar import (
-    FLOATS,
     Atom,
     Call,
     Const,
@@ -23,6 +22,7 @@ from gradgen.graph.scalar import (
     number,
     require_poly,
     substitute,
+    typed,
     walk,
 )
 from gradgen.passes.conditions import decide, is_index_only
@@ -166,11 +166,6 @@ class _Simplifier:
                 return (new[0] if new[0].value else new[1]), False
         made = call(name, *new)
         return (decide(made, self.known.ranges, self.known.facts) if made.dtype == "bool" else made), False
-
-
-def typed(x: Scalar, dtype: str) -> Scalar:
-    """A branch as the dtype of the whole `where`."""
-    return call(dtype, x) if dtype in FLOATS and x.dtype != dtype else x
 
 
 def _bare(x: Scalar) -> Scalar:
