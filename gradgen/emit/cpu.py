@@ -82,7 +82,7 @@ class CpuPrinter:
     used: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.scalars = ScalarPrinter(self.function, self.access, self.literal, self.cast)
+        self.scalars = ScalarPrinter(self.function, self.access, self.literal, self.cast, wraps=True)
 
     scalars: ScalarPrinter = field(init=False)
     holders: dict[str, str] = field(default_factory=dict)

@@ -6,12 +6,13 @@ holds in any case, and that is nearly all, stays as bare as a person writes it.
 """
 
 from gradgen.graph.scalar import Call, Const, Load, Monomial, Poly, Scalar
-from gradgen.graph.spans import GREATEST, LEAST, fits, monomial_span
+from gradgen.graph.spans import GREATEST, LEAST, SLACK, fits, monomial_span, span
 
 NARROW = ("int32", "uint32")
 # Calls whose result is made one of its dtype again: of the words every one, as Numba takes two for 64 bits unsigned.
 WIDENED = {"add", "sub", "mul", "neg", "floordiv", "mod", "abs", "square", "pow", "left_shift"}
 WORDS = {"bitwise_and", "bitwise_or", "bitwise_xor", "right_shift"}
+CHOOSING = {"where", "maximum", "minimum", "stop_gradient", "materialize", "abs", "sign"}
 GROWING = {"add", "sub", "mul", "neg", "left_shift"}
 
 
@@ -25,6 +26,28 @@ def grows(x: Call) -> bool:
     return x.function.name in GROWING and x.dtype == "int64" and all(map(is_python, x.arguments))
 
 
+def leaves(p: Poly) -> bool:
+    """Whether a polynomial may leave int64, data near its ends left out."""
+    if p.constant is not None or is_lone(p.terms[0][0], p):
+        return False
+    return not fits(p, SLACK)
+
+
+def is_wrapping(x: Call) -> bool:
+    """Whether a sum or a product of int64 may leave it, data near its ends left out."""
+    if x.dtype != "int64" or x.function.name not in ("add", "sub", "mul"):
+        return False
+    (a, b), (c, d) = (span(argument) for argument in x.arguments)
+    match x.function.name:
+        case "add":
+            ends = [a + c, b + d]
+        case "sub":
+            ends = [a - d, b - c]
+        case _:
+            ends = [a * c, a * d, b * c, b * d]
+    return min(ends) < LEAST - SLACK or max(ends) > GREATEST + SLACK
+
+
 def is_python(x: Scalar) -> bool:
     """Whether a part is printed as one of Python's integers, where the file is not jitted."""
     match x:
@@ -32,15 +55,7 @@ def is_python(x: Scalar) -> bool:
             return True
         case Poly():
             return not any(isinstance(part, (Load, Call)) for part in x.atoms) and not has_words(x)
-        case Call() if x.function.name in (
-            "where",
-            "maximum",
-            "minimum",
-            "stop_gradient",
-            "materialize",
-            "abs",
-            "sign",
-        ):
+        case Call() if x.function.name in CHOOSING:
             return any(map(is_python, x.arguments))
         case Call() if x.function.name == "wrapped" or (x.dtype == "int64" and x.function.name in WORDS):
             return all(map(is_python, x.arguments))

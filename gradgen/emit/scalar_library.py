@@ -38,10 +38,13 @@ CALLS: dict[str, tuple[str, ...]] = {
     "lgamma": ("log",),
     "digamma": ("log",),
     "polygamma": ("digamma",),
+    "add": (),
+    "sub": (),
+    "mul": (),
     "left_shift": (),
     "right_shift": (),
 }
-INTEGERS = ("left_shift", "right_shift")  # of int64, which holds the other words
+INTEGERS = ("add", "sub", "mul", "left_shift", "right_shift")  # of int64
 SUFFIXES = {"float32": "f32", "float64": "f64", "int64": "i64"}
 
 

@@ -8,7 +8,19 @@ functions it calls. Choices, logic, chained comparisons, `//` and `%` are Python
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gradgen.emit.integers import NARROW, grows, has_words, is_lone, is_narrow, is_number, is_python, is_widened, word
+from gradgen.emit.integers import (
+    NARROW,
+    grows,
+    has_words,
+    is_lone,
+    is_narrow,
+    is_number,
+    is_python,
+    is_widened,
+    is_wrapping,
+    leaves,
+    word,
+)
 from gradgen.graph.polynomials import sides
 from gradgen.graph.records import polynomial
 from gradgen.graph.scalar import (
@@ -22,6 +34,7 @@ from gradgen.graph.scalar import (
     Poly,
     Scalar,
     SizeSymbol,
+    atom_poly,
     call,
     conjuncts,
     number,
@@ -43,6 +56,7 @@ class ScalarPrinter:
     access: Callable[[Load, "ScalarPrinter"], str]
     literal: Callable[[float, str], str]
     cast: Callable[[str, str], str]
+    wraps: bool = False  # whether sums and products that may leave int64 have to be functions, or are said with + and *
 
     def text(self, x: Scalar, dtype: str | None = None, above: int = 0) -> str:
         """The expression, as a value of `dtype` if one is wanted, in parentheses if it binds weaker than `above`."""
@@ -63,7 +77,7 @@ class ScalarPrinter:
                         if value is not None
                         else (self.cast(self.poly(x), dtype), ATOM)
                     )
-                return self._poly(x)
+                return (self._wrapping(x), ATOM) if self.wraps and leaves(x) else self._poly(x)
             case Load():
                 text = self.access(x, self)
                 wider = dtype in FLOATS or (dtype == "int64" and x.dtype in NARROW)
@@ -88,7 +102,9 @@ class ScalarPrinter:
         elif name in ("add", "sub") and (opposite := negation(x.arguments[1])) is not None:
             sign = "-" if name == "add" else "+"
             text, level = f"{self.text(x.arguments[0], work, SUM)} {sign} {self.text(opposite, work, SUM + 1)}", SUM
-        elif name in ("left_shift", "right_shift") and not is_number(x.arguments[1]):
+        elif (name in ("left_shift", "right_shift") and not is_number(x.arguments[1])) or (
+            self.wraps and is_wrapping(x)
+        ):
             text, level = self.functions(name, work, [self.text(a, work) for a in x.arguments]), ATOM
         elif name in INFIX:
             strength = x.function.precedence
@@ -96,6 +112,8 @@ class ScalarPrinter:
             if grows(x):
                 left = self.cast(self.text(x.arguments[0]), work)
             right = self.text(x.arguments[1], work, strength + 1)
+            if self.wraps and x.dtype == "uint32" and name in ("add", "sub", "mul") and is_number(x.arguments[1]):
+                right = self.cast(right, x.dtype)
             text, level = f"{left} {x.function.symbol} {right}", strength
         elif name == "neg":
             text, level = f"-{self.text(x.arguments[0], work, UNARY)}", UNARY
@@ -217,6 +235,18 @@ class ScalarPrinter:
         text, strength = self._poly(p)
         return f"({text})" if strength < above else text
 
+    def _wrapping(self, p: Poly) -> str:
+        """A polynomial that may leave int64, by functions that wrap around."""
+        total = ""
+        for monomial, factor in p.terms:
+            factors = [self.text(atom_poly(a), "int64") for a in monomial]
+            factors += [str(word(factor))] if factor != 1 or not factors else []
+            term = factors[0]
+            for other in factors[1:]:
+                term = self.functions("mul", "int64", [term, other])
+            total = self.functions("add", "int64", [total, term]) if total else term
+        return total
+
     def _poly(self, p: Poly) -> tuple[str, int]:
         if p.constant is not None:
             return str(word(p.constant)), UNARY if word(p.constant) < 0 else ATOM
@@ -282,7 +312,7 @@ def _constant_term(p: Poly) -> int:
 
 
 def _remainder(p: Poly) -> tuple[Poly, int, FloorDiv] | None:
-    """r, times and n // d of p = r + times * (n - d * (n // d)), which is r + times * (n % d), where that is shorter."""
+    """r, times and n // d of p = r + times * (n - d * (n // d)), which is r + times * (n % d), if that is shorter."""
     for monomial, factor in p.terms:
         if len(monomial) == 1 and isinstance(division := monomial[0], FloorDiv):
             divisor = division.denominator.constant

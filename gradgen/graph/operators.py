@@ -48,7 +48,7 @@ class Operators(Generic[R]):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> R:
         """NumPy's function of a formula is the scalar function of that name; operators of NumPy's scalars come here."""
         if ufunc.__name__ == "invert" and method == "__call__" and not options:
-            return ~self  # type: ignore[return-value]  # the operand is the result's class
+            return ~self
         name = _NUMPY.get(ufunc.__name__, ufunc.__name__)
         if method != "__call__" or options or name not in FUNCTIONS:
             self.__array_function__(ufunc, (), inputs, options)

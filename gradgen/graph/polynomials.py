@@ -113,7 +113,7 @@ def _difference(a: Poly, b: Poly) -> Poly:
 
 
 def _held(function: str, a: Poly, b: Poly, total: Poly) -> Poly:
-    """A sum in normal form, or as it was written where that has numbers that are no int64, or too many computed parts."""
+    """A sum in normal form; as it was written where that has numbers beyond int64, or too many computed parts."""
     if total.constant is not None or is_size(total):
         return total
     many = len(total.terms) > MANY and any(isinstance(atom, Call) for atom in total.atoms)

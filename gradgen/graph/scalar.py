@@ -56,10 +56,10 @@ from gradgen.graph.words import WORDS, as_integers, fold_words, integer_dtype
 
 __all__ = [
     "DEFAULT_FLOAT", "FLOATS", "Atom", "Call", "Const", "FloorDiv", "Letter", "Load", "Monomial", "Operators", "Poly",
-    "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "at_least_zero", "atom_poly", "call",
-    "children", "conjuncts", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions", "number",
-    "position", "positions_of", "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost",
-    "size_symbol", "slot", "step", "substitute", "typed", "walk",
+    "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "at_least_zero", "atom_poly",
+    "call", "children", "conjuncts", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions",
+    "number", "position", "positions_of", "promote", "reduce_over", "require_poly", "result_dtype", "rewrite",
+    "scalar_cost", "size_symbol", "slot", "step", "substitute", "typed", "walk",
 ]  # fmt: skip
 
 FLOATS = ("float32", "float64")

@@ -16,14 +16,15 @@ from gradgen.graph.tensor import apply, apply_formula
 from gradgen.graph.written import written
 
 __all__ = [
-    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_or", "bitwise_xor", "cast", "cbrt", "ceil", "celu", "clip", "cos",
-    "cosh", "digamma", "elu", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "float32", "float64", "floor",
-    "function", "gelu", "gelu_tanh", "greater", "greater_equal", "hardsigmoid", "hardswish", "hardtanh", "hypot",
-    "int64", "isfinite", "isinf", "isnan", "leaky_relu", "left_shift", "less", "less_equal", "lgamma", "log", "log1p", "log2",
-    "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsigmoid", "maximum", "minimum",
-    "mish", "mod", "negative", "not_equal", "polygamma", "power", "reciprocal", "relu", "relu6", "right_shift", "round", "rsqrt",
-    "selu", "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "softplus", "softsign", "sqrt", "square", "stop_gradient",
-    "tan", "tanh", "uint32", "xlogy",
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_or", "bitwise_xor",
+    "cast", "cbrt", "ceil", "celu", "clip", "cos", "cosh", "digamma", "elu", "equal", "erf", "erfc", "erfinv", "exp",
+    "exp2", "expm1", "float32", "float64", "floor", "function", "gelu", "gelu_tanh", "greater", "greater_equal",
+    "hardsigmoid", "hardswish", "hardtanh", "hypot", "int64", "isfinite", "isinf", "isnan", "leaky_relu", "left_shift",
+    "less", "less_equal", "lgamma", "log", "log1p", "log2", "log10", "logaddexp", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "logsigmoid", "maximum", "minimum", "mish", "mod", "negative", "not_equal",
+    "polygamma", "power", "reciprocal", "relu", "relu6", "right_shift", "round", "rsqrt", "selu", "sigmoid", "sign",
+    "silu", "sin", "sinc", "sinh", "softplus", "softsign", "sqrt", "square", "stop_gradient", "tan", "tanh", "uint32",
+    "xlogy",
 ]  # fmt: skip
 
 

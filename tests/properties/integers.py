@@ -16,6 +16,7 @@ ROWS = 6
 LARGE = (2**31 - 1, 2**32, 2**62 + 5, -(2**62) - 9, 6364136223846793005, 48271000, 2**63 - 1, -(2**63))
 SMALL = (1, 2, 3, 5, 7, 16, 1000, -1, -3)
 DTYPES = ("int64", "uint32", "int32")
+OPERATIONS = (*"+-*+*", *("//", "%") * 2, *"^&|~", "<<", ">>", "-x", "where", "cast", "node", "max")
 
 
 @dataclass(frozen=True)
@@ -44,30 +45,7 @@ def number(choose: Choose, dtype: str, large: bool = True) -> int:
 def step(choose: Choose, values: Sequence[Value], n: Any, m: Any) -> Value:
     """One more operation on the values so far."""
     a, b = choose(values), choose(values)
-    operation = choose(
-        (
-            "+",
-            "-",
-            "*",
-            "+",
-            "*",
-            "//",
-            "%",
-            "//",
-            "%",
-            "^",
-            "&",
-            "|",
-            "<<",
-            ">>",
-            "~",
-            "-x",
-            "where",
-            "cast",
-            "node",
-            "max",
-        )
-    )
+    operation = choose(OPERATIONS)
     dtype = a.array.dtype.name
     if choose((True, False)):
         k = number(choose, dtype)
@@ -118,7 +96,7 @@ def step(choose: Choose, values: Sequence[Value], n: Any, m: Any) -> Value:
         case "max":
             other = choose(values)
             return Value(gg.maximum(x, other.formula), np.maximum(a.array, other.array))
-    node = gg.compute((n, m), x + 0 * n + 0 * m if dtype == "int64" else x)
+    node = gg.compute((n, m), x)
     return Value(node[n, m], np.broadcast_to(a.array, (ROWS, 2)))
 
 
@@ -132,9 +110,6 @@ def formulas(choose: Choose, steps: int) -> tuple[dict[str, Any], dict[str, np.n
     with np.errstate(all="ignore"):
         for _ in range(steps):
             values.append(step(choose, values, n, m))
-    last = values[-3:]
-    outputs = {
-        f"y_{k}": gg.compute((n, m), v.formula + 0 * n if v.array.dtype == np.int64 else v.formula)
-        for k, v in enumerate(last)
-    }
-    return outputs, arrays, {f"y_{k}": np.broadcast_to(v.array, (ROWS, 2)) for k, v in enumerate(last)}
+    last = {f"y_{k}": v for k, v in enumerate(values[-3:])}
+    outputs = {k: gg.compute((n, m), v.formula) for k, v in last.items()}
+    return outputs, arrays, {k: np.broadcast_to(v.array, (ROWS, 2)) for k, v in last.items()}
