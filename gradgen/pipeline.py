@@ -45,6 +45,7 @@ from gradgen.passes.roll import roll
 from gradgen.passes.saving import choose_saved
 from gradgen.passes.separate import separate, separate_carries
 from gradgen.passes.simplify import simplify
+from gradgen.passes.split import share_integers
 from gradgen.passes.squeeze import squeeze
 from gradgen.passes.unify import unify
 from gradgen.program.loops import Program, Role
@@ -80,6 +81,7 @@ def before_updating(skip: frozenset[str] = frozenset()) -> Passes:
 
 AFTER_DIFFERENTIATING: Passes = (
     ("resolve", resolve, "adjoints that the user gave have done their work: what is left is the value"),
+    ("share", share_integers, "integers are computed once and not multiplied out, however often they are read"),
     ("simplify", simplify, "copies and decided conditions vanish before anything looks at subscripts"),
     ("gather", gather, "adjoint loops own what they write"),
     ("reduce", lower_reducers, "logsumexp becomes a maximum, a sum and a logarithm"),

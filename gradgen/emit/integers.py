@@ -13,7 +13,8 @@ NARROW = ("int32", "uint32")
 WIDENED = {"add", "sub", "mul", "neg", "floordiv", "mod", "abs", "square", "pow", "left_shift"}
 WORDS = {"bitwise_and", "bitwise_or", "bitwise_xor", "right_shift"}
 CHOOSING = {"where", "maximum", "minimum", "stop_gradient", "materialize", "abs", "sign"}
-GROWING = {"add", "sub", "mul", "neg", "left_shift"}
+
+EXACT = {"add", "sub", "mul", "neg", "floordiv", "mod"}
 
 
 def is_widened(x: Call) -> bool:
@@ -23,7 +24,9 @@ def is_widened(x: Call) -> bool:
 
 def grows(x: Call) -> bool:
     """Whether a call of Python's integers may leave int64."""
-    return x.function.name in GROWING and x.dtype == "int64" and all(map(is_python, x.arguments))
+    if not all(map(is_python, x.arguments)):
+        return False
+    return is_wrapping(x, slack=0) or (x.function.name == "left_shift" and x.dtype == "int64")
 
 
 def leaves(p: Poly) -> bool:
@@ -33,11 +36,11 @@ def leaves(p: Poly) -> bool:
     return not fits(p, SLACK)
 
 
-def is_wrapping(x: Call) -> bool:
-    """Whether a sum or a product of int64 may leave it, data near its ends left out."""
+def is_wrapping(x: Call, slack: int = SLACK) -> bool:
+    """Whether a sum or a product of int64 may leave it; by `slack` on either side it may."""
     if x.dtype != "int64" or x.function.name not in ("add", "sub", "mul"):
         return False
-    (a, b), (c, d) = (span(argument) for argument in x.arguments)
+    (a, b), (c, d) = (_printed_span(argument) for argument in x.arguments)
     match x.function.name:
         case "add":
             ends = [a + c, b + d]
@@ -45,7 +48,13 @@ def is_wrapping(x: Call) -> bool:
             ends = [a - d, b - c]
         case _:
             ends = [a * c, a * d, b * c, b * d]
-    return min(ends) < LEAST - SLACK or max(ends) > GREATEST + SLACK
+    return min(ends) < LEAST - slack or max(ends) > GREATEST + slack
+
+
+def _printed_span(x: Scalar) -> tuple[int, int]:
+    """How far a part reaches, where a number is printed as what int64 holds of it."""
+    known = x.constant if isinstance(x, Poly) else None
+    return span(x) if known is None else (word(known), word(known))
 
 
 def is_python(x: Scalar) -> bool:
@@ -54,21 +63,28 @@ def is_python(x: Scalar) -> bool:
         case Poly() if x.constant is not None:
             return True
         case Poly():
-            return not any(isinstance(part, (Load, Call)) for part in x.atoms) and not has_words(x)
+            return all(map(is_bare, x.atoms)) and not has_words(x)
         case Call() if x.function.name in CHOOSING:
             return any(map(is_python, x.arguments))
         case Call() if x.function.name == "wrapped" or (x.dtype == "int64" and x.function.name in WORDS):
+            return all(map(is_python, x.arguments))
+        case Call() if x.dtype == "int64" and x.function.name in EXACT and not grows(x):
             return all(map(is_python, x.arguments))
         case Call() | Load():
             return False
     return True
 
 
+def is_bare(atom: object) -> bool:
+    """Whether an atom is one of Python's integers, where the file is not jitted."""
+    return not isinstance(atom, Load) and (not isinstance(atom, Call) or is_python(atom))
+
+
 def has_words(p: Poly) -> bool:
     """Whether the indices of a polynomial are printed as NumPy's: where Python's integers may leave int64."""
     low = high = 0
     for monomial, factor in p.terms:
-        rest = tuple(a for a in monomial if not isinstance(a, (Load, Call)))
+        rest = tuple(a for a in monomial if is_bare(a))
         if monomial and not rest:
             continue
         ends = sorted(end * factor for end in monomial_span(rest))

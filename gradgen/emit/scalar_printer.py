@@ -12,6 +12,7 @@ from gradgen.emit.integers import (
     NARROW,
     grows,
     has_words,
+    is_bare,
     is_lone,
     is_narrow,
     is_number,
@@ -45,7 +46,8 @@ from gradgen.graph.spans import fits
 
 ATOM, UNARY, PRODUCT, SUM, COMPARISON, NOT, AND, OR, CHOICE = 100, 30, 20, 10, 5, 4, 3, 2, 1
 INFIX = {"add", "sub", "mul", "div", "floordiv", "mod", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"}
-INFIX |= {"bitwise_and", "bitwise_xor", "bitwise_or", "left_shift", "right_shift"}
+SHIFTS = {"left_shift", "right_shift"}
+INFIX |= SHIFTS | {"bitwise_and", "bitwise_xor", "bitwise_or"}
 
 
 @dataclass(slots=True)
@@ -99,13 +101,11 @@ class ScalarPrinter:
         work = self._working_dtype(x, dtype)
         if x.dtype == "bool" and (printed := self._condition(x)) is not None:
             text, level = printed
+        elif (self.wraps and is_wrapping(x)) or (name in SHIFTS and not is_number(x.arguments[1])):
+            text, level = self.functions(name, work, [self.text(a, work) for a in x.arguments]), ATOM
         elif name in ("add", "sub") and (opposite := negation(x.arguments[1])) is not None:
             sign = "-" if name == "add" else "+"
             text, level = f"{self.text(x.arguments[0], work, SUM)} {sign} {self.text(opposite, work, SUM + 1)}", SUM
-        elif (name in ("left_shift", "right_shift") and not is_number(x.arguments[1])) or (
-            self.wraps and is_wrapping(x)
-        ):
-            text, level = self.functions(name, work, [self.text(a, work) for a in x.arguments]), ATOM
         elif name in INFIX:
             strength = x.function.precedence
             left = self.text(x.arguments[0], work, strength if strength != COMPARISON else strength + 1)
@@ -280,7 +280,7 @@ class ScalarPrinter:
         names = [self._atom(a, SUM + 1 if alone else PRODUCT + 1) for a in monomial]
         lone = is_lone(monomial, whole)
         for k, a in enumerate(monomial):
-            if (is_narrow(a) and not lone) or (words and not isinstance(a, (Load, Call))):
+            if (is_narrow(a) and not lone) or (words and is_bare(a)):
                 names[k] = self.cast(self._atom(a, 0), "int64")
         pieces = ([str(factor)] if factor != 1 or not names else []) + names
         return " * ".join(pieces), PRODUCT if len(pieces) > 1 or (alone and "//" in names[0]) else ATOM
@@ -300,9 +300,9 @@ class ScalarPrinter:
 
 
 def negation(x: Scalar) -> Scalar | None:
-    """y for -y."""
+    """y for -y, where that is the same in a wider dtype."""
     match x:
-        case Call(function=f, arguments=(y,)) if f.name == "neg":
+        case Call(function=f, arguments=(y,)) if f.name == "neg" and x.dtype not in NARROW:
             return y
     return None
 

@@ -146,7 +146,8 @@ def mul(a: Poly, b: Poly) -> Poly:
     plain = all(isinstance(atom, (Position, Letter, Step, SizeSymbol, Load)) for atom in total.atoms)
     degree = max(sum(not isinstance(atom, SizeSymbol) for atom in monomial) for monomial, _ in total.terms)
     single = min(len(a.terms), len(b.terms)) == 1
-    if degree <= DEGREE and (single or len(total.terms) <= MANY) and (plain or fits(total)):
+    values = any(isinstance(atom, (Load, Call)) for atom in total.atoms)
+    if degree <= DEGREE and (single if values else len(total.terms) <= MANY) and ((plain and single) or fits(total)):
         return total
     return as_written("mul", a, b)
 

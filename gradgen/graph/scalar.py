@@ -52,6 +52,7 @@ from gradgen.graph.records import (
     positions_of,
     walk,
 )
+from gradgen.graph.spans import fits
 from gradgen.graph.words import WORDS, as_integers, fold_words, integer_dtype
 
 __all__ = [
@@ -399,6 +400,8 @@ def scalar_cost(x: Scalar) -> float:
         elif isinstance(part, Poly):
             divisions = {atom for atom in part.atoms if isinstance(atom, FloorDiv)} - seen
             total += FUNCTIONS["floordiv"].cost * len(divisions)
+            if not fits(part):  # arithmetic of values, not of places
+                total += sum(max(len(monomial), 1) for monomial, _ in part.terms) - 1
             seen |= divisions
         stack += children(part)
     return total

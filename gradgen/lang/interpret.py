@@ -25,7 +25,7 @@ from gradgen.graph.nodes import (
     show_shape,
     toposort,
 )
-from gradgen.graph.polynomials import sides
+from gradgen.graph.polynomials import integer, sides, sub
 from gradgen.graph.scalar import FLOATS, Call, Const, FloorDiv, Load, Poly, Position, Scalar, SizeSymbol, Step
 from gradgen.lang.interpret_scalar import IMPLEMENTATIONS, WEAK, Array, operand_dtype, reduce_last
 
@@ -190,6 +190,8 @@ class _Formula:
         name = x.function.name
         if name == "ge" and isinstance(x.arguments[0], Poly):  # a - b >= 0, where the difference may leave int64
             larger, smaller = sides(x.arguments[0])
+            if any(not monomial for monomial, _ in smaller.terms):  # a > b - 1, which stays inside where b is at an end
+                return np.asarray((yield (larger, mask)) > (yield (sub(smaller, integer(1)), mask)))
             return np.asarray((yield (larger, mask)) >= (yield (smaller, mask)))
         dtype = operand_dtype(x.function, x.dtype, [a.dtype for a in x.arguments])
         if name in ("where", "and", "or"):

@@ -4,16 +4,33 @@ In: nodes as the user wrote them, after `stabilize`. Out: the same values; `bran
 the schedule fuses the pieces back.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute, pointwise
-from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Scalar, load, position, positions_of, substitute, walk
+from gradgen.graph.polynomials import INTEGERS
+from gradgen.graph.scalar import (
+    FLOATS,
+    Call,
+    FloorDiv,
+    Load,
+    Poly,
+    Scalar,
+    children,
+    load,
+    position,
+    positions_of,
+    scalar_cost,
+    substitute,
+    walk,
+)
 from gradgen.passes.inline import at, is_pointwise
 from gradgen.passes.substitute import map_nodes
 
 __all__ = ["split", "split_operations"]
 
+_SHARED = 3.0  # from this cost on, an integer is written once, however often it is read
 _TRANSCENDENTAL = 10.0  # from this cost on, computing a value again is dearer than reading it
 
 
@@ -41,6 +58,47 @@ def split_operations(roots: Sequence[Node]) -> list[Node]:
         return _split_node(node, _is_operation) if isinstance(node, Compute) and node.gathers else None
 
     return map_nodes(roots, change)
+
+
+def share_integers(roots: Sequence[Node]) -> list[Node]:
+    """An integer that a formula computes once and reads several times becomes a node, so that it is written once.
+
+    Only what is evaluated in any case, or reads nothing and divides by nothing that could be 0.
+    """
+    return map_nodes(roots, _with_shared_integers)
+
+
+def _with_shared_integers(node: Node) -> Node | None:
+    if not isinstance(node, Compute) or not any(isinstance(x, (Call, Poly)) and is_shared(x) for x in walk(node.body)):
+        return None
+    body = node.body
+    while (x := _shared_integer(body)) is not None:
+        body = substitute(body, {}, {x: _node_of(x, node.extents)})
+    return None if body is node.body else compute(node.shape, node.extents, node.target, node.reducer, body)
+
+
+def _shared_integer(body: Scalar) -> Scalar | None:
+    """The first integer, inner ones before outer ones, that several parts read and that takes some work."""
+    evaluated = always_evaluated(body)
+    uses = Counter(part for x in walk(body) for part in children(x))
+    for x in walk(body):
+        if uses[x] < 2 or not is_shared(x) or not positions_of(x):
+            continue
+        if x in evaluated or not any(isinstance(part, Load) or _may_fail(part) for part in walk(x)):
+            return x
+    return None
+
+
+def is_shared(x: Scalar) -> bool:
+    """Whether a part is an integer that is worth a node."""
+    return x.dtype in INTEGERS and not isinstance(x, Load) and scalar_cost(x) >= _SHARED
+
+
+def _may_fail(x: Scalar) -> bool:
+    """Whether an integer is divided by something that is no number."""
+    if isinstance(x, Call):
+        return x.function.name in ("floordiv", "mod")
+    return isinstance(x, Poly) and any(isinstance(a, FloorDiv) and a.denominator.constant is None for a in x.atoms)
 
 
 def _split_node(node: Node, apart: Callable[[Scalar], bool]) -> Node | None:
@@ -93,4 +151,6 @@ def always_evaluated(root: Scalar) -> set[Scalar]:
         if isinstance(x, Call):
             lazy = x.function.name in ("where", "and", "or")
             stack.extend(x.arguments[:1] if lazy else x.arguments)
+        elif isinstance(x, Poly):
+            stack.extend(x.parts)
     return found
