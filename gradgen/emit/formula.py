@@ -4,12 +4,26 @@ In: nodes with names. Out: lines for the comments of generated files and for `ex
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, count
 from types import MappingProxyType
 
 from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter
 from gradgen.graph.names import free_letter, index_letters
 from gradgen.graph.nodes import Carry, Compute, Custom, Node, Project, Reshape, show_shape
-from gradgen.graph.scalar import Atom, Load, Poly, Position, Scalar, Step, position, require_poly, rewrite, substitute
+from gradgen.graph.scalar import (
+    Atom,
+    Load,
+    Poly,
+    Position,
+    Scalar,
+    Step,
+    children,
+    position,
+    require_poly,
+    rewrite,
+    substitute,
+)
+from gradgen.graph.shared import shared_integer
 from gradgen.program.loops import letter
 
 NO_LETTERS: Mapping[int, str] = MappingProxyType({})
@@ -53,7 +67,10 @@ def formula(
             printer = ScalarPrinter(_call, access, lambda value, dtype: repr(value).removesuffix(".0"), _uncast)
             whole = _with_parts(node.body if body is None else body, written)
             reduced, lettered = _reduced(node, letters), _lettered(whole, letters, steps)
+            lettered, parts = _in_parts(lettered, {*letters, *names.values()})
             text = printer.text(lettered, None, PRODUCT) if reduced else _bare(printer.text(lettered))
+            if parts:
+                text += f", with {', '.join(f'{name} = {_bare(printer.text(x))}' for name, x in parts)}"
             target = ", ".join(printer.poly(require_poly(_lettered(t, letters, steps))) for t in node.target)
             left = f"{names[node]}[{target}]" if node.target else names[node]
             if not node.gathers:
@@ -79,6 +96,16 @@ def _reduced(node: Compute, letters: Sequence[str]) -> str:
     if not reduced:
         return ""
     return f"{node.reducer}_{reduced} " if len(node.reduced) == 1 else f"{node.reducer}_{{{reduced}}} "
+
+
+def _in_parts(root: Scalar, taken: set[str]) -> tuple[Scalar, list[tuple[str, Scalar]]]:
+    """An expression that reads the integers that occur in it several times by names, and these, inner ones first."""
+    parts: list[tuple[str, Scalar]] = []
+    names = (name for name in chain("abcdefgh", (f"a{k}" for k in count(1))) if name not in taken)
+    while (x := shared_integer(root, lambda part: bool(children(part)))) is not None:
+        parts.append((next(names), x))
+        root = substitute(root, {}, {x: letter(parts[-1][0])})
+    return root, parts
 
 
 def _with_parts(body: Scalar, written: Collection[Node]) -> Scalar:

@@ -254,9 +254,10 @@ class ScalarPrinter:
         quotient = _quotient(p)
         if quotient is not None:
             return f"{self.poly(quotient[0], PRODUCT)} // {quotient[1]}", PRODUCT
-        parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in p.terms]
         remainder = _remainder(p)
-        if remainder is not None:
+        if remainder is None:
+            parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in p.terms]
+        else:
             rest, times, division = remainder
             text = f"{self.poly(division.numerator, PRODUCT)} % {self.poly(division.denominator, PRODUCT + 1)}"
             text = f"{self.cast(text, 'int64')}" if words else text

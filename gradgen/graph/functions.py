@@ -331,7 +331,6 @@ _DECLARED = (
         "Mod(x + 2**63, 2**64) - 2**63",
         ("0",),
         cost=0,
-        kink=ZERO,
         latex="$x",
         meaning="what int64 holds of an integer that may leave it",
     ),

@@ -19,7 +19,9 @@ BITS = {"int32": 32, "int64": 64, "uint32": 32}
 _CONDITIONS = {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "ne"}
 _MODULAR = ("add", "sub", "mul", "neg", *_CONDITIONS)  # where a number counts modulo 2**64
 _ARITHMETIC = (*_MODULAR, "floordiv", "mod", "maximum", "minimum", "where", "lt", "le", "gt", "ge", "eq", "ne")
-_NAMES = {"pyint": "integers", "pyfloat": "floats", "bool": "conditions"}
+_NAMES = {"pyfloat": "floats"}
+_COMPARE = "compare first, as in x > 0"
+FLOATS = ("float32", "float64")
 
 
 def as_integers(function: str, arguments: tuple[Scalar, ...]) -> tuple[str, tuple[Scalar, ...]]:
@@ -51,7 +53,9 @@ def _in_range(function: str, x: Scalar, dtype: str) -> Scalar:
         return _integer(high)
     if function in ("lt", "le", "gt", "ge", "eq", "ne") and dtype != "int64":
         return x  # both are compared as int64
-    raise DTypeError(f"{here()}{value} is no {dtype}, and meets one in {FUNCTIONS[function].symbol or function}.")
+    wider = "" if dtype == "int64" else ": gg.cast it to int64"
+    name = FUNCTIONS[function].symbol or function
+    raise DTypeError(f"{here()}{value} is no {dtype}, and meets one in {name}{wider}.")
 
 
 def _number(x: Scalar) -> int | None:
@@ -65,12 +69,15 @@ def _integer(value: int) -> Const:
 
 def integer_dtype(symbol: str, dtypes: Sequence[str], promoted: str) -> str:
     """The dtype of a word, or an error that says what it may be made from."""
-    wrong = next((d for d in dtypes if d not in INTEGERS and d != "pyint"), None)
-    if wrong is None:
+    if all(d in INTEGERS or d == "pyint" for d in dtypes):
         return promoted
-    kinds = "integers" if symbol in ("<<", ">>") else "integers, or conditions on both sides"
-    remedy = "compare first, as in x > 0" if wrong == "bool" else "gg.cast(x, 'int64') makes one of a float"
-    raise DTypeError(f"{here()}{symbol} takes {kinds}, not {_NAMES.get(wrong, wrong)}: {remedy}.")
+    wrong = next((d for d in dtypes if d in ("pyfloat", *FLOATS)), "")
+    if symbol in ("<<", ">>"):
+        taken, remedy = "integers", "multiply by a power of 2, or gg.cast to integers" if wrong else _COMPARE
+    else:
+        taken, remedy = "two integers or two conditions", _COMPARE + (", or gg.cast to integers" if wrong else "")
+    both = "conditions" if symbol in ("<<", ">>") else "one of each"
+    raise DTypeError(f"{here()}{symbol} takes {taken}, not {_NAMES.get(wrong, wrong) or both}: {remedy}.")
 
 
 def fold_words(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
@@ -79,9 +86,9 @@ def fold_words(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
     a, b = _number(first), _number(second)
     if a is not None and b is not None:
         return _integer(_of_numbers(function, a, b))
-    if function in ("left_shift", "right_shift") and b is not None:
+    if function in ("left_shift", "right_shift") and b is not None and first.dtype in BITS:
         if b < 0:
-            raise DTypeError(f"{here()}{FUNCTIONS[function].symbol} by {b}: a word is shifted by 0 places or more.")
+            raise DTypeError(f"{here()}{FUNCTIONS[function].symbol} by {b}: an integer is shifted by 0 places or more.")
         if b >= (bits := BITS[first.dtype]):
             if function == "left_shift" or first.dtype == "uint32":
                 return applied(FUNCTIONS["bitwise_and"], (first, _integer(0)), first.dtype)

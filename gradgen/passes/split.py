@@ -4,12 +4,11 @@ In: nodes as the user wrote them, after `stabilize`. Out: the same values; `bran
 the schedule fuses the pieces back.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeGuard
 
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute, pointwise
-from gradgen.graph.polynomials import INTEGERS
 from gradgen.graph.scalar import (
     FLOATS,
     Call,
@@ -17,20 +16,18 @@ from gradgen.graph.scalar import (
     Load,
     Poly,
     Scalar,
-    children,
     load,
     position,
     positions_of,
-    scalar_cost,
     substitute,
     walk,
 )
+from gradgen.graph.shared import shared_integer
 from gradgen.passes.inline import at, is_pointwise
 from gradgen.passes.substitute import map_nodes
 
 __all__ = ["split", "split_operations"]
 
-_SHARED = 3.0  # from this cost on, an integer is written once, however often it is read
 _TRANSCENDENTAL = 10.0  # from this cost on, computing a value again is dearer than reading it
 
 
@@ -69,29 +66,19 @@ def share_integers(roots: Sequence[Node]) -> list[Node]:
 
 
 def _with_shared_integers(node: Node) -> Node | None:
-    if not isinstance(node, Compute) or not any(isinstance(x, (Call, Poly)) and is_shared(x) for x in walk(node.body)):
+    if not isinstance(node, Compute):
         return None
     body = node.body
-    while (x := _shared_integer(body)) is not None:
+    while (x := shared_integer(body, partial(_is_computed, always_evaluated(body)))) is not None:
         body = substitute(body, {}, {x: _node_of(x, node.extents)})
     return None if body is node.body else compute(node.shape, node.extents, node.target, node.reducer, body)
 
 
-def _shared_integer(body: Scalar) -> Scalar | None:
-    """The first integer, inner ones before outer ones, that several parts read and that takes some work."""
-    evaluated = always_evaluated(body)
-    uses = Counter(part for x in walk(body) for part in children(x))
-    for x in walk(body):
-        if uses[x] < 2 or not is_shared(x) or not positions_of(x):
-            continue
-        if x in evaluated or not any(isinstance(part, Load) or _may_fail(part) for part in walk(x)):
-            return x
-    return None
-
-
-def is_shared(x: Scalar) -> bool:
-    """Whether a part is an integer that is worth a node."""
-    return x.dtype in INTEGERS and not isinstance(x, Load) and scalar_cost(x) >= _SHARED
+def _is_computed(evaluated: set[Scalar], x: Scalar) -> bool:
+    """Whether a part may be computed for every position that it mentions."""
+    return bool(positions_of(x)) and (
+        x in evaluated or not any(isinstance(part, Load) or _may_fail(part) for part in walk(x))
+    )
 
 
 def _may_fail(x: Scalar) -> bool:

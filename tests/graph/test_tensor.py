@@ -68,7 +68,7 @@ def test_functions_agree_with_numpy(evaluate: Evaluate, name: str, numpy: Callab
 def test_every_scalar_function_has_a_public_name() -> None:
     declared = [getattr(getattr(gg, name), "declared", None) for name in gg.__all__]
     public = {function.name for function in declared if function is not None} | {"where", "materialize"}
-    operators = {"add", "sub", "mul", "div", "floordiv"}
+    operators = {"add", "sub", "mul", "div", "floordiv", "wrapped"}
     assert set(FUNCTIONS) - public - operators == set()
 
 
@@ -198,7 +198,7 @@ def test_shapes_that_do_not_fit(message: Message) -> None:
         "exp takes tensors, formulas and numbers, not str: declare arrays with gg.input or gg.param."
     )
     assert message(DTypeError, lambda: x.astype("int8")) == (
-        "x (B, 4) cannot be cast to 'int8': give float32, float64 or int64."
+        "x (B, 4) cannot be cast to 'int8': give float32, float64, int64 or uint32."
     )
 
 
