@@ -162,6 +162,7 @@ def emitted(case: Case, sizes: Mapping[str, int] | None = None) -> Network:
     )
 
 
+@np.errstate(all="ignore")  # NumPy warns of what log1p(-1) passes through on the way to -inf, un-jitted
 def emitted_code_agrees(case: Case, net: Network) -> None:
     """Outputs and gradients of a network, un-jitted or jitted, are the interpreter's."""
     wanted = interpret(case.outputs, case.values, case.sizes)
@@ -187,8 +188,7 @@ def emitted_code_agrees(case: Case, net: Network) -> None:
 
 
 def unjitted_code_agrees(case: Case) -> None:
-    with np.errstate(all="ignore"):  # NumPy warns of what log1p(-1) passes through on the way to -inf
-        emitted_code_agrees(case, unjitted(emitted(case)))
+    emitted_code_agrees(case, unjitted(emitted(case)))
 
 
 def given(case: Case) -> dict[str, np.ndarray]:
