@@ -65,7 +65,7 @@ def opening(
     lines = [f"{name} = {printer.argument(sources[name][0])}.shape[{sources[name][1]}]" for name in sorted(read)]
     lines += _refusal(printer, tested, compared)
     if extents:
-        tests = [f"{printer.holder(b)}.shape[{axis}] != {printer.size(e)}" for e, (b, axis) in _telling(extents)]
+        tests = [f"{printer.holder(b)}.shape[{axis}] != {printer.length(e)}" for e, (b, axis) in _telling(extents)]
         lines += [*_condition(tests), *(f"    {line}" for line in _again(printer, program, entry, parameters, fitted))]
     return lines
 
@@ -103,7 +103,7 @@ def fitting_function(printer: CpuPrinter, program: Program, name: str) -> list[d
     if not extents:
         return []
     printer.holders = {"w": free_name("w", sizes)}
-    tests = [f"{printer.holder(b)}.shape[{axis}] < {printer.size(e)}" for e, (b, axis) in extents.items()]
+    tests = [f"{printer.holder(b)}.shape[{axis}] < {printer.length(e)}" for e, (b, axis) in extents.items()]
     made = f"workspace({', '.join(sizes)})"
     lines = [
         f'"""As much of a larger workspace as {made} has."""',
@@ -121,8 +121,8 @@ def _cut(printer: CpuPrinter, b: Buffer, parts: set[str]) -> str:
     if not any(map(size_names, known)):
         return text
     if not any(map(size_names, b.shape[1:])):
-        return f"{text}[{_below(printer.size(b.shape[0]))}]"
-    extents = [f"{text}.shape[{k}]" if parts & set(size_names(e)) else printer.size(e) for k, e in enumerate(b.shape)]
+        return f"{text}[{_below(printer.length(b.shape[0]))}]"
+    extents = [f"{text}.shape[{k}]" if parts & set(size_names(e)) else printer.length(e) for k, e in enumerate(b.shape)]
     count = " * ".join(x if re.fullmatch(r"[\w.\[\]]+", x) else f"({x})" for x in extents)
     return f"{text}.reshape(-1)[{_below(count)}].reshape(({', '.join(extents)}))"
 
@@ -160,7 +160,7 @@ def _names(extents: Iterable[Poly]) -> set[str]:
 
 
 def _tuple(printer: CpuPrinter, shape: Shape) -> str:
-    return f"({printer.shape(shape)})"
+    return f"({printer.lengths(shape)})"
 
 
 def _condition(tests: Sequence[str]) -> list[str]:
