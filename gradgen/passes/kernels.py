@@ -87,7 +87,7 @@ def _touched(piece: Piece, touched: Callable[[Statement], set[Buffer]]) -> set[B
 
 def _fits(group: Sequence[Piece], piece: Piece) -> bool:
     size = sum(1 for p in (*group, piece) for _ in statements(p.body))
-    if group[-1].alone or piece.alone:
+    if group[-1].alone or piece.alone or _names_clash(group, piece):
         return False
     if size > thresholds().statements or any(_is_scan(p) for p in (*group, piece)):
         return False
@@ -98,6 +98,13 @@ def _fits(group: Sequence[Piece], piece: Piece) -> bool:
     if all(_is_straight(p) for p in (*group, piece)):
         return True
     return any(not _touched(p, writes).isdisjoint(_touched(piece, reads)) for p in group)
+
+
+def _names_clash(group: Sequence[Piece], piece: Piece) -> bool:
+    """Whether a name is a variable in one and an array in the other: a value that two requests compute."""
+    mine = {b.name: b.by_value for b in _touched(piece, reads) | _touched(piece, writes)}
+    theirs = (b for p in group for b in _touched(p, reads) | _touched(p, writes))
+    return any(mine.get(b.name, b.by_value) != b.by_value for b in theirs)
 
 
 def _is_product(piece: Piece) -> bool:
