@@ -44,6 +44,7 @@ class Thresholds:
 
     # functions
     statements: int = 60  # in one function
+    fields: int = 32  # of the named tuples of a function that has branches
     kind: int = 12  # formulas of a kind that are better a loop of calls than one function
     repetitions: int = 4  # of calls that are worth a loop
     local_bytes: int = 1024  # of the arrays of a CUDA thread; larger ones become rows of a workspace
@@ -69,6 +70,7 @@ SMALLEST = Thresholds(
     growth=0,
     maximum=1,
     statements=1,
+    fields=0,
     kind=2,
     repetitions=2,
     local_bytes=0,

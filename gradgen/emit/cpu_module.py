@@ -25,6 +25,7 @@ from gradgen.program.loops import (
     workspace_sizes,
 )
 from gradgen.program.registers import names_in
+from gradgen.thresholds import thresholds
 
 
 def render_module(program: Program) -> str:
@@ -35,7 +36,7 @@ def render_module(program: Program) -> str:
     functions = [printer.kernel(k) for whole in program.kernels for k in (whole.part, whole) if k is not None]
     fitted = free_name("fitted", taken)
     functions += fitting_function(printer, program, fitted)
-    functions += [_entry(printer, program, entry, fitted) for entry in program.entries]
+    functions += [f for entry in program.entries for f in _entry(printer, program, entry, fitted, taken)]
     classes = [_class(key, program, printer) for key in HOLDERS if held(program, key)]
     return render(
         "cpu/module.py.j2",
@@ -118,19 +119,44 @@ def _names_in_entry(entry: Entry) -> set[str]:
     return found | {x.letter for x in entry.calls if isinstance(x, Repeat)}
 
 
-def _entry(printer: CpuPrinter, program: Program, entry: Entry, fitted: str) -> dict[str, object]:
+def _entry(
+    printer: CpuPrinter, program: Program, entry: Entry, fitted: str, taken: set[str]
+) -> list[dict[str, object]]:
+    """An entry point, and where it has tests and many arrays, in front of it the function that computes."""
     plain = _plain_parameters(entry)
-    parameters = [b.name for b in plain]
     bare = _names_in_entry(entry) | sizes_compared(program, entry)
     printer.holders = {key: free_name(key, bare) for key in HOLDERS}  # `g` is the user's if an input is
-    parameters += [printer.holders[key] for key in entry_holders(program, entry)]
+    holders = entry_holders(program, entry)
+    parameters = [*(b.name for b in plain), *(printer.holders[key] for key in holders)]
+    doc = _entry_doc(program, entry, plain, printer, parameters)
     through = [] if {"forward", "backward"} & bare else _through_others(printer, program, entry)
-    lines = through or _calls(printer, program, entry, parameters, fitted)
-    return {
-        "options": OPTIONS,
-        "signature": signature(entry.name, parameters),
-        "lines": [*_entry_doc(program, entry, plain, printer, parameters), *(lines or ["pass"])],
-    }
+    if through:
+        return [_function(entry.name, parameters, [*doc, *through])]
+    needed = _sizes_needed(entry)
+    begin = opening(printer, program, entry, needed, parameters, fitted)
+    calls = _calls(printer, entry)
+    if not begin.tests or sum(len(held(program, key)) for key in holders) <= thresholds().fields:
+        return [_function(entry.name, parameters, [*doc, *(begin.lines() + calls or ["pass"])])]
+    # Numba copies a whole named tuple for each of its fields in a function with branches, and compiles for minutes
+    inner = free_name(f"{entry.name}_fitted", taken | bare)
+    says = f'"""What {entry.name} computes, with arrays that fit."""'
+    return [
+        _function(inner, parameters, [says, *begin.sizes(needed), *calls]),
+        _function(
+            entry.name,
+            parameters,
+            [
+                *doc,
+                *begin.sizes(begin.tested),
+                *begin.tests,
+                *fill(f"return {inner}(" if entry.returns else f"{inner}(", parameters),
+            ],
+        ),
+    ]
+
+
+def _function(name: str, parameters: Sequence[str], lines: Sequence[str]) -> dict[str, object]:
+    return {"options": OPTIONS, "signature": signature(name, parameters), "lines": lines}
 
 
 def _plain_parameters(entry: Entry) -> list[Buffer]:
@@ -173,12 +199,16 @@ def _role(x: Buffer | Row) -> str:
     return x.role if isinstance(x, Buffer) else ""
 
 
-def _calls(printer: CpuPrinter, program: Program, entry: Entry, parameters: Sequence[str], fitted: str) -> list[str]:
-    """The calls of an entry, behind the sizes and the shapes that they take."""
+def _sizes_needed(entry: Entry) -> set[str]:
+    """The sizes that the calls of an entry take, but for those that its kernels read off their arrays."""
     needed = {s for call in entry.kernel_calls for s in call.sizes if s not in size_sources(call.sizes, call.arguments)}
     views = {b for call in entry.kernel_calls for b in call.buffers if b.alias_of is not None}
-    needed |= {s for b in views for extent in b.shape for s in size_names(extent)}
-    lines = opening(printer, program, entry, needed, parameters, fitted)
+    return needed | {s for b in views for extent in b.shape for s in size_names(extent)}
+
+
+def _calls(printer: CpuPrinter, entry: Entry) -> list[str]:
+    """The calls of an entry, and the values that it returns."""
+    lines: list[str] = []
     made: set[Buffer] = set()
     last = entry.calls[-1] if entry.calls else None
     returned = isinstance(last, KernelCall) and last.results == entry.returns and bool(entry.returns)

@@ -6,6 +6,7 @@ to an entry point may disagree, and a workspace may have been made for other siz
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, signature
 from gradgen.errors import GraphError
@@ -15,10 +16,26 @@ from gradgen.graph.scalar import Poly, size_symbol
 from gradgen.program.extents import sizes_of_arrays
 from gradgen.program.loops import HOLDERS, Buffer, Entry, Program, Row, divided, held, size_names, workspace_sizes
 
-__all__ = ["fitting_function", "opening", "sizes_compared"]
+__all__ = ["Opening", "fitting_function", "opening", "sizes_compared"]
 
 Place = tuple[Buffer, int]  # an array and an axis
 Sources = Mapping[str, tuple[Buffer | Row, int]]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What an entry begins with: lines that read sizes, for its calls and for its tests, and the tests, if any."""
+
+    reads: Mapping[str, str]
+    needed: frozenset[str]
+    tested: frozenset[str]
+    tests: Sequence[str]
+
+    def lines(self) -> list[str]:
+        return [*self.sizes(self.needed | self.tested), *self.tests]
+
+    def sizes(self, names: Iterable[str]) -> list[str]:
+        return [self.reads[name] for name in sorted(names)]
 
 
 def sizes_compared(program: Program, entry: Entry) -> set[str]:
@@ -40,7 +57,7 @@ _CALLERS = {"input", "cotangent", "output"}  # arrays of a size that a caller ch
 
 def opening(
     printer: CpuPrinter, program: Program, entry: Entry, needed: Iterable[str], parameters: Sequence[str], fitted: str
-) -> list[str]:
+) -> Opening:
     """The sizes that an entry needs, an exception where shapes disagree, and the same call with a smaller workspace.
 
     Shapes of parameters and gradients whose axes are numbers are not looked at: they are made once, with the model.
@@ -61,13 +78,14 @@ def opening(
     tested = [b for b in compared if not _tells_all(b, sources)]
     extents = _extents(program, work)
     extents = extents if sources.keys() >= _names(extents) else {}
-    read = {*needed, *_names(e for b in tested for e in b.shape), *(workspace_sizes(program) if extents else ())}
-    lines = [f"{name} = {printer.argument(sources[name][0])}.shape[{sources[name][1]}]" for name in sorted(read)]
-    lines += _refusal(printer, tested, compared)
+    tests = _refusal(printer, tested, compared)
+    read = {*_names(e for b in tested for e in b.shape), *(workspace_sizes(program) if extents else ())}
     if extents:
-        tests = [f"{printer.holder(b)}.shape[{axis}] != {printer.length(e)}" for e, (b, axis) in _telling(extents)]
-        lines += [*_condition(tests), *(f"    {line}" for line in _again(printer, program, entry, parameters, fitted))]
-    return lines
+        unfit = [f"{printer.holder(b)}.shape[{axis}] != {printer.length(e)}" for e, (b, axis) in _telling(extents)]
+        tests += [*_condition(unfit), *(f"    {line}" for line in _again(printer, program, entry, parameters, fitted))]
+    places = {name: sources[name] for name in {*needed, *read}}
+    reads = {name: f"{name} = {printer.argument(b)}.shape[{axis}]" for name, (b, axis) in places.items()}
+    return Opening(reads, frozenset(needed), frozenset(read), tests)
 
 
 def _again(printer: CpuPrinter, program: Program, entry: Entry, parameters: Sequence[str], fitted: str) -> list[str]:
@@ -103,28 +121,40 @@ def fitting_function(printer: CpuPrinter, program: Program, name: str) -> list[d
     if not extents:
         return []
     printer.holders = {"w": free_name("w", sizes)}
-    tests = [f"{printer.holder(b)}.shape[{axis}] < {printer.length(e)}" for e, (b, axis) in extents.items()]
+    lengths = _length_names(printer, extents, {*sizes, printer.holders["w"]})
+    tests = [f"{printer.holder(b)}.shape[{axis}] < {lengths[e]}" for e, (b, axis) in extents.items()]
     made = f"workspace({', '.join(sizes)})"
     lines = [
         f'"""As much of a larger workspace as {made} has."""',
+        *(f"{name} = {printer.length(e)}" for e, name in lengths.items() if name != printer.length(e)),
         *_condition(tests),
         *_raise(printer, ["the", "workspace", "is", "smaller", "than", made]),
-        *fill("return Work(", [_cut(printer, b, _parts(program)) for b in arrays]),
+        *fill("return Work(", [_cut(printer, b, lengths) for b in arrays]),
     ]
     return [{"options": OPTIONS, "signature": signature(name, [printer.holders["w"], *sizes]), "lines": lines}]
 
 
-def _cut(printer: CpuPrinter, b: Buffer, parts: set[str]) -> str:
+def _length_names(printer: CpuPrinter, extents: Iterable[Poly], taken: set[str]) -> dict[Poly, str]:
+    """What every length of a workspace is called: a size by its name, others by one of their own."""
+    found: dict[Poly, str] = {}
+    for extent in extents:
+        text = printer.length(extent)
+        found[extent] = text if re.fullmatch(r"\w+", text) else free_name("length", taken.union(found.values()))
+    return found
+
+
+def _cut(printer: CpuPrinter, b: Buffer, lengths: Mapping[Poly, str]) -> str:
     """An array of the workspace as far as the sizes go: whole rows, or as much of its memory as they need."""
     text = printer.holder(b)
-    known = [e for e in b.shape if not parts.issuperset(size_names(e))]
-    if not any(map(size_names, known)):
+    if lengths.keys().isdisjoint(b.shape):
         return text
-    if not any(map(size_names, b.shape[1:])):
-        return f"{text}[{_below(printer.length(b.shape[0]))}]"
-    extents = [f"{text}.shape[{k}]" if parts & set(size_names(e)) else printer.length(e) for k, e in enumerate(b.shape)]
-    count = " * ".join(x if re.fullmatch(r"[\w.\[\]]+", x) else f"({x})" for x in extents)
-    return f"{text}.reshape(-1)[{_below(count)}].reshape(({', '.join(extents)}))"
+    if lengths.keys().isdisjoint(b.shape[1:]):
+        return f"{text}[{_below(lengths[b.shape[0]])}]"
+    extents = [
+        lengths[e] if e in lengths else f"{text}.shape[{k}]" if size_names(e) else printer.length(e)
+        for k, e in enumerate(b.shape)
+    ]
+    return f"{text}.reshape(-1)[{_below(' * '.join(extents))}].reshape(({', '.join(extents)}))"
 
 
 def _below(end: str) -> str:
@@ -166,7 +196,7 @@ def _tuple(printer: CpuPrinter, shape: Shape) -> str:
 def _condition(tests: Sequence[str]) -> list[str]:
     """`if a or b:` on one line, or in ruff's layout over several."""
     line = f"if {' or '.join(tests)}:"
-    if len(line) <= WIDTH - 4:
+    if len(line) <= WIDTH:
         return [line]
     return ["if (", f"    {tests[0]}", *(f"    or {test}" for test in tests[1:]), "):"]
 
@@ -175,9 +205,11 @@ def _raise(printer: CpuPrinter, words: Sequence[str]) -> list[str]:
     """`raise ValueError("...")` under a condition, its text over several lines where it is long."""
     error = printer.called("ValueError")
     line = f'    raise {error}("{" ".join(words)}")'
-    if len(line) <= WIDTH - 4:
+    if len(line) <= WIDTH:
         return [line]
-    return [f"    raise {error}(", *(f"        {part}" for part in _pieces(words)), "    )"]
+    whole = f'        "{" ".join(words)}"'
+    parts = [whole] if len(whole) <= WIDTH else [f"        {part}" for part in _pieces(words)]
+    return [f"    raise {error}(", *parts, "    )"]
 
 
 def _pieces(words: Sequence[str]) -> Iterator[str]:

@@ -392,7 +392,6 @@ def test_bad_input_is_refused():
         values(node, {x: [1, 2]})
     with pytest.raises(DTypeError, match="x is float64, an array of dtype float32 was given"):
         interpret([node], {x: np.zeros(2, np.float32), y: np.zeros(2)})
-    with pytest.raises(ShapeError, match="not all positive or zero"):
-        values(pointwise([N - 3], load(x, [A])), {x: [1, 2]})
+    assert values(pointwise([N - 3], load(x, [A])), {x: [1, 2]}).shape == (0,)  # as a slice that ends before it begins
     with pytest.raises(GraphError, match="no value outside its body"):
         values(carry(0, [], "float64", 0), {})
