@@ -57,7 +57,8 @@ from gradgen.passes.supports import (
     EVERYWHERE,
     NOWHERE,
     Support,
-    counts_of,
+    count_of_steps,
+    counted,
     either,
     masked,
     read_supports,
@@ -66,7 +67,6 @@ from gradgen.passes.supports import (
     row_support,
     support_node,
     support_of,
-    with_counts,
 )
 
 ZERO = number(0)
@@ -369,7 +369,8 @@ def scan_adjoint(
         here = row_support(total, before, ranges_of((), {depth: source.length}))
         count_inits.append(support_node(shape, row_support(total, last, {})))
         count_nexts.append(support_node(shape, either(inner.get(source.carries[k], NOWHERE), here)))
-    counts = list(dict.fromkeys(count for term in outside for count in counts_of(term.support)))
+    asked = [count_of_steps(term.to, term.support, depth) for term in outside]
+    counts = list(dict.fromkeys(count for count in asked if count is not None))
 
     # the adjoint reads the forward values of its step from the states and from stacks that the forward loop keeps
     roots = [*d_nexts, *count_nexts, *[term.adjoint for term in outside], *counts]
@@ -399,11 +400,12 @@ def scan_adjoint(
             support = support_of(identity(begun[k])) if k in counting else EVERYWHERE
             new.append(Contribution(source.inits[k], row(project(reverse, "states", m), first), support))
     summed = {c: sum_over_steps(replace_nodes([c], values, depth)[0], source.length, depth) for c in counts}
-    for term in outside:
+    for term, count in zip(outside, asked, strict=True):
         (per_step,) = replace_nodes([term.adjoint], values, depth)
         whole = sum_over_steps(per_step, source.length, depth)
         carry_place(per_step, whole)
-        new.append(Contribution(term.to, whole, with_counts(term.support, summed)))
+        support = term.support if count is None else counted(summed[count])
+        new.append(Contribution(term.to, whole, support))
     return new
 
 

@@ -16,12 +16,12 @@ from gradgen.graph.scalar import (
     Load,
     Poly,
     Scalar,
+    Step,
     call,
     conjuncts,
     integer,
     is_zero,
     load,
-    loads,
     mentions,
     number,
     position,
@@ -36,11 +36,10 @@ from gradgen.passes.conditions import conjunction, fold_conditions, is_index_onl
 from gradgen.passes.formulas import ranges_of
 from gradgen.passes.inline import at, pointwise_body
 from gradgen.passes.solve import solve_subscripts
-from gradgen.passes.substitute import replace_loads
 
 __all__ = [
-    "EVERYWHERE", "NOWHERE", "Support", "condition_of", "counts_of", "either", "masked", "read_supports",
-    "read_under_masks", "reshaped_support", "row_support", "support_node", "support_of", "with_counts",
+    "EVERYWHERE", "NOWHERE", "Support", "condition_of", "count_of_steps", "counted", "either", "masked",
+    "read_supports", "read_under_masks", "reshaped_support", "row_support", "support_node", "support_of",
 ]  # fmt: skip
 
 Path = tuple[Scalar, ...]
@@ -81,8 +80,13 @@ def either(*supports: Support) -> Support:
             found.append(new)
     if frozenset() in found:
         return EVERYWHERE
-    order = {c: None for p in paths for c in p}
-    return tuple(tuple(c for c in order if c in p) for p in found)
+    return tuple(_in_order(p, paths) for p in found)
+
+
+def _in_order(path: frozenset[Scalar], paths: Sequence[Path]) -> Path:
+    """The conditions as one of the paths has them: an earlier one may shield what a later one reads."""
+    whole = next(p for p in paths if path <= frozenset(p))
+    return tuple(c for c in whole if c in path)
 
 
 def _joined(a: frozenset[Scalar], b: frozenset[Scalar]) -> frozenset[Scalar] | None:
@@ -325,11 +329,23 @@ def _read_plainly(node: Node) -> set[Node]:
     return set(inputs(node))
 
 
-def counts_of(support: Support) -> list[Node]:
-    """The counts that a support outside of a step asks the step for."""
-    return [access.tensor for path in support for condition in path for access in loads(condition)]
+def count_of_steps(x: Node, support: Support, depth: int) -> Node | None:
+    """Whether the step of a scan reads a tensor outside, as a number that is added up over the steps.
+
+    None where the step has nothing to do with it.
+    """
+    condition = condition_of(support)
+    if not any(_is_of_step(part, depth) for part in walk(condition)):
+        return None
+    return pointwise(x.shape, call("int64", call("where", condition, number(1), number(0))))
 
 
-def with_counts(support: Support, counts: Mapping[Node, Node]) -> Support:
-    """The same support by other counts, such as those of all steps."""
-    return tuple(tuple(replace_loads(condition, counts) for condition in path) for path in support)
+def _is_of_step(x: Scalar, depth: int) -> bool:
+    if isinstance(x, Load):
+        return depth in x.tensor.steps
+    return isinstance(x, Poly) and any(isinstance(a, Step) and a.depth == depth for a in x.atoms)
+
+
+def counted(count: Node) -> Support:
+    """Where a count is more than 0."""
+    return ((call("gt", load(count, [position(k) for k in range(len(count.shape))]), number(0)),),)
