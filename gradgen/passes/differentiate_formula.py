@@ -79,9 +79,12 @@ def _where(conditions: Sequence[Scalar], x: Scalar) -> Scalar:
 
 
 def node_derivatives(node: Compute, seed: Scalar, active: Set[Node]) -> list[tuple[Load, Scalar]]:
-    """`derivatives` of the body, which reads the node's own value where a derivative mentions it (`1 - out * out`)."""
+    """`derivatives` of the body, which reads the node's own value where a derivative mentions it (`1 - out * out`).
+
+    A choice stays written out: a derivative that equals it would lose its mask.
+    """
     found = derivatives(node.body, seed, active)
-    if node.reducer != "none" or not isinstance(node.body, Call):
+    if node.reducer != "none" or not isinstance(node.body, Call) or node.body.function.name == "where":
         return found
     own: dict[Scalar, Scalar] = {node.body: load(node, node.target)}
     return [(access, substitute(derivative, {}, own)) for access, derivative in found]

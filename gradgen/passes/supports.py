@@ -149,7 +149,10 @@ def _short(support: Support, shape: Sequence[Poly]) -> Support:
 
 
 def masked(derivative: Scalar, node: Compute, d_node: Node, support: Support) -> Scalar:
-    """where(support, derivative, 0), where it multiplies the adjoint of the node by something that may be nan."""
+    """where(support, derivative, 0), where it multiplies the adjoint of the node by something that may be nan.
+
+    Behind the masks of the formula: the element that it writes may be outside where these fail.
+    """
     seed = load(d_node, node.target)
     if support == EVERYWHERE or not _multiplies(derivative, seed):
         return derivative
@@ -159,8 +162,15 @@ def masked(derivative: Scalar, node: Compute, d_node: Node, support: Support) ->
         case Call(function=f, arguments=(c, (Load() | Const()) as x, zero)) if (
             f.name == "where" and c is condition and is_zero(zero) and x.dtype == seed.dtype
         ):
-            derivative = substitute(derivative, {}, {seed: x})
-    return call("where", condition, derivative, number(0))
+            return _behind_masks(derivative, condition, {seed: x})
+    return _behind_masks(derivative, condition, {})
+
+
+def _behind_masks(x: Scalar, condition: Scalar, replaced: Mapping[Scalar, Scalar]) -> Scalar:
+    match x:
+        case Call(function=f, arguments=(c, yes, no)) if f.name == "where":
+            return call("where", c, *(_behind_masks(part, condition, replaced) for part in (yes, no)))
+    return x if is_zero(x) else call("where", condition, substitute(x, {}, replaced), number(0))
 
 
 def _multiplies(x: Scalar, seed: Load) -> bool:
@@ -189,7 +199,7 @@ def read_supports(node: Node, support: Support, wanted: Iterable[Node]) -> dict[
     for access, ways in ways_of_reading(node.body).items():
         if access.tensor in targets:
             outside = not node.steps <= access.tensor.steps
-            whole = either(tuple(tuple(dict.fromkeys((*p, *q))) for p in mine for q in ways))
+            whole = either(tuple(tuple(dict.fromkeys((*q, *p))) for p in mine for q in ways))
             found[access] = _carried(_Reading(access, node, outside), whole)
     return found
 
