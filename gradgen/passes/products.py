@@ -7,11 +7,11 @@ nan: `repairs` computes such elements again.
 
 from collections.abc import Sequence
 
-from gradgen.graph.nodes import Compute
-from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, conjuncts, is_zero
+from gradgen.graph.nodes import Compute, Project
+from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, conjuncts, is_zero, load, step, substitute
 from gradgen.graph.scalar import position as position_of
 from gradgen.passes.conditions import is_index_only
-from gradgen.passes.inline import at
+from gradgen.passes.inline import at, pointwise_body
 
 __all__ = ["is_inside_test", "is_zero_outside", "split_factors", "without_hiding"]
 
@@ -78,4 +78,9 @@ def is_zero_outside(x: Scalar, condition: Scalar, depth: int = _DEEPEST) -> bool
         case Load(tensor=Compute() as node) if depth and node.gathers and node.reducer in ("none", "sum"):
             away = [position_of(1000 + k) for k in range(len(node.reduced))]  # no positions of the reader
             return is_zero_outside(at(node.body, [*x.subscripts, *away]), condition, depth - 1)
+        case Load(tensor=Project(kind="stack") as stack, subscripts=(now, *rest)) if depth:
+            body = pointwise_body(load(stack.scan.outputs[stack.number], rest))
+            if body is not None:  # conditions on what a step computes are not those of a reader behind the loop
+                at_step = substitute(body, {step(stack.scan.depth).atoms[0]: now})
+                return is_zero_outside(at_step, condition, depth - 1)
     return False

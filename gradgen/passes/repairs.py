@@ -34,8 +34,14 @@ class Elements:
         return {**self.bound, **{k: letter(name) for k, name in self.names.items()}}
 
     def over(self, positions: Sequence[int], kind: LoopKind, inner: Statement) -> Statement:
+        (whole,) = self.around(positions, (inner,), kind)
+        return whole
+
+    def around(
+        self, positions: Sequence[int], inner: tuple[Statement, ...], kind: LoopKind = "reduce"
+    ) -> tuple[Statement, ...]:
         for k in reversed(positions):
-            inner = For(self.names[k], *self.span(k), kind, (inner,))
+            inner = (For(self.names[k], *self.span(k), kind, inner),)
         return inner
 
 
@@ -63,9 +69,14 @@ def repaired(item: Item, e: Elements, body: Scalar, check: Buffer, again: Buffer
             Assign(e.buffer, e.subscripts(e.letters), load(again, ())),
         ),
     )
+    by_row = (  # a sum for each row adds up twice as fast as one for all
+        Assign(again, (), number(0)),
+        e.over(rows[-1:], "reduce", Accumulate(again, (), "sum", element)),
+        Accumulate(check, (), "sum", load(again, ())),
+    )
     return [
         Assign(check, (), number(0)),
-        e.over(rows, "reduce", Accumulate(check, (), "sum", element)),
+        *e.around(rows[:-1], by_row),
         If(call("ne", total, total), (e.over(rows, "reduce", once_more),)),
     ]
 
