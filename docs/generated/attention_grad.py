@@ -158,8 +158,8 @@ def compute_d_v(
     # 89: d_p_sum_term[b, i] = sum_j -(d_p[b, i, j] * p[b, i, j])
     # 89: d_s[b, i, j] = (d_p[b, i, j] * p[b, i, j] * 0.17677669529663687 if i >= j else 0) + (d_p_sum_term[b, i]
     #     * p[b, i, j] * 0.17677669529663687 if i >= j else 0)
-    # 87: d_q[b, i, n] = sum_j d_s[b, i, j] * k[b, j, n]
-    # 87: d_k[b, n, j] = sum_i d_s[b, i, n] * q[b, i, j]
+    # 87: d_q[b, i, n] = sum_j (d_s[b, i, j] * k[b, j, n] if i >= j else 0)
+    # 87: d_k[b, n, j] = sum_i (d_s[b, i, n] * q[b, i, j] if i >= n else 0)
     # 90: d_v[b, n, j] = sum_i d_y[b, i, j] * p[b, i, n]
     for b in range(g.shape[0]):
         for i in range(T):
@@ -194,11 +194,40 @@ def compute_d_v(
                 for j in range(i + 1, T):
                     d_s_part[i - i0, j] = np.float32(0.0)
             np.dot(d_s_part[: i1 - i0], k[b], d_q[b, i0:i1])
+            d_q_check = np.float32(0.0)
+            for i in range(i0, i1):
+                d_q_again = np.float32(0.0)
+                for j in range(32):
+                    d_q_again += d_q[b, i, j]
+                d_q_check += d_q_again
+            if d_q_check != d_q_check:
+                for i in range(i0, i1):
+                    for j in range(32):
+                        if d_q[b, i, j] != d_q[b, i, j]:
+                            d_q_again = np.float32(0.0)
+                            for n in range(T):
+                                if i >= n:
+                                    d_q_again += d_s_part[i - i0, n] * k[b, n, j]
+                            d_q[b, i, j] = d_q_again
             np.dot(d_s_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
-            d_k_matrix = d_k[b]
-            for row in range(T):
-                for column in range(32):
-                    d_k_matrix[row, column] += d_k_term[row, column]
+            d_k_check = np.float32(0.0)
+            for i in range(T):
+                d_k_again = np.float32(0.0)
+                for j in range(32):
+                    d_k_again += d_k_term[i, j]
+                d_k_check += d_k_again
+            if d_k_check != d_k_check:
+                for i in range(T):
+                    for j in range(32):
+                        if d_k_term[i, j] != d_k_term[i, j]:
+                            d_k_again = np.float32(0.0)
+                            for n in range(i0, i1):
+                                if n >= i:
+                                    d_k_again += d_s_part[n - i0, i] * q[b, n, j]
+                            d_k_term[i, j] = d_k_again
+            for i in range(T):
+                for j in range(32):
+                    d_k[b, i, j] += d_k_term[i, j]
             np.dot(p_part[: i1 - i0].T, d_y_slice[i0:i1], d_v_term)
             d_v_matrix = d_v[b]
             for row in range(T):
@@ -222,8 +251,8 @@ def compute_loss_2(
     # 89: d_p_sum_term[b, i] = sum_j -(d_p[b, i, j] * p[b, i, j])
     # 89: d_s[b, i, j] = (d_p[b, i, j] * p[b, i, j] * 0.17677669529663687 if i >= j else 0) + (d_p_sum_term[b, i]
     #     * p[b, i, j] * 0.17677669529663687 if i >= j else 0)
-    # 87: d_q[b, i, n] = sum_j d_s[b, i, j] * k[b, j, n]
-    # 87: d_k[b, n, j] = sum_i d_s[b, i, n] * q[b, i, j]
+    # 87: d_q[b, i, n] = sum_j (d_s[b, i, j] * k[b, j, n] if i >= j else 0)
+    # 87: d_k[b, n, j] = sum_i (d_s[b, i, n] * q[b, i, j] if i >= n else 0)
     # 90: d_v[b, n, j] = sum_i g[b, i, j] * p[b, i, n]
     # 91: loss = sum_{b, i, c} y[b, i, c] * g[b, i, c]
     loss_acc = np.float64(0.0)
@@ -266,11 +295,40 @@ def compute_loss_2(
                 for j in range(i + 1, T):
                     d_s_part[i - i0, j] = np.float32(0.0)
             np.dot(d_s_part[: i1 - i0], k[b], d_q[b, i0:i1])
+            d_q_check = np.float32(0.0)
+            for i in range(i0, i1):
+                d_q_again = np.float32(0.0)
+                for j in range(32):
+                    d_q_again += d_q[b, i, j]
+                d_q_check += d_q_again
+            if d_q_check != d_q_check:
+                for i in range(i0, i1):
+                    for j in range(32):
+                        if d_q[b, i, j] != d_q[b, i, j]:
+                            d_q_again = np.float32(0.0)
+                            for n in range(T):
+                                if i >= n:
+                                    d_q_again += d_s_part[i - i0, n] * k[b, n, j]
+                            d_q[b, i, j] = d_q_again
             np.dot(d_s_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
-            d_k_matrix = d_k[b]
-            for row in range(T):
-                for column in range(32):
-                    d_k_matrix[row, column] += d_k_term[row, column]
+            d_k_check = np.float32(0.0)
+            for i in range(T):
+                d_k_again = np.float32(0.0)
+                for j in range(32):
+                    d_k_again += d_k_term[i, j]
+                d_k_check += d_k_again
+            if d_k_check != d_k_check:
+                for i in range(T):
+                    for j in range(32):
+                        if d_k_term[i, j] != d_k_term[i, j]:
+                            d_k_again = np.float32(0.0)
+                            for n in range(i0, i1):
+                                if n >= i:
+                                    d_k_again += d_s_part[n - i0, i] * q[b, n, j]
+                            d_k_term[i, j] = d_k_again
+            for i in range(T):
+                for j in range(32):
+                    d_k[b, i, j] += d_k_term[i, j]
             np.dot(p_part[: i1 - i0].T, g[b, i0:i1], d_v_term)
             d_v_matrix = d_v[b]
             for row in range(T):

@@ -15,9 +15,17 @@ def partials(applied: Call) -> tuple[Scalar | None, ...]:
     """The derivatives of a call by its arguments, in their order; None where it is declared zero."""
     operands = [_as_float(argument, applied.dtype) for argument in applied.arguments]
     letters = dict(zip(argument_names(applied.function), operands, strict=True))
-    declared = applied.function.partials
-    texts = declared if declared is not None else derived(applied.function)
+    texts = _texts(applied.function)
     return tuple(None if text == "0" else evaluated(text, {**letters, "out": applied}) for text in texts)
+
+
+def has_derivative(function: ScalarFunction) -> tuple[bool, ...]:
+    """For every argument, whether the derivative by it is other than an explicit zero."""
+    return tuple(text != "0" for text in _texts(function))
+
+
+def _texts(function: ScalarFunction) -> tuple[str, ...]:
+    return function.partials if function.partials is not None else derived(function)
 
 
 def _as_float(argument: Scalar, dtype: str) -> Scalar:

@@ -279,7 +279,7 @@ def _contributions(local: Node, bar: Leaf, active: set[Node]) -> list[tuple[Node
     if isinstance(local, Project):
         wrt = [x for x in inputs(local) if x in active]
         return list(zip(wrt, vjp_nodes([local], [bar], wrt), strict=True))
-    return node_adjoint(local, bar, active)
+    return [(term.to, term.adjoint) for term in node_adjoint(local, bar, active)]
 
 
 # ---------------------------------------------------------------- text

@@ -14,7 +14,6 @@ from gradgen.graph.accesses import accesses, is_inside, known
 from gradgen.graph.nodes import Compute, Node, Shape, compute, pointwise
 from gradgen.graph.scalar import (
     FLOATS,
-    Call,
     Load,
     Poly,
     Position,
@@ -29,9 +28,10 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import Ranges, index_atoms
+from gradgen.passes.conditions import conjunction, is_index_only
 from gradgen.passes.formulas import map_formulas, ranges_of
 from gradgen.passes.microkernel import plan_outer_products
-from gradgen.passes.products import split_factors
+from gradgen.passes.products import is_zero_outside, split_factors, without_hiding
 from gradgen.program.cost import volume
 from gradgen.thresholds import thresholds
 
@@ -71,11 +71,12 @@ def classify(node: Node) -> Contraction | None:
     """The matrix product that a node is as it stands, or None where loops serve it better."""
     if not isinstance(node, Compute) or node.reducer != "sum" or not node.gathers or node.dtype not in FLOATS:
         return None
-    match node.body:
-        case Call(function=f, arguments=(Load() as left, Load() as right)) if f.name == "mul":
-            pass
-        case _:
-            return None
+    split = without_hiding(node.body)
+    if split is None:
+        return None
+    left, right, conditions, _ = split
+    if not all(is_zero_outside(left, c) or is_zero_outside(right, c) for c in conditions):
+        return None
     if left.dtype != node.dtype or right.dtype != node.dtype:
         return None
     if _windows(left, node) is None or _windows(right, node) is None:
@@ -196,8 +197,11 @@ def pack_operands(node: Node, lengths: Mapping[int, Poly] = MappingProxyType({})
     split = split_factors(node.body)
     if split is None:
         return None
-    best = _best_groups(node, *split, ranges_of(node.extents, lengths))
-    return None if best is None else _packed(node, *best)
+    (factors, conditions), ranges = split, ranges_of(node.extents, lengths)
+    best = _best_groups(node, factors, conditions, ranges)
+    by_index = _stays_inside(factors, ranges, ())  # else conditions on indices keep the reads inside
+    hiding = [c for c in conditions if by_index or not is_index_only(c)]
+    return None if best is None else _packed(node, *best, hiding)
 
 
 def _best_groups(
@@ -234,6 +238,8 @@ def _grouped(
             if len(fit) < len(conditions) and not _stays_inside(side, ranges, fit):
                 return None
     for condition in conditions:
+        if any(len(side) == 1 and is_zero_outside(side[0], condition) for side in sides):
+            continue
         possible = [k for k in (0, 1) if condition in fitting[k]]
         if not possible:
             return None
@@ -270,8 +276,11 @@ def _is_product(node: Compute, left: Group, right: Group) -> bool:
     return set(range(len(node.extents))) == covered and _pays(node.extents, rows, columns, summed) and bool(rows)
 
 
-def _packed(node: Compute, left: Group, right: Group) -> Node | None:
-    """The contraction over packed operands, the one with the smaller loop count of the two orders of the operands."""
+def _packed(node: Compute, left: Group, right: Group, hidden: Sequence[Scalar]) -> Node | None:
+    """The contraction over packed operands, the one with the smaller loop count of the two orders of the operands.
+
+    The conditions that hide values stay around the product.
+    """
     rank = len(node.shape)
     batch = left.positions & right.positions & set(range(rank))
     loops = max(batch, default=-1) + 1
@@ -288,7 +297,12 @@ def _packed(node: Compute, left: Group, right: Group) -> Node | None:
     first, second = _pack(node, left, loops, looped, summed), _pack(node, right, loops, looped, summed)
     kept = [*range(rank), *summed]  # what one operand alone mentions is summed when that is packed
     moved = {position(old).atoms[0]: position(new) for new, old in enumerate(kept)}
-    body = substitute(call("mul", first, second), moved)
+    if not set(positions_of(*hidden)) <= set(kept):
+        return None
+    body = call("mul", first, second)
+    if hidden:
+        body = call("where", conjunction(hidden), body, number(0))
+    body = substitute(body, moved)
     new = compute(node.shape, [node.extents[k] for k in kept], node.target, "sum", body)
     return None if classify(new) is None else new
 

@@ -4,7 +4,7 @@ In: a formula and the adjoint of its result at one point of its loop nest. Out: 
 which `differentiate` makes nodes. The partial derivatives of scalar functions are those of `graph.partials`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from gradgen.errors import GraphError
 from gradgen.graph.accesses import guarded, remembered
@@ -78,16 +78,19 @@ def _where(conditions: Sequence[Scalar], x: Scalar) -> Scalar:
     return call("where", conjunction(conditions), x, ZERO) if conditions else x
 
 
-def node_derivatives(node: Compute, seed: Scalar, active: set[Node]) -> list[tuple[Load, Scalar]]:
-    """`derivatives` of the body, which reads the node's own value where a derivative mentions it (`1 - out * out`)."""
+def node_derivatives(node: Compute, seed: Scalar, active: Set[Node]) -> list[tuple[Load, Scalar]]:
+    """`derivatives` of the body, which reads the node's own value where a derivative mentions it (`1 - out * out`).
+
+    A choice stays written out: a derivative that equals it would lose its mask.
+    """
     found = derivatives(node.body, seed, active)
-    if node.reducer != "none" or not isinstance(node.body, Call):
+    if node.reducer != "none" or not isinstance(node.body, Call) or node.body.function.name == "where":
         return found
     own: dict[Scalar, Scalar] = {node.body: load(node, node.target)}
     return [(access, substitute(derivative, {}, own)) for access, derivative in found]
 
 
-def derivatives(body: Scalar, seed: Scalar, active: set[Node]) -> list[tuple[Load, Scalar]]:
+def derivatives(body: Scalar, seed: Scalar, active: Set[Node]) -> list[tuple[Load, Scalar]]:
     """seed * (derivative of the body by each access to an active tensor), by reverse mode over the expression.
 
     An access whose derivative is 0 is left out: its condition is gone with it, so it might be read or written outside.
@@ -108,7 +111,7 @@ def derivatives(body: Scalar, seed: Scalar, active: set[Node]) -> list[tuple[Loa
     return found[::-1]
 
 
-def _useful_parts(body: Scalar, active: set[Node]) -> set[Scalar]:
+def _useful_parts(body: Scalar, active: Set[Node]) -> set[Scalar]:
     """The parts of an expression that lead to an access of an active tensor, subscripts left out."""
     useful: set[Scalar] = set()
     for x in walk(body):

@@ -20,6 +20,7 @@ from gradgen.graph.nodes import (
 )
 from gradgen.graph.origin import carry_origin
 from gradgen.graph.scalar import Load, load, position, positions_of, step, walk
+from gradgen.passes.conditions import mask_of
 from gradgen.passes.factors import factors_of
 from gradgen.passes.lift import lift
 from gradgen.passes.substitute import map_nodes, replace_nodes
@@ -62,7 +63,10 @@ def is_contraction(node: Compute) -> bool:
     """Whether a node is a sum of products of at least two factors that vary with what is summed."""
     if node.reducer != "sum" or not node.gathers or not node.reduced:
         return False
-    above, _ = factors_of(node.body)
+    body = node.body
+    while (mask := mask_of(body)) is not None:
+        body = mask[1]
+    above, _ = factors_of(body)
     varying = [x for x in above if any(isinstance(part, Load) for part in walk(x))]
     return len([x for x in varying if set(positions_of(x)).intersection(node.reduced)]) >= 2
 

@@ -29,6 +29,7 @@ from gradgen.passes.contract import first_row
 from gradgen.passes.microloops import outer_products
 from gradgen.passes.naming import fresh_names, is_named_by_user
 from gradgen.passes.reductions import accumulated_dtype, added, initial_value, operation, reduces, runs_in_variable
+from gradgen.passes.repairs import Elements, added_elements, hides, repaired
 from gradgen.passes.storage import Buffers, Storage
 from gradgen.passes.trees import Item, Loop, ScanLoop, Tile, Tree
 from gradgen.program.loops import (
@@ -167,7 +168,8 @@ class Lowering:
         if item.contraction is not None:
             return self.dot(item)
         if item.outer is not None:
-            return outer_products(item.node, item.outer, self.places, self.names, self.buffers)
+            product = outer_products(item.node, item.outer, self.places, self.names, self.buffers)
+            return [*product, *self.repair(item)]
         value = self.value(item, item.body)
         place = self.places[item.node]
         if item.gathers and len(item.extents) == item.rank:
@@ -297,10 +299,40 @@ class Lowering:
         right = self.matrix(item, found.right, summed, columns, found.right_transposed)
         out = self.matrix(item, load(item.node, [position(k) for k in range(item.rank)]), rows, columns, False)
         if not found.summed_loops and item.tile not in found.summed:
-            return [Dot(left, right, out)]
+            return [Dot(left, right, out), *self.repair(item)]
         scratch = self.buffers.derive(f"{self.names[item.node]}_term", (rows, columns), item.node.dtype, "work")
+        if hides(item):
+            return [Dot(left, right, Matrix(scratch, (), rows, columns)), *self.repair(item, scratch)]
         adding = fresh_names({k: k for k in (f"{out.buffer.name}_matrix", "row", "column")}, {*self.taken})
         return [Dot(left, right, out, scratch, tuple(adding.values()))]
+
+    def repair(self, item: Item, scratch: Buffer | None = None) -> list[Statement]:
+        """What follows a product that leaves out conditions which hide nan, in place or by way of `scratch`."""
+        if not hides(item):
+            return []
+        place, bound, found = self.places[item.node], self.letters(item), item.contraction
+        free = [k for k in range(len(item.extents)) if k not in bound]
+        names = dict(zip(free, free_letters(len(free), self.taken), strict=True))
+
+        def flat(group: tuple[int, ...], letters: Mapping[int, Poly]) -> Poly:
+            at = integer(0)
+            for k in group:
+                at = require_poly(at * self.count(item, k) + letters[k] - self.span(item, k)[0])
+            return at
+
+        def subscripts(letters: Mapping[int, Poly]) -> tuple[Poly, ...]:
+            return place.subscripts(tuple(letters[k] for k in range(item.rank)))
+
+        def in_scratch(letters: Mapping[int, Poly]) -> tuple[Poly, ...]:
+            assert found is not None
+            return flat(found.rows, letters), flat(found.columns, letters)
+
+        into, where = (place.buffer, subscripts) if scratch is None else (scratch, in_scratch)
+        elements = Elements(into, bound, names, lambda k: self.span(item, k), where)
+        check, again = (self.variable(item, what, item.node.dtype) for what in ("check", "again"))
+        body = self.read(item.body, elements.letters)
+        added = [added_elements(item, elements, place.buffer, subscripts(elements.letters))] if scratch else []
+        return [*repaired(item, elements, body, check, again), *added]
 
     def count(self, item: Item, axis: int) -> Poly:
         start, stop = self.span(item, axis)

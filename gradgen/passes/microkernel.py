@@ -11,9 +11,9 @@ from math import gcd, prod
 from typing import Literal
 
 from gradgen.graph.nodes import Compute, Node
-from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Position, Scalar, position
+from gradgen.graph.scalar import FLOATS, Load, Poly, Position, position
 from gradgen.passes.lattice import Lattice, unfold
-from gradgen.passes.products import split_factors
+from gradgen.passes.products import is_inside_test, without_hiding
 from gradgen.program.boxes import LANES, Affine, Affinity, Box, Boxes, Operand, Plan, owns, padded
 from gradgen.program.cost import estimate
 from gradgen.thresholds import Thresholds, thresholds
@@ -56,18 +56,19 @@ def _planned(node: Node, usual: Thresholds) -> OuterProducts | None:
 def recognise(node: Node, letters: Sequence[str]) -> tuple[Affinity, Load, Load] | None:
     """sum of where(both accesses are inside their tensors, left * right, 0) over literal extents, or None.
 
+    Further conditions may stand there where one of the accesses is 0 outside of them.
     One index of a leading axis may be known only at call time, if it stands alone in every subscript.
     """
     if not isinstance(node, Compute) or node.reducer != "sum" or not node.gathers or node.dtype not in FLOATS:
         return None
-    split = split_factors(node.body)
-    if split is None or len(split[0]) != 2 or len(node.extents) == len(node.shape):
+    split = without_hiding(node.body)
+    if split is None or len(node.extents) == len(node.shape):
         return None
-    left, right = split[0]
-    if not isinstance(left, Load) or not isinstance(right, Load) or {left.dtype, right.dtype} != {node.dtype}:
+    left, right, conditions, _ = split
+    if {left.dtype, right.dtype} != {node.dtype}:
         return None
-    lattice = unfold(node, (left, right), split[1])
-    if not all(_keeps_inside(c, (left, right)) or lattice.holds(c) for c in split[1]):
+    lattice = unfold(node, (left, right), conditions)
+    if not all(is_inside_test(c, (left, right)) or lattice.holds(c) for c in conditions):
         return None
     operands = [_operand("left", left, letters, lattice, 0), _operand("right", right, letters, lattice, 1)]
     if operands[0] is None or operands[1] is None:
@@ -85,15 +86,6 @@ def recognise(node: Node, letters: Sequence[str]) -> tuple[Affinity, Load, Load]
     if prod(extents.values()) < thresholds().outer or not all(_covers(out, k, extents) for k in lattice.targets):
         return None
     return Affinity(extents, out, operands[0], operands[1], frozenset(letters[k] for k in unknown)), left, right
-
-
-def _keeps_inside(condition: Scalar, accesses: Sequence[Load]) -> bool:
-    """Whether a condition says no more than 0 <= subscript or subscript < extent of one of the accesses."""
-    match condition:
-        case Call(function=f, arguments=(Poly() as p, Poly() as zero)) if f.name == "ge" and zero.constant == 0:
-            pairs = [pair for a in accesses for pair in zip(a.subscripts, a.tensor.shape, strict=True)]
-            return any(p is s or p is extent - 1 - s for s, extent in pairs)
-    return False
 
 
 def _covers(out: Operand, axis: int, extents: Mapping[str, int]) -> bool:

@@ -1,9 +1,21 @@
 """A product as its factors, and the conditions of `where(condition, product, 0)` around them.
 
-In: the body of a sum. Out: what `contract` groups into two operands, and `microkernel` recognises.
+In: the body of a sum. Out: what `contract` groups into two operands, and `microkernel` recognises. A condition hides
+what it masks, nan included; where one operand is 0 as soon as it fails, the product is right without it unless it is
+nan: `repairs` computes such elements again.
 """
 
-from gradgen.graph.scalar import Call, Const, Scalar, conjuncts
+from collections.abc import Sequence
+
+from gradgen.graph.nodes import Compute, Project
+from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, conjuncts, is_zero, load, step, substitute
+from gradgen.graph.scalar import position as position_of
+from gradgen.passes.conditions import is_index_only
+from gradgen.passes.inline import at, pointwise_body
+
+__all__ = ["is_inside_test", "is_zero_outside", "split_factors", "without_hiding"]
+
+_DEEPEST = 12  # formulas that are looked through for a mask
 
 
 def split_factors(body: Scalar) -> tuple[list[Scalar], list[Scalar]] | None:
@@ -22,3 +34,53 @@ def split_factors(body: Scalar) -> tuple[list[Scalar], list[Scalar]] | None:
             case _:
                 factors.append(x)
     return (factors, conditions) if len(factors) >= 2 else None
+
+
+def is_inside_test(condition: Scalar, accesses: Sequence[Load]) -> bool:
+    """Whether a condition says no more than 0 <= subscript or subscript < extent of one of the accesses."""
+    match condition:
+        case Call(function=f, arguments=(Poly() as p, Poly() as zero)) if f.name == "ge" and zero.constant == 0:
+            pairs = [pair for a in accesses for pair in zip(a.subscripts, a.tensor.shape, strict=True)]
+            return any(p is s or p is extent - 1 - s for s, extent in pairs)
+    return False
+
+
+def without_hiding(body: Scalar) -> tuple[Load, Load, list[Scalar], list[Scalar]] | None:
+    """The two accesses of a product, its conditions on indices, and those on data, which hide values.
+
+    None where the body is something else, or where one of the accesses is not seen to be 0 outside of a hiding one.
+    """
+    split = split_factors(body)
+    match split:
+        case ([Load() as left, Load() as right], conditions):
+            hidden = [c for c in conditions if not is_index_only(c)]
+            if all(is_zero_outside(left, c) or is_zero_outside(right, c) for c in hidden):
+                return left, right, [c for c in conditions if is_index_only(c)], hidden
+    return None
+
+
+def is_zero_outside(x: Scalar, condition: Scalar, depth: int = _DEEPEST) -> bool:
+    """Whether an expression is seen to be 0 wherever a condition fails, through the formulas that it reads."""
+    match x:
+        case Const():
+            return is_zero(x)
+        case Call(function=f, arguments=(c, yes, no)) if f.name == "where":
+            under = any(part is condition for part in conjuncts(c)) or is_zero_outside(yes, condition, depth)
+            return under and is_zero_outside(no, condition, depth)
+        case Call(function=f, arguments=(a, b)) if f.name in ("add", "sub"):
+            return is_zero_outside(a, condition, depth) and is_zero_outside(b, condition, depth)
+        case Call(function=f, arguments=(a, b)) if f.name in ("mul", "div"):
+            return (isinstance(b, Const) and is_zero_outside(a, condition, depth)) or (
+                f.name == "mul" and isinstance(a, Const) and is_zero_outside(b, condition, depth)
+            )
+        case Call(function=f, arguments=(a,)) if f.name in ("neg", "float32", "float64", "materialize"):
+            return is_zero_outside(a, condition, depth)
+        case Load(tensor=Compute() as node) if depth and node.gathers and node.reducer in ("none", "sum"):
+            away = [position_of(1000 + k) for k in range(len(node.reduced))]  # no positions of the reader
+            return is_zero_outside(at(node.body, [*x.subscripts, *away]), condition, depth - 1)
+        case Load(tensor=Project(kind="stack") as stack, subscripts=(now, *rest)) if depth:
+            body = pointwise_body(load(stack.scan.outputs[stack.number], rest))
+            if body is not None:  # conditions on what a step computes are not those of a reader behind the loop
+                at_step = substitute(body, {step(stack.scan.depth).atoms[0]: now})
+                return is_zero_outside(at_step, condition, depth - 1)
+    return False
