@@ -22,7 +22,7 @@ class Params(NamedTuple):
 
 
 class Work(NamedTuple):
-    s_part: np.ndarray  # float32 (64, T)
+    s_sum_part: np.ndarray  # float32 (64, T)
     p_masked: np.ndarray  # float32 (B, T)  saved for backward
     p_exp_row: np.ndarray  # float32 (T,)
     p_sum: np.ndarray  # float32 (B, T)  saved for backward
@@ -30,7 +30,7 @@ class Work(NamedTuple):
     y_slice: np.ndarray  # float32 (T, 32)
     d_y_slice: np.ndarray  # float32 (T, 32)
     d_p_part: np.ndarray  # float32 (64, T)
-    d_s_part: np.ndarray  # float32 (64, T)
+    d_s_sum_part: np.ndarray  # float32 (64, T)
     d_k_term: np.ndarray  # float32 (T, 32)
     d_v_term: np.ndarray  # float32 (T, 32)
 
@@ -87,12 +87,12 @@ def exp_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(q, k, v, g, s_part, p_masked, p_exp_row, p_sum, p_part, y_slice):
+def compute_loss(q, k, v, g, s_sum_part, p_masked, p_exp_row, p_sum, p_part, y_slice):
     T = q.shape[1]
-    # 87: s[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
-    # 89: p_max[b, i] = max_j (s[b, i, j] / 5.656854249492381 if i >= j else -inf)
+    # 87: s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
+    # 89: p_max[b, i] = max_j (s[b, i, j] if i >= j else -inf)
     # 89: p_masked[b, i] = p_max[b, i] if abs(p_max[b, i]) < inf else 0
-    # 89: p_exp[b, i, j] = exp((s[b, i, j] / 5.656854249492381 if i >= j else -inf) - p_masked[b, i])
+    # 89: p_exp[b, i, j] = exp((s[b, i, j] if i >= j else -inf) - p_masked[b, i])
     # 89: p_sum[b, i] = sum_j p_exp[b, i, j]
     # 89: p[b, i, j] = p_exp[b, i, j] / p_sum[b, i]
     # 90: y[b, i, c] = sum_j p[b, i, j] * v[b, j, c]
@@ -101,18 +101,19 @@ def compute_loss(q, k, v, g, s_part, p_masked, p_exp_row, p_sum, p_part, y_slice
     for b in range(q.shape[0]):
         for i0 in range(0, T, 64):
             i1 = min(i0 + 64, T)
-            np.dot(q[b, i0:i1], k[b].T, s_part[: i1 - i0])
+            np.dot(q[b, i0:i1], k[b].T, s_sum_part[: i1 - i0])
             for i in range(i0, i1):
                 p_max_order = order_f32(np.float32(-np.inf))
                 for j in range(i + 1):
-                    p_max_order_value = s_part[i - i0, j] / np.float32(5.656854249492381)
+                    p_max_order_value = s_sum_part[i - i0, j] / np.float32(5.656854249492381)
                     p_max_order = max(p_max_order, order_f32(p_max_order_value))
                 p_max = from_order_f32(p_max_order)
                 p_masked_here = p_max if abs(p_max) < np.float32(np.inf) else np.float32(0.0)
                 p_masked[b, i] = p_masked_here
                 p_sum_acc = np.float32(0.0)
                 for j in range(i + 1):
-                    p_exp_here = exp_f32(s_part[i - i0, j] / np.float32(5.656854249492381) - p_masked_here)
+                    p_exp_here_term = s_sum_part[i - i0, j] / np.float32(5.656854249492381)
+                    p_exp_here = exp_f32(p_exp_here_term - p_masked_here)
                     p_exp_row[j] = p_exp_here
                     p_sum_acc += p_exp_here
                 p_exp_here = np.exp(np.float32(-np.inf) - p_masked_here)
@@ -142,9 +143,9 @@ def compute_d_v(
     d_k,
     d_v,
     d_p_part,
-    s_part,
+    s_sum_part,
     p_part,
-    d_s_part,
+    d_s_sum_part,
     d_q,
     d_k_term,
     d_v_term,
@@ -152,14 +153,15 @@ def compute_d_v(
     T = g.shape[1]
     # 91: d_y[b, i, c] = d_loss * g[b, i, c]
     # 90: d_p[b, i, j] = sum_n d_y[b, i, n] * v[b, j, n]
-    # 87: s[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
-    # 89: p_exp[b, i, j] = exp((s[b, i, j] / 5.656854249492381 if i >= j else -inf) - p_masked[b, i])
+    # 87: s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
+    # 89: p_exp[b, i, j] = exp((s[b, i, j] if i >= j else -inf) - p_masked[b, i])
     # 89: p[b, i, j] = p_exp[b, i, j] / p_sum[b, i]
     # 89: d_p_sum_term[b, i] = sum_j -(d_p[b, i, j] * p[b, i, j])
-    # 89: d_s[b, i, j] = (d_p[b, i, j] * p[b, i, j] * 0.17677669529663687 if i >= j else 0) + (d_p_sum_term[b, i]
-    #     * p[b, i, j] * 0.17677669529663687 if i >= j else 0)
-    # 87: d_q[b, i, n] = sum_j (d_s[b, i, j] * k[b, j, n] if i >= j else 0)
-    # 87: d_k[b, n, j] = sum_i (d_s[b, i, n] * q[b, i, j] if i >= n else 0)
+    # 89: d_s[b, i, j] = (d_p[b, i, j] * p[b, i, j] if i >= j else 0) + (d_p_sum_term[b, i] * p[b, i, j] if i >= j
+    #     else 0)
+    # 87: d_s_sum[b, i, j] = d_s[b, i, j] * 0.17677669529663687 if i >= j else 0
+    # 87: d_q[b, i, n] = sum_j (d_s_sum[b, i, j] * k[b, j, n] if i >= j else 0)
+    # 87: d_k[b, n, j] = sum_i (d_s_sum[b, i, n] * q[b, i, j] if i >= n else 0)
     # 90: d_v[b, n, j] = sum_i d_y[b, i, j] * p[b, i, n]
     for b in range(g.shape[0]):
         for i in range(T):
@@ -172,13 +174,13 @@ def compute_d_v(
         for i0 in range(0, T, 64):
             i1 = min(i0 + 64, T)
             np.dot(d_y_slice[i0:i1], v[b].T, d_p_part[: i1 - i0])
-            np.dot(q[b, i0:i1], k[b].T, s_part[: i1 - i0])
+            np.dot(q[b, i0:i1], k[b].T, s_sum_part[: i1 - i0])
             for i in range(i0, i1):
                 d_p_sum_term = np.float32(0.0)
                 p_masked_b_i = p_masked[b, i]
                 p_sum_b_i = p_sum[b, i]
                 for j in range(i + 1):
-                    p_exp = exp_f32(s_part[i - i0, j] / np.float32(5.656854249492381) - p_masked_b_i)
+                    p_exp = exp_f32(s_sum_part[i - i0, j] / np.float32(5.656854249492381) - p_masked_b_i)
                     p_here = p_exp / p_sum_b_i
                     p_part[i - i0, j] = p_here
                     d_p_sum_term -= d_p_part[i - i0, j] * p_here
@@ -188,12 +190,11 @@ def compute_d_v(
                     p_part[i - i0, j] = p_here
                     d_p_sum_term -= d_p_part[i - i0, j] * p_here
                 for j in range(i + 1):
-                    d_s_part_term = d_p_part[i - i0, j] * p_part[i - i0, j] * np.float32(0.17677669529663687)
-                    d_s_part_term_2 = d_p_sum_term * p_part[i - i0, j] * np.float32(0.17677669529663687)
-                    d_s_part[i - i0, j] = d_s_part_term + d_s_part_term_2
+                    d_s = d_p_part[i - i0, j] * p_part[i - i0, j] + d_p_sum_term * p_part[i - i0, j]
+                    d_s_sum_part[i - i0, j] = d_s * np.float32(0.17677669529663687)
                 for j in range(i + 1, T):
-                    d_s_part[i - i0, j] = np.float32(0.0)
-            np.dot(d_s_part[: i1 - i0], k[b], d_q[b, i0:i1])
+                    d_s_sum_part[i - i0, j] = np.float32(0.0)
+            np.dot(d_s_sum_part[: i1 - i0], k[b], d_q[b, i0:i1])
             d_q_check = np.float32(0.0)
             for i in range(i0, i1):
                 d_q_again = np.float32(0.0)
@@ -207,9 +208,9 @@ def compute_d_v(
                             d_q_again = np.float32(0.0)
                             for n in range(T):
                                 if i >= n:
-                                    d_q_again += d_s_part[i - i0, n] * k[b, n, j]
+                                    d_q_again += d_s_sum_part[i - i0, n] * k[b, n, j]
                             d_q[b, i, j] = d_q_again
-            np.dot(d_s_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
+            np.dot(d_s_sum_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
             d_k_check = np.float32(0.0)
             for i in range(T):
                 d_k_again = np.float32(0.0)
@@ -223,7 +224,7 @@ def compute_d_v(
                             d_k_again = np.float32(0.0)
                             for n in range(i0, i1):
                                 if n >= i:
-                                    d_k_again += d_s_part[n - i0, i] * q[b, n, j]
+                                    d_k_again += d_s_sum_part[n - i0, i] * q[b, n, j]
                             d_k_term[i, j] = d_k_again
             for i in range(T):
                 for j in range(32):
@@ -237,22 +238,23 @@ def compute_d_v(
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_loss_2(
-    q, k, v, g, d_k, d_v, s_part, p_exp_row, p_part, y_slice, d_p_part, d_s_part, d_q, d_k_term, d_v_term
+    q, k, v, g, d_k, d_v, s_sum_part, p_exp_row, p_part, y_slice, d_p_part, d_s_sum_part, d_q, d_k_term, d_v_term
 ):
     T = q.shape[1]
-    # 87: s[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
-    # 89: p_max[b, i] = max_j (s[b, i, j] / 5.656854249492381 if i >= j else -inf)
+    # 87: s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
+    # 89: p_max[b, i] = max_j (s[b, i, j] if i >= j else -inf)
     # 89: p_masked[b, i] = p_max[b, i] if abs(p_max[b, i]) < inf else 0
-    # 89: p_exp[b, i, j] = exp((s[b, i, j] / 5.656854249492381 if i >= j else -inf) - p_masked[b, i])
+    # 89: p_exp[b, i, j] = exp((s[b, i, j] if i >= j else -inf) - p_masked[b, i])
     # 89: p_sum[b, i] = sum_j p_exp[b, i, j]
     # 89: p[b, i, j] = p_exp[b, i, j] / p_sum[b, i]
     # 90: y[b, i, c] = sum_j p[b, i, j] * v[b, j, c]
     # 90: d_p[b, i, j] = sum_n g[b, i, n] * v[b, j, n]
     # 89: d_p_sum_term[b, i] = sum_j -(d_p[b, i, j] * p[b, i, j])
-    # 89: d_s[b, i, j] = (d_p[b, i, j] * p[b, i, j] * 0.17677669529663687 if i >= j else 0) + (d_p_sum_term[b, i]
-    #     * p[b, i, j] * 0.17677669529663687 if i >= j else 0)
-    # 87: d_q[b, i, n] = sum_j (d_s[b, i, j] * k[b, j, n] if i >= j else 0)
-    # 87: d_k[b, n, j] = sum_i (d_s[b, i, n] * q[b, i, j] if i >= n else 0)
+    # 89: d_s[b, i, j] = (d_p[b, i, j] * p[b, i, j] if i >= j else 0) + (d_p_sum_term[b, i] * p[b, i, j] if i >= j
+    #     else 0)
+    # 87: d_s_sum[b, i, j] = d_s[b, i, j] * 0.17677669529663687 if i >= j else 0
+    # 87: d_q[b, i, n] = sum_j (d_s_sum[b, i, j] * k[b, j, n] if i >= j else 0)
+    # 87: d_k[b, n, j] = sum_i (d_s_sum[b, i, n] * q[b, i, j] if i >= n else 0)
     # 90: d_v[b, n, j] = sum_i g[b, i, j] * p[b, i, n]
     # 91: loss = sum_{b, i, c} y[b, i, c] * g[b, i, c]
     loss_acc = np.float64(0.0)
@@ -263,17 +265,17 @@ def compute_loss_2(
                 d_v[b, i, j] = np.float32(0.0)
         for i0 in range(0, T, 64):
             i1 = min(i0 + 64, T)
-            np.dot(q[b, i0:i1], k[b].T, s_part[: i1 - i0])
+            np.dot(q[b, i0:i1], k[b].T, s_sum_part[: i1 - i0])
             for i in range(i0, i1):
                 p_max_order = order_f32(np.float32(-np.inf))
                 for j in range(i + 1):
-                    p_max_order_value = s_part[i - i0, j] / np.float32(5.656854249492381)
+                    p_max_order_value = s_sum_part[i - i0, j] / np.float32(5.656854249492381)
                     p_max_order = max(p_max_order, order_f32(p_max_order_value))
                 p_max = from_order_f32(p_max_order)
                 p_masked = p_max if abs(p_max) < np.float32(np.inf) else np.float32(0.0)
                 p_sum = np.float32(0.0)
                 for j in range(i + 1):
-                    p_exp_here = exp_f32(s_part[i - i0, j] / np.float32(5.656854249492381) - p_masked)
+                    p_exp_here = exp_f32(s_sum_part[i - i0, j] / np.float32(5.656854249492381) - p_masked)
                     p_exp_row[j] = p_exp_here
                     p_sum += p_exp_here
                 p_exp_here = np.exp(np.float32(-np.inf) - p_masked)
@@ -289,12 +291,11 @@ def compute_loss_2(
                 for j in range(T):
                     d_p_sum_term -= d_p_part[i - i0, j] * p_part[i - i0, j]
                 for j in range(i + 1):
-                    d_s_part_term = d_p_part[i - i0, j] * p_part[i - i0, j] * np.float32(0.17677669529663687)
-                    d_s_part_term_2 = d_p_sum_term * p_part[i - i0, j] * np.float32(0.17677669529663687)
-                    d_s_part[i - i0, j] = d_s_part_term + d_s_part_term_2
+                    d_s = d_p_part[i - i0, j] * p_part[i - i0, j] + d_p_sum_term * p_part[i - i0, j]
+                    d_s_sum_part[i - i0, j] = d_s * np.float32(0.17677669529663687)
                 for j in range(i + 1, T):
-                    d_s_part[i - i0, j] = np.float32(0.0)
-            np.dot(d_s_part[: i1 - i0], k[b], d_q[b, i0:i1])
+                    d_s_sum_part[i - i0, j] = np.float32(0.0)
+            np.dot(d_s_sum_part[: i1 - i0], k[b], d_q[b, i0:i1])
             d_q_check = np.float32(0.0)
             for i in range(i0, i1):
                 d_q_again = np.float32(0.0)
@@ -308,9 +309,9 @@ def compute_loss_2(
                             d_q_again = np.float32(0.0)
                             for n in range(T):
                                 if i >= n:
-                                    d_q_again += d_s_part[i - i0, n] * k[b, n, j]
+                                    d_q_again += d_s_sum_part[i - i0, n] * k[b, n, j]
                             d_q[b, i, j] = d_q_again
-            np.dot(d_s_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
+            np.dot(d_s_sum_part[: i1 - i0].T, q[b, i0:i1], d_k_term)
             d_k_check = np.float32(0.0)
             for i in range(T):
                 d_k_again = np.float32(0.0)
@@ -324,7 +325,7 @@ def compute_loss_2(
                             d_k_again = np.float32(0.0)
                             for n in range(i0, i1):
                                 if n >= i:
-                                    d_k_again += d_s_part[n - i0, i] * q[b, n, j]
+                                    d_k_again += d_s_sum_part[n - i0, i] * q[b, n, j]
                             d_k_term[i, j] = d_k_again
             for i in range(T):
                 for j in range(32):
@@ -343,10 +344,10 @@ def compute_loss_2(
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def fitted(w, B, T):
     """As much of a larger workspace as workspace(B, T) has."""
-    if w.s_part.shape[1] < T or w.p_masked.shape[0] < B:
+    if w.s_sum_part.shape[1] < T or w.p_masked.shape[0] < B:
         raise ValueError("the workspace is smaller than workspace(B, T)")
     return Work(
-        w.s_part.reshape(-1)[: 64 * T].reshape((64, T)),
+        w.s_sum_part.reshape(-1)[: 64 * T].reshape((64, T)),
         w.p_masked.reshape(-1)[: B * T].reshape((B, T)),
         w.p_exp_row[:T],
         w.p_sum.reshape(-1)[: B * T].reshape((B, T)),
@@ -354,7 +355,7 @@ def fitted(w, B, T):
         w.y_slice[:T],
         w.d_y_slice[:T],
         w.d_p_part.reshape(-1)[: 64 * T].reshape((64, T)),
-        w.d_s_part.reshape(-1)[: 64 * T].reshape((64, T)),
+        w.d_s_sum_part.reshape(-1)[: 64 * T].reshape((64, T)),
         w.d_k_term[:T],
         w.d_v_term[:T],
     )
@@ -367,9 +368,9 @@ def forward(g, p, w):
     T = g.shape[1]
     if g.shape != (B, T, 32) or p.q.shape != (B, T, 32) or p.k.shape != (B, T, 32) or p.v.shape != (B, T, 32):
         raise ValueError("shapes have to be g (B, T, 32), p.q (B, T, 32), p.k (B, T, 32), p.v (B, T, 32)")
-    if w.s_part.shape[1] != T or w.p_masked.shape[0] != B:
+    if w.s_sum_part.shape[1] != T or w.p_masked.shape[0] != B:
         return forward(g, p, fitted(w, B, T))
-    return compute_loss(p.q, p.k, p.v, g, w.s_part, w.p_masked, w.p_exp_row, w.p_sum, w.p_part, w.y_slice)
+    return compute_loss(p.q, p.k, p.v, g, w.s_sum_part, w.p_masked, w.p_exp_row, w.p_sum, w.p_part, w.y_slice)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -390,7 +391,7 @@ def backward(g, d_loss, p, w, g_2):
             "shapes have to be g (B, T, 32), p.q (B, T, 32), p.k (B, T, 32), p.v (B, T, 32), "
             "g_2.d_q (B, T, 32), g_2.d_k (B, T, 32), g_2.d_v (B, T, 32)"
         )
-    if w.s_part.shape[1] != T or w.p_masked.shape[0] != B:
+    if w.s_sum_part.shape[1] != T or w.p_masked.shape[0] != B:
         backward(g, d_loss, p, fitted(w, B, T), g_2)
         return
     compute_d_v(
@@ -405,9 +406,9 @@ def backward(g, d_loss, p, w, g_2):
         g_2.d_k,
         g_2.d_v,
         w.d_p_part,
-        w.s_part,
+        w.s_sum_part,
         w.p_part,
-        w.d_s_part,
+        w.d_s_sum_part,
         g_2.d_q,
         w.d_k_term,
         w.d_v_term,
@@ -432,7 +433,7 @@ def value_and_grad(g, p, w, g_2):
             "shapes have to be g (B, T, 32), p.q (B, T, 32), p.k (B, T, 32), p.v (B, T, 32), "
             "g_2.d_q (B, T, 32), g_2.d_k (B, T, 32), g_2.d_v (B, T, 32)"
         )
-    if w.s_part.shape[1] != T or w.p_masked.shape[0] != B:
+    if w.s_sum_part.shape[1] != T or w.p_masked.shape[0] != B:
         return value_and_grad(g, p, fitted(w, B, T), g_2)
     return compute_loss_2(
         p.q,
@@ -441,12 +442,12 @@ def value_and_grad(g, p, w, g_2):
         g,
         g_2.d_k,
         g_2.d_v,
-        w.s_part,
+        w.s_sum_part,
         w.p_exp_row,
         w.p_part,
         w.y_slice,
         w.d_p_part,
-        w.d_s_part,
+        w.d_s_sum_part,
         g_2.d_q,
         w.d_k_term,
         w.d_v_term,

@@ -38,7 +38,6 @@ class Work(NamedTuple):
     i_sigmoid_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
     z_tanh_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
     c_tanh_stack: np.ndarray  # float32 (T, 32, 128)  saved for backward
-    product: np.ndarray  # float32 (T, 32, 128)
     d_h_states: np.ndarray  # float32 (T + 1, 32, 128)
     d_c_states: np.ndarray  # float32 (T + 1, 32, 128)
     d_z_row: np.ndarray  # float32 (128,)
@@ -63,7 +62,6 @@ def workspace(T):
         np.empty((T + 1, 32, 128), np.float32),
         np.empty((32, 512), np.float32),
         np.empty((512,), np.float32),
-        np.empty((T, 32, 128), np.float32),
         np.empty((T, 32, 128), np.float32),
         np.empty((T, 32, 128), np.float32),
         np.empty((T, 32, 128), np.float32),
@@ -216,17 +214,9 @@ def compute_loss(h_states, g):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_product(d_loss, g, product):
-    # 78: product[n, i, j] = d_loss * g[n, i, j]
-    for n in range(g.shape[0]):
-        for i in range(32):
-            for j in range(128):
-                product[n, i, j] = d_loss * g[n, i, j]
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_u_stack(
-    product,
+    d_loss,
+    g,
     o_sigmoid_stack,
     c_tanh_stack,
     i_sigmoid_stack,
@@ -243,7 +233,7 @@ def compute_d_u_stack(
     d_u_stack,
     d_u_sum_term,
 ):
-    T = product.shape[0]
+    T = g.shape[0]
     # 77: d_h_carry = d_h_states[t + 1]
     # 77: d_c_carry = d_c_states[t + 1]
     # 74: d_c[i, j] = d_c_carry[i, j] + d_h_carry[i, j] * o_sigmoid_stack[t, i, j] * (1 - c_tanh_stack[t, i, j]
@@ -258,10 +248,10 @@ def compute_d_u_stack(
     # 71: d_u_total_term_2[i, j] = d_u_total_term[i, j] + (d_f[i, j - 128] if 128 <= j < 256 else 0)
     # 72: d_u[i, j] = d_u_total_term_2[i, j] + (d_o[i, j - 384] if j >= 384 else 0)
     # 71: d_u_sum_term[n, i] = sum_j d_u[n, j] * W_hh[j, i]
-    # 74: d_h_total[i, j] = d_u_sum_term[i, j] + (product[t - 1, i, j] if t >= 1 else 0)
+    # 74: d_h_total[i, j] = d_u_sum_term[i, j] + (d_loss * g[t - 1, i, j] if t >= 1 else 0)
     for i in range(32):
         for j in range(128):
-            d_h_states[T, i, j] = product[T - 1, i, j] if T >= 1 else np.float32(0.0)
+            d_h_states[T, i, j] = d_loss * g[T - 1, i, j] if T >= 1 else np.float32(0.0)
             d_c_states[T, i, j] = np.float32(0.0)
     for t in range(T - 1, -1, -1):
         for i in range(32):
@@ -289,7 +279,7 @@ def compute_d_u_stack(
         np.dot(d_u_stack[t], W_hh, d_u_sum_term)
         for i in range(32):
             for j in range(128):
-                d_h_states_term = product[t - 1, i, j] if t >= 1 else np.float32(0.0)
+                d_h_states_term = d_loss * g[t - 1, i, j] if t >= 1 else np.float32(0.0)
                 d_h_states[t, i, j] = d_u_sum_term[i, j] + d_h_states_term
 
 
@@ -334,7 +324,6 @@ def fitted(w, T):
         w.i_sigmoid_stack[:T],
         w.z_tanh_stack[:T],
         w.c_tanh_stack[:T],
-        w.product[:T],
         w.d_h_states[: T + 1],
         w.d_c_states[: T + 1],
         w.d_z_row,
@@ -383,9 +372,9 @@ def backward(x, g, d_loss, p, w, g_2):
     if w.u_sum.shape[0] != T:
         backward(x, g, d_loss, p, fitted(w, T), g_2)
         return
-    compute_product(d_loss, g, w.product)
     compute_d_u_stack(
-        w.product,
+        d_loss,
+        g,
         w.o_sigmoid_stack,
         w.c_tanh_stack,
         w.i_sigmoid_stack,
@@ -410,48 +399,6 @@ def backward(x, g, d_loss, p, w, g_2):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(x, h0, c0, g, p, w, g_2):
     """x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128) -> loss, g_2"""
-    T = x.shape[0]
-    if x.shape != (T, 32, 64) or h0.shape != (32, 128) or c0.shape != (32, 128) or g.shape != (T, 32, 128):
-        raise ValueError("shapes have to be x (T, 32, 64), h0 (32, 128), c0 (32, 128), g (T, 32, 128)")
-    if w.u_sum.shape[0] != T:
-        return value_and_grad(x, h0, c0, g, p, fitted(w, T), g_2)
-    compute_u_sum(x, p.W_ih, w.u_sum)
-    compute_h_states(
-        h0,
-        c0,
-        p.W_hh,
-        w.u_sum,
-        p.mu,
-        w.h_states,
-        w.c_states,
-        w.u_sum_2,
-        w.u_row,
-        w.o_sigmoid_stack,
-        w.f_sigmoid_stack,
-        w.i_sigmoid_stack,
-        w.z_tanh_stack,
-        w.c_tanh_stack,
-    )
-    loss = compute_loss(w.h_states, g)
-    compute_d_u_stack(
-        g,
-        w.o_sigmoid_stack,
-        w.c_tanh_stack,
-        w.i_sigmoid_stack,
-        w.z_tanh_stack,
-        w.c_states,
-        w.f_sigmoid_stack,
-        p.W_hh,
-        w.d_h_states,
-        w.d_c_states,
-        w.d_z_row,
-        w.d_i_row,
-        w.d_f_row,
-        w.d_o_row,
-        w.d_u_stack,
-        w.d_u_sum_term,
-    )
-    compute_d_W_hh(w.d_u_stack, w.h_states, g_2.d_W_hh)
-    compute_d_W_ih(w.d_u_stack, x, g_2.d_W_ih)
-    compute_d_mu(w.d_u_stack, g_2.d_mu)
+    loss = forward(x, h0, c0, g, p, w)
+    backward(x, g, np.float32(1.0), p, w, g_2)
     return loss

@@ -121,7 +121,7 @@ def fitting_function(printer: CpuPrinter, program: Program, name: str) -> list[d
     if not extents:
         return []
     printer.holders = {"w": free_name("w", sizes)}
-    lengths = _length_names(printer, extents, {*sizes, printer.holders["w"]})
+    lengths = _length_names(printer, extents, arrays, {*sizes, printer.holders["w"]})
     tests = [f"{printer.holder(b)}.shape[{axis}] < {lengths[e]}" for e, (b, axis) in extents.items()]
     made = f"workspace({', '.join(sizes)})"
     lines = [
@@ -134,12 +134,16 @@ def fitting_function(printer: CpuPrinter, program: Program, name: str) -> list[d
     return [{"options": OPTIONS, "signature": signature(name, [printer.holders["w"], *sizes]), "lines": lines}]
 
 
-def _length_names(printer: CpuPrinter, extents: Iterable[Poly], taken: set[str]) -> dict[Poly, str]:
-    """What every length of a workspace is called: a size by its name, others by one of their own."""
+def _length_names(
+    printer: CpuPrinter, extents: Iterable[Poly], arrays: Sequence[Buffer], taken: set[str]
+) -> dict[Poly, str]:
+    """How every length of a workspace is written: by a name of its own where it is a factor, and no size itself."""
+    factors = {e for b in arrays if any(map(size_names, b.shape[1:])) for e in b.shape}
     found: dict[Poly, str] = {}
     for extent in extents:
         text = printer.length(extent)
-        found[extent] = text if re.fullmatch(r"\w+", text) else free_name("length", taken.union(found.values()))
+        is_named = extent in factors and not re.fullmatch(r"\w+", text)
+        found[extent] = free_name("length", taken.union(found.values())) if is_named else text
     return found
 
 

@@ -6,7 +6,20 @@ In: the nodes of one program. Out: the bodies so expanded, for `schedule`.
 from collections.abc import Mapping, Sequence
 
 from gradgen.graph.nodes import Compute, Node, Project, Reshape, Scan
-from gradgen.graph.scalar import Call, Load, Scalar, call, loads, position, rewrite, scalar_cost, substitute, walk
+from gradgen.graph.scalar import (
+    Call,
+    Load,
+    Scalar,
+    call,
+    children,
+    loads,
+    position,
+    rewrite,
+    scalar_cost,
+    substitute,
+    walk,
+)
+from gradgen.passes.conditions import is_index_only
 from gradgen.passes.contract import classify
 from gradgen.passes.materialize import is_materialized
 from gradgen.passes.microkernel import plan_outer_products
@@ -68,7 +81,28 @@ def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node | Scan
     evaluations = sum(volume(r.extents) for r in readers if isinstance(r, Compute))
     if len(readers) == 1 and work <= CHEAP and evaluations <= size:
         return f"work of {work:g} against a store and a load"
+    if work <= CHEAP and all(
+        isinstance(r, Compute) and _reads_in_part(r, node) and volume(r.extents) <= size for r in readers
+    ):
+        return f"work of {work:g} for the elements that they read against a store of all"
     return None
+
+
+def _reads_in_part(reader: Compute, node: Node) -> bool:
+    """Whether a formula reads another one only where conditions on its indices hold."""
+    pending, seen = [reader.body], set[Scalar]()
+    while pending:
+        x = pending.pop()
+        if x in seen:
+            continue
+        seen.add(x)
+        match x:
+            case Load(tensor=tensor) if tensor is node:
+                return False
+            case Call(function=f, arguments=(condition, _, _)) if f.name == "where" and is_index_only(condition):
+                continue
+        pending += children(x)
+    return True
 
 
 def _reads_memory(node: Compute) -> bool:

@@ -298,7 +298,14 @@ EXCEPTIONS: dict[str, tuple[Difference, ...]] = {
     ),
     "maximum": (_NAN_BRANCH, _TIE),
     "minimum": (_NAN_BRANCH, _TIE),
-    "where": (Difference("jvp", _extreme, "JAX multiplies the branch not taken by 0"),),
+    "where": (
+        Difference(
+            "d0 jvp",
+            _extreme,
+            "JAX multiplies the branch not taken by 0",
+            {"d0": lambda x, y: np.where(x > 0.4, y, 0.0)},
+        ),
+    ),
     "leaky_relu": (Difference("d0 jvp", _zero, "the kink", {"d0": _constant(0.01), "jvp": _constant(0.01)}),),
     "celu": (Difference("s0", _zero, "the kink", {"s0": _constant(1 / 1.5)}),),
     "softsign": (Difference("s0", _zero, "the kink of |x|", {"s0": _constant(0.0)}),),

@@ -181,7 +181,7 @@ def _deep(widths: tuple[int, ...]) -> Outputs:
 
 
 EQUAL_WIDTHS = (16,) * 101
-DIFFERENT_WIDTHS = tuple(2 + (3 * k) % 7 + k % 2 for k in range(21))
+DIFFERENT_WIDTHS = tuple(2 + (3 * k) % 7 + k % 2 for k in range(11))
 
 
 def deep_equal() -> Outputs:
@@ -189,7 +189,7 @@ def deep_equal() -> Outputs:
 
 
 def deep_different() -> Outputs:
-    """Twenty layers of many shapes."""
+    """Ten layers of many shapes."""
     return _deep(DIFFERENT_WIDTHS)
 
 
@@ -646,7 +646,7 @@ CANARIES = (
     Model(causal_attention, {"B": 2, "T": 9}, loss="loss"),
     Model(layernorm_softmax, {"N": 6}, loss="loss"),
     Model(deep_equal, {"N": 2}, {f"X{k}": weights for k in range(1, 101)}, loss="loss"),
-    Model(deep_different, {"N": 2}, {f"X{k}": weights for k in range(1, 21)}, loss="loss"),
+    Model(deep_different, {"N": 2}, {f"X{k}": weights for k in range(1, 11)}, loss="loss"),
 )
 MODELS = (
     Model(one_sample, loss="loss"),

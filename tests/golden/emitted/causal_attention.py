@@ -16,7 +16,7 @@ FAST_SCALAR = {"contract"}  # no reordering: the scalar functions rely on each r
 
 
 class Work(NamedTuple):
-    s_part: np.ndarray  # float32 (64, T)
+    s_sum_part: np.ndarray  # float32 (64, T)
     p_exp_row: np.ndarray  # float32 (T,)
     p_part: np.ndarray  # float32 (64, T)
     y_slice: np.ndarray  # float32 (T, 4)
@@ -68,12 +68,12 @@ def exp_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(q, k, v, g, s_part, p_exp_row, p_part, y_slice):
+def compute_loss(q, k, v, g, s_sum_part, p_exp_row, p_part, y_slice):
     T = q.shape[2]
-    # 158: s[b, h, i, j] = sum_c q[b, h, i, c] * k[b, h, j, c]
-    # 160: p_max[b, h, i] = max_j (s[b, h, i, j] * 0.5 if i >= j else -inf)
+    # 158: s_sum[b, h, i, j] = sum_c q[b, h, i, c] * k[b, h, j, c]
+    # 160: p_max[b, h, i] = max_j (s[b, h, i, j] if i >= j else -inf)
     # 160: p_masked[b, h, i] = p_max[b, h, i] if abs(p_max[b, h, i]) < inf else 0
-    # 160: p_exp[b, h, i, j] = exp((s[b, h, i, j] * 0.5 if i >= j else -inf) - p_masked[b, h, i])
+    # 160: p_exp[b, h, i, j] = exp((s[b, h, i, j] if i >= j else -inf) - p_masked[b, h, i])
     # 160: p_sum[b, h, i] = sum_j p_exp[b, h, i, j]
     # 160: p[b, h, i, j] = p_exp[b, h, i, j] / p_sum[b, h, i]
     # 161: y[b, h, i, c] = sum_j p[b, h, i, j] * v[b, h, j, c]
@@ -83,16 +83,16 @@ def compute_loss(q, k, v, g, s_part, p_exp_row, p_part, y_slice):
         for h in range(3):
             for i0 in range(0, T, 64):
                 i1 = min(i0 + 64, T)
-                np.dot(q[b, h, i0:i1], k[b, h].T, s_part[: i1 - i0])
+                np.dot(q[b, h, i0:i1], k[b, h].T, s_sum_part[: i1 - i0])
                 for i in range(i0, i1):
                     p_max_order = order_f32(np.float32(-np.inf))
                     for j in range(i + 1):
-                        p_max_order = max(p_max_order, order_f32(s_part[i - i0, j] * np.float32(0.5)))
+                        p_max_order = max(p_max_order, order_f32(s_sum_part[i - i0, j] * np.float32(0.5)))
                     p_max = from_order_f32(p_max_order)
                     p_masked = p_max if abs(p_max) < np.float32(np.inf) else np.float32(0.0)
                     p_sum = np.float32(0.0)
                     for j in range(i + 1):
-                        p_exp_here = exp_f32(s_part[i - i0, j] * np.float32(0.5) - p_masked)
+                        p_exp_here = exp_f32(s_sum_part[i - i0, j] * np.float32(0.5) - p_masked)
                         p_exp_row[j] = p_exp_here
                         p_sum += p_exp_here
                     p_exp_here = np.exp(np.float32(-np.inf) - p_masked)
@@ -111,10 +111,10 @@ def compute_loss(q, k, v, g, s_part, p_exp_row, p_part, y_slice):
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def fitted(w, T):
     """As much of a larger workspace as workspace(T) has."""
-    if w.s_part.shape[1] < T:
+    if w.s_sum_part.shape[1] < T:
         raise ValueError("the workspace is smaller than workspace(T)")
     return Work(
-        w.s_part.reshape(-1)[: 64 * T].reshape((64, T)),
+        w.s_sum_part.reshape(-1)[: 64 * T].reshape((64, T)),
         w.p_exp_row[:T],
         w.p_part.reshape(-1)[: 64 * T].reshape((64, T)),
         w.y_slice[:T],
@@ -128,6 +128,6 @@ def forward(q, k, v, g, w):
     T = q.shape[2]
     if q.shape != (B, 3, T, 4) or k.shape != (B, 3, T, 4) or v.shape != (B, 3, T, 4) or g.shape != (B, 3, T, 4):
         raise ValueError("shapes have to be q (B, 3, T, 4), k (B, 3, T, 4), v (B, 3, T, 4), g (B, 3, T, 4)")
-    if w.s_part.shape[1] != T:
+    if w.s_sum_part.shape[1] != T:
         return forward(q, k, v, g, fitted(w, T))
-    return compute_loss(q, k, v, g, w.s_part, w.p_exp_row, w.p_part, w.y_slice)
+    return compute_loss(q, k, v, g, w.s_sum_part, w.p_exp_row, w.p_part, w.y_slice)
