@@ -300,10 +300,10 @@ EXCEPTIONS: dict[str, tuple[Difference, ...]] = {
     "minimum": (_NAN_BRANCH, _TIE),
     "where": (
         Difference(
-            "d0 jvp",
+            "d0 d1 jvp",
             _extreme,
             "JAX multiplies the branch not taken by 0",
-            {"d0": lambda x, y: np.where(x > 0.4, y, 0.0)},
+            {"d0": lambda x, y: np.where(x > 0.4, y, 0.0), "d1": lambda x, y: np.where(x > 0.4, x, 1.0)},
         ),
     ),
     "leaky_relu": (Difference("d0 jvp", _zero, "the kink", {"d0": _constant(0.01), "jvp": _constant(0.01)}),),
