@@ -79,11 +79,6 @@ def after_declaring(skip: frozenset[str] = frozenset(), differentiated: bool = T
     return (first, *preparations(skip, differentiated))
 
 
-def before_updating(skip: frozenset[str] = frozenset()) -> Passes:
-    """The same for updates, whose gradients are taken already: a sum that moved into a branch would be no product."""
-    return tuple(p for p in after_declaring(skip, differentiated=False) if p[0] != "branches")
-
-
 AFTER_DIFFERENTIATING: Passes = (
     ("resolve", resolve, "adjoints that the user gave have done their work: what is left is the value"),
     ("share", share_integers, "integers are computed once and not multiplied out, however often they are read"),
@@ -178,7 +173,9 @@ def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Com
         pulled_roots = _roots([gradients[x] for x in mine], back, "gradient")
         _add_joint(builder, "value_and_grad", _roots(outputs, ahead), pulled_roots, notes)
     if updates:
-        settled, before = watch.run(before_updating(options.skip), list(updates.values()), "updates")
+        settled, before = watch.run(
+            after_declaring(options.skip, differentiated=False), list(updates.values()), "updates"
+        )
         final, notes = watch.run(after, [*outputs.values(), *settled], "step")
         new = tuple(
             Root(name, n, "state", overwrites=x)

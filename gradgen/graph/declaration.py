@@ -17,9 +17,8 @@ class ScalarFunction:
 
     `definition` is a SymPy expression in x, y, z; `partials` overrides SymPy's derivative per argument, in terms of
     the arguments and `out`; `"0"` is an explicit zero ("no gradient", which is not the same as forgotten).
-    `cost` is in units of one addition, for the scheduler. `singular`: the value or a derivative is infinite or nan at
-    some finite argument, overflow included. `latex` is the notation, with $x, $y, $z for the arguments, and `meaning`
-    the value in words.
+    `cost` is in units of one addition, for the scheduler. `latex` is the notation, with $x, $y, $z for the arguments,
+    and `meaning` the value in words.
     """
 
     name: str
@@ -31,7 +30,6 @@ class ScalarFunction:
     precedence: int = 0
     cost: float = 1.0
     kink: str = ""
-    singular: bool = False
     latex: str = ""
     meaning: str = ""
 

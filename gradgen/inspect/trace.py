@@ -19,12 +19,12 @@ from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, compute, i
 from gradgen.graph.origin import display_name, name_derivative, origin
 from gradgen.graph.scalar import FLOATS, Call, Const, Load, Scalar, call, rewrite
 from gradgen.lang.interpret import interpret
-from gradgen.passes.branches import inline_branches
-from gradgen.passes.differentiate import jvp_nodes, node_adjoint, vjp_nodes
+from gradgen.passes.differentiate import Contribution, jvp_nodes, node_adjoint, vjp_nodes
 from gradgen.passes.inline import pointwise_body
 from gradgen.passes.naming import name_nodes
 from gradgen.passes.split import split_operations
 from gradgen.passes.substitute import replace_nodes
+from gradgen.passes.supports import EVERYWHERE, NOWHERE, Support, either
 
 __all__ = ["ASCII", "UNICODE", "Block", "Notation", "Row", "Trace", "forward_trace", "reverse_trace"]
 
@@ -147,6 +147,7 @@ def reverse_trace(
             bars[x] = leaf(notation.marked(notation.adjoint, ops.names[x]), x.shape, x.dtype, "cotangent")
         return bars[x]
 
+    supports: dict[Node, Support] = {}
     if ops.root in active:
         adjoints[ops.root] = np.ones_like(ops.values[ops.root])
     for node in reversed(ops.order):
@@ -156,10 +157,11 @@ def reverse_trace(
         local = ops.local[node]
         places: dict[Node, Node] = {ops.stand_ins[x]: x for x in inputs(node) if x in active}
         names = {local: ops.names[node], bar(node): bar(node).name}
-        for stand_in, contribution in _contributions(local, bar(node), set(places)):
-            x = places[stand_in]
-            value = ops.evaluate(contribution, {bar(node): adjoints[node]})
-            text = _scaled(ops.text(contribution, bar(x).name, x, names), contribution, bar(node), notation)
+        for term in _contributions(local, bar(node), set(places), supports.get(node, EVERYWHERE)):
+            x = places[term.to]
+            supports[x] = either(supports.get(x, NOWHERE), term.support)
+            value = ops.evaluate(term.adjoint, {bar(node): adjoints[node]})
+            text = _scaled(ops.text(term.adjoint, bar(x).name, x, names), term.adjoint, bar(node), notation)
             if x in adjoints:
                 value = adjoints[x] + value
                 text = _added(text)
@@ -223,7 +225,7 @@ def forward_trace(
 
 
 def _operations(root: Node, values: Mapping[Leaf, Array], sizes: Mapping[str, int], notation: Notation) -> _Operations:
-    (root,) = split_operations(inline_branches([root]))
+    (root,) = split_operations([root])
     unordered = toposort([root])
     below = set(unordered)
     leaves = [x for x in values if x in below]
@@ -274,12 +276,13 @@ def _depending(order: Sequence[Node], sources: set[Node]) -> set[Node]:
     return active
 
 
-def _contributions(local: Node, bar: Leaf, active: set[Node]) -> list[tuple[Node, Node]]:
-    """What one operation adds to the adjoints of its operands."""
+def _contributions(local: Node, bar: Leaf, active: set[Node], support: Support) -> list[Contribution]:
+    """What one operation adds to the adjoints of its operands, and where."""
     if isinstance(local, Project):
         wrt = [x for x in inputs(local) if x in active]
-        return list(zip(wrt, vjp_nodes([local], [bar], wrt), strict=True))
-    return [(term.to, term.adjoint) for term in node_adjoint(local, bar, active)]
+        pairs = zip(wrt, vjp_nodes([local], [bar], wrt), strict=True)
+        return [Contribution(x, d_x, EVERYWHERE) for x, d_x in pairs]
+    return node_adjoint(local, bar, active, support)
 
 
 # ---------------------------------------------------------------- text

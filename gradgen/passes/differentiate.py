@@ -13,7 +13,6 @@ from gradgen.errors import GraphError
 from gradgen.graph.nodes import (
     Compute,
     Custom,
-    Leaf,
     Node,
     Project,
     Reshape,
@@ -176,7 +175,7 @@ def node_adjoint(
     """The contributions of one node to the adjoints of what it reads.
 
     For Y[target] = reduce body(..., T[f], ...): d_T[f] += d_Y[target] * (derivative of body by that access), under the
-    mask of d_Y. Nothing comes behind a cut or a leaf, so nobody asks where their adjoints count.
+    mask of d_Y. Nothing comes behind a cut, so nobody asks where its adjoint counts.
     """
     match node:
         case Reshape():
@@ -184,7 +183,7 @@ def node_adjoint(
             return [Contribution(node.source, reshape(d_node, shape), reshaped_support(node, support))]
         case Compute():
             seed = reducer_weight(node, load(d_node, node.target))
-            further = {x for x in inputs(node) if x in active and x not in cuts and not isinstance(x, Leaf)}
+            further = {x for x in inputs(node) if x in active and x not in cuts}
             supports = read_supports(node, support, further)
             return [
                 Contribution(

@@ -1,6 +1,6 @@
 """Looking through nodes: the body of a producer as an expression of its consumer.
 
-In: an access. Out: what stands at that place in the producer, or None; `branches`, `copies` and `stabilize` use it.
+In: an access. Out: what stands at that place in the producer, or None; `copies`, `supports` and `stabilize` use it.
 """
 
 from collections.abc import Sequence

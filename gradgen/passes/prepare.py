@@ -1,4 +1,4 @@
-"""What must happen before differentiation: stability rewrites, branches, one node per transcendental.
+"""What must happen before differentiation: stability rewrites, one node per transcendental.
 
 In: the roots as declared. Out: roots ready for `differentiate`. The pipeline watches these passes one by one; `gg.grad`
 and its relatives run them at once.
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from gradgen.graph.nodes import Node
-from gradgen.passes.branches import inline_branches
 from gradgen.passes.record import Passes
 from gradgen.passes.split import split
 from gradgen.passes.stabilize import stabilize
@@ -18,7 +17,6 @@ def preparations(skip: frozenset[str] = frozenset(), differentiated: bool = True
     """The passes in order; `skip` names rewrites of `stabilize`, `differentiated` says that adjoints are to follow."""
     return (
         ("stabilize", partial(stabilize, skip=skip), "the adjoint of a naive softmax can no longer be saved"),
-        ("branches", inline_branches, "the branch of a where that is not taken contributes nothing to a gradient"),
         (
             "split",
             partial(split, differentiated=differentiated),

@@ -1,10 +1,9 @@
-"""`split` gives transcendentals nodes of their own; `inline_branches` takes singular producers into branches."""
+"""`split` gives transcendentals nodes of their own; what a branch hides from an adjoint stays hidden behind them."""
 
 import numpy as np
 
 from gradgen.graph.nodes import carry, project, scan
 from gradgen.graph.scalar import integer, step
-from gradgen.passes.branches import inline_branches
 from gradgen.passes.differentiate import vjp_nodes
 from gradgen.passes.split import split
 from tests.passes.building import N, assert_same_values, at, f, formula, i, j, tensor, total, values, where
@@ -62,78 +61,25 @@ def test_bodies_of_scans_are_split() -> None:
     assert after.scan.nexts == (formula((4,), at(tanh, i) + at(x, step(0), i)),)
 
 
-def test_a_singular_producer_moves_into_the_branch() -> None:
-    x = tensor("x", N)
-    half = formula((N,), at(x, i) * 0.5)
-    log = formula((N,), f("log", at(half, i)))
-    y = formula((N,), where(at(x, i) > 0, at(log, i)))
-    (after,) = inline_branches([y])
-    assert after is formula((N,), where(at(x, i) > 0, f("log", at(half, i))))
-    assert inline_branches([after]) == [after]
-
-
 def test_the_adjoint_of_the_branch_not_taken_is_nothing() -> None:
     x = tensor("x", N)
     r = formula((N,), 1 / at(x, i))
     square = formula((N,), at(r, i) * at(r, i))
     y = formula((N,), where(at(x, i) > 0, f("log", at(square, i)), at(x, i)))
-    (after,) = inline_branches([y])
     ones = formula((N,), f("float64", 1))
-    gradient = vjp_nodes([after], [ones], [x])
+    gradient = vjp_nodes(split([y]), [ones], [x])
     given = np.array([1.0, 0.0, -1.0, np.inf, 2.0])
     (d_x,) = values(gradient, {x: given})
     np.testing.assert_allclose(d_x[[0, 1, 2, 4]], [-2.0, 1.0, 1.0, -1.0])
 
 
-def test_a_sum_in_a_branch_carries_its_mask() -> None:
+def test_the_adjoint_of_a_sum_that_is_not_taken_is_nothing() -> None:
     x, c = tensor("x", N, 4), tensor("c", N)
     log = formula((N, 4), f("log", at(x, i, j)))
     s = total((N,), (4,), at(log, i, j))
     y = formula((N,), where(at(c, i) > 0, at(s, i)))
-    (after,) = inline_branches([y])
-    masked = total((N,), (4,), where(at(c, i) > 0, f("log", at(x, i, j))))
-    assert after is formula((N,), where(at(c, i) > 0, at(masked, i)))
-    assert inline_branches([after]) == [after]
-    (d_x,) = vjp_nodes([after], [formula((N,), f("float64", 1))], [x])
+    (d_x,) = vjp_nodes([y], [formula((N,), f("float64", 1))], [x])
     given = {x: np.zeros((5, 4)), c: np.array([-1.0, 1, -1, 1, -1])}
     (result,) = values([d_x], given)
     assert np.array_equal(result[0], np.zeros(4))
     assert np.all(np.isinf(result[1]))
-
-
-def test_a_sum_in_a_branch_carries_what_stands_around_the_branch() -> None:
-    """It is computed in every iteration then: without i < 1 it would read x[2 * i] outside."""
-    x, c = tensor("x", 2, 3), tensor("c", 2)
-    s = total((2,), (3,), 1 / at(x, i, j))
-    inner = where(at(c, i) > 0, at(s, 2 * i))
-    for body in (where(i < 1, inner), where(i >= 1, f("float64", 0), inner)):
-        y = formula((2,), body)
-        (after,) = inline_branches([y])
-        assert after is not y
-        assert_same_values([y], [after])
-
-
-def test_a_comparison_in_a_branch_reads_what_is_computed_once() -> None:
-    """It has no derivative; of two computations of one value the first may be the smaller, and sorting counted both."""
-    x = tensor("x", N)
-    exp = formula((N,), f("exp", at(x, i)))
-    chosen = formula((N, N), where(i > j, at(exp, i) <= at(exp, j), at(exp, i) < at(exp, j)))
-    assert chosen.dtype == "bool"
-    assert inline_branches([chosen]) == [chosen]
-
-
-def test_padding_needs_nothing() -> None:
-    x = tensor("x", N)
-    r = formula((N,), 1 / at(x, i))
-    padded = formula((N,), where(i >= 1, at(r, i - 1)))
-    joined = formula((N * 2,), where(i < N, at(r, i), at(r, i - N)))
-    triangle = formula((N, N), where(i >= j, at(r, j)))
-    assert inline_branches([padded, joined]) == [padded, joined]
-    assert inline_branches([triangle]) == [formula((N, N), where(i >= j, 1 / at(x, j)))]
-
-
-def test_harmless_producers_stay() -> None:
-    x = tensor("x", N)
-    half = formula((N,), at(x, i) * 0.5)
-    y = formula((N,), where(at(x, i) > 0, at(half, i)))
-    assert inline_branches([y]) == [y]
