@@ -16,7 +16,6 @@ from gradgen.graph.sizes import reads_data
 from gradgen.graph.tensor import tensor
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
-from gradgen.passes.branches import inline_branches
 from gradgen.passes.contract import contract
 from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
 from gradgen.passes.gather import gather
@@ -41,7 +40,6 @@ from tests.properties.derivatives import (
 
 # Passes that rewrite a graph and must keep its values.
 REWRITES: tuple[Callable[..., Any], ...] = (
-    inline_branches,
     split,
     prepare,
     simplify,
