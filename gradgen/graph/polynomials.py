@@ -167,6 +167,8 @@ def floor_div(a: Poly, b: Poly, exact: bool = False) -> Poly:
     """
     if b.constant == 0:
         raise GraphError(f"{here()}a size or a subscript is divided by zero.")
+    if b.constant == 1:
+        return a
     if not exact:
         a, b = settled(a), settled(b)
     if b.constant is not None and b.constant < 0:
