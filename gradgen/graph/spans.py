@@ -23,14 +23,13 @@ from gradgen.graph.records import (
     SizeSymbol,
     Step,
     children,
-    contains,
 )
 
 Span = tuple[int, int]
 
 LEAST, GREATEST = -(1 << 63), (1 << 63) - 1
 BOUND = 1 << 31  # what sizes and indices are taken to stay below, if no number is known
-TOGETHER = 1 << 60  # what a product of different sizes and indices stays below: no tensor, no loop nest is larger
+TOGETHER = 1 << 60  # what a product of sizes and indices stays below: no tensor, no loop nest is larger
 SLACK = 1 << 33  # how close to the ends of int64 data may come that is compared with indices: not as close as this
 OF_DTYPE: Mapping[str, Span] = {
     "bool": (0, 1),
@@ -154,20 +153,18 @@ def _remainder(terms: dict[tuple[Atom, ...], int], division: FloorDiv) -> Span:
 
 def _of_monomial(monomial: tuple[Atom, ...]) -> Span:
     found = 1, 1
-    highest, repeated = 1, 1  # of indices and sizes: of all of them, and of those that stand there already
+    highest = 1  # of indices and sizes
     counts = False
-    for k, atom in enumerate(monomial):
+    for atom in monomial:
         match atom:
             case SizeSymbol() | Letter() | Position() | Step():
-                top = _highest(atom)
-                highest *= top
-                repeated *= top if contains(monomial[:k], atom) else 1
+                highest *= _highest(atom)
                 counts = True
             case FloorDiv():
                 found = _product(found, _of_division(atom))
             case Load() | Call() | Reduce():
                 found = _product(found, _known[atom.digest])
-    return _product(found, (0, min(highest, TOGETHER * repeated))) if counts else found
+    return _product(found, (0, min(highest, TOGETHER))) if counts else found
 
 
 def _highest(atom: SizeSymbol | Letter | Position | Step) -> int:
