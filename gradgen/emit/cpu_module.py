@@ -137,7 +137,7 @@ def _entry(
     calls = _calls(printer, entry)
     if not begin.tests or sum(len(held(program, key)) for key in holders) <= thresholds().fields:
         return [_function(entry.name, parameters, [*doc, *(begin.lines() + calls or ["pass"])])]
-    # Numba copies a whole named tuple for each of its fields in a function with branches, and compiles for minutes
+    # in a function with branches Numba copies a whole named tuple for each field that is read: quadratic in the fields
     inner = free_name(f"{entry.name}_fitted", taken | bare)
     says = f'"""What {entry.name} computes, with arrays that fit."""'
     return [

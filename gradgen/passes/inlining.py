@@ -81,8 +81,10 @@ def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node | Scan
     evaluations = sum(volume(r.extents) for r in readers if isinstance(r, Compute))
     if len(readers) == 1 and work <= CHEAP and evaluations <= size:
         return f"work of {work:g} against a store and a load"
-    if work <= CHEAP and all(
-        isinstance(r, Compute) and _reads_in_part(r, node) and volume(r.extents) <= size for r in readers
+    if (
+        readers
+        and work <= CHEAP
+        and all(isinstance(r, Compute) and _reads_in_part(r, node) and volume(r.extents) <= size for r in readers)
     ):
         return f"work of {work:g} for the elements that they read against a store of all"
     return None
@@ -90,7 +92,7 @@ def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node | Scan
 
 def _reads_in_part(reader: Compute, node: Node) -> bool:
     """Whether a formula reads another one only where conditions on its indices hold."""
-    pending, seen = [reader.body], set[Scalar]()
+    pending, seen = [reader.body, *reader.target], set[Scalar]()
     while pending:
         x = pending.pop()
         if x in seen:
