@@ -104,6 +104,21 @@ def test_tensors_are_shown_with_their_indices(tensors: str) -> None:
     assert "loss = v₅ 4.5 v̄₅ = d_loss 1" in lines
 
 
+def test_what_a_branch_hides_is_masked_in_every_row(tmp_path: Path) -> None:
+    """log(0) is -inf, its derivative infinite; neither is in the branch that was taken."""
+    text = """
+import gradgen as gg
+
+x, c = gg.param("x", ()), gg.param("c", ())
+net = gg.compile({"y": gg.where(c > 0, gg.log(x) * x, c * c)})
+"""
+    (tmp_path / "hidden.py").write_text(text, encoding="utf-8")
+    result = run("trace", tmp_path / "hidden.py", "--at", "x=0", "--at", "c=-1", columns=120)
+    lines = [" ".join(line.split()) for line in result.stdout.split("\n")]
+    assert "v₋₁ = x 0 d_x = v̄₋₁ 0" in lines
+    assert "v₂ = log(v₋₁) -inf v̄₋₁ = v̄₋₁ + (v̄₂ / v₋₁ if v₁ else 0) 0" in lines
+
+
 def test_what_is_chosen_is_said(tensors: str) -> None:
     result = run("trace", tensors, "--random-seed", "3")
     assert "Chosen here: sizes N=2 (--size chooses others).\n" in result.stdout
