@@ -34,6 +34,7 @@ from gradgen.passes.in_place import update_in_place
 from gradgen.passes.inline import is_pointwise
 from gradgen.passes.inlining import direct_reads
 from gradgen.passes.inside import Outside, established, outside
+from gradgen.passes.integers import share_integers
 from gradgen.passes.keep_inside import keep_inside
 from gradgen.passes.materialize import materialize
 from gradgen.passes.naming import fresh_names, is_named_by_user, name_nodes, sizes_of
@@ -80,6 +81,7 @@ def after_declaring(skip: frozenset[str] = frozenset(), differentiated: bool = T
 
 AFTER_DIFFERENTIATING: Passes = (
     ("resolve", resolve, "adjoints that the user gave have done their work: what is left is the value"),
+    ("share", share_integers, "integers are computed once and not multiplied out, however often they are read"),
     ("simplify", simplify, "copies and decided conditions vanish before anything looks at subscripts"),
     ("gather", gather, "adjoint loops own what they write"),
     ("reduce", lower_reducers, "logsumexp becomes a maximum, a sum and a logarithm"),

@@ -12,7 +12,7 @@ from gradgen.emit.long_lines import fit_lines
 from gradgen.emit.maxima import ORDERS, with_integer_maxima
 from gradgen.emit.parts import parts_lines
 from gradgen.emit.plain import plain
-from gradgen.emit.scalar_library import emitted_name, in_library
+from gradgen.emit.scalar_library import INTEGERS, emitted_name, in_library
 from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter, negation
 from gradgen.errors import GraphError
 from gradgen.graph.lengths import may_be_negative
@@ -83,7 +83,7 @@ class CpuPrinter:
     used: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.scalars = ScalarPrinter(self.function, self.access, self.literal, self.cast)
+        self.scalars = ScalarPrinter(self.function, self.access, self.literal, self.cast, wraps=True)
 
     scalars: ScalarPrinter = field(init=False)
     holders: dict[str, str] = field(default_factory=dict)
@@ -118,9 +118,11 @@ class CpuPrinter:
     def function(self, name: str, dtype: str, arguments: list[str]) -> str:
         if name == "from_order":
             dtype = next(f for f, order in ORDERS.items() if order == dtype)
+        if name in INTEGERS:
+            dtype = "int64"
         if name in ONE_AT_A_TIME and not self.innermost:
             return f"np.{name}({arguments[0]})"
-        if dtype in FLOATS and in_library(name, dtype):
+        if in_library(name, dtype):
             self.used.add((name, dtype))
             return f"{self.called(emitted_name(name, dtype))}({', '.join(arguments)})"
         if name in BUILTIN:

@@ -34,7 +34,7 @@ from gradgen.program.ownership import private, unowned
 from gradgen.program.verify import verify_program
 from gradgen.thresholds import thresholds
 
-BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "bool": 1}
+BYTES = {"float32": 4, "float64": 8, "int32": 4, "uint32": 4, "int64": 8, "bool": 1}
 MATH = {
     **{
         name: f"math.{name}({{}})"

@@ -29,6 +29,7 @@ from gradgen.graph.scalar import (
     substitute,
     walk,
 )
+from gradgen.graph.shared import shared_integer
 from gradgen.program.loops import letter
 from gradgen.program.registers import LARGE, SHARED
 
@@ -107,10 +108,14 @@ def _reduced(node: Compute, letters: Sequence[str]) -> str:
 
 def _in_parts(root: Scalar, taken: set[str]) -> tuple[Scalar, list[tuple[str, Scalar]]]:
     """An expression that reads what occurs in it several times by a name, and these parts, inner ones first."""
+    parts: list[tuple[str, Scalar]] = []
+    unused = (name for name in chain(_PARTS, (f"a{k}" for k in count(1))) if name not in taken)
+    while (integer := shared_integer(root, lambda part: bool(children(part)))) is not None:
+        parts.append((next(unused), integer))
+        root = substitute(root, {}, {integer: letter(parts[-1][0])})
     uses = Counter(part for x in walk(root) for part in children(x))
     built: dict[Scalar, Scalar] = {}
     sizes: dict[Scalar, int] = {}
-    parts: list[tuple[str, Scalar]] = []
     for x in walk(root):
         built[x], sizes[x] = x, 0
         if not isinstance(x, Call):
@@ -119,8 +124,7 @@ def _in_parts(root: Scalar, taken: set[str]) -> tuple[Scalar, list[tuple[str, Sc
             built[x] = applied(x.function, tuple(built[part] for part in x.arguments), x.dtype)
         sizes[x] = 1 + sum(sizes[part] for part in x.arguments)
         if x is not root and x.dtype in FLOATS and (sizes[x] >= LARGE or (sizes[x] >= SHARED and uses[x] > 1)):
-            name = next(c for c in chain(_PARTS, (f"a{k}" for k in count(1))) if c not in taken)
-            taken.add(name)
+            name = next(unused)
             parts.append((name, built[x]))
             built[x], sizes[x] = slot(name, x.dtype), 0
     return built[root], parts

@@ -42,16 +42,17 @@ CALLS: dict[str, tuple[str, ...]] = {
     "polygamma": ("digamma",),
 }
 SUFFIXES = {"float32": "f32", "float64": "f64"}
+INTEGERS = ("add", "sub", "mul", "left_shift", "right_shift")  # of int64, which wraps around
 
 
 def in_library(function: str, dtype: str) -> bool:
     """Whether `function` ("tanh") exists for `dtype` ("float32")."""
-    return function in CALLS and dtype in SUFFIXES
+    return function in INTEGERS if dtype == "int64" else function in CALLS and dtype in SUFFIXES
 
 
 def emitted_name(function: str, dtype: str) -> str:
     """The function's name in generated code: "tanh" and "float32" give "tanh_f32"."""
-    return f"{function}_{SUFFIXES[dtype]}"
+    return f"{function}_{SUFFIXES.get(dtype, 'i64')}"
 
 
 def template_path(function: str, dtype: str) -> str:
@@ -72,4 +73,5 @@ def blocks(wanted: Iterable[tuple[str, str]]) -> list[str]:
         for dtype in SUFFIXES:
             if (function, dtype) in needed:
                 needed |= {(callee, dtype) for callee in CALLS[function]}
-    return [template_text(template_path(f, dtype)) for dtype in SUFFIXES for f in CALLS if (f, dtype) in needed]
+    order = [*((f, dtype) for dtype in SUFFIXES for f in CALLS), *((f, "int64") for f in INTEGERS)]
+    return [template_text(template_path(*each)) for each in order if each in needed]

@@ -8,6 +8,22 @@ functions it calls. Choices, logic, chained comparisons, `//` and `%` are Python
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gradgen.emit.integers import (
+    NARROW,
+    grows,
+    has_words,
+    is_bare,
+    is_lone,
+    is_narrow,
+    is_number,
+    is_python,
+    is_widened,
+    is_wrapping,
+    leaves,
+    word,
+)
+from gradgen.graph.polynomials import sides
+from gradgen.graph.records import polynomial
 from gradgen.graph.scalar import (
     FLOATS,
     Call,
@@ -21,14 +37,18 @@ from gradgen.graph.scalar import (
     SizeSymbol,
     Slot,
     atom_poly,
+    call,
     conjuncts,
-    integer,
+    number,
     promote,
     require_poly,
 )
+from gradgen.graph.spans import fits
 
 ATOM, UNARY, PRODUCT, SUM, COMPARISON, NOT, AND, OR, CHOICE = 100, 30, 20, 10, 5, 4, 3, 2, 1
 INFIX = {"add", "sub", "mul", "div", "floordiv", "mod", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"}
+SHIFTS = {"left_shift", "right_shift"}
+INFIX |= SHIFTS | {"bitwise_and", "bitwise_xor", "bitwise_or"}
 
 
 @dataclass(slots=True)
@@ -39,6 +59,7 @@ class ScalarPrinter:
     access: Callable[[Load, "ScalarPrinter"], str]
     literal: Callable[[float, str], str]
     cast: Callable[[str, str], str]
+    wraps: bool = False  # whether sums and products that may leave int64 have to be functions, or are said with + and *
 
     def text(self, x: Scalar, dtype: str | None = None, above: int = 0) -> str:
         """The expression, as a value of `dtype` if one is wanted, in parentheses if it binds weaker than `above`."""
@@ -49,6 +70,8 @@ class ScalarPrinter:
         match x:
             case Const():
                 return self._constant(x, dtype)
+            case Poly(terms=(((atom,), 1),)) if dtype not in FLOATS and is_narrow(atom):
+                return self.cast(self._atom(atom, 0), "int64"), ATOM
             case Poly():
                 if dtype in FLOATS:
                     value = x.constant
@@ -57,10 +80,11 @@ class ScalarPrinter:
                         if value is not None
                         else (self.cast(self.poly(x), dtype), ATOM)
                     )
-                return self._poly(x)
+                return (self._wrapping(x), ATOM) if self.wraps and leaves(x) else self._poly(x)
             case Load():
                 text = self.access(x, self)
-                return (self.cast(text, dtype), ATOM) if dtype in FLOATS and x.dtype != dtype else (text, ATOM)
+                wider = dtype in FLOATS or (dtype == "int64" and x.dtype in NARROW)
+                return (self.cast(text, dtype or ""), ATOM) if wider and x.dtype != dtype else (text, ATOM)
             case Call():
                 return self._call(x, dtype)
             case Slot(name=name):
@@ -80,13 +104,19 @@ class ScalarPrinter:
         work = self._working_dtype(x, dtype)
         if x.dtype == "bool" and (printed := self._condition(x)) is not None:
             text, level = printed
+        elif (self.wraps and is_wrapping(x)) or (name in SHIFTS and not is_number(x.arguments[1])):
+            text, level = self.functions(name, work, [self.text(a, work) for a in x.arguments]), ATOM
         elif name in ("add", "sub") and (opposite := negation(x.arguments[1])) is not None:
             sign = "-" if name == "add" else "+"
             text, level = f"{self.text(x.arguments[0], work, SUM)} {sign} {self.text(opposite, work, SUM + 1)}", SUM
         elif name in INFIX:
             strength = x.function.precedence
             left = self.text(x.arguments[0], work, strength if strength != COMPARISON else strength + 1)
+            if grows(x):
+                left = self.cast(self.text(x.arguments[0]), work)
             right = self.text(x.arguments[1], work, strength + 1)
+            if self.wraps and x.dtype == "uint32" and name in ("add", "sub", "mul") and is_number(x.arguments[1]):
+                right = self.cast(right, x.dtype)
             text, level = f"{left} {x.function.symbol} {right}", strength
         elif name == "neg":
             text, level = f"-{self.text(x.arguments[0], work, UNARY)}", UNARY
@@ -98,20 +128,30 @@ class ScalarPrinter:
         elif name == "not":
             text, level = f"not {self.text(x.arguments[0], None, NOT)}", NOT
         elif name == "where":
-            condition, yes, no = x.arguments
+            condition, yes, no = (
+                call(x.dtype, a) if x.dtype == "uint32" and isinstance(a, Const) and a.dtype == "pyint" else a
+                for a in x.arguments
+            )
             text = f"{self.text(yes, work, OR)} if {self.text(condition, None, OR)} else {self.text(no, work, CHOICE)}"
             level = CHOICE
-        elif name in ("stop_gradient", "materialize"):
+        elif name in ("stop_gradient", "materialize", "wrapped"):
             return self._text(x.arguments[0], work)
-        elif name in ("float32", "float64", "int32", "int64"):
+        elif name in ("float32", "float64", "int32", "int64", "uint32"):
             source = x.arguments[0]
             if isinstance(source, (Const, Poly)) and name in FLOATS:
                 text, level = self.text(source, name), ATOM
+            elif name == "uint32" and is_python(source):
+                low = source if isinstance(source, Const) else call("bitwise_and", source, number((1 << 32) - 1))
+                text, level = self.cast(self.text(low), name), ATOM
             else:
                 text, level = self.cast(self.text(source), name), ATOM
         else:
             arguments = [self.text(a, work) for a in x.arguments]
             text, level = self.functions(name, work, arguments), ATOM
+        if is_widened(x):
+            text, level = self.cast(text, x.dtype), ATOM
+        if dtype == "int64" and x.dtype in NARROW:
+            return self.cast(text, dtype), ATOM
         if dtype in FLOATS and x.dtype != dtype and not (x.dtype == "pyfloat" and work == dtype):
             return self.cast(text, dtype), ATOM
         return text, level
@@ -158,7 +198,7 @@ class ScalarPrinter:
 
     def _order(self, p: Poly) -> str:
         """p >= 0 with every term on the side where it is positive."""
-        larger, smaller = _sides(p)
+        larger, smaller = sides(p)
         if larger.constant is not None:
             known = _constant_term(smaller)
             return f"{self.poly(require_poly(smaller - known))} < {larger.constant + 1 - known}"
@@ -173,9 +213,9 @@ class ScalarPrinter:
 
     def _equality(self, p: Poly, sign: str) -> str:
         remainder = _remainder(p)
-        if remainder is not None and remainder[0] is p:
+        if remainder is not None and remainder[0].constant == 0:
             return f"{self.poly(p, COMPARISON + 1)} {sign} 0"
-        left, right = _sides(p)
+        left, right = sides(p)
         left, right = (right, left) if left.constant is not None else (left, right)
         return f"{self.poly(left)} {sign} {self.poly(right)}"
 
@@ -186,8 +226,8 @@ class ScalarPrinter:
                 Call(function=f, arguments=(Poly() as p, Poly())),
                 Call(function=g, arguments=(Poly() as q, Poly())),
             ) if f.name == g.name == "ge":
-                middle, least = _sides(p)
-                most, same = _sides(q)
+                middle, least = sides(p)
+                most, same = sides(q)
                 if same is middle and least.constant is not None and most.constant is not None:
                     return f"{least.constant} <= {self.poly(middle)} < {most.constant + 1}"
         return None
@@ -198,20 +238,34 @@ class ScalarPrinter:
         text, strength = self._poly(p)
         return f"({text})" if strength < above else text
 
+    def _wrapping(self, p: Poly) -> str:
+        """A polynomial that may leave int64, by functions that wrap around."""
+        total = ""
+        for monomial, factor in p.terms:
+            factors = [self.text(atom_poly(a), "int64") for a in monomial]
+            factors += [str(word(factor))] if factor != 1 or not factors else []
+            term = factors[0]
+            for other in factors[1:]:
+                term = self.functions("mul", "int64", [term, other])
+            total = self.functions("add", "int64", [total, term]) if total else term
+        return total
+
     def _poly(self, p: Poly) -> tuple[str, int]:
         if p.constant is not None:
-            return str(p.constant), UNARY if p.constant < 0 else ATOM
+            return str(word(p.constant)), UNARY if word(p.constant) < 0 else ATOM
+        words = has_words(p)
         quotient = _quotient(p)
         if quotient is not None:
             return f"{self.poly(quotient[0], PRODUCT)} // {quotient[1]}", PRODUCT
-        parts = [(factor, *self._monomial(monomial, abs(factor))) for monomial, factor in p.terms]
         remainder = _remainder(p)
-        if remainder is not None:
-            whole, times, division = remainder
+        if remainder is None:
+            parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in p.terms]
+        else:
+            rest, times, division = remainder
             text = f"{self.poly(division.numerator, PRODUCT)} % {self.poly(division.denominator, PRODUCT + 1)}"
+            text = f"{self.cast(text, 'int64')}" if words else text
             text = text if abs(times) == 1 else f"{abs(times)} * ({text})"
-            rest = require_poly(p - whole)
-            parts = [(factor, *self._monomial(monomial, abs(factor))) for monomial, factor in rest.terms]
+            parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in rest.terms]
             parts.append((times, text, PRODUCT))
         parts.sort(key=lambda part: part[0] < 0)
         text, level = "", ATOM
@@ -224,10 +278,14 @@ class ScalarPrinter:
                 text, level = part, strength
         return text, level
 
-    def _monomial(self, monomial: Monomial, factor: int) -> tuple[str, int]:
-        """factor * atom * ..., without its sign."""
+    def _monomial(self, monomial: Monomial, factor: int, whole: Poly, words: bool) -> tuple[str, int]:
+        """factor * atom * ..., without its sign; the numbers are NumPy's where Python's would not wrap around."""
         alone = len(monomial) == 1 and factor == 1
         names = [self._atom(a, SUM + 1 if alone else PRODUCT + 1) for a in monomial]
+        lone = is_lone(monomial, whole)
+        for k, a in enumerate(monomial):
+            if (is_narrow(a) and not lone) or (words and is_bare(a)):
+                names[k] = self.cast(self._atom(a, 0), "int64")
         pieces = ([str(factor)] if factor != 1 or not names else []) + names
         return " * ".join(pieces), PRODUCT if len(pieces) > 1 or (alone and "//" in names[0]) else ATOM
 
@@ -246,25 +304,11 @@ class ScalarPrinter:
 
 
 def negation(x: Scalar) -> Scalar | None:
-    """y for -y."""
+    """y for -y, where that is the same in a wider dtype."""
     match x:
-        case Call(function=f, arguments=(y,)) if f.name == "neg":
+        case Call(function=f, arguments=(y,)) if f.name == "neg" and x.dtype not in NARROW:
             return y
     return None
-
-
-def _sides(p: Poly) -> tuple[Poly, Poly]:
-    """a and b of p = a - b, both without negative terms."""
-    larger, smaller = integer(0), integer(0)
-    for monomial, factor in p.terms:
-        term = integer(abs(factor))
-        for atom in monomial:
-            term = require_poly(term * atom_poly(atom))
-        if factor > 0:
-            larger = require_poly(larger + term)
-        else:
-            smaller = require_poly(smaller + term)
-    return larger, smaller
 
 
 def _constant_term(p: Poly) -> int:
@@ -272,16 +316,17 @@ def _constant_term(p: Poly) -> int:
 
 
 def _remainder(p: Poly) -> tuple[Poly, int, FloorDiv] | None:
-    """The part times * (n - d * (n // d)) of p, which is times * (n % d), where it makes the text shorter."""
+    """r, times and n // d of p = r + times * (n - d * (n // d)), which is r + times * (n % d), if that is shorter."""
     for monomial, factor in p.terms:
         if len(monomial) == 1 and isinstance(division := monomial[0], FloorDiv):
             divisor = division.denominator.constant
             if divisor is None or factor % divisor:
                 continue
             times = -factor // divisor
-            whole = require_poly(times * (division.numerator - divisor * atom_poly(division)))
-            if len(require_poly(p - whole).terms) + 1 < len(p.terms):
-                return whole, times, division
+            taken = [(m, -times * f) for m, f in division.numerator.terms]
+            rest = polynomial([*p.terms, *taken, (monomial, -factor)])
+            if len(rest.terms) + 1 < len(p.terms):
+                return rest, times, division
     return None
 
 
@@ -291,8 +336,8 @@ def _quotient(p: Poly) -> tuple[Poly, int] | None:
         if factor == 1 and len(monomial) == 1 and isinstance(division := monomial[0], FloorDiv):
             divisor = division.denominator.constant
             if divisor is not None:
-                rest = require_poly(p - atom_poly(division))
-                whole = require_poly(division.numerator + divisor * rest)
-                if len(whole.terms) < len(division.numerator.terms) + len(rest.terms):
+                rest = [(m, f) for m, f in p.terms if m is not monomial]
+                whole = polynomial([*division.numerator.terms, *((m, divisor * f) for m, f in rest)])
+                if len(whole.terms) < len(division.numerator.terms) + len(rest) and fits(whole):
                     return whole, divisor
     return None

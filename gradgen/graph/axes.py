@@ -362,7 +362,7 @@ def _without(shape: Shape, axis: int) -> Shape:
 
 
 def cast(node: Node, dtype: Any) -> Node:
-    """The elements as float32, float64, int32 or int64."""
+    """The elements as float32, float64, int32, int64 or uint32."""
     return elementwise(cast_name(dtype, describe(node)), [node])
 
 
@@ -381,6 +381,6 @@ def cast_name(dtype: Any, what: str) -> str:
         DTypeError: no cast has this result.
     """
     name = dtype_name(dtype)
-    if name not in ("float32", "float64", "int32", "int64"):
-        raise DTypeError(f"{here()}{what} cannot be cast to {dtype!r}: give float32, float64, int32 or int64.")
+    if name not in ("float32", "float64", "int32", "int64", "uint32"):
+        raise DTypeError(f"{here()}{what} cannot be cast to {dtype!r}: give float32, float64, int32, int64 or uint32.")
     return name

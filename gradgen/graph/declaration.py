@@ -6,7 +6,9 @@ In: nothing. Out: the record that `analytic` and `functions` fill in, once for e
 from dataclasses import dataclass
 from typing import Literal
 
-Result = Literal["promote", "float", "bool", "int", "branches", "float32", "float64", "int32", "int64"]
+Result = Literal[
+    "promote", "float", "bool", "int", "branches", "float32", "float64", "int32", "int64", "uint32", "integer"
+]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -16,7 +16,6 @@ from gradgen.graph.place import here
 from gradgen.graph.scalar import Load, Poly, Scalar, as_poly, floor_div, integer, load, position, require_poly
 from gradgen.graph.sizes import is_size, nonnegative
 
-INTEGERS = ("int32", "int64")
 _NODES: tuple[Any, ...] = get_args(Node)
 
 

@@ -81,7 +81,7 @@ def compute(
     if gathers and len(extents) > len(shape) and reducer == "none":
         raise GraphError("an index that is not in the result needs a reducer: gg.sum(..., over=index)")
     dtype = "int64" if reducer in ("argmax", "argmin") or (reducer == "sum" and body.dtype == "bool") else body.dtype
-    if reducer == "sum" and gathers and dtype == "int32":
+    if reducer == "sum" and gathers and dtype in ("int32", "uint32"):
         dtype = "int64"  # as NumPy sums; what accumulates into given elements keeps their dtype
     dtype = {"pyfloat": DEFAULT_FLOAT, "pyint": "int64"}.get(dtype, dtype)
     steps = frozenset[int]().union(*[_steps(x) for x in (body, *target, *extents)])

@@ -15,8 +15,8 @@ R = TypeVar("R")
 # NumPy's functions that work element by element, where the scalar function has another name.
 _NUMPY = {
     "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan",
-    "arctan2": "atan2", "arctanh": "atanh", "bitwise_and": "and", "bitwise_or": "or", "divide": "div", "equal": "eq",
-    "floor_divide": "floordiv", "greater": "gt", "greater_equal": "ge", "invert": "not", "less": "lt",
+    "arctan2": "atan2", "arctanh": "atanh", "divide": "div", "equal": "eq",
+    "floor_divide": "floordiv", "greater": "gt", "greater_equal": "ge", "less": "lt",
     "less_equal": "le", "logical_and": "and", "logical_not": "not", "logical_or": "or", "multiply": "mul",
     "negative": "neg", "not_equal": "ne", "power": "pow", "remainder": "mod", "rint": "round", "subtract": "sub",
 }  # fmt: skip
@@ -47,6 +47,8 @@ class Operators(Generic[R]):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> R:
         """NumPy's function of a formula is the scalar function of that name; operators of NumPy's scalars come here."""
+        if ufunc.__name__ == "invert" and method == "__call__" and not options:
+            return ~self
         name = _NUMPY.get(ufunc.__name__, ufunc.__name__)
         if method != "__call__" or options or name not in FUNCTIONS:
             self.__array_function__(ufunc, (), inputs, options)
@@ -161,16 +163,34 @@ class Operators(Generic[R]):
         return self._apply("ne", self, other)
 
     def __and__(self, other: Any) -> R:
-        return self._apply("and", self, other)
-
-    def __or__(self, other: Any) -> R:
-        return self._apply("or", self, other)
+        return self._apply("bitwise_and", self, other)
 
     def __rand__(self, other: Any) -> R:
-        return self._apply("and", other, self)
+        return self._apply("bitwise_and", other, self)
+
+    def __or__(self, other: Any) -> R:
+        return self._apply("bitwise_or", self, other)
 
     def __ror__(self, other: Any) -> R:
-        return self._apply("or", other, self)
+        return self._apply("bitwise_or", other, self)
+
+    def __xor__(self, other: Any) -> R:
+        return self._apply("bitwise_xor", self, other)
+
+    def __rxor__(self, other: Any) -> R:
+        return self._apply("bitwise_xor", other, self)
+
+    def __lshift__(self, other: Any) -> R:
+        return self._apply("left_shift", self, other)
+
+    def __rlshift__(self, other: Any) -> R:
+        return self._apply("left_shift", other, self)
+
+    def __rshift__(self, other: Any) -> R:
+        return self._apply("right_shift", self, other)
+
+    def __rrshift__(self, other: Any) -> R:
+        return self._apply("right_shift", other, self)
 
     def __invert__(self) -> R:
-        return self._apply("not", self)
+        return self._apply("bitwise_xor", self, -1)

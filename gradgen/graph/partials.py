@@ -30,7 +30,7 @@ def _texts(function: ScalarFunction) -> tuple[str, ...]:
 
 def _as_float(argument: Scalar, dtype: str) -> Scalar:
     """An integer operand of a float function counts as a float of its result: 1 / n is no float32 among float64."""
-    return call(dtype, argument) if dtype in FLOATS and argument.dtype in ("int32", "int64") else argument
+    return call(dtype, argument) if dtype in FLOATS and argument.dtype in ("int32", "int64", "uint32") else argument
 
 
 @cache

@@ -5,7 +5,7 @@ subscripts are the same object; `scalar` folds with them, `sizes` proves with th
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -20,17 +20,24 @@ from gradgen.graph.records import (
     Call,
     Const,
     FloorDiv,
+    Letter,
     Load,
     Monomial,
     Poly,
+    Position,
     Reduce,
     Scalar,
+    SizeSymbol,
+    Step,
     contains,
     loads,
     polynomial,
 )
+from gradgen.graph.spans import GREATEST, LEAST, SLACK, fits, is_size
 
-INTEGERS = ("int32", "int64")
+INTEGERS = ("int32", "int64", "uint32")
+DEGREE = 4  # factors of a product that is written as one term
+MANY = 8  # terms of a sum that is made by multiplying out, or of which some are computed
 
 
 def atom_poly(atom: Atom) -> Poly:
@@ -53,16 +60,36 @@ def as_poly(value: Any) -> Poly | None:
             return integer(int(value))
         case Const():
             return integer(int(value.value)) if value.dtype == "pyint" else None
-        case Call() if value.function.name in ARITHMETIC and value.dtype in INTEGERS:
-            operands = [as_poly(argument) for argument in value.arguments]
-            known = [operand for operand in operands if operand is not None]
-            if len(known) == len(operands):
-                return ARITHMETIC[value.function.name](*known)
-    if isinstance(value, (Load, Call, Reduce)):
-        return atom_poly(value) if value.dtype in (*INTEGERS, "pyint") else None
+        case Call():
+            return _of_call(value) if value.dtype in INTEGERS else atom_poly(value) if value.dtype == "pyint" else None
+        case Load() | Reduce():
+            return atom_poly(value) if value.dtype in (*INTEGERS, "pyint") else None
     if not isinstance(value, Operators) and hasattr(value, "__index__") and getattr(value, "shape", ()) == ():
         return integer(int(value.__index__()))
     return None
+
+
+def _of_call(root: Call) -> Poly:
+    """Arithmetic of int64 in normal form, parts before wholes; every other call is an atom."""
+    known: dict[Scalar, Poly] = {}
+    stack: list[Scalar] = [root]
+    while stack:
+        x = stack[-1]
+        match x:
+            case Call(arguments=arguments) if x.function.name in ARITHMETIC and x.dtype == "int64":
+                if any(a.dtype not in INTEGERS and a.dtype != "pyint" for a in arguments):  # conditions that are added
+                    known[x] = atom_poly(x)
+                elif missing := [a for a in arguments if a not in known]:
+                    stack += missing
+                    continue
+                else:
+                    known[x] = ARITHMETIC[x.function.name](*[known[a] for a in arguments])
+            case Call() | Load() | Reduce():
+                known[x] = atom_poly(x)
+            case _:
+                known[x] = require_poly(x)
+        stack.pop()
+    return known[root]
 
 
 def require_poly(value: Any) -> Poly:
@@ -74,14 +101,58 @@ def require_poly(value: Any) -> Poly:
 
 
 def add(a: Poly, b: Poly) -> Poly:
-    return polynomial([*a.terms, *b.terms])
+    return _held("add", a, b, polynomial([*a.terms, *b.terms]))
 
 
 def sub(a: Poly, b: Poly) -> Poly:
+    return _held("sub", a, b, _difference(a, b))
+
+
+def _difference(a: Poly, b: Poly) -> Poly:
     return polynomial([*a.terms, *((m, -f) for m, f in b.terms)])
 
 
+def _held(function: str, a: Poly, b: Poly, total: Poly) -> Poly:
+    """A sum in normal form; as it was written where that has numbers beyond int64, or too many computed parts."""
+    if total.constant is not None or is_size(total):
+        return total
+    many = len(total.terms) > MANY and any(isinstance(atom, Call) for atom in total.atoms)
+    return as_written(function, a, b) if many or not _has_coefficients(total) else total
+
+
+def _has_coefficients(p: Poly) -> bool:
+    return all(LEAST < factor <= GREATEST for _, factor in p.terms)
+
+
+def as_written(function: str, *arguments: Poly) -> Poly:
+    """A call that is an atom: its value is known to int64, its parts are not looked at."""
+    return atom_poly(applied(FUNCTIONS[function], arguments, "int64"))
+
+
+def settled(p: Poly) -> Poly:
+    """The polynomial, if its exact value is the one that int64 holds; else that value as an atom."""
+    return p if fits(p) else as_written("wrapped", p)
+
+
 def mul(a: Poly, b: Poly) -> Poly:
+    """The product, multiplied out where that makes it no longer than its factors by much."""
+    total = _product(a, b)
+    if total.constant is not None or (is_size(a) and is_size(b)):
+        return total
+    if not _has_coefficients(total):
+        return as_written("mul", a, b)
+    if a.constant is not None or b.constant is not None or is_size(a) or is_size(b):
+        return total
+    plain = all(isinstance(atom, (Position, Letter, Step, SizeSymbol, Load)) for atom in total.atoms)
+    degree = max(sum(not isinstance(atom, SizeSymbol) for atom in monomial) for monomial, _ in total.terms)
+    single = min(len(a.terms), len(b.terms)) == 1
+    values = any(isinstance(atom, (Load, Call)) for atom in total.atoms)
+    if degree <= DEGREE and (single if values else len(total.terms) <= MANY) and ((plain and single) or fits(total)):
+        return total
+    return as_written("mul", a, b)
+
+
+def _product(a: Poly, b: Poly) -> Poly:
     return polynomial((m + n, f * g) for m, f in a.terms for n, g in b.terms)
 
 
@@ -89,11 +160,20 @@ def neg(a: Poly) -> Poly:
     return polynomial((m, -f) for m, f in a.terms)
 
 
-def floor_div(a: Poly, b: Poly) -> Poly:
-    """floor(a / b), with every part of `a` that `b` divides exactly taken out: (H-1)//2 + 1 is (H+1)//2."""
+def floor_div(a: Poly, b: Poly, exact: bool = False) -> Poly:
+    """floor(a / b), with every part of `a` that `b` divides exactly taken out: (H-1)//2 + 1 is (H+1)//2.
+
+    This is for numbers that int64 holds; what wraps around is divided as it is. `exact` says that a and b are held.
+    """
     if b.constant == 0:
         raise GraphError(f"{here()}a size or a subscript is divided by zero.")
+    if b.constant == 1:
+        return a
+    if not exact:
+        a, b = settled(a), settled(b)
     if b.constant is not None and b.constant < 0:
+        if not (fits(neg(a)) and fits(neg(b))):
+            return atom_poly(_division(a, b))
         a, b = neg(a), neg(b)
     quotient: list[tuple[Monomial, int]] = []
     rest: list[tuple[Monomial, int]] = []
@@ -102,9 +182,11 @@ def floor_div(a: Poly, b: Poly) -> Poly:
             quotient.append((monomial, factor // b.constant))
             rest.append((monomial, factor % b.constant))
             continue
-        exact = _divide_term(monomial, factor, b)
-        (quotient if exact else rest).append(exact or (monomial, factor))
+        divided = _divide_term(monomial, factor, b)
+        (quotient if divided else rest).append(divided or (monomial, factor))
     remainder = polynomial(rest)
+    if remainder is not a and not fits(remainder):
+        return atom_poly(_division(a, b))
     if remainder.constant == 0 or (remainder.constant is not None and b.constant is not None):
         return polynomial(quotient)
     common = math.gcd(*[f for _, f in remainder.terms], *[f for _, f in b.terms])
@@ -113,10 +195,11 @@ def floor_div(a: Poly, b: Poly) -> Poly:
         b = polynomial((m, f // common) for m, f in b.terms)
         if b.constant == 1:
             return polynomial([*quotient, *remainder.terms])
-    atom = intern_built(
-        FloorDiv, (remainder, b), lambda: FloorDiv(remainder, b, digest_of("floordiv", remainder.digest, b.digest))
-    )
-    return polynomial([*quotient, ((atom,), 1)])
+    return polynomial([*quotient, ((_division(remainder, b),), 1)])
+
+
+def _division(a: Poly, b: Poly) -> FloorDiv:
+    return intern_built(FloorDiv, (a, b), lambda: FloorDiv(a, b, digest_of("floordiv", a.digest, b.digest)))
 
 
 def _divide_term(monomial: Monomial, factor: int, by: Poly) -> tuple[Monomial, int] | None:
@@ -133,7 +216,8 @@ def _divide_term(monomial: Monomial, factor: int, by: Poly) -> tuple[Monomial, i
 
 
 def mod(a: Poly, b: Poly) -> Poly:
-    return sub(a, mul(b, floor_div(a, b)))
+    a, b = settled(a), settled(b)
+    return _difference(a, _product(b, floor_div(a, b)))
 
 
 ARITHMETIC: Mapping[str, Callable[..., Poly]] = {
@@ -162,6 +246,12 @@ def lowest_terms(p: Poly) -> Poly:
     return p if common < 2 else polynomial((m, f // common) for m, f in p.terms)  # floor of the constant
 
 
+def sides(p: Poly) -> tuple[Poly, Poly]:
+    """a and b of p = a - b, both without negative terms: what is compared, as the difference may leave int64."""
+    larger = polynomial((m, f) for m, f in p.terms if f > 0)
+    return larger, polynomial((m, -f) for m, f in p.terms if f < 0)
+
+
 def is_zero(p: Poly) -> Scalar:
     """The canonical form of an equality between integers: p == 0 with a positive leading coefficient."""
     if p.constant is not None:
@@ -169,18 +259,22 @@ def is_zero(p: Poly) -> Scalar:
     return _comparison("eq", p if p.terms[0][1] > 0 else neg(p))
 
 
+CANONICAL: Mapping[str, Callable[[Poly], Scalar]] = {"ge": at_least_zero, "eq": is_zero}  # of p and 0
+
+
 def _comparison(function: str, p: Poly) -> Scalar:
     return applied(FUNCTIONS[function], (p, integer(0)), "bool")
 
 
-def applied(function: ScalarFunction, arguments: tuple[Scalar, ...], dtype: str) -> Call:
+def applied(function: ScalarFunction, arguments: Sequence[Scalar], dtype: str) -> Call:
     """The record of a call as it stands."""
 
     def build() -> Call:
-        digest = digest_of("call", function.name, *[argument.digest for argument in arguments])
-        return Call(function, arguments, dtype, digest, loads(*arguments))
+        digest = digest_of("call", function.name, *[argument.digest for argument in given])
+        return Call(function, given, dtype, digest, loads(*given))
 
-    return intern_built(Call, (function, arguments, dtype), build)
+    given = tuple(arguments)
+    return intern_built(Call, (function, given, dtype), build)
 
 
 def truth(value: bool) -> Const:
@@ -189,9 +283,29 @@ def truth(value: bool) -> Const:
     return intern_built(Const, (text, "bool"), lambda: Const(text, "bool", digest_of("const", "bool", text)))
 
 
+def order(a: Poly, b: Poly, above: int = 0) -> Scalar:
+    """a >= b + above, in canonical form where int64 holds the difference, as written where it does not."""
+    for left, right in ((a, b), (settled(a), settled(b))):
+        difference = _difference(_difference(left, right), integer(above))
+        if all(fits(p, SLACK) for p in (left, right, difference)) and all(
+            fits(side) or any(isinstance(a, (Load, Call)) for a in side.atoms) for side in sides(difference)
+        ):
+            return at_least_zero(difference)
+    return applied(FUNCTIONS["lt" if above else "le"], (settled(b), settled(a)), "bool")
+
+
+def equality(a: Poly, b: Poly) -> Scalar:
+    """a == b: equal in the ring of int64, where that is the same as for the exact values."""
+    for left, right in ((a, b), (settled(a), settled(b))):
+        difference = _difference(left, right)
+        if fits(difference, GREATEST):
+            break
+    return is_zero(difference)
+
+
 def larger(a: Poly, b: Poly) -> Poly | None:
     """The larger of two integers whose difference is a number."""
-    difference = sub(a, b).constant
+    difference = _difference(a, b).constant
     return None if difference is None else a if difference >= 0 else b
 
 
@@ -199,12 +313,13 @@ EXACT: Mapping[str, Callable[..., Scalar | None]] = {
     **ARITHMETIC,
     "maximum": larger,
     "minimum": lambda a, b: None if (found := larger(a, b)) is None else b if found is a else a,
-    "ge": lambda a, b: at_least_zero(sub(a, b)),
-    "le": lambda a, b: at_least_zero(sub(b, a)),
-    "gt": lambda a, b: at_least_zero(sub(sub(a, b), integer(1))),
-    "lt": lambda a, b: at_least_zero(sub(sub(b, a), integer(1))),
-    "eq": lambda a, b: is_zero(sub(a, b)),
-    "ne": lambda a, b: _opposite(is_zero(sub(a, b))),
+    "ge": lambda a, b: order(a, b),
+    "le": lambda a, b: order(b, a),
+    "gt": lambda a, b: order(a, b, 1),
+    "lt": lambda a, b: order(b, a, 1),
+    "eq": lambda a, b: equality(a, b),
+    "ne": lambda a, b: _opposite(equality(a, b)),
+    "wrapped": settled,
 }
 
 

@@ -17,10 +17,12 @@ from gradgen.graph.intern import digest_of, intern, intern_built
 from gradgen.graph.operators import Operators, refuse_operand
 from gradgen.graph.place import here
 from gradgen.graph.polynomials import (
+    CANONICAL,
     EXACT,
     add,
     applied,
     as_poly,
+    at_least_zero,
     atom_poly,
     floor_div,
     integer,
@@ -50,13 +52,15 @@ from gradgen.graph.records import (
     positions_of,
     walk,
 )
+from gradgen.graph.spans import fits
+from gradgen.graph.words import WORDS, as_integers, fold_words, integer_dtype
 
 __all__ = [
     "DEFAULT_FLOAT", "FLOATS", "Atom", "Call", "Const", "FloorDiv", "Letter", "Load", "Monomial", "Operators", "Poly",
-    "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "atom_poly", "call",
-    "children", "conjuncts", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions", "number",
-    "position", "positions_of", "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost",
-    "size_symbol", "slot", "step", "substitute", "walk",
+    "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "at_least_zero", "atom_poly",
+    "call", "children", "conjuncts", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions",
+    "number", "position", "positions_of", "promote", "reduce_over", "require_poly", "result_dtype", "rewrite",
+    "scalar_cost", "size_symbol", "slot", "step", "substitute", "typed", "walk",
 ]  # fmt: skip
 
 FLOATS = ("float32", "float64")
@@ -106,7 +110,7 @@ def slot(name: str, dtype: str) -> Slot:
 
 def reduce_over(reducer: str, body: Scalar, letters: tuple[Letter, ...]) -> Reduce:
     dtype = "int64" if reducer in ("argmax", "argmin") else body.dtype
-    if reducer in ("sum", "prod") and dtype in ("bool", "int32"):
+    if reducer in ("sum", "prod") and dtype in ("bool", "int32", "uint32"):
         dtype = "int64"
     dtype = DEFAULT_FLOAT if dtype == "pyfloat" else "int64" if dtype == "pyint" else dtype
     digest = digest_of("reduce", reducer, body.digest, *[letter.digest for letter in letters])
@@ -115,9 +119,10 @@ def reduce_over(reducer: str, body: Scalar, letters: tuple[Letter, ...]) -> Redu
 
 def call(function: str, *arguments: Scalar) -> Scalar:
     """A call of a scalar function, folded only where the fold is exact for every value, nan and -0.0 included."""
+    if len(arguments) != FUNCTIONS[function].arity:
+        raise GraphError(f"{function} takes {FUNCTIONS[function].arity} arguments, {len(arguments)} were given")
+    function, arguments = as_integers(function, arguments)
     declared = FUNCTIONS[function]
-    if len(arguments) != declared.arity:
-        raise GraphError(f"{function} takes {declared.arity} arguments, {len(arguments)} were given")
     folded = _fold(function, arguments)
     if folded is not None:
         return folded
@@ -159,7 +164,8 @@ def promote(dtypes: Iterable[str]) -> str:
         return DEFAULT_FLOAT if kinds - {"pyfloat", "pyint"} else "pyfloat"
     if kinds in ({"pyint"}, {"bool"}):
         return kinds.pop()
-    return "int32" if "int32" in kinds and "int64" not in kinds else "int64"
+    narrow = kinds - {"pyint", "bool"}
+    return narrow.pop() if len(narrow) == 1 else "int64"
 
 
 def result_dtype(function: ScalarFunction, dtypes: list[str]) -> str:
@@ -178,6 +184,8 @@ def result_dtype(function: ScalarFunction, dtypes: list[str]) -> str:
                 f"{here()}{LOGIC[function.name]} takes conditions, not {_NAMES.get(wrong, wrong)}: "
                 "compare first, as in x > 0."
             )
+        case "integer":
+            return integer_dtype(function.symbol, dtypes, promote(dtypes))
         case "branches":
             return promote(dtypes[1:])
         case exact:
@@ -223,8 +231,7 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
         case "sub", (x, Const(dtype="pyint", text="0")) if x.dtype in FLOATS:
             return x
         case "where", (Const(dtype="bool") as c, x, y):
-            chosen, dtype = x if c.value else y, promote((x.dtype, y.dtype))
-            return call(dtype, chosen) if dtype in FLOATS and chosen.dtype != dtype else chosen
+            return typed(x if c.value else y, promote((x.dtype, y.dtype)))
         case "where", (_, x, y) if x is y or (is_zero(x) and is_zero(y)):
             return x if x.dtype == promote((x.dtype, y.dtype)) else y
         case "and", (a, Const(dtype="bool") as c):
@@ -237,6 +244,10 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
             return number(not c.value)
         case (("float32" | "float64" | "int32" | "int64"), (x,)) if x.dtype == function:
             return x
+        case "uint32", (x,) if x.dtype in (*FLOATS, "pyfloat"):
+            return call("uint32", call("int64", x))  # as a wide integer, and of that the low bits
+        case _ if function in WORDS:
+            return fold_words(function, arguments)
         case "pow", (x, Const(dtype="pyint") as c) if x.dtype not in ("pyint", "pyfloat"):
             return _integral_power(x, int(c.value))
         case "pow", (x, Const(dtype="pyfloat") as c) if float(c.value).is_integer() and x.dtype in FLOATS:
@@ -274,14 +285,19 @@ def _is_one(x: Scalar) -> bool:
 def rewrite(root: Scalar, change: Callable[[Scalar], Scalar | None], atom: Callable[[Atom], Poly | None]) -> Scalar:
     """Rebuild an expression bottom-up: `change` sees each rebuilt part, `atom` each index or size of a polynomial."""
     built: dict[Scalar, Scalar] = {}
+    moved: set[Scalar] = set()
     new: Scalar
     for x in walk(root):
         same = all(built[part] is part for part in children(x))
         match x:
             case Poly():
                 new = x if same and all(atom(a) is None for a in x.atoms) else _rebuild_poly(x, built, atom)
+                if _is_moved(x, built):
+                    moved.add(x)
             case _ if same:
                 new = x
+            case Call(function=function, arguments=(Poly() as p, _)) if p in moved and function.name in CANONICAL:
+                new = CANONICAL[function.name](require_poly(built[p]))
             case Call(function=function, arguments=arguments) if function.name in FUNCTIONS:
                 new = call(function.name, *[built[a] for a in arguments])
             case Call(function=function, arguments=arguments):
@@ -303,7 +319,8 @@ def _rebuild_poly(p: Poly, built: Mapping[Scalar, Scalar], change: Callable[[Ato
         product = integer(factor)
         for atom in monomial:
             if isinstance(atom, FloorDiv):
-                new = floor_div(require_poly(built[atom.numerator]), require_poly(built[atom.denominator]))
+                exact = _is_moved(atom.numerator, built) and _is_moved(atom.denominator, built)
+                new = floor_div(require_poly(built[atom.numerator]), require_poly(built[atom.denominator]), exact)
             elif isinstance(atom, Scalar):
                 new = require_poly(built[atom])
             else:
@@ -312,6 +329,19 @@ def _rebuild_poly(p: Poly, built: Mapping[Scalar, Scalar], change: Callable[[Ato
             product = mul(product, new)
         total = add(total, product)
     return total
+
+
+def _is_moved(p: Poly, built: Mapping[Scalar, Scalar]) -> bool:
+    """Whether only indices are others: what int64 holds wherever the indices run, it holds at some of the places.
+
+    A value may be another one of its dtype, but no formula: that may leave int64 where the value does not.
+    """
+    return all(
+        _is_moved(part, built)
+        if isinstance(part, Poly)
+        else isinstance(built[part], (Load, Call)) and built[part].dtype == part.dtype
+        for part in p.parts
+    )
 
 
 def substitute(root: Scalar, atoms: Mapping[Atom, Poly], scalars: Mapping[Scalar, Scalar] | None = None) -> Scalar:
@@ -331,7 +361,7 @@ def conjuncts(condition: Scalar) -> list[Scalar]:
             case Call(function=f, arguments=(Call(function=g, arguments=(Poly() as p, Poly())),)) if (
                 f.name == "not" and g.name == "ge"
             ):
-                found.append(require_poly(-p - 1) >= 0)
+                found.append(at_least_zero(require_poly(-p - 1)))
             case Call(function=f, arguments=(Call(function=g, arguments=(a, b)),)) if (
                 f.name == "not" and g.name == "or"
             ):
@@ -343,9 +373,15 @@ def conjuncts(condition: Scalar) -> list[Scalar]:
     return found
 
 
+def typed(x: Scalar, dtype: str) -> Scalar:
+    """A branch as the dtype of the whole `where`; a weak number stays one beside integers of 64 bits."""
+    counts = dtype in FLOATS or "uint32" in (dtype, x.dtype) or x.dtype == "int32"
+    return call(dtype, x) if counts and x.dtype != dtype else x
+
+
 def is_zero(x: Scalar) -> bool:
     """Whether an expression is the number 0 (not -0.0), under casts too."""
-    while isinstance(x, Call) and x.function.name in ("float32", "float64", "int32", "int64"):
+    while isinstance(x, Call) and x.function.name in ("float32", "float64", "int32", "int64", "uint32"):
         x = x.arguments[0]
     match x:
         case Const(text=text):
@@ -357,5 +393,20 @@ def is_zero(x: Scalar) -> bool:
 
 @lru_cache(maxsize=8192)  # many passes ask for those of the same bodies
 def scalar_cost(x: Scalar) -> float:
-    """The work of evaluating an expression once, in additions; equal parts are evaluated once."""
-    return sum(part.function.cost for part in walk(x) if isinstance(part, Call))
+    """The work of evaluating an expression once, in additions; equal parts are evaluated once, subscripts are free."""
+    total, seen, stack = 0.0, set[Scalar | FloorDiv](), [x]
+    while stack:
+        part = stack.pop()
+        if part in seen or isinstance(part, Load):
+            continue
+        seen.add(part)
+        if isinstance(part, Call):
+            total += part.function.cost
+        elif isinstance(part, Poly):
+            divisions = {atom for atom in part.atoms if isinstance(atom, FloorDiv)} - seen
+            total += FUNCTIONS["floordiv"].cost * len(divisions)
+            if not fits(part):  # arithmetic of values, not of places
+                total += sum(max(len(monomial), 1) for monomial, _ in part.terms) - 1
+            seen |= divisions
+        stack += children(part)
+    return total

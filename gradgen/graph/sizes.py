@@ -27,6 +27,9 @@ from gradgen.graph.scalar import (
     require_poly,
     substitute,
 )
+from gradgen.graph.spans import is_size
+
+__all__ = ["Ranges", "bounds", "index_atoms", "is_size", "nonnegative", "reads_data", "smallest"]
 
 Ranges = Mapping[Atom, Poly]
 _INDICES = (Letter, Position, Step)
@@ -98,14 +101,6 @@ def index_atoms(p: Poly) -> tuple[Atom, ...]:
         elif isinstance(atom, FloorDiv):
             found.update(dict.fromkeys([*index_atoms(atom.numerator), *index_atoms(atom.denominator)]))
     return tuple(found)
-
-
-def is_size(p: Poly) -> bool:
-    """Whether a polynomial is made of numbers and sizes only: no index, no data."""
-    return all(
-        isinstance(a, SizeSymbol) or (isinstance(a, FloorDiv) and is_size(a.numerator) and is_size(a.denominator))
-        for a in p.atoms
-    )
 
 
 def reads_data(p: Poly) -> bool:

@@ -14,6 +14,7 @@ from gradgen.graph.nodes import Leaf, Node, show_shape
 from gradgen.graph.operators import refuse_operand
 from gradgen.graph.origin import inherited_letters, origin, record
 from gradgen.graph.place import here
+from gradgen.graph.polynomials import INTEGERS
 from gradgen.graph.scalar import Letter, Load, Operators, Poly, Reduce, Scalar, as_scalar, call, load, number, walk
 
 
@@ -76,12 +77,6 @@ class Tensor(Operators["Tensor"]):
     def __rmatmul__(self, other: Any) -> "Tensor":
         refuse_operand("@", other, "tensors")
 
-    def __rand__(self, other: Any) -> "Tensor":
-        return self._apply("and", other, self)
-
-    def __ror__(self, other: Any) -> "Tensor":
-        return self._apply("or", other, self)
-
     def __getitem__(self, key: Any) -> Any:
         """An access of a formula (a scalar expression) with indices; a tensor with NumPy's basic indexing."""
         items = key if isinstance(key, tuple) else (key,)
@@ -138,7 +133,7 @@ class Tensor(Operators["Tensor"]):
         return made(axes.transpose(self.node, given or None))
 
     def astype(self, dtype: str) -> "Tensor":
-        """The elements as float32, float64, int32 or int64."""
+        """The elements as float32, float64, int32, int64 or uint32."""
         return made(axes.cast(self.node, dtype))
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> "Tensor":
@@ -254,7 +249,7 @@ def _index_item(item: Any, node: Node) -> Any:
     """An integer tensor between the brackets as its node, or its access where it has no axes; all else as it is."""
     if not isinstance(item, Tensor):
         return item
-    if item.dtype not in indexing.INTEGERS:
+    if item.dtype not in INTEGERS:
         remedy = "gg.where or gg.compress selects by conditions" if item.dtype == "bool" else "use integers"
         raise DTypeError(f"{here()}{axes.describe(node)} is indexed by {axes.shown(item)}: {remedy}.")
     return item.node if item.ndim else load(item.node, ())

@@ -34,12 +34,12 @@ def full(shape: Any, value: Any, dtype: str = "float32") -> Tensor:
 
 
 def zeros(shape: Any, dtype: str = "float32") -> Tensor:
-    """Zeros, of dtype float32, float64, int32, int64 or bool."""
+    """Zeros, of dtype float32, float64, int32, int64, uint32 or bool."""
     return full(shape, 0, dtype)
 
 
 def ones(shape: Any, dtype: str = "float32") -> Tensor:
-    """Ones, of dtype float32, float64, int32, int64 or bool."""
+    """Ones, of dtype float32, float64, int32, int64, uint32 or bool."""
     return full(shape, 1, dtype)
 
 
@@ -111,9 +111,9 @@ def _constant(value: Scalar, dtype: Any) -> Scalar:
 
 
 def _castable(dtype: str) -> str:
-    if dtype not in ("float32", "float64", "int32", "int64"):
+    if dtype not in ("float32", "float64", "int32", "int64", "uint32"):
         several = "" if isinstance(dtype, str) else " Several sizes stand in a tuple, as in gg.zeros((2, 3))."
         raise DTypeError(
-            f"{here()}a constant has dtype float32, float64, int32, int64 or bool, not {dtype!r}.{several}"
+            f"{here()}a constant has dtype float32, float64, int32, int64, uint32 or bool, not {dtype!r}.{several}"
         )
     return dtype

@@ -21,7 +21,7 @@ from gradgen.graph.place import here
 from gradgen.graph.scalar import Letter, Poly, atom_poly, size_symbol
 from gradgen.graph.tensor import Tensor, made
 
-DTYPES = ("float32", "float64", "int32", "int64", "bool")
+DTYPES = ("float32", "float64", "int32", "int64", "uint32", "bool")
 _letters = itertools.count()
 
 
@@ -52,7 +52,7 @@ def input(name: str, shape: Any, dtype: Any = "float32") -> Tensor:  # noqa: A00
     Args:
         name: a Python identifier; the name of the argument.
         shape: integers, sizes, and arithmetic on them.
-        dtype: float32, float64, int32, int64 or bool.
+        dtype: float32, float64, int32, int64, uint32 or bool.
 
     Raises:
         GraphError: the name is no identifier.
@@ -68,7 +68,7 @@ def param(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | Non
     Args:
         name: a Python identifier.
         shape: integers, sizes, and arithmetic on them.
-        dtype: float32, float64, int32, int64 or bool.
+        dtype: float32, float64, int32, int64, uint32 or bool.
         init: how `net.init` draws the first value; by default PyTorch's for a layer's weight (uniform within
             1 / sqrt(fan-in)) where there are two axes or more, and zeros otherwise.
 

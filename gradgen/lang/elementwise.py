@@ -16,15 +16,15 @@ from gradgen.graph.tensor import apply, apply_formula
 from gradgen.graph.written import written
 
 __all__ = [
-    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cast", "cbrt", "ceil", "celu", "clip", "cos",
-    "cosh", "digamma", "elu", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "float32", "float64", "floor",
-    "function", "gelu", "gelu_tanh", "greater", "greater_equal", "hardsigmoid", "hardswish", "hardtanh", "hypot",
-    "int32", "int64", "isfinite", "isinf", "isnan", "leaky_relu", "less", "less_equal", "lgamma", "log", "log1p",
-    "log2", "log10", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsigmoid",
-    "maximum",
-    "minimum", "mish", "mod", "negative", "not_equal", "polygamma", "power", "reciprocal", "relu", "relu6", "round",
-    "rsqrt", "selu", "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "softplus", "softsign", "sqrt", "square",
-    "stop_gradient", "tan", "tanh", "xlogy",
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_or", "bitwise_xor",
+    "cast", "cbrt", "ceil", "celu", "clip", "cos", "cosh", "digamma", "elu", "equal", "erf", "erfc", "erfinv", "exp",
+    "exp2", "expm1", "float32", "float64", "floor", "function", "gelu", "gelu_tanh", "greater", "greater_equal",
+    "hardsigmoid", "hardswish", "hardtanh", "hypot", "int32", "int64", "isfinite", "isinf", "isnan", "leaky_relu",
+    "left_shift", "less", "less_equal", "lgamma", "log", "log1p", "log2", "log10", "logaddexp", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logit", "logsigmoid", "maximum", "minimum", "mish", "mod", "negative",
+    "not_equal", "polygamma", "power", "reciprocal", "relu", "relu6", "right_shift", "round", "rsqrt", "selu",
+    "sigmoid", "sign", "silu", "sin", "sinc", "sinh", "softplus", "softsign", "sqrt", "square", "stop_gradient", "tan",
+    "tanh", "uint32", "xlogy",
 ]  # fmt: skip
 
 
@@ -37,6 +37,8 @@ _RESULTS = {
     "float64": "the dtype float64",
     "int32": "the dtype int32",
     "int64": "the dtype int64",
+    "uint32": "the dtype uint32",
+    "integer": "the dtype of the integers, int64 where they differ",
 }
 _DESCRIBED = """{name}({arguments}): {meaning}.
 
@@ -155,7 +157,7 @@ def _listed(declared: Composition) -> str:
 
 
 def cast(x: Any, dtype: Any) -> Any:
-    """A tensor or a formula as float32, float64, int32 or int64.
+    """A tensor or a formula as float32, float64, int32, int64 or uint32.
 
     Raises:
         DTypeError: another dtype.
@@ -171,6 +173,9 @@ asinh = elementwise("asinh")
 atan = elementwise("atan")
 atan2 = elementwise("atan2")
 atanh = elementwise("atanh")
+bitwise_and = elementwise("bitwise_and")
+bitwise_or = elementwise("bitwise_or")
+bitwise_xor = elementwise("bitwise_xor")
 cbrt = elementwise("cbrt")
 ceil = elementwise("ceil")
 cos = elementwise("cos")
@@ -192,6 +197,7 @@ hypot = elementwise("hypot")
 int32 = elementwise("int32")
 int64 = elementwise("int64")
 isnan = elementwise("isnan")
+left_shift = elementwise("left_shift")
 less = elementwise("lt", "less")
 less_equal = elementwise("le", "less_equal")
 lgamma = elementwise("lgamma")
@@ -213,6 +219,7 @@ polygamma = elementwise("polygamma")
 power = elementwise("pow", "power")
 reciprocal = elementwise("reciprocal")
 relu = elementwise("relu")
+right_shift = elementwise("right_shift")
 round = elementwise("round")  # noqa: A001  # gg.round
 rsqrt = elementwise("rsqrt")
 sigmoid = elementwise("sigmoid")
@@ -226,6 +233,7 @@ square = elementwise("square")
 stop_gradient = elementwise("stop_gradient")
 tan = elementwise("tan")
 tanh = elementwise("tanh")
+uint32 = elementwise("uint32")
 xlogy = elementwise("xlogy")
 
 _logit = composition("logit")

@@ -27,6 +27,7 @@ from gradgen.graph.nodes import (
     show_shape,
     toposort,
 )
+from gradgen.graph.polynomials import integer, sides, sub
 from gradgen.graph.scalar import FLOATS, Call, Const, FloorDiv, Load, Poly, Position, Scalar, SizeSymbol, Step
 from gradgen.lang.interpret_scalar import IMPLEMENTATIONS, WEAK, Array, operand_dtype, reduce_last
 
@@ -148,10 +149,10 @@ class _Formula:
 
     def _polynomial(self, p: Poly, mask: Mask) -> Asks:
         if p.constant is not None:
-            return np.asarray(p.constant, np.int64)
+            return np.asarray(_word(p.constant), np.int64)
         total: Any = np.int64(0)
         for monomial, factor in p.terms:
-            term: Any = np.int64(factor)
+            term: Any = _word(factor)
             for atom in monomial:
                 match atom:
                     case FloorDiv(numerator=numerator, denominator=denominator):
@@ -189,6 +190,11 @@ class _Formula:
 
     def _call(self, x: Call, mask: Mask) -> Asks:
         name = x.function.name
+        if name == "ge" and isinstance(x.arguments[0], Poly):  # a - b >= 0, where the difference may leave int64
+            larger, smaller = sides(x.arguments[0])
+            if any(not monomial for monomial, _ in smaller.terms):  # a > b - 1, which stays inside where b is at an end
+                return np.asarray((yield (larger, mask)) > (yield (sub(smaller, integer(1)), mask)))
+            return np.asarray((yield (larger, mask)) >= (yield (smaller, mask)))
         dtype = operand_dtype(x.function, x.dtype, [a.dtype for a in x.arguments])
         if name in ("where", "and", "or"):
             first, *others = x.arguments
@@ -201,7 +207,7 @@ class _Formula:
             operands = []
             for argument in x.arguments:
                 operands.append((yield (argument, mask)).astype(dtype, copy=False))
-            if name == "pow" and dtype.startswith("int"):
+            if name == "pow" and dtype in ("int32", "int64"):
                 operands[1] = np.where(mask, operands[1], 1)  # a negative exponent counts only where it is taken
         if name not in IMPLEMENTATIONS:
             raise GraphError(f"the interpreter has no value for the scalar function {name}: see interpret_scalar.py")
@@ -225,6 +231,11 @@ def in_range(subscript: Array, mask: Mask, size: int, axis: int, tensor: Node | 
             "shorten the range of the index, or take the access in a branch of `where` only"
         )
     return subscript if mask is _EVERYWHERE else np.where(mask, subscript, 0)
+
+
+def _word(value: int) -> np.int64:
+    """What int64 holds of a number."""
+    return np.int64((value + (1 << 63)) % (1 << 64) - (1 << 63))
 
 
 # ---------------------------------------------------------------- nodes

@@ -116,11 +116,18 @@ IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "and": np.logical_and,
     "or": np.logical_or,
     "not": np.logical_not,
+    "bitwise_and": np.bitwise_and,
+    "bitwise_or": np.bitwise_or,
+    "bitwise_xor": np.bitwise_xor,
+    "left_shift": np.left_shift,
+    "right_shift": np.right_shift,
+    "wrapped": lambda x: x,
     "isnan": np.isnan,
     "float32": lambda x: x,  # the cast of the operand to the call's dtype is all there is
     "float64": lambda x: x,
     "int32": lambda x: x,
     "int64": lambda x: x,
+    "uint32": lambda x: x,
 }
 
 
@@ -134,7 +141,9 @@ def operand_dtype(function: ScalarFunction, result: str, dtypes: list[str]) -> s
     for wide in ("float64", "float32"):
         if wide in strong:
             return wide
-    return "float64" if "pyfloat" in dtypes else "bool" if strong == {"bool"} == set(dtypes) else "int64"
+    if "pyfloat" in dtypes:
+        return "float64"
+    return "bool" if strong == {"bool"} == set(dtypes) else "int64"
 
 
 def reduce_last(reducer: str, rows: Array, dtype: str) -> Array:

@@ -8,9 +8,9 @@ from typing import Any
 
 from gradgen.errors import DTypeError, OptionError, ShapeError
 from gradgen.graph import axes
-from gradgen.graph.indexing import INTEGERS
 from gradgen.graph.nodes import same_shape
 from gradgen.graph.place import here
+from gradgen.graph.polynomials import INTEGERS
 from gradgen.graph.scalar import FLOATS, Poly
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import elementwise, reducers

@@ -65,8 +65,8 @@ class Condition:
     def seam(self) -> Poly:
         """The first letter past the change of an order: it holds from there on (factor > 0) or up to there."""
         if self.factor > 0:
-            return floor_div(require_poly(-self.rest + self.factor - 1), integer(self.factor))
-        return require_poly(floor_div(self.rest, integer(-self.factor)) + 1)
+            return floor_div(require_poly(-self.rest + self.factor - 1), integer(self.factor), exact=True)
+        return require_poly(floor_div(self.rest, integer(-self.factor), exact=True) + 1)
 
     def facts(self, name: str, holds: bool = True) -> tuple[Poly, ...]:
         """The inequalities that follow from it, or from its opposite."""
@@ -181,7 +181,7 @@ class _Bounder:
                 common = gcd(c.factor, c.modulus)
                 stride = c.modulus // common
                 left = call("eq", _mod(c.rest, common), integer(0))
-                quotient = floor_div(c.rest, integer(common))
+                quotient = floor_div(c.rest, integer(common), exact=True)
                 residue = require_poly(-quotient * pow(c.factor // common, -1, stride))
             elif c.kind == "equality":
                 point = require_poly(-c.rest * c.factor)  # the factor is 1 or -1
@@ -390,7 +390,7 @@ def _occurs(condition: Scalar, body: Iterable[Statement]) -> bool:
 
 
 def _mod(p: Poly, divisor: int) -> Poly:
-    return require_poly(p - divisor * floor_div(p, integer(divisor)))
+    return require_poly(p - divisor * floor_div(p, integer(divisor), exact=True))
 
 
 def _key(body: Iterable[Statement]) -> object:

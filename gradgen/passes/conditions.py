@@ -6,7 +6,21 @@ calls this for every formula, and `gather` for the conditions it makes.
 
 from collections.abc import Sequence
 
-from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, call, conjuncts, is_zero, number, rewrite, walk
+from gradgen.graph.scalar import (
+    Call,
+    Const,
+    Load,
+    Poly,
+    Scalar,
+    at_least_zero,
+    call,
+    conjuncts,
+    is_zero,
+    number,
+    rewrite,
+    typed,
+    walk,
+)
 from gradgen.graph.sizes import Ranges, nonnegative, reads_data
 
 __all__ = [
@@ -91,7 +105,7 @@ def decide(x: Scalar, ranges: Ranges, facts: Facts = ()) -> Scalar:
         case Call(function=f, arguments=(Call(function=g, arguments=(Poly() as p, Poly())),)) if (
             f.name == "not" and g.name == "ge"
         ):
-            return decide(_negated(p, 1) >= 0, ranges, facts)
+            return decide(at_least_zero(_negated(p, 1)), ranges, facts)
         case Call(function=f, arguments=(a, b)) if f.name in ("and", "or") and a is b:
             return a
         case Call(function=f) if f.name == "and":
@@ -171,7 +185,7 @@ def _nested_where(condition: Scalar, yes: Scalar, no: Scalar, dtype: str) -> Sca
         case Call(function=f, arguments=(opposite,)) if f.name == "not":
             return _normal(opposite, no, yes, dtype)
         case Call(function=f, arguments=(Poly() as p, Poly())) if f.name == "ge" and is_zero(yes) and not is_zero(no):
-            return _normal(_negated(p, 1) >= 0, no, yes, dtype)
+            return _normal(at_least_zero(_negated(p, 1)), no, yes, dtype)
     match yes:
         case Call(function=f, arguments=(inner, x, y)) if f.name == "where" and (
             y is no or (is_zero(y) and is_zero(no))
@@ -186,7 +200,7 @@ def _nested_where(condition: Scalar, yes: Scalar, no: Scalar, dtype: str) -> Sca
 def _normal(condition: Scalar, yes: Scalar, no: Scalar, dtype: str) -> Scalar:
     new = call("where", condition, yes, no)
     further = _where_rule(new)
-    return _typed(new if further is None else further, dtype)
+    return typed(new if further is None else further, dtype)
 
 
 def mask_of(x: Scalar) -> tuple[Scalar, Scalar] | None:
@@ -204,10 +218,6 @@ def _masked(condition: Scalar, x: Scalar, dtype: str) -> Scalar | None:
             condition, x = conjunction([*conjuncts(condition), *conjuncts(inner)]), y
     new = call("where", condition, x, number(0))
     return new if new.dtype == dtype else None
-
-
-def _typed(x: Scalar, dtype: str) -> Scalar:
-    return x if x.dtype == dtype or dtype not in ("float32", "float64") else call(dtype, x)
 
 
 def _product(a: Scalar, b: Scalar, dtype: str, swapped: bool = False) -> Scalar | None:

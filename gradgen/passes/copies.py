@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from gradgen.graph.nodes import Compute, Node, Reshape
 from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, integer, load, loads, rewrite, walk
 from gradgen.graph.sizes import reads_data
+from gradgen.graph.spans import fits
 from gradgen.passes.conditions import is_index_only
 from gradgen.passes.inline import is_pointwise, pointwise_body
 from gradgen.thresholds import thresholds
 
 __all__ = ["compose_copies", "is_copy"]
 
-_CASTS = frozenset(("float32", "float64", "int32", "int64"))
+_CASTS = frozenset(("float32", "float64", "int32", "int64", "uint32"))
 _ON_INDICES = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"))
 
 
@@ -76,7 +77,7 @@ def _moves_data(root: Scalar) -> bool:
         match stack.pop():
             case Const():
                 continue
-            case Poly() as p if not reads_data(p):
+            case Poly() as p if not reads_data(p) and fits(p):  # what wraps around is computed, and no place
                 continue
             case Load(subscripts=subscripts) if not any(reads_data(s) for s in subscripts):
                 continue

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 from gradgen.graph.neutral import is_neutral
 from gradgen.graph.scalar import (
-    FLOATS,
     Atom,
     Call,
     Const,
@@ -24,6 +23,7 @@ from gradgen.graph.scalar import (
     number,
     require_poly,
     substitute,
+    typed,
     walk,
 )
 from gradgen.passes.conditions import decide, is_index_only
@@ -42,7 +42,7 @@ from gradgen.program.loops import (
     statements,
 )
 
-CASTS = ("float32", "float64", "int32", "int64")
+CASTS = ("float32", "float64", "int32", "int64", "uint32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +167,6 @@ class _Simplifier:
                 return (new[0] if new[0].value else new[1]), False
         made = call(name, *new)
         return (decide(made, self.known.ranges, self.known.facts) if made.dtype == "bool" else made), False
-
-
-def typed(x: Scalar, dtype: str) -> Scalar:
-    """A branch as the dtype of the whole `where`."""
-    return call(dtype, x) if dtype in FLOATS and x.dtype != dtype else x
 
 
 def _bare(x: Scalar) -> Scalar:

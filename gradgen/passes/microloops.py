@@ -246,9 +246,9 @@ class MicroLoops:
             least, most = at.span(self.boxes.spec.extents)
             origin = self.poly(at)
             if least < 0:
-                start = _larger(start, require_poly(-floor_div(origin, integer(step))))
+                start = _larger(start, require_poly(-floor_div(origin, integer(step), exact=True)))
             if most + step * (box.shape[k] - 1) >= extent:
-                last = floor_div(require_poly(extent - 1 - origin), integer(step))
+                last = floor_div(require_poly(extent - 1 - origin), integer(step), exact=True)
                 stop = _smaller(stop, require_poly(last + 1))
         return start, stop
 

@@ -95,5 +95,5 @@ def _widened(x: Call, dtype: str) -> Scalar | None:
     operands = x.arguments[condition:]
     if "float32" not in (x.dtype, promote([a.dtype for a in operands])):
         return None
-    strong = [call(dtype, a) if a.dtype in ("int32", "int64", "bool") else a for a in operands]
+    strong = [call(dtype, a) if a.dtype in ("int32", "int64", "uint32", "bool") else a for a in operands]
     return call(x.function.name, *x.arguments[:condition], *strong)

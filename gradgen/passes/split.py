@@ -97,7 +97,7 @@ def _split_node(
         if large or (not held and goes_apart(built[x])):
             value = call("where", conjunction(held), built[x], number(0)) if held else built[x]
             if value.dtype == x.dtype:
-                built[x], sizes[x] = _node_of(value, node.extents), 0
+                built[x], sizes[x] = node_of(value, node.extents), 0
     new = built[body]
     return None if new is body else compute(node.shape, node.extents, node.target, node.reducer, new)
 
@@ -155,7 +155,7 @@ def _meet(a: tuple[Scalar, ...] | None, b: tuple[Scalar, ...] | None) -> tuple[S
     return shorter if all(x is y for x, y in zip(a, b, strict=False)) else None
 
 
-def _node_of(x: Scalar, extents: Sequence[Poly]) -> Load:
+def node_of(x: Scalar, extents: Sequence[Poly]) -> Load:
     """The access of a new pointwise node over exactly the positions that an expression mentions."""
     used = positions_of(x)
     places = [position(0)] * (max(used, default=-1) + 1)

@@ -44,7 +44,7 @@ from gradgen.program.loops import (
     loaded,
     writes,
 )
-from gradgen.program.proofs import Proof
+from gradgen.program.proofs import Proof, congruent
 
 
 def strays(program: Program) -> list[str]:
@@ -323,8 +323,10 @@ class _Walk:
             self.waiting.append(place)
 
     def is_inside(self, place: Place) -> bool:
-        ends = place.value, require_poly(place.size - 1 - place.value)
-        return all(self.values.proved(end, place.scope, place.facts) for end in ends)
+        return any(
+            all(self.values.proved(end, place.scope, place.facts) for end in (p, require_poly(place.size - 1 - p)))
+            for p in congruent(place.value, (*place.facts, *place.scope.facts))
+        )
 
     def open(self) -> Iterator[Place]:
         """The accesses that nothing keeps inside, now that it is known what the program writes."""

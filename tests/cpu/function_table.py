@@ -45,6 +45,29 @@ def _logic(name: str, counterpart: Function) -> Entry:
     return Entry(lambda x, y: apply(name, x > 0, y > 1), lambda x, y: counterpart(x > 0, y > 1), 2, gradient=False)
 
 
+def _rounded(x: Any) -> Any:
+    return gg.int64(gg.clip(gg.where(gg.isnan(x), 0.0, x), -9.5, 9.5))
+
+
+def _rounded_by_jax(x: Any) -> Any:
+    return jnp.trunc(jnp.clip(jnp.where(jnp.isnan(x), 0.0, x), -9.5, 9.5)).astype(jnp.int64)
+
+
+def _integer(ours: Function, counterpart: Function) -> Entry:
+    return Entry(lambda x: ours(_rounded(x)), lambda x: counterpart(_rounded_by_jax(x)), 1, gradient=False)
+
+
+def _word(name: str, counterpart: Function) -> Entry:
+    """An operation on integers; places to be shifted by are from 6 to 26."""
+    by = 16 if name.endswith("shift") else 0
+    return Entry(
+        lambda x, y: apply(name, _rounded(x), _rounded(y) + by),
+        lambda x, y: counterpart(_rounded_by_jax(x), _rounded_by_jax(y)),
+        2,
+        gradient=False,
+    )
+
+
 def _composed(name: str, counterpart: Function, *fixed: float) -> Entry:
     return Entry(lambda x: getattr(gg, name)(x, *fixed), counterpart, 1)
 
@@ -118,21 +141,18 @@ ENTRIES: dict[str, Entry] = {
     "and": _logic("and", jnp.logical_and),
     "or": _logic("or", jnp.logical_or),
     "not": Entry(lambda x: gg.logical_not(x > 0), lambda x: ~(x > 0), 1, gradient=False),
+    "bitwise_and": _word("bitwise_and", jnp.bitwise_and),
+    "bitwise_or": _word("bitwise_or", jnp.bitwise_or),
+    "bitwise_xor": _word("bitwise_xor", jnp.bitwise_xor),
+    "left_shift": _word("left_shift", lambda x, y: jnp.left_shift(x, y + 16)),
+    "right_shift": _word("right_shift", lambda x, y: jnp.right_shift(x, y + 16)),
+    "wrapped": _integer(lambda x: gg.int64(apply("wrapped", x)), lambda x: x),
     "isnan": _condition("isnan", jnp.isnan, 1),
     "float32": _like("float32", lambda x: x),
     "float64": _like("float64", lambda x: x),
-    "int32": Entry(
-        lambda x: gg.int32(gg.clip(gg.where(gg.isnan(x), 0.0, x), -9.5, 9.5)),
-        lambda x: jnp.trunc(jnp.clip(jnp.where(jnp.isnan(x), 0.0, x), -9.5, 9.5)).astype(jnp.int32),
-        1,
-        gradient=False,
-    ),
-    "int64": Entry(
-        lambda x: gg.int64(gg.clip(gg.where(gg.isnan(x), 0.0, x), -9.5, 9.5)),
-        lambda x: jnp.trunc(jnp.clip(jnp.where(jnp.isnan(x), 0.0, x), -9.5, 9.5)).astype(jnp.int64),
-        1,
-        gradient=False,
-    ),
+    "int32": _integer(gg.int32, lambda x: x.astype(jnp.int32)),
+    "int64": _integer(lambda x: x, lambda x: x),
+    "uint32": _integer(gg.uint32, lambda x: x.astype(jnp.uint32)),
     # compositions
     "relu6": _composed("relu6", jax.nn.relu6),
     "leaky_relu": _composed("leaky_relu", jax.nn.leaky_relu),

@@ -26,6 +26,8 @@ TRUTH = (
     "& | ~ for `and`, `or`, `not`, (a < x) & (x < b) for a < x < b, and `is` for identity."
 )
 
+WORDS = "takes two integers or two conditions"
+
 MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     # names
     (
@@ -92,30 +94,34 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         'gg.input("a", (2,), dtype="float16")',
         DTypeError,
-        "a has dtype 'float16'; use one of float32, float64, int32, int64, bool.",
+        "a has dtype 'float16'; use one of float32, float64, int32, int64, uint32, bool.",
     ),
     (
         'gg.input("a", (2,), dtype=None)',
         DTypeError,
-        "a has dtype None; use one of float32, float64, int32, int64, bool.",
+        "a has dtype None; use one of float32, float64, int32, int64, uint32, bool.",
     ),
     (
         'gg.input("a", (2,), dtype=object)',
         DTypeError,
-        "a has dtype <class 'object'>; use one of float32, float64, int32, int64, bool.",
+        "a has dtype <class 'object'>; use one of float32, float64, int32, int64, uint32, bool.",
     ),
     (
         'gg.param("a", (2,), init=np.zeros(2))',
         GraphError,
         "the init of a is array([0., 0.]): give one of gg.nn.init, such as gg.nn.init.zeros().",
     ),
-    ('x.astype("int8")', DTypeError, "x (B, 4) cannot be cast to 'int8': give float32, float64, int32 or int64."),
+    (
+        'x.astype("int8")',
+        DTypeError,
+        "x (B, 4) cannot be cast to 'int8': give float32, float64, int32, int64 or uint32.",
+    ),
     (
         "gg.zeros(2, 3)",
         DTypeError,
         (
-            "a constant has dtype float32, float64, int32, int64 or bool, not 3. Several sizes stand in a tuple, as in "
-            "gg.zeros((2, 3))."
+            "a constant has dtype float32, float64, int32, int64, uint32 or bool, not 3. Several sizes stand in a "
+            "tuple, as in gg.zeros((2, 3))."
         ),
     ),
     (
@@ -136,7 +142,11 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         ShapeError,
         "fc has B for a size: give numbers of inputs and outputs.",
     ),
-    ('gg.zeros((2,), "int8")', DTypeError, "a constant has dtype float32, float64, int32, int64 or bool, not 'int8'."),
+    (
+        'gg.zeros((2,), "int8")',
+        DTypeError,
+        "a constant has dtype float32, float64, int32, int64, uint32 or bool, not 'int8'.",
+    ),
     # Python that asks a formula for a value
     ("if x > 0: pass", GraphError, TRUTH),
     ("y = 0 < x < 1", GraphError, TRUTH),
@@ -316,8 +326,17 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         DTypeError,
         ("a formula is made of accesses, indices and numbers, not ndarray: declare arrays with gg.input or gg.param."),
     ),
-    ("x & x", DTypeError, "& takes conditions, not float32: compare first, as in x > 0."),
-    ("x | 1", DTypeError, "| takes conditions, not float32: compare first, as in x > 0."),
+    ("x & x", DTypeError, f"& {WORDS}, not float32: compare first, as in x > 0, or gg.cast to integers."),
+    ("x | 1", DTypeError, f"| {WORDS}, not float32: compare first, as in x > 0, or gg.cast to integers."),
+    ("x << 2", DTypeError, "<< takes integers, not float32: multiply by a power of 2, or gg.cast to integers."),
+    ("labels >> -1", DTypeError, ">> by -1: an integer is shifted by 0 places or more."),
+    ("labels & (labels > 0)", DTypeError, f"& {WORDS}, not one of each: compare first, as in x > 0."),
+    (
+        'gg.cast(labels, "uint32") + 2**32',
+        DTypeError,
+        "4294967296 is no uint32, and meets one in +: gg.cast it to int64.",
+    ),
+    ("labels % 2**64", DTypeError, "18446744073709551616 is no int64, and meets one in %."),
     (
         "labels ** -1",
         DTypeError,

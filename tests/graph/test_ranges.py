@@ -204,7 +204,7 @@ def test_declarations(message: Message) -> None:
         "'lambda' cannot name a size: use a Python identifier, such as x1."
     )
     assert message(DTypeError, lambda: gg.input("x", (3,), dtype="float16")) == (
-        "x has dtype 'float16'; use one of float32, float64, int32, int64, bool."
+        "x has dtype 'float16'; use one of float32, float64, int32, int64, uint32, bool."
     )
     assert message(ShapeError, lambda: gg.input("x", (3, -1))) == "size -1 in a shape: sizes are not negative."
     assert message(ShapeError, lambda: gg.input("x", (2.5,))) == (

@@ -37,6 +37,20 @@ def _off_zero(x: Scalar) -> Scalar:
     return call("add", x, number(0.0371))
 
 
+def _rounded(x: Scalar) -> Scalar:
+    return call("int64", call("mul", _off_zero(x), number(2.0)))
+
+
+def _word(name: str) -> Form:
+    """An operation on the three lowest bits of two numbers, times the one."""
+
+    def build(x: Scalar, y: Scalar) -> Scalar:
+        low = [call("bitwise_and", _rounded(a), number(7)) for a in (x, y)]
+        return call("mul", call("bitwise_and", call(name, *low), number(7)), y)
+
+    return Form(2, build)
+
+
 def _number(condition: Scalar, x: Scalar) -> Scalar:
     """A condition as a number of x's dtype."""
     return call("mul", call(x.dtype, condition), number(0.75))
@@ -131,11 +145,14 @@ FORMS: dict[str, Form] = {
     "and": _logic("and"),
     "or": _logic("or"),
     "not": Form(2, lambda x, y: call("where", call("not", call("lt", x, y)), x, y)),
+    **{name: _word(name) for name in ("bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift")},
+    "wrapped": Form(2, lambda x, y: call("mul", call("wrapped", _rounded(x)), y)),
     "isnan": Form(2, lambda x, y: call("where", call("isnan", x), y, x)),
     "float32": Form(2, lambda x, y: call("mul", call("float32", x), y), smooth=False),
     "float64": Form(2, lambda x, y: call(y.dtype, call("mul", call("float64", x), y))),
-    "int32": Form(2, lambda x, y: call("mul", call("int32", call("mul", _off_zero(x), number(2.0))), y)),
-    "int64": Form(2, lambda x, y: call("mul", call("int64", call("mul", _off_zero(x), number(2.0))), y)),
+    "int32": Form(2, lambda x, y: call("mul", call("int32", _rounded(x)), y)),
+    "int64": Form(2, lambda x, y: call("mul", _rounded(x), y)),
+    "uint32": Form(2, lambda x, y: call("mul", call("uint32", call("abs", _rounded(x))), y)),
 }
 
 # Integral powers of both signs become multiplications, a constant base and a fractional exponent do not.
