@@ -285,13 +285,26 @@ def truth(value: bool) -> Const:
 
 def order(a: Poly, b: Poly, above: int = 0) -> Scalar:
     """a >= b + above, in canonical form where int64 holds the difference, as written where it does not."""
-    for left, right in ((a, b), (settled(a), settled(b))):
+    for way in (lambda p: p, _apart, settled):
+        left, right = way(a), way(b)
         difference = _difference(_difference(left, right), integer(above))
         if all(fits(p, SLACK) for p in (left, right, difference)) and all(
             fits(side) or any(isinstance(a, (Load, Call)) for a in side.atoms) for side in sides(difference)
         ):
             return at_least_zero(difference)
     return applied(FUNCTIONS["lt" if above else "le"], (settled(b), settled(a)), "bool")
+
+
+def _apart(p: Poly) -> Poly:
+    """Numbers, indices and sizes as they are, and beside them what int64 holds of the data: twice an element, say.
+
+    A condition has this form whether it was written of the data or of a tensor that holds them.
+    """
+    data = polynomial((m, f) for m, f in p.terms if any(isinstance(atom, (Load, Call, Reduce)) for atom in m))
+    if data.constant is not None or fits(data):
+        return p
+    held = settled(data) if data.terms[0][1] > 0 else neg(settled(neg(data)))
+    return polynomial([*_difference(p, data).terms, *held.terms])
 
 
 def equality(a: Poly, b: Poly) -> Scalar:

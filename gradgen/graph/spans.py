@@ -23,6 +23,7 @@ from gradgen.graph.records import (
     SizeSymbol,
     Step,
     children,
+    polynomial,
 )
 
 Span = tuple[int, int]
@@ -126,10 +127,9 @@ def _product(a: Span, b: Span) -> Span:
 def _of_poly(p: Poly) -> Span:
     low = high = 0
     terms = dict(p.terms)
-    for monomial in list(terms):
-        if len(monomial) == 1 and isinstance(division := monomial[0], FloorDiv):
-            ends = _remainder(terms, division)
-            low, high = low + ends[0], high + ends[1]
+    for division in dict.fromkeys(atom for monomial in terms for atom in monomial if isinstance(atom, FloorDiv)):
+        ends = _remainder(terms, division)
+        low, high = low + ends[0], high + ends[1]
     for monomial, factor in terms.items():
         ends = _of_monomial(monomial)
         ends = _product(ends, (factor, factor))
@@ -139,16 +139,18 @@ def _of_poly(p: Poly) -> Span:
 
 def _remainder(terms: dict[tuple[Atom, ...], int], division: FloorDiv) -> Span:
     """Takes times * (n - d * (n // d)) out of the terms, and says how far it reaches."""
-    divisor = division.denominator.constant
-    factor = terms[(division,)]
-    if divisor is None or divisor <= 0 or factor % divisor:
+    by = division.denominator
+    if (by.constant is not None and by.constant <= 0) or not is_size(by):
         return 0, 0
-    times = -factor // divisor
-    if any(terms.get(m, 0) != times * f for m, f in division.numerator.terms if m):
+    divided = polynomial(((*m, division), f) for m, f in by.terms).terms
+    first, factor = divided[0]
+    times, rest = divmod(-terms.get(first, 0), factor)
+    remainder = [*((m, -f) for m, f in divided), *division.numerator.terms]
+    if rest or not times or any(terms.get(m, 0) != times * f for m, f in remainder if m):
         return 0, 0
-    for monomial, f in ((division,), factor), *[(m, times * f) for m, f in division.numerator.terms]:
-        terms[monomial] = terms.get(monomial, 0) - f
-    return _product((0, divisor - 1), (times, times))
+    for monomial, f in remainder:
+        terms[monomial] = terms.get(monomial, 0) - times * f
+    return _product((0, _known[by.digest][1] - 1), (times, times))
 
 
 def _of_monomial(monomial: tuple[Atom, ...]) -> Span:
