@@ -4,14 +4,16 @@ In: formulas over letters or positions. Out: accesses with facts; `lang.ranges` 
 not proved is for the checks of a call.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gradgen.graph.congruent import congruent
 from gradgen.graph.enumeration import is_decidable, question, strays
 from gradgen.graph.intern import intern
 from gradgen.graph.neutral import is_neutral, neutral
 from gradgen.graph.nodes import Compute, Leaf, Node, compute, identity, pointwise, product, show_size
 from gradgen.graph.origin import display_name
+from gradgen.graph.polynomials import apart
 from gradgen.graph.records import Tensorlike
 from gradgen.graph.scalar import (
     FLOATS,
@@ -128,7 +130,7 @@ def written(body: Scalar, target: Sequence[Poly], shape: Sequence[Poly], reducer
 
 
 def known(condition: Scalar, holds: bool) -> tuple[Poly, ...]:
-    """Polynomials that are >= 0 where a condition holds, or where it does not."""
+    """Polynomials that are >= 0 where a condition holds, or where it does not: of what int64 holds of the data."""
     match condition:
         case Call(function=function, arguments=(a, b)) if function.name in ("and", "or"):
             return known(a, holds) + known(b, holds) if holds == (function.name == "and") else ()
@@ -138,7 +140,7 @@ def known(condition: Scalar, holds: bool) -> tuple[Poly, ...]:
             left, right = as_poly(a), as_poly(b)
             if left is None or right is None:
                 return ()
-            above, below = require_poly(left - right), require_poly(right - left)
+            above, below = apart(require_poly(left - right)), apart(require_poly(right - left))
             match function.name if holds else _OPPOSITE.get(function.name):
                 case "ge":
                     return (above,)
@@ -316,7 +318,7 @@ def _is_proved(access: Access, ranges: dict[Atom, Poly]) -> bool:
     """Whether a subscript stays inside, whatever the data are that it reads."""
     facts = tuple(_looked_through(fact) for fact in access.facts)
     looked = replace(access, subscript=_looked_through(access.subscript), facts=facts)
-    if all(is_inside(*_with_letters(case, ranges)) for case in _cases(looked)):
+    if all(any(is_inside(*_with_letters(form, ranges)) for form in _forms(case)) for case in _cases(looked)):
         return True
     return strays(looked.subscript, access.size, access.conditions, ranges) == []
 
@@ -338,6 +340,11 @@ def _cases(access: Access) -> list[Access]:
             ]
             pending.append(replace(case, subscript=subscript, facts=tuple(held)))
     return [access] if pending else cases
+
+
+def _forms(access: Access) -> Iterator[Access]:
+    """The access at what int64 holds of its subscript, in terms of what is known."""
+    return (replace(access, subscript=p) for p in congruent(access.subscript, access.facts))
 
 
 def _choice(value: Scalar) -> tuple[Scalar, Scalar, Poly, Poly] | None:

@@ -285,7 +285,7 @@ def truth(value: bool) -> Const:
 
 def order(a: Poly, b: Poly, above: int = 0) -> Scalar:
     """a >= b + above, in canonical form where int64 holds the difference, as written where it does not."""
-    for way in (lambda p: p, _apart, settled):
+    for way in (lambda p: p, apart, settled):
         left, right = way(a), way(b)
         difference = _difference(_difference(left, right), integer(above))
         if all(fits(p, SLACK) for p in (left, right, difference)) and all(
@@ -295,7 +295,7 @@ def order(a: Poly, b: Poly, above: int = 0) -> Scalar:
     return applied(FUNCTIONS["lt" if above else "le"], (settled(b), settled(a)), "bool")
 
 
-def _apart(p: Poly) -> Poly:
+def apart(p: Poly) -> Poly:
     """Numbers, indices and sizes as they are, and beside them what int64 holds of the data: twice an element, say.
 
     A condition has this form whether it was written of the data or of a tensor that holds them.

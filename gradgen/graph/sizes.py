@@ -56,7 +56,7 @@ def _nonnegative(p: Poly, ranges: tuple[tuple[Atom, Poly], ...], facts: tuple[Po
     if _proved(p, known):
         return True
     compound = [e for e in dict.fromkeys(known.values()) if e.constant is None and not _is_symbol(e)]
-    given = [*facts, *[require_poly(extent - 1) for extent in compound]]
+    given = [*map(lowest_terms, facts), *[require_poly(extent - 1) for extent in compound]]
     return any(_proved(rest, known) for fact in given for rest in _beyond(p, fact)) or nonnegative_everywhere(
         p, known, facts
     )

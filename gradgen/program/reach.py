@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from gradgen.graph.accesses import accesses, known
+from gradgen.graph.congruent import congruent
 from gradgen.graph.nodes import product, same_shape
 from gradgen.graph.scalar import (
     Atom,
@@ -44,7 +45,7 @@ from gradgen.program.loops import (
     loaded,
     writes,
 )
-from gradgen.program.proofs import Proof, congruent
+from gradgen.program.proofs import Proof
 
 
 def strays(program: Program) -> list[str]:
