@@ -19,7 +19,8 @@ from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, compute, i
 from gradgen.graph.origin import display_name, name_derivative, origin
 from gradgen.graph.scalar import FLOATS, Call, Const, Load, Scalar, call, rewrite
 from gradgen.lang.interpret import interpret
-from gradgen.passes.differentiate import Contribution, jvp_nodes, node_adjoint, vjp_nodes
+from gradgen.passes.differentiate import Contribution, node_adjoint, vjp_nodes
+from gradgen.passes.differentiate_forward import jvp_nodes
 from gradgen.passes.inline import pointwise_body
 from gradgen.passes.naming import name_nodes
 from gradgen.passes.split import split_operations

@@ -14,7 +14,8 @@ from gradgen.graph.origin import display_name
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.graph.tensor import Tensor, tensor
-from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
+from gradgen.passes.differentiate import vjp_nodes
+from gradgen.passes.differentiate_forward import jvp_nodes
 from gradgen.passes.prepare import prepare
 from gradgen.passes.stabilize import rules_to_skip
 from gradgen.passes.substitute import replace_nodes

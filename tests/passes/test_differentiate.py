@@ -19,7 +19,8 @@ from gradgen.graph.nodes import (
 )
 from gradgen.graph.scalar import Call, call, integer, load, number, position, size_symbol, step, walk
 from gradgen.lang.interpret import interpret
-from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
+from gradgen.passes.differentiate import vjp_nodes
+from gradgen.passes.differentiate_forward import jvp_nodes
 from gradgen.passes.simplify import simplify
 from tests.passes.building import leaves
 

@@ -17,7 +17,8 @@ from gradgen.graph.tensor import tensor
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
 from gradgen.passes.contract import contract
-from gradgen.passes.differentiate import jvp_nodes, vjp_nodes
+from gradgen.passes.differentiate import vjp_nodes
+from gradgen.passes.differentiate_forward import jvp_nodes
 from gradgen.passes.gather import gather
 from gradgen.passes.merge import merge_scans
 from gradgen.passes.naming import sizes_of
