@@ -4,14 +4,12 @@ In: formulas over letters or positions. Out: accesses with facts; `lang.ranges` 
 not proved is for the checks of a call.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from gradgen.graph.congruent import congruent
 from gradgen.graph.enumeration import is_decidable, question, strays
-from gradgen.graph.intern import intern
 from gradgen.graph.neutral import is_neutral, neutral
-from gradgen.graph.nodes import Compute, Leaf, Node, compute, identity, pointwise, product, show_size
+from gradgen.graph.nodes import Compute, Leaf, Node, compute, identity, pointwise, show_size
 from gradgen.graph.origin import display_name
 from gradgen.graph.polynomials import apart
 from gradgen.graph.records import Tensorlike
@@ -26,14 +24,12 @@ from gradgen.graph.scalar import (
     Reduce,
     Scalar,
     as_poly,
-    atom_poly,
     call,
     children,
     integer,
     position,
     require_poly,
     step,
-    substitute,
 )
 from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative, reads_data
 
@@ -245,16 +241,6 @@ def ranges_in(node: Compute, steps: Mapping[int, Poly] | None = None) -> dict[At
     return ranges | {step(depth).atoms[0]: length for depth, length in (steps or {}).items()}
 
 
-def unproved(node: Compute, steps: Mapping[int, Poly] | None = None) -> list[Access]:
-    """The reads and targets of a node that are not proved to stay inside: a call has to check them.
-
-    They are data-dependent subscripts, and numbers on axes whose size may be too small, such as `x[0]` of an empty x.
-    """
-    ranges = ranges_in(node, steps)
-    found = [*accesses((), node.body, *node.target), *written(node.body, node.target, node.shape, node.reducer)]
-    return [access for access in found if not _is_proved(access, ranges)]
-
-
 def is_counted(access: Access, ranges: Mapping[Atom, Poly]) -> bool:
     """Whether only a pass over the data of a call can tell if an access stays inside; sizes tell of the others."""
     if reads_data(access.subscript):
@@ -312,94 +298,3 @@ def plainly_read(node: Compute) -> set[Poly]:
             found.update(x.subscripts)
         stack += parts
     return found if guarded(node.body, node.reducer)[0] else found | set(node.target)
-
-
-def _is_proved(access: Access, ranges: dict[Atom, Poly]) -> bool:
-    """Whether a subscript stays inside, whatever the data are that it reads."""
-    facts = tuple(_looked_through(fact) for fact in access.facts)
-    looked = replace(access, subscript=_looked_through(access.subscript), facts=facts)
-    if all(any(is_inside(*_with_letters(form, ranges)) for form in _forms(case)) for case in _cases(looked)):
-        return True
-    return strays(looked.subscript, access.size, access.conditions, ranges) == []
-
-
-def _cases(access: Access) -> list[Access]:
-    """The access with each of the values that `where`, `minimum` and `maximum` choose from, where it is chosen."""
-    cases: list[Access] = []
-    pending = [access]
-    while pending and len(cases) + len(pending) < _MOST_CASES:
-        case = pending.pop()
-        choice = next((c for value in _values(case.subscript) if (c := _choice(value)) is not None), None)
-        if choice is None:
-            cases.append(case)
-            continue
-        value, condition, yes, no = choice
-        for chosen, facts in ((yes, known(condition, True)), (no, known(condition, False))):
-            subscript, *held = [
-                require_poly(substitute(p, {}, {value: chosen})) for p in (case.subscript, *case.facts, *facts)
-            ]
-            pending.append(replace(case, subscript=subscript, facts=tuple(held)))
-    return [access] if pending else cases
-
-
-def _forms(access: Access) -> Iterator[Access]:
-    """The access at what int64 holds of its subscript, in terms of what is known."""
-    return (replace(access, subscript=p) for p in congruent(access.subscript, access.facts))
-
-
-def _choice(value: Scalar) -> tuple[Scalar, Scalar, Poly, Poly] | None:
-    """A chosen integer, the condition, and what is chosen by it."""
-    match value:
-        case Call(function=function, arguments=(condition, a, b)) if function.name == "where":
-            pass
-        case Call(function=function, arguments=(a, b)) if function.name in ("minimum", "maximum"):
-            condition = call("le" if function.name == "minimum" else "ge", a, b)
-        case _:
-            return None
-    yes, no = as_poly(a), as_poly(b)
-    return None if yes is None or no is None else (value, condition, yes, no)
-
-
-def _with_letters(access: Access, ranges: dict[Atom, Poly]) -> tuple[Access, dict[Atom, Poly], tuple[Poly, ...]]:
-    """The same question with an index for every value that is read: over the axis that argmax and argmin look at."""
-    subscript, facts = access.subscript, access.facts
-    values = dict.fromkeys(value for p in (subscript, *facts) for value in _values(p))
-    if not values:
-        return access, ranges, access.facts
-    letters: dict[Scalar, Scalar] = {}
-    wider = dict(ranges)
-    for k, value in enumerate(values):
-        letter = intern(Letter, "v", _FIRST_SERIAL - k, None, f"value {k:08d}")
-        letters[value] = atom_poly(letter)
-        if (
-            isinstance(value, Load)
-            and isinstance(value.tensor, Compute)
-            and value.tensor.reducer in ("argmax", "argmin")
-        ):
-            wider[letter] = product(value.tensor.extents[k] for k in value.tensor.reduced)
-    known_here = tuple(require_poly(substitute(fact, {}, letters)) for fact in facts)
-    subscript = require_poly(substitute(subscript, {}, letters))
-    return replace(access, subscript=subscript, facts=known_here), wider, known_here
-
-
-def _looked_through(p: Poly) -> Poly:
-    """The polynomial with the formula instead of an integer that a node computes element by element."""
-    while True:
-        bodies: dict[Scalar, Scalar] = {}
-        for value in _values(p):
-            match value:
-                case Load(tensor=Compute(reducer="none", body=body), subscripts=at) if as_poly(body) is not None:
-                    places = {position(k).atoms[0]: subscript for k, subscript in enumerate(at)}
-                    bodies[value] = substitute(require_poly(body), places)
-        if not bodies:
-            return p
-        p = require_poly(substitute(p, {}, bodies))
-
-
-def _values(p: Poly) -> list[Scalar]:
-    """What a polynomial reads, floor divisions looked into."""
-    return [value for part in p.parts for value in (_values(part) if isinstance(part, Poly) else [part])]
-
-
-_MOST_CASES = 32
-_FIRST_SERIAL = -(1 << 40)  # apart from the letters of users and of proofs

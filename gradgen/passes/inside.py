@@ -8,7 +8,7 @@ are subscripts by themselves callers have the labels of `runtime.requirements`, 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gradgen.graph.accesses import Access, guarded, is_counted, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.accesses import Access, guarded, is_counted, leaf_subscript, plainly_read, ranges_in
 from gradgen.graph.neutral import neutral
 from gradgen.graph.nodes import (
     Carry,
@@ -45,6 +45,7 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import bounds, is_size, reads_data
+from gradgen.graph.unproved import unproved
 from gradgen.passes.inline import at
 from gradgen.passes.lift import sum_over_steps
 from gradgen.passes.resolve import resolve

@@ -7,13 +7,14 @@ the declaration alone is left out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradgen.graph.accesses import Access, is_counted, leaf_subscript, plainly_read, ranges_in, unproved
+from gradgen.graph.accesses import Access, is_counted, leaf_subscript, plainly_read, ranges_in
 from gradgen.graph.enumeration import Question, indices_in, question
 from gradgen.graph.lengths import required
 from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, stated, toposort
 from gradgen.graph.origin import display_name, origin
 from gradgen.graph.scalar import Atom, Poly, Scalar, integer, mentions, positions_of, require_poly, step
 from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative
+from gradgen.graph.unproved import unproved
 
 __all__ = ["Label", "Requirement", "labels", "requirements"]
 

@@ -1,9 +1,9 @@
 """What a call has to check: the reads and targets that are not proved to stay inside."""
 
 import gradgen as gg
-from gradgen.graph.accesses import unproved
 from gradgen.graph.nodes import Compute, Project, body_nodes, toposort
 from gradgen.graph.tensor import Tensor
+from gradgen.graph.unproved import unproved
 
 N = gg.size("N")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.graph.accesses import unproved
 from gradgen.graph.nodes import Compute, Leaf, Node, toposort
 from gradgen.graph.scalar import loads
+from gradgen.graph.unproved import unproved
 from gradgen.lang.interpret import interpret
 from gradgen.passes.contract import classify, pack_operands
 
