@@ -106,6 +106,8 @@ def reads(draw: st.DrawFn) -> Read:
         f"(i < {pick('N', 'N - 1', 'I - 1')})",
     )
     symbolic = frozenset(name for name in sizes if draw(st.booleans()) or (name == "I" and "//" in subscript))
+    if sizes["N"] == 1 and "(N - 1)" in subscript:
+        symbolic |= {"N"}  # as a number it leaves 0 // (I - 1), which is 0 for I = 1, too
     data = tuple(draw(st.lists(st.integers(-1, 4), min_size=sizes["I"], max_size=sizes["I"])))
     return Read(subscript, condition, pick(False, True), sizes, symbolic, data)
 
