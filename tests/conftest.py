@@ -18,13 +18,16 @@ settings.load_profile("ci")  # --hypothesis-profile=long comes later, and wins
 gc.set_threshold(50_000)  # Numba and jax make many objects that stay; to look at them again and again takes a tenth
 
 
+COMPILED_MODELS = ("tests/cpu/test_models.py", "tests/cpu/test_nan.py", "tests/oracle/test_canaries.py")
+
+
 def group(nodeid: str) -> str:
     """A file is a group; of compiled models, each model. Properties share nothing, so each is one of its own."""
     file, _, rest = nodeid.partition("::")
     if "/properties/" in file:
         return nodeid
-    model = re.search(r"\[(\w+)", rest) if file.endswith("cpu/test_models.py") else None
-    return f"{file} {model[1]}" if model else file
+    model = re.search(r"\[(\w+)", rest) if file.endswith(COMPILED_MODELS) else None
+    return f"model {model[1]}" if model else file
 
 
 @pytest.hookimpl(optionalhook=True)
