@@ -1,5 +1,9 @@
 """Options, Hypothesis profiles, and the features that the random formulas had."""
 
+import gc
+import re
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -11,26 +15,43 @@ for name, examples in {"long": 5_000, "longer": 10_000}.items():
     settings.register_profile(name, max_examples=examples, deadline=None, print_blob=True, suppress_health_check=SLOW)
 settings.load_profile("ci")  # --hypothesis-profile=long comes later, and wins
 
+gc.set_threshold(50_000)  # Numba and jax make many objects that stay; to look at them again and again takes a tenth
+
+
+COMPILED_MODELS = ("tests/cpu/test_models.py", "tests/cpu/test_nan.py", "tests/oracle/test_canaries.py")
+
+
+def group(nodeid: str) -> str:
+    """A file is a group; of compiled models, each model. Properties share nothing, so each is one of its own."""
+    file, _, rest = nodeid.partition("::")
+    if "/properties/" in file:
+        return nodeid
+    model = re.search(r"\[(\w+)", rest) if file.endswith(COMPILED_MODELS) else None
+    return f"model {model[1]}" if model else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`-n 2` keeps the tests of a group in one process, which then has what the first of them compiled.
+
+    Not by `--dist=loadgroup`, which marks the names of tests: xdist 3.8 does not reach those of pytest 9.
+    """
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # it is there where this hook is called
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    config.option.loadscopereorder = False
+    return Groups(config, log)
+
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """`-n 2` keeps the tests of a group in one process, which then has what the first of them compiled."""
-    if config.getoption("numprocesses", None) and config.getoption("dist") == "no":
-        config.option.dist = "loadgroup"
-        config.option.loadscopereorder = False
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A file is a group; of compiled models, each model. Properties share nothing and take long, so they come first."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Properties take long, so they come first."""
     items.sort(key=lambda item: item.path.parent.name != "properties")
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        if item.path.parent.name != "properties":
-            model = item.callspec.params.get("name", "") if hasattr(item, "callspec") else ""
-            of = f"{item.path.name} {model}" if item.path.name == "test_models.py" else item.path.name
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name} {of}"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -91,7 +91,14 @@ class Scope:
         return replace(self, ranges=ranges if extent is None else {**ranges, name: extent}, facts=facts)
 
     def knowing(self, *facts: Poly) -> "Scope":
-        return replace(self, facts=(*self.facts, *facts))
+        """With more inequalities; of those that differ by a number only the one that implies the others."""
+        strongest: dict[tuple[object, ...], tuple[int, Poly]] = {}
+        for p in (*self.facts, *facts):
+            terms = tuple(term for term in p.terms if term[0])
+            constant = dict(p.terms).get((), 0)
+            if terms not in strongest or constant < strongest[terms][0]:
+                strongest[terms] = constant, p
+        return replace(self, facts=tuple(p for _, p in strongest.values()))
 
     def at_least(self, p: Poly, q: Poly) -> bool:
         return nonnegative(require_poly(p - q), self.ranges, self.facts)
@@ -219,10 +226,9 @@ class _Bounder:
     ) -> list[Statement] | None:
         """One loop for every stretch in which the orders are decided, or None where that is too much text."""
         seams: list[Poly] = []
-        for c in orders:
-            if not contains_poly(seams, c.seam):
-                at = next((k for k, s in enumerate(seams) if scope.at_least(s, c.seam)), len(seams))
-                seams.insert(at, c.seam)
+        for new in dict.fromkeys(c.seam for c in orders):
+            at = next((k for k, s in enumerate(seams) if scope.at_least(s, new)), len(seams))
+            seams.insert(at, new)
         if len(seams) >= thresholds().segments:
             return self.halved(loop, start, stop, seams[len(seams) // 2], orders, scope, inside)
         found: list[tuple[Poly, Poly, tuple[Statement, ...], Scope]] = []
@@ -293,10 +299,6 @@ def _is_behind(seam: Poly, seams: Sequence[Poly], k: int, scope: Scope) -> bool 
     if at < k:
         return True
     return False if at == k or scope.at_least(seam, seams[k]) else None
-
-
-def contains_poly(polys: Iterable[Poly], p: Poly) -> bool:
-    return any(other is p for other in polys)
 
 
 def loop_atom(loop: For) -> Atom:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from gradgen.graph.intern import digest_of, intern
 from gradgen.graph.nodes import Shape
-from gradgen.graph.scalar import FLOATS, Letter, Load, Poly, Scalar, SizeSymbol, atom_poly, call, walk
+from gradgen.graph.scalar import FLOATS, Letter, Poly, Scalar, SizeSymbol, atom_poly, call, loads, walk
 
 Role = Literal["input", "param", "state", "output", "saved", "work", "cotangent", "gradient", "local", "one"]
 LoopKind = Literal["parallel", "serial", "reduce"]
@@ -348,7 +348,7 @@ def statements(roots: Iterable[Statement]) -> Iterator[Statement]:
 
 def loaded(*roots: Scalar) -> set[Buffer]:
     """The memory that expressions read."""
-    return {x.tensor.memory for x in walk(*roots) if isinstance(x, Load)}
+    return {x.tensor.memory for x in loads(*roots)}
 
 
 def reads(statement: Statement) -> set[Buffer]:

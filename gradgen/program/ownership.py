@@ -7,7 +7,7 @@ In: loops. Out: the buffers that iterations share although they must not, for `v
 from collections.abc import Iterable, Mapping, Sequence
 
 from gradgen.graph.nodes import same_shape
-from gradgen.graph.scalar import Atom, Load, Poly, Scalar, atom_poly, integer, mentions, require_poly, walk
+from gradgen.graph.scalar import Atom, Poly, Scalar, atom_poly, integer, loads, mentions, require_poly
 from gradgen.graph.sizes import index_atoms, nonnegative
 from gradgen.program.loops import (
     Accumulate,
@@ -26,6 +26,7 @@ from gradgen.program.loops import (
 )
 
 Subscripts = tuple[Poly, ...]
+Touched = Mapping[int, set[Buffer]]  # by the id of a statement, what it and its body read or write
 Place = tuple[int, Poly, Poly]  # an axis, the step from one iteration to the next along it, and where iteration 0 is
 
 
@@ -78,20 +79,21 @@ def private(loop: For) -> list[Buffer]:
     """
     written = {b for s in loop.body for b in writes(s) if b.role in ("work", "local")}
     through = _all_shapes(loop.body)
-    found = (b for b in sorted(written, key=lambda b: b.name) if through[b] == {b} and _is_private(loop, b))
+    touched = {id(s): reads(s) | writes(s) for s in statements(loop.body)}
+    found = (b for b in sorted(written, key=lambda b: b.name) if through[b] == {b} and _is_private(loop, b, touched))
     return [b for b in found if not owns(loop, b)]
 
 
-def _is_private(loop: For, buffer: Buffer) -> bool:
+def _is_private(loop: For, buffer: Buffer, touched: Touched) -> bool:
     """Of an array with one shape: only where the iteration decides no place that is written.
 
     Unless it begins with all of them, or the iterations of a loop inside do. Where the iteration decides what is read,
     everything has been written by then.
     """
-    if _begins_anew(loop.body, buffer):
+    if _begins_anew(loop.body, buffer, touched):
         return True
-    touching = [s for s in loop.body if buffer in reads(s) | writes(s)]
-    if touching and all(isinstance(s, For) and _is_private(s, buffer) for s in touching):
+    touching = [s for s in loop.body if buffer in touched[id(s)]]
+    if touching and all(isinstance(s, For) and _is_private(s, buffer, touched) for s in touching):
         return True
     own = atom_of(loop.letter)
     if any(mentions(s, own) for subscripts in _written(loop.body, buffer) for s in subscripts):
@@ -101,16 +103,16 @@ def _is_private(loop: For, buffer: Buffer) -> bool:
     return last >= 0 and not any(mentions(x, own) for x in early) and written_first(loop.body, buffer)
 
 
-def _begins_anew(body: Sequence[Statement], buffer: Buffer) -> bool:
+def _begins_anew(body: Sequence[Statement], buffer: Buffer, touched: Touched) -> bool:
     """Whether the first statements that touch a buffer assign all of its elements, in one block or in several in order.
 
     for i < n: row[i] = 0;  row[n] = x;  for n < i < N: row[i] = 0
     """
     stops: list[Scalar] = []
     for statement in body:
-        if buffer not in reads(statement) | writes(statement):
+        if buffer not in touched[id(statement)]:
             continue
-        block = _block(statement, buffer)
+        block = _block(statement, buffer, touched)
         if block is None:
             return False
         if not stops:
@@ -127,12 +129,12 @@ def _begins_anew(body: Sequence[Statement], buffer: Buffer) -> bool:
     return False
 
 
-def _block(statement: Statement, buffer: Buffer) -> list[tuple[Scalar, Scalar]] | None:
+def _block(statement: Statement, buffer: Buffer, touched: Touched) -> list[tuple[Scalar, Scalar]] | None:
     """From where to where a statement assigns the elements of a buffer, axis by axis, if that is all it does."""
     ranges: dict[Poly, tuple[Scalar, Scalar]] = {}
     while isinstance(statement, For) and statement.stride == 1:
         ranges[letter(statement.letter)] = (statement.start, statement.stop)
-        touching = [s for s in statement.body if buffer in reads(s) | writes(s)]
+        touching = [s for s in statement.body if buffer in touched[id(s)]]
         if len(touching) != 1:
             return None
         statement = touching[0]
@@ -152,8 +154,8 @@ def _inside(subscript: Poly, ranges: Mapping[Poly, object]) -> list[Atom]:
 def accesses(body: Iterable[Statement], buffer: Buffer) -> Iterable[Subscripts]:
     """The subscripts of every read and write of a buffer; a product fixes only the leading ones."""
     for statement in statements(body):
-        for x in walk(*expressions(statement)):
-            if isinstance(x, Load) and x.tensor is buffer:
+        for x in loads(*expressions(statement)):
+            if x.tensor is buffer:
                 yield x.subscripts
         match statement:
             case Assign() | Accumulate() if statement.buffer is buffer:
@@ -175,7 +177,7 @@ def _all_shapes(body: Iterable[Statement]) -> dict[Buffer, set[Buffer]]:
     """For every array that statements reach, the buffers through which they do."""
     found: set[Buffer] = set()
     for statement in statements(body):
-        found |= {x.tensor for x in walk(*expressions(statement)) if isinstance(x, Load)}
+        found |= {x.tensor for x in loads(*expressions(statement))}
         match statement:
             case Assign() | Accumulate():
                 found.add(statement.buffer)
@@ -223,7 +225,7 @@ def _places(subscripts: Subscripts, name: str, inner: dict[Atom, For]) -> set[Pl
             continue
         rest = require_poly(subscript - step * atom_poly(own))
         spread, least = _spread(rest, inner)
-        if least is None or any(isinstance(x, Load) for x in walk(rest)):
+        if least is None or loads(rest):
             continue
         if nonnegative(require_poly(step - spread - 1)) or nonnegative(require_poly(-step - spread - 1)):
             found.add((axis, step, least))
@@ -270,7 +272,7 @@ def written_first(body: Sequence[Statement], buffer: Buffer) -> bool:
 
 
 def _reads(x: Scalar, buffer: Buffer) -> bool:
-    return any(isinstance(part, Load) and part.tensor is buffer for part in walk(x))
+    return any(access.tensor is buffer for access in loads(x))
 
 
 def _shown(subscripts: Subscripts) -> str:

@@ -114,12 +114,12 @@ def arrays(net: gg.Network) -> dict[str, Any]:
     return dict(zip([x.name for x in net.interface.leaves], drawn, strict=True))
 
 
-def results(net: gg.Network) -> list[Any]:
-    """Outputs, gradients of the loss, and gradients of all outputs, in the order of declaration."""
+def results(net: gg.Network, joint: gg.Network) -> list[Any]:
+    """Outputs, gradients of the loss (by `joint`), and gradients of all outputs, in the order of declaration."""
     given = arrays(net)
     out, saved = net.forward(**given)
     floats = {x.name: np.ones_like(out[x.name]) for x in net.interface.outputs if x.dtype == "float32"}
-    _, gradients = net.value_and_grad(**given)
+    _, gradients = joint.value_and_grad(**given)
     every = net.backward(saved, **floats)
     return [*out.values(), *(g[x] for g in (gradients, every) for x in given if x in g)]
 
@@ -141,8 +141,8 @@ def wanted(model: str) -> list[Any]:
     return interpret(roots, {x: given[name] for name, x in leaves.items()}, {"B": SIZE})
 
 
-def check(net: gg.Network, model: str) -> None:
-    for found, expected in zip(results(net), wanted(model), strict=True):
+def check(net: gg.Network, joint: gg.Network, model: str) -> None:
+    for found, expected in zip(results(net, joint), wanted(model), strict=True):
         assert_close(found, expected, "float32", model)
 
 
@@ -179,12 +179,14 @@ JITTED = {
 
 @pytest.mark.parametrize(("model", "names"), JITTED.items())
 def test_names_that_the_compiled_text_uses(model: str, names: tuple[str, ...]) -> None:
+    """Forward and backward; value_and_grad, which is made of the same, as plain Python."""
     assert set(names) <= set(names_in_the_text_of(model))
     net = network(model, dict(zip(ROLES, names, strict=True)))
-    check(net, model)
+    check(net, unjitted(net), model)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_no_name_in_the_text_of_a_model_is_out_of_reach(model: str) -> None:
     for name in rotations(model)[::STEP]:
-        check(unjitted(network(model, name)), model)
+        plain = unjitted(network(model, name))
+        check(plain, plain, model)

@@ -1,6 +1,7 @@
 """Values that outgrow the arguments are never whole: workspace linear in the sizes, and the numbers right.
 
-Sizes stand on both sides of a part's 64 rows.
+Sizes stand on both sides of a part's 64 rows. value_and_grad is compiled, forward and backward run as plain Python;
+`test_models` compiles those of an attention.
 """
 
 import math
@@ -17,6 +18,7 @@ from gradgen.lang.interpret import interpret
 from gradgen.network import Network
 from gradgen.program.loops import held, size_names
 from tests.cpu.models import leaves_of
+from tests.cpu.running import unjitted
 
 D = 8
 SIZES = (1, 63, 64, 65, 200)
@@ -102,8 +104,9 @@ def test_the_numbers(build: Callable[[], Mapping[str, Tensor]], T: int) -> None:
     sizes = {"B": 2, "T": T}
     arrays = {name: rng.standard_normal([evaluated(e, sizes) for e in x.shape]) for name, x in leaves.items()}
     out, gradients = net.value_and_grad(**arrays)
-    again, saved = net.forward(**arrays)
-    pulled = net.backward(saved, loss=1.0)
+    plain = unjitted(net)
+    again, saved = plain.forward(**arrays)
+    pulled = plain.backward(saved, loss=1.0)
     wrt = [leaves[name] for name in gradients]
     nodes = [d.node for d in gg.grad(outputs["loss"], [tensor(x) for x in wrt])]
     wanted = interpret([outputs["loss"].node, *nodes], {leaves[n]: a for n, a in arrays.items()}, sizes)

@@ -26,7 +26,8 @@ def test_gaussian_mixture(points: int, dimensions: int, components: int) -> None
     module = example("gaussian_mixture")
     given = module.problem(points, dimensions, components)
     given |= {"gamma": np.array(1.3), "m": np.array(2.0)}
-    net = gg.compile({"objective": module.mixture(dimensions, components)}, name="mixture", dtype="float64")
+    objective = module.mixture(dimensions, components)
+    net = gg.compile({"objective": objective}, name="gaussian_mixture", dtype="float64")  # as the example compiles it
     outputs, gradients = net.value_and_grad(**given)
     names = ("alphas", "means", "icf")
     rest = [given[name] for name in ("x", "gamma", "m")]
