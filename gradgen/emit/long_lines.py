@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Scalar, children, is_zero, load, require_poly, rewrite, walk
+from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Scalar, children, load, require_poly, rewrite, walk
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, expressions
-from gradgen.program.registers import Registers
+from gradgen.program.registers import Registers, as_branches
 
 _PART = re.compile(r"_(factor|term|value|test)(_\d+)?$")  # what the name of a part of a statement ends with
 LIMIT = 110  # letters in a line, indent included
@@ -40,7 +40,7 @@ class _Fitter:
         before: list[Statement] = []
         while self.width(statement, indent) > LIMIT:
             named = self.named(statement, indent)
-            branches = _as_branches(statement)
+            branches = as_branches(statement)
             if branches is not None and (named is None or self.width(named[1], indent) > LIMIT):
                 return [*before, *self.fitted(branches, indent)]
             if named is None:
@@ -145,15 +145,3 @@ def _with(statement: Statement, x: Scalar, named: Assign) -> Statement:
             )
             return replace(statement, start=start, stop=stop)
     raise AssertionError(f"{type(statement).__name__} evaluates {len(expressions(statement))} expressions")
-
-
-def _as_branches(statement: Statement) -> If | None:
-    """if c: a = x; else: a = y for a = where(c, x, y)."""
-    if not isinstance(statement, (Assign, Accumulate)):
-        return None
-    match statement.value:
-        case Call(function=f, arguments=(condition, yes, no)) if f.name == "where":
-            then, otherwise = replace(statement, value=yes), replace(statement, value=no)
-            is_mask = isinstance(statement, Accumulate) and statement.operation == "sum" and is_zero(no)
-            return If(condition, (then,), () if is_mask else (otherwise,))
-    return None

@@ -294,7 +294,7 @@ class ScalarPrinter:
             case SizeSymbol() | Letter():
                 return a.name
             case FloorDiv():
-                text = f"{self.poly(a.numerator, PRODUCT)} // {self.poly(a.denominator, PRODUCT + 1)}"
+                text = f"{self.text(a.numerator, None, PRODUCT)} // {self.text(a.denominator, None, PRODUCT + 1)}"
                 return f"({text})" if above > PRODUCT else text
             case Load():
                 return self.access(a, self)

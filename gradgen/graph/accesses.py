@@ -11,7 +11,7 @@ from gradgen.graph.enumeration import is_decidable, question, strays
 from gradgen.graph.neutral import is_neutral, neutral
 from gradgen.graph.nodes import Compute, Leaf, Node, compute, identity, pointwise, show_size
 from gradgen.graph.origin import display_name
-from gradgen.graph.polynomials import apart
+from gradgen.graph.polynomials import distance, excess
 from gradgen.graph.records import Tensorlike
 from gradgen.graph.scalar import (
     FLOATS,
@@ -32,6 +32,7 @@ from gradgen.graph.scalar import (
     step,
 )
 from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative, reads_data
+from gradgen.graph.spans import BOUND
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -136,18 +137,17 @@ def known(condition: Scalar, holds: bool) -> tuple[Poly, ...]:
             left, right = as_poly(a), as_poly(b)
             if left is None or right is None:
                 return ()
-            above, below = apart(require_poly(left - right)), apart(require_poly(right - left))
             match function.name if holds else _OPPOSITE.get(function.name):
                 case "ge":
-                    return (above,)
+                    return (excess(left, right),)
                 case "gt":
-                    return (require_poly(above - 1),)
+                    return (excess(left, right, 1),)
                 case "le":
-                    return (below,)
+                    return (excess(right, left),)
                 case "lt":
-                    return (require_poly(below - 1),)
+                    return (excess(right, left, 1),)
                 case "eq":
-                    return (above, below)
+                    return (distance(left, right), distance(right, left))
     return ()
 
 
@@ -255,8 +255,8 @@ def leaf_subscript(access: Access, ranges: dict[Atom, Poly]) -> LeafSubscript | 
     p = access.subscript
     data = [a for a in p.atoms if isinstance(a, Load) and isinstance(a.tensor, Leaf)]
     factor = p.coefficient(data[0]) if len(data) == 1 else None
-    if factor is None or not factor.constant or not _reads_all(data[0], ranges):
-        return None
+    if factor is None or not factor.constant or abs(factor.constant) >= BOUND or not _reads_all(data[0], ranges):
+        return None  # of a larger multiple, int64 may hold another number
     rest = bounds(require_poly(p - factor * require_poly(data[0])), ranges)
     if rest is None or not all(is_size(end) for end in rest):
         return None

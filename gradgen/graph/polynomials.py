@@ -285,17 +285,15 @@ def truth(value: bool) -> Const:
 
 def order(a: Poly, b: Poly, above: int = 0) -> Scalar:
     """a >= b + above, in canonical form where int64 holds the difference, as written where it does not."""
-    for way in (lambda p: p, apart, settled):
+    for way in _WAYS:
         left, right = way(a), way(b)
         difference = _difference(_difference(left, right), integer(above))
-        if all(fits(p, SLACK) for p in (left, right, difference)) and all(
-            fits(side) or any(isinstance(a, (Load, Call)) for a in side.atoms) for side in sides(difference)
-        ):
+        if all(fits(p, SLACK) for p in (left, right, difference, *sides(difference))):
             return at_least_zero(difference)
     return applied(FUNCTIONS["lt" if above else "le"], (settled(b), settled(a)), "bool")
 
 
-def apart(p: Poly) -> Poly:
+def _apart(p: Poly) -> Poly:
     """Numbers, indices and sizes as they are, and beside them what int64 holds of the data: twice an element, say.
 
     A condition has this form whether it was written of the data or of a tensor that holds them.
@@ -307,19 +305,36 @@ def apart(p: Poly) -> Poly:
     return polynomial([*_difference(p, data).terms, *held.terms])
 
 
+_WAYS: tuple[Callable[[Poly], Poly], ...] = (lambda p: p, _apart, settled)
+
+
+def valued(p: Poly) -> Poly:
+    """A polynomial whose exact value is what int64 holds of p: facts and quotients are about that."""
+    return next(q for q in (way(p) for way in _WAYS) if fits(q, SLACK))
+
+
+def excess(a: Poly, b: Poly, above: int = 0) -> Poly:
+    """a - b - above as an exact number, of what int64 holds of a and b: what an order between them says."""
+    return _difference(_difference(valued(a), valued(b)), integer(above))
+
+
+def distance(a: Poly, b: Poly) -> Poly:
+    """a - b as an exact number which is 0 where they are equal: in the ring of int64, where that is the same."""
+    difference = _difference(a, b)
+    return difference if fits(difference, GREATEST) else _difference(settled(a), settled(b))
+
+
 def equality(a: Poly, b: Poly) -> Scalar:
     """a == b: equal in the ring of int64, where that is the same as for the exact values."""
-    for left, right in ((a, b), (settled(a), settled(b))):
-        difference = _difference(left, right)
-        if fits(difference, GREATEST):
-            break
-    return is_zero(difference)
+    return is_zero(distance(a, b))
 
 
 def larger(a: Poly, b: Poly) -> Poly | None:
     """The larger of two integers whose difference is a number."""
     difference = _difference(a, b).constant
-    return None if difference is None else a if difference >= 0 else b
+    if difference is None or not (fits(a, SLACK) and fits(b, SLACK)):
+        return None
+    return a if difference >= 0 else b
 
 
 EXACT: Mapping[str, Callable[..., Scalar | None]] = {

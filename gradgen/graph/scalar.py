@@ -336,12 +336,14 @@ def _is_moved(p: Poly, built: Mapping[Scalar, Scalar]) -> bool:
 
     A value may be another one of its dtype, but no formula: that may leave int64 where the value does not.
     """
-    return all(
-        _is_moved(part, built)
-        if isinstance(part, Poly)
-        else isinstance(built[part], (Load, Call)) and built[part].dtype == part.dtype
-        for part in p.parts
-    )
+    return all(_is_moved(part, built) if isinstance(part, Poly) else _is_value(built[part], part) for part in p.parts)
+
+
+def _is_value(new: Scalar, old: Scalar) -> bool:
+    """Whether something stands for a value of the same dtype, and is no sum or product that is looked into."""
+    if new.dtype != old.dtype:
+        return False
+    return isinstance(new, Load) or (isinstance(new, Call) and as_poly(new) is atom_poly(new))
 
 
 def substitute(root: Scalar, atoms: Mapping[Atom, Poly], scalars: Mapping[Scalar, Scalar] | None = None) -> Scalar:

@@ -45,7 +45,7 @@ _MOST = 1 << 16
 
 def fits(p: Poly, slack: int = 0) -> bool:
     """Whether the exact value is the one that int64 holds; `slack` lets it leave by as much, on either side."""
-    if p.constant is None and is_size(p):
+    if p.constant is None and is_size(p) and all(abs(factor) < BOUND for _, factor in p.terms):
         return True  # no size is larger than what an array has elements
     low, high = span(p)
     return low >= LEAST - slack and high <= GREATEST + slack
@@ -140,7 +140,7 @@ def _of_poly(p: Poly) -> Span:
 def _remainder(terms: dict[tuple[Atom, ...], int], division: FloorDiv) -> Span:
     """Takes times * (n - d * (n // d)) out of the terms, and says how far it reaches."""
     by = division.denominator
-    if (by.constant is not None and by.constant <= 0) or not is_size(by):
+    if by.constant == 0 or not is_size(by):
         return 0, 0
     divided = polynomial(((*m, division), f) for m, f in by.terms).terms
     first, factor = divided[0]
@@ -150,17 +150,21 @@ def _remainder(terms: dict[tuple[Atom, ...], int], division: FloorDiv) -> Span:
         return 0, 0
     for monomial, f in remainder:
         terms[monomial] = terms.get(monomial, 0) - times * f
-    return _product((0, _known[by.digest][1] - 1), (times, times))
+    least, most = _known[by.digest]
+    return _product((min(least + 1, 0), max(most - 1, 0)), (times, times))
 
 
 def _of_monomial(monomial: tuple[Atom, ...]) -> Span:
     found = 1, 1
-    highest = 1  # of indices and sizes
+    highest = 1  # of indices and sizes, each once
     counts = False
-    for atom in monomial:
+    for k, atom in enumerate(monomial):
         match atom:
             case SizeSymbol() | Letter() | Position() | Step():
-                highest *= _highest(atom)
+                if any(atom is other for other in monomial[:k]):
+                    found = _product(found, (0, _highest(atom)))
+                else:
+                    highest *= _highest(atom)
                 counts = True
             case FloorDiv():
                 found = _product(found, _of_division(atom))
@@ -172,7 +176,7 @@ def _of_monomial(monomial: tuple[Atom, ...]) -> Span:
 def _highest(atom: SizeSymbol | Letter | Position | Step) -> int:
     """The greatest value of an index or a size."""
     size = atom.size.constant if isinstance(atom, Letter) and atom.size is not None else None
-    return BOUND if size is None else max(size - 1, 0)
+    return BOUND - 1 if size is None else max(size - 1, 0)
 
 
 def monomial_span(monomial: tuple[Atom, ...]) -> Span:

@@ -12,9 +12,11 @@ from gradgen.graph.congruent import congruent
 from gradgen.graph.enumeration import strays
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Compute, product
+from gradgen.graph.polynomials import add, floor_div, integer, mul, valued
 from gradgen.graph.scalar import (
     Atom,
     Call,
+    FloorDiv,
     Letter,
     Load,
     Poly,
@@ -60,7 +62,7 @@ def _cases(access: Access) -> list[Access]:
         value, condition, yes, no = choice
         for chosen, facts in ((yes, known(condition, True)), (no, known(condition, False))):
             subscript, *held = [
-                require_poly(substitute(p, {}, {value: chosen})) for p in (case.subscript, *case.facts, *facts)
+                require_poly(substitute(p, {}, {value: valued(chosen)})) for p in (case.subscript, *case.facts, *facts)
             ]
             pending.append(replace(case, subscript=subscript, facts=tuple(held)))
     return [access] if pending else cases
@@ -90,7 +92,7 @@ def _with_letters(access: Access, ranges: dict[Atom, Poly]) -> tuple[Access, dic
     values = dict.fromkeys(value for p in (subscript, *facts) for value in _values(p))
     if not values:
         return access, ranges, access.facts
-    letters: dict[Scalar, Scalar] = {}
+    letters: dict[Scalar, Poly] = {}
     wider = dict(ranges)
     for k, value in enumerate(values):
         letter = intern(Letter, "v", _FIRST_SERIAL - k, None, f"value {k:08d}")
@@ -101,9 +103,24 @@ def _with_letters(access: Access, ranges: dict[Atom, Poly]) -> tuple[Access, dic
             and value.tensor.reducer in ("argmax", "argmin")
         ):
             wider[letter] = product(value.tensor.extents[k] for k in value.tensor.reduced)
-    known_here = tuple(require_poly(substitute(fact, {}, letters)) for fact in facts)
-    subscript = require_poly(substitute(subscript, {}, letters))
+    known_here = tuple(_renamed(fact, letters) for fact in facts)
+    subscript = _renamed(subscript, letters)
     return replace(access, subscript=subscript, facts=known_here), wider, known_here
+
+
+def _renamed(p: Poly, letters: Mapping[Scalar, Poly]) -> Poly:
+    """A polynomial over these instead of values, which are not looked into."""
+    total = integer(0)
+    for monomial, factor in p.terms:
+        product = integer(factor)
+        for atom in monomial:
+            if isinstance(atom, FloorDiv):
+                above, below = _renamed(atom.numerator, letters), _renamed(atom.denominator, letters)
+                product = mul(product, floor_div(above, below, exact=True))
+            else:
+                product = mul(product, letters[atom] if isinstance(atom, Scalar) else atom_poly(atom))
+        total = add(total, product)
+    return total
 
 
 def _looked_through(p: Poly) -> Poly:
@@ -114,7 +131,7 @@ def _looked_through(p: Poly) -> Poly:
             match value:
                 case Load(tensor=Compute(reducer="none", body=body), subscripts=at) if as_poly(body) is not None:
                     places = {position(k).atoms[0]: subscript for k, subscript in enumerate(at)}
-                    bodies[value] = substitute(require_poly(body), places)
+                    bodies[value] = valued(require_poly(substitute(require_poly(body), places)))
         if not bodies:
             return p
         p = require_poly(substitute(p, {}, bodies))

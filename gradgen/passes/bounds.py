@@ -31,6 +31,7 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import nonnegative
+from gradgen.graph.spans import SLACK, fits
 from gradgen.passes.masking import Known, certain_parts, mentioned, simplified, size, with_first_terms
 from gradgen.program.loops import (
     Assign,
@@ -347,8 +348,9 @@ def _condition(condition: Call, p: Poly, name: Atom) -> Condition | None:
     if parts is None:
         return None
     if condition.function.name == "ge":
-        return Condition(condition, "order", *parts)
-    return Condition(condition, "equality", *parts) if abs(parts[0]) == 1 else None
+        found = Condition(condition, "order", *parts)
+        return found if fits(found.seam, SLACK) else None
+    return Condition(condition, "equality", *parts) if abs(parts[0]) == 1 and fits(parts[1], SLACK) else None
 
 
 def _affine(p: Poly, name: Atom) -> tuple[int, Poly] | None:

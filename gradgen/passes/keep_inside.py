@@ -8,7 +8,7 @@ bounds of loops. Bounds are what code should have, so few programs have anything
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gradgen.graph.scalar import Load, Scalar, call, number, require_poly, rewrite
+from gradgen.graph.scalar import Load, Scalar, call, number, require_poly, substitute, walk
 from gradgen.passes.conditions import conjunction
 from gradgen.program.extents import sizes_mentioned
 from gradgen.program.loops import (
@@ -62,7 +62,7 @@ def _guarded(body: Sequence[Statement], found: dict[int, list[Place]]) -> tuple[
                 then, otherwise = (_guarded(s, found) for s in (statement.then, statement.otherwise))
                 new.append(If(_read(statement.condition, places), then, otherwise))
             case Assign() | Accumulate():
-                written = [_inside(place) for place in places if place.what == "writes"]
+                written = [_read(_inside(place), places) for place in places if place.what == "writes"]
                 subscripts = tuple(require_poly(_read(s, places)) for s in statement.subscripts)
                 update = replace(statement, subscripts=subscripts, value=_read(statement.value, places))
                 new.append(If(conjunction(written), (update,)) if written else update)
@@ -72,18 +72,18 @@ def _guarded(body: Sequence[Statement], found: dict[int, list[Place]]) -> tuple[
 
 
 def _read(x: Scalar, places: Sequence[Place]) -> Scalar:
-    """An expression that reads 0 where an element is not there."""
+    """An expression that reads 0 where an element is not there; subscripts that read come before what they choose."""
     read = [place for place in places if place.what == "reads"]
-
-    def change(part: Scalar) -> Scalar | None:
-        if not isinstance(part, Load):
-            return None
-        mine = [p for p in read if p.buffer is part.tensor and p.subscript is part.subscripts[p.axis]]
-        zero = number(False) if part.dtype == "bool" else number(0)
-        return call("where", conjunction([_inside(p) for p in mine]), part, zero) if mine else None
-
-    return rewrite(x, change, lambda atom: None) if read else x
+    guarded: dict[Scalar, Scalar] = {}
+    for part in walk(x) if read else ():
+        if isinstance(part, Load):
+            mine = [p for p in read if p.buffer is part.tensor and p.subscript is part.subscripts[p.axis]]
+            if mine:
+                now = substitute(part, {}, guarded)
+                inside = substitute(conjunction([_inside(p) for p in mine]), {}, guarded)
+                guarded[now] = call("where", inside, now, number(False) if part.dtype == "bool" else number(0))
+    return substitute(x, {}, guarded)
 
 
 def _inside(place: Place) -> Scalar:
-    return call("and", place.subscript >= 0, place.size - 1 - place.subscript >= 0)
+    return call("and", call("ge", place.subscript, number(0)), call("lt", place.subscript, place.size))

@@ -54,12 +54,18 @@ def unfold(node: Compute, accesses: Sequence[Load], conditions: Sequence[Scalar]
             if not divides or j is None or j in found.targets:
                 continue
             last = require_poly(step * extent - 1 - exact)
-            inside = [exact, *(require_poly(last - k) for k in range(step.constant or 1))]
             found.extents[j] = extent
             found.targets[j] = require_poly(step * position(j) - (exact - position(j)))
             found.subscripts[side, axis] = position(j)
-            found.conditions += [*divides, *(c for c in conditions if any(_left(c, "ge") is x for x in inside))]
+            found.conditions += [*divides, *(c for c in conditions if _is_inside(c, exact, last, step.constant or 1))]
     return found
+
+
+def _is_inside(condition: Scalar, exact: Poly, last: Poly, step: int) -> bool:
+    """Whether a condition says that what is divided is not below 0, or not above the last element."""
+    x = _left(condition, "ge")
+    beyond = None if x is None else require_poly(last - x).constant
+    return x is exact or (beyond is not None and 0 <= beyond < step)
 
 
 def _left(condition: Scalar, name: str) -> Poly | None:

@@ -5,16 +5,17 @@ what it masks, nan included; where one operand is 0 as soon as it fails, the pro
 nan: `repairs` computes such elements again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gradgen.graph.nodes import Compute, Project
-from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, conjuncts, is_zero, load, step, substitute
+from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, conjuncts, is_zero, load, step, substitute, walk
 from gradgen.graph.scalar import position as position_of
 from gradgen.passes.conditions import is_index_only
 from gradgen.passes.inline import at, pointwise_body
 
 __all__ = ["is_inside_test", "is_zero_outside", "split_factors", "without_hiding"]
 
+_LINEAR = ("where", "add", "sub", "mul", "div", "neg", "float32", "float64", "materialize")
 _DEEPEST = 12  # formulas that are looked through for a mask
 
 
@@ -61,20 +62,40 @@ def without_hiding(body: Scalar) -> tuple[Load, Load, list[Scalar], list[Scalar]
 
 def is_zero_outside(x: Scalar, condition: Scalar, depth: int = _DEEPEST) -> bool:
     """Whether an expression is seen to be 0 wherever a condition fails, through the formulas that it reads."""
+    zero: dict[Scalar, bool] = {}
+    needed = _summands(x)
+    for part in walk(x):
+        if part in needed:
+            zero[part] = _is_zero_outside(part, condition, depth, zero)
+    return zero[x]
+
+
+def _summands(x: Scalar) -> set[Scalar]:
+    """The parts of an expression that have to be 0 for it to be."""
+    found: set[Scalar] = set()
+    stack = [x]
+    while stack:
+        part = stack.pop()
+        if part not in found:
+            found.add(part)
+            if isinstance(part, Call) and part.function.name in _LINEAR:
+                stack += part.arguments[part.function.name == "where" :]
+    return found
+
+
+def _is_zero_outside(x: Scalar, condition: Scalar, depth: int, zero: Mapping[Scalar, bool]) -> bool:
+    """The same, where it is known of the parts of the expression."""
     match x:
         case Const():
             return is_zero(x)
         case Call(function=f, arguments=(c, yes, no)) if f.name == "where":
-            under = any(part is condition for part in conjuncts(c)) or is_zero_outside(yes, condition, depth)
-            return under and is_zero_outside(no, condition, depth)
+            return zero[no] and (zero[yes] or any(part is condition for part in conjuncts(c)))
         case Call(function=f, arguments=(a, b)) if f.name in ("add", "sub"):
-            return is_zero_outside(a, condition, depth) and is_zero_outside(b, condition, depth)
+            return zero[a] and zero[b]
         case Call(function=f, arguments=(a, b)) if f.name in ("mul", "div"):
-            return (isinstance(b, Const) and is_zero_outside(a, condition, depth)) or (
-                f.name == "mul" and isinstance(a, Const) and is_zero_outside(b, condition, depth)
-            )
-        case Call(function=f, arguments=(a,)) if f.name in ("neg", "float32", "float64", "materialize"):
-            return is_zero_outside(a, condition, depth)
+            return (isinstance(b, Const) and zero[a]) or (f.name == "mul" and isinstance(a, Const) and zero[b])
+        case Call(function=f, arguments=(a,)) if f.name in _LINEAR:
+            return zero[a]
         case Load(tensor=Compute() as node) if depth and node.gathers and node.reducer in ("none", "sum"):
             away = [position_of(1000 + k) for k in range(len(node.reduced))]  # no positions of the reader
             return is_zero_outside(at(node.body, [*x.subscripts, *away]), condition, depth - 1)

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gradgen.graph.polynomials import applied
-from gradgen.graph.scalar import FLOATS, Call, Scalar, is_zero, load, walk
+from gradgen.graph.scalar import FLOATS, Call, Scalar, load, walk
 from gradgen.passes.conditions import is_index_only
 from gradgen.passes.motion import COSTLY
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Parts, Statement, choice, writes
-from gradgen.program.registers import LARGE, SHARED, Registers, value_name
+from gradgen.program.registers import LARGE, SHARED, Registers, as_branches, value_name
 
 __all__ = ["share"]
 
@@ -54,7 +54,7 @@ class _Block:
                 case Assign() | Accumulate():
                     before, value = self._named(statement.value, f"{statement.buffer.name}_")
                     yield from before
-                    yield from _as_branches(replace(statement, value=value))
+                    yield from _in_branches(replace(statement, value=value))
                 case If():
                     before, condition = self._named(statement.condition, "")
                     yield from before
@@ -113,7 +113,7 @@ class _Block:
             if x is not root and x in certain and self._is_worth_it(version, sizes[x]):
                 name = value_name(built[x]) or f"{target}{self.kinds[version]}"
                 register = self.ready[version] = self.registers.make(name, x.dtype)
-                before += _as_branches(Assign(register, (), built[x]))
+                before += _in_branches(Assign(register, (), built[x]))
                 built[x], sizes[x] = load(register, ()), 0
         return before, built[root]
 
@@ -161,13 +161,9 @@ def _size(x: Scalar) -> int:
     return found[x]
 
 
-def _as_branches(statement: Assign | Accumulate) -> list[Statement]:
-    """if c: a = x; else: a = y for a = where(c, x, y), where a branch is too long to be read in a line."""
+def _in_branches(statement: Assign | Accumulate) -> list[Statement]:
+    """Where a branch is too long to be read in a line, the two under an `if`."""
     match statement.value:
-        case Call(function=f, arguments=(condition, yes, no)) if (
-            f.name == "where" and max(_size(yes), _size(no)) >= LARGE
-        ):
-            then, otherwise = replace(statement, value=yes), replace(statement, value=no)
-            is_mask = isinstance(statement, Accumulate) and statement.operation == "sum" and is_zero(no)
-            return [If(condition, (then,), () if is_mask else (otherwise,))]
+        case Call(function=f, arguments=(_, yes, no)) if f.name == "where" and max(_size(yes), _size(no)) >= LARGE:
+            return [as_branches(statement) or statement]
     return [statement]

@@ -7,6 +7,7 @@ under which they are a point of the loop nest; `gather` builds the gathering for
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gradgen.graph.polynomials import mul
 from gradgen.graph.scalar import (
     Atom,
     Call,
@@ -24,6 +25,7 @@ from gradgen.graph.scalar import (
     substitute,
 )
 from gradgen.graph.sizes import Ranges, bounds, is_size, nonnegative
+from gradgen.graph.spans import SLACK, fits
 from gradgen.program.cost import estimate
 
 __all__ = ["Solution", "solve_subscripts"]
@@ -88,6 +90,8 @@ def _open_division(s: Solution) -> bool:
                 continue
             if not is_size(atom.denominator) or not _is_positive(atom.denominator, s.ranges):
                 continue  # the new position has the divisor for its range, and ranges are sizes
+            if _reads(atom.numerator):
+                continue  # the data tell the place of each, and no place tells which data lead there
             rest = require_poly(equation - sign * atom_poly(atom))
             if _mentions_any(rest, s.unsolved):
                 continue
@@ -118,7 +122,7 @@ def _solve_one(s: Solution) -> bool:
     for number, equation in enumerate(s.equations):
         for order, atom in enumerate(s.unsolved):
             coefficient = _linear(equation, atom, s.ranges)
-            if coefficient is None:
+            if coefficient is None or not fits(equation, SLACK) or not fits(mul(coefficient, s.ranges[atom])):
                 continue
             digits = _lower_digits(equation, atom, coefficient, s)
             unit = coefficient.constant in (1, -1)

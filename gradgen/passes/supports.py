@@ -175,16 +175,25 @@ def _behind_masks(x: Scalar, condition: Scalar, replaced: Mapping[Scalar, Scalar
 
 def _multiplies(x: Scalar, seed: Load) -> bool:
     """Whether a derivative is more than the adjoint, its masks, sums and multiples by a number."""
-    match x:
-        case Call(function=f, arguments=(_, yes, no)) if f.name == "where":
-            return _multiplies(yes, seed) or _multiplies(no, seed)
-        case Call(function=f, arguments=(a, b)) if f.name in ("add", "sub"):
-            return _multiplies(a, seed) or _multiplies(b, seed)
-        case Call(function=f, arguments=(a, Const())) if f.name in ("mul", "div"):
-            return _multiplies(a, seed)
-        case Call(function=f, arguments=(a,)) if f.name in ("neg", "float32", "float64"):
-            return _multiplies(a, seed)
-    return x is not seed and not isinstance(x, Const)
+    seen: set[Scalar] = set()
+    stack = [x]
+    while stack:
+        part = stack.pop()
+        if part in seen:
+            continue
+        seen.add(part)
+        match part:
+            case Call(function=f, arguments=(_, yes, no)) if f.name == "where":
+                stack += [yes, no]
+            case Call(function=f, arguments=(a, b)) if f.name in ("add", "sub"):
+                stack += [a, b]
+            case Call(function=f, arguments=(a, Const())) if f.name in ("mul", "div"):
+                stack.append(a)
+            case Call(function=f, arguments=(a,)) if f.name in ("neg", "float32", "float64"):
+                stack.append(a)
+            case _ if part is not seed and not isinstance(part, Const):
+                return True
+    return False
 
 
 # ---------------------------------------------------------------- reading

@@ -24,6 +24,7 @@ from gradgen.graph.scalar import (
 from gradgen.graph.sizes import is_size, nonnegative
 
 TRIES = 200  # expressions that one proof looks at
+DEEPEST = 40  # one inside another
 DETOURS = 2  # facts in one proof that are about sizes, or bring in what stands further inside
 EXTREMES = ("maximum", "minimum")
 
@@ -44,6 +45,7 @@ class Proof:
     remembered: Remembered
     cases: bool = True
     tried: dict[tuple[Poly, int], bool] = field(default_factory=dict)
+    depth: int = 0
 
     def holds(self, p: Poly) -> bool:
         """Whether p >= 0 is proved, the straight ways first."""
@@ -59,9 +61,11 @@ class Proof:
         if p.constant is not None:
             return p.constant >= 0
         key = (p, detours)
-        if key not in self.tried and len(self.tried) < TRIES:
+        if key not in self.tried and len(self.tried) < TRIES and self.depth < DEEPEST:
             self.tried[key] = False  # while it is looked at
+            self.depth += 1
             self.tried[key] = self._follows(p, detours)
+            self.depth -= 1
         return self.tried.get(key, False)
 
     def _follows(self, p: Poly, detours: int) -> bool:

@@ -11,6 +11,7 @@ from typing import cast
 from gradgen.graph.accesses import accesses, known
 from gradgen.graph.congruent import congruent
 from gradgen.graph.nodes import product, same_shape
+from gradgen.graph.polynomials import valued
 from gradgen.graph.scalar import (
     Atom,
     Call,
@@ -70,6 +71,7 @@ def _walks(program: Program) -> "list[_Walk]":
     walks = [_Walk(k, values, unchecked if k.name in checking else program.checked) for k in program.kernels]
     for walk in walks:
         walk.run(walk.kernel.body, Scope())
+    values.complete = True
     return walks
 
 
@@ -149,13 +151,14 @@ class _Values:
     written: dict[Buffer, list[tuple[Poly | None, Scope]]] = field(default_factory=dict)
     asked: set[tuple[Poly, Atom]] = field(default_factory=set)
     known: dict[tuple[Scope, Poly, tuple[Poly, ...]], bool] = field(default_factory=dict)
+    complete: bool = False  # whether all that is written has been seen
 
     def add(self, buffer: Buffer, value: Poly | None, scope: Scope) -> None:
         self.written.setdefault(buffer.memory, []).append((value, scope))
 
     def hold(self, p: Poly, atom: Atom) -> bool:
         """Whether p >= 0 whatever of these values an access reads."""
-        if not isinstance(atom, Load) or (p, atom) in self.asked:
+        if not self.complete or not isinstance(atom, Load) or (p, atom) in self.asked:
             return False
         if atom.tensor.memory.role not in ("local", "work", "saved", "output"):
             return False
@@ -170,8 +173,8 @@ class _Values:
     def proved(self, p: Poly, scope: Scope, facts: tuple[Poly, ...] = ()) -> bool:
         """Whether p >= 0 where a statement stands; neighbours ask the same of other arrays."""
         key = (scope, p, facts)
-        if loaded(p) or key not in self.known:  # values that are read may be known later
-            everything = (*facts, *scope.facts)
+        everything = (*facts, *scope.facts)
+        if key not in self.known or loaded(p, *everything):  # values that are read may be known later
             is_reached = all(fact.constant is None or fact.constant >= 0 for fact in everything)
             proof = Proof(scope.depths, scope.ranges, everything, self.hold)
             self.known[key] = not is_reached or proof.holds(p) or self._by_cases(proof, p)
@@ -262,7 +265,7 @@ class _Walk:
 
     def value(self, statement: Assign, scope: Scope) -> Poly | None:
         value = as_poly(statement.value)
-        return None if value is None else scope.resolved(value)
+        return None if value is None else valued(scope.resolved(value))
 
     def opened(self, loop: For, scope: Scope) -> Scope:
         """What holds in the body of a loop: its letter has a range, and bounds."""
@@ -320,7 +323,7 @@ class _Walk:
         p = place.value
         if len(p.atoms) == 1 and p is atom_poly(p.atoms[0]) and place.scope.ranges.get(p.atoms[0]) is place.size:
             return
-        if loaded(p) or not self.is_inside(place):
+        if loaded(p, *place.facts, *place.scope.facts) or not self.is_inside(place):
             self.waiting.append(place)
 
     def is_inside(self, place: Place) -> bool:
@@ -332,6 +335,6 @@ class _Walk:
     def open(self) -> Iterator[Place]:
         """The accesses that nothing keeps inside, now that it is known what the program writes."""
         for place in self.waiting:
-            chosen = bool(loaded(place.value))
-            if not (chosen and (place.size in self.checked.chosen or self.is_inside(place))):
+            is_checked = place.size in self.checked.chosen and bool(loaded(place.value))
+            if not is_checked and not self.is_inside(place):
                 yield place

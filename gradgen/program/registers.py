@@ -1,19 +1,21 @@
-"""Names for the scalar variables that are added to statements.
+"""Names for the scalar variables that are added to statements, and statements as branches.
 
 In: the statements of a piece and the names that the rest of its function may use. Out: fresh variables for `bounds`,
 `motion`, `sharing` and what makes lines readable, each a buffer of its own even where two functions use the same name.
 """
 
 from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import replace
 
 from gradgen.graph.names import Names
-from gradgen.graph.scalar import FLOATS, Call, Const, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, walk
+from gradgen.graph.scalar import FLOATS, Call, Const, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, is_zero, walk
 from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
     Dot,
     For,
+    If,
     Parts,
     Statement,
     expressions,
@@ -108,3 +110,15 @@ def _named_atoms(s: Poly) -> Iterator[Letter | SizeSymbol | Load]:
             yield a
         elif isinstance(a, FloorDiv):
             yield from _named_atoms(a.numerator)
+
+
+def as_branches(statement: Statement) -> If | None:
+    """if c: a = x; else: a = y for a = where(c, x, y)."""
+    if not isinstance(statement, (Assign, Accumulate)):
+        return None
+    match statement.value:
+        case Call(function=f, arguments=(condition, yes, no)) if f.name == "where":
+            then, otherwise = replace(statement, value=yes), replace(statement, value=no)
+            is_mask = isinstance(statement, Accumulate) and statement.operation == "sum" and is_zero(no)
+            return If(condition, (then,), () if is_mask else (otherwise,))
+    return None

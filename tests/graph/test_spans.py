@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 import gradgen as gg
+from gradgen.graph.accesses import known
 from gradgen.graph.nodes import leaf
 from gradgen.graph.scalar import Poly, as_poly, integer, load, position, substitute
 from gradgen.graph.spans import fits, span
@@ -22,7 +23,7 @@ def test_values_lie_inside(p: Poly) -> None:
 
 @pytest.mark.parametrize(
     ("remainder", "end"),
-    [(i % 7, 7), ((3 * i + 2) % (2 * H), 2**32), ((i * j) % (H * W + 1), 2**60 + 1), (i % (H + W), 2**32)],
+    [(i % 7, 7), ((3 * i + 2) % (2 * H), 2**32 - 2), ((i * j) % (H * W + 1), 2**60 + 1), (i % (H + W), 2**32 - 2)],
 )
 def test_a_remainder_stays_below_its_divisor(remainder: Poly, end: int) -> None:
     assert span(remainder) == (0, end - 1)
@@ -36,6 +37,26 @@ def test_a_comparison_of_data_has_one_form() -> None:
     of_tensor, of_element = load(places, [position(0)]), as_poly(2 * load(at, [position(0)]))
     for written in (lambda x: x >= 0, lambda x: x < H, lambda x: x + 3 <= i + W):
         assert substitute(written(of_tensor), {}, {of_tensor: of_element}) is written(of_element)
+
+
+def test_facts_are_exact_of_what_int64_holds() -> None:
+    """a >= b says nothing of what int64 makes of a - b."""
+    a, b = (load(leaf(name, [integer(4)], "int64", "input"), [position(0)]) for name in "ab")
+    (exact,) = known(a >= b, True)
+    assert exact is as_poly(a) - as_poly(b)
+    (fact,) = known(as_poly(a - b) < H, True)
+    assert "wrapped" in str(fact)
+    (twice,) = known(2 * a >= 0, True)
+    assert twice is not as_poly(2 * a)
+
+
+def test_powers_of_an_index_reach_as_far_as_its_size_says() -> None:
+    n = gg.index("n", 3_000_000)
+    assert fits(as_poly(n * n))
+    assert not fits(as_poly(n * n * n))
+    k = gg.index("k", 1000)
+    assert fits(as_poly(k * k * k))
+    assert not fits(as_poly(H * (2**62 + 1)))
 
 
 def test_a_guard_of_twice_an_element_keeps_its_read_inside() -> None:

@@ -11,7 +11,7 @@ from tests.passes.statements import add, array, assign, at, i, loop, run
 
 N = size_symbol("N")
 x, y = array("x", N), array("y", N)
-ROOM = require_poly(floor_div(require_poly(i * i * i), require_poly(N * N)))  # below N, if anybody can prove it
+ROOM = require_poly(floor_div(require_poly(i * i), N))  # below N, if anybody can prove it
 
 
 def program(*body: Statement) -> Program:

@@ -255,6 +255,16 @@ def test_what_a_program_writes_tells_where_it_reads() -> None:
     assert outside(search(j), Assign(found, (i * 0,), N), read) != []
 
 
+def test_what_is_written_later_counts_where_a_loop_comes_again() -> None:
+    """The end of a loop is data that its neighbour overwrites: the second round writes as far as that says."""
+    ends = Buffer("labels", (N,), "int64", "work", None)
+    fill = For("j", integer(0), require_poly(load(ends, (i,))), "serial", (Assign(total, (j,), number(1)),))
+    begin, more = Assign(ends, (i,), integer(0)), Assign(ends, (i,), require_poly(N + 5))
+    rounds = For("r", integer(0), integer(2), "serial", (fill, more))
+    assert outside(over("i", begin, kind="serial"), over("i", fill, kind="serial")) == []
+    assert outside(over("i", begin, kind="serial"), over("i", rounds, kind="serial")) != []
+
+
 def test_a_product_has_the_rows_that_it_multiplies() -> None:
     whole = Matrix(x, (), N, N)
     rows = Matrix(x, (), require_poly(N - 1), N, False, (integer(1), require_poly(N - 1)))

@@ -14,7 +14,7 @@ from gradgen.errors import ShapeError
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, all_inputs, pointwise, toposort
 from gradgen.graph.sizes import reads_data
 from gradgen.graph.tensor import tensor
-from gradgen.lang.interpret import interpret
+from gradgen.lang import interpret as interpreter
 from gradgen.network import Network
 from gradgen.passes.contract import contract
 from gradgen.passes.differentiate import vjp_nodes
@@ -49,6 +49,15 @@ REWRITES: tuple[Callable[..., Any], ...] = (
     lower_reducers,
     contract,
 )
+
+
+def interpret(*args: Any) -> list[np.ndarray]:
+    """What the interpreter computes; it does not name the largest of no elements, which a mask may hide."""
+    try:
+        return interpreter.interpret(*args)
+    except ValueError as error:
+        assume("over no elements" not in str(error))
+        raise
 
 
 def shapes_and_dtypes(case: Case) -> list[np.ndarray]:
@@ -182,8 +191,11 @@ def emitted_code_agrees(case: Case, net: Network) -> None:
     assume(moderate(interpret(nodes, values, case.sizes)))
     floats = [f"y{k}" for k, node in enumerate(case.outputs) if node in float_outputs(case)]
     _, saved = net.forward(**arrays)
-    pulled = net.backward(saved, **dict(zip(floats, weights.values(), strict=True)))
-    assert_all_near([pulled[x.name] for x in wrt], nodes, values, case, [f"d_{x.name}" for x in wrt])
+    pulled = (
+        net.backward(saved, **dict(zip(floats, weights.values(), strict=True))) if "backward" in net._entries else {}
+    )
+    zeros = {x.name: np.zeros_like(case.values[x]) for x in wrt}  # what no condition lets through is left out
+    assert_all_near([{**zeros, **pulled}[x.name] for x in wrt], nodes, values, case, [f"d_{x.name}" for x in wrt])
 
 
 def unjitted_code_agrees(case: Case) -> None:
