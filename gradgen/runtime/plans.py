@@ -231,10 +231,15 @@ class Frames:
         return words
 
     def _frame(self, room: Room) -> Frame:
-        returned = np.zeros((), np.dtype(self._layout.returns, align=True))
-        words: Words = np.array(self._words(room, {}), np.int64)
-        words[:ARGUMENTS] = self._entry, 0, _address(returned), _address(words) + words.itemsize
-        return words, [(name, returned[name]) for name, _ in self._layout.returns]
+        """The arguments, and behind them the results: one word at least, for nothing is returned as a null pointer."""
+        arguments = self._words(room, {})
+        kind = np.dtype(self._layout.returns, align=True)
+        words: Words = np.zeros(len(arguments) + kind.itemsize // 8 + 1, np.int64)
+        words[: len(arguments)] = arguments
+        start, end = _address(words), len(arguments) * words.itemsize
+        words[:ARGUMENTS] = self._entry, 0, start + end, start + words.itemsize
+        results: Array = np.ndarray((), kind, words, end) if self._layout.returns else words
+        return words, [(name, results[name]) for name, _ in self._layout.returns]
 
 
 def _address(x: Array) -> int:

@@ -264,6 +264,22 @@ def test_numbers_of_every_kind_go_in_and_come_back() -> None:
     assert net._entries["forward"]._direct is not None
 
 
+def test_what_is_returned_has_its_place_in_the_memory_of_the_call() -> None:
+    """Nothing is returned as a null pointer, which had gone into memory that was given back."""
+    x = gg.param("x", (gg.size("N"), 3))
+    net = gg.compile({"y": gg.sin(x), "loss": gg.sum(x)}, name="places")
+    given = {"x": np.ones((4, 3), np.float32)}
+    for _ in range(4):
+        out, saved = net.forward(**given)
+        assert out["loss"] == 12
+        net.backward(saved, y=given["x"])
+    frames = [words for words, _ in saved.room.frames.values()]
+    assert len(frames) == 2
+    for words in frames:
+        start = words.ctypes.data
+        assert start <= words[2] <= start + words.nbytes - words.itemsize
+
+
 def test_where_arrays_lie_otherwise_in_memory_every_call_is_checked_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gradgen.runtime.calls.headers_are_known", lambda: False)
     x = gg.param("x", (3,))
