@@ -63,10 +63,11 @@ def cut(pieces: Sequence[Piece]) -> list[list[Piece]]:
 def _products_early(pieces: Sequence[Piece]) -> list[Piece]:
     """Products that stand alone move up to what completes their operands, which is still near."""
     found: list[Piece] = []
+    touched = {id(piece): (_touched(piece, reads), _touched(piece, writes)) for piece in pieces}
     for piece in pieces:
         at = len(found)
         if len(piece.body) == 1 and isinstance(piece.body[0], Dot):
-            while at and not _depends(piece, found[at - 1]):
+            while at and not _depends(*touched[id(piece)], *touched[id(found[at - 1])]):
                 at -= 1
             if not at:
                 at = len(found)  # on nothing but arguments
@@ -74,11 +75,9 @@ def _products_early(pieces: Sequence[Piece]) -> list[Piece]:
     return found
 
 
-def _depends(later: Piece, earlier: Piece) -> bool:
+def _depends(mine: set[Buffer], writing: set[Buffer], its: set[Buffer], written: set[Buffer]) -> bool:
     """Whether two pieces must keep their order: one writes what the other one reads or writes."""
-    mine, its = (_touched(piece, reads) for piece in (later, earlier))
-    writing, written = (_touched(piece, writes) for piece in (later, earlier))
-    return not written.isdisjoint(mine | writing) or not writing.isdisjoint(its)
+    return not (written.isdisjoint(mine) and written.isdisjoint(writing) and writing.isdisjoint(its))
 
 
 def _touched(piece: Piece, touched: Callable[[Statement], set[Buffer]]) -> set[Buffer]:

@@ -14,7 +14,7 @@ import gradgen as gg
 from gradgen.emit.cpu import CpuPrinter
 from gradgen.errors import BindingError, DTypeError, GradgenError, GraphError, LayoutWarning, ShapeError
 from gradgen.network import Network
-from tests.cpu.running import Case, case
+from tests.cpu.running import Case, case, unjitted
 
 CASE = ("mlp_naive_ce", "float32")
 
@@ -367,7 +367,7 @@ def test_derivatives_keep_out_of_the_way_of_the_users_names() -> None:
     loss = gg.sum(d_z * d_z) + gg.sum(gg.exp(d_loss) * d_loss) + gg.sum(given * z_next * z)
     slope = gg.grad(loss, z)
     outputs = {"loss": loss, "d_z": slope, "d_loss": 2 * z}
-    net = gg.compile(outputs, wrt=[z, x], loss="loss", updates={z: z - slope}, name="clashing")
+    net = unjitted(gg.compile(outputs, wrt=[z, x], loss="loss", updates={z: z - slope}, name="clashing"))
     arrays = {"z": np.ones(3), "x": np.ones((4, 3)), "d_x": np.full(3, 2.0), "z_next": np.full(3, 5.0)}
     arrays = {name: value.astype(np.float32) for name, value in arrays.items()}
     found, gradients = net.value_and_grad(**arrays)
@@ -410,7 +410,7 @@ def test_a_result_of_a_step_that_is_another_shape_of_an_inner_scans_results() ->
         return last, products.reshape((M, 1))
 
     _, y = gg.scan(outer, start, length=3)
-    net = gg.compile({"y": y, "loss": gg.sum(y)}, name="reshaped_stack", dtype="float64", loss="loss")
+    net = unjitted(gg.compile({"y": y, "loss": gg.sum(y)}, name="reshaped_stack", dtype="float64", loss="loss"))
     x, c, expected = np.array([0.5, -1.0]), 0.3, []
     for value in [*x, *x, *x]:
         expected.append(c * value)
@@ -433,7 +433,7 @@ def test_what_an_inner_scan_begins_with_is_computed_before_the_outer_one() -> No
         return gg.tanh(c * 0.5 + gg.sum(last) * factor + gg.sum(sums)), None
 
     last, _ = gg.scan(outer, w, s)
-    net = gg.compile({"y": last}, name="inner_start", dtype="float64")
+    net = unjitted(gg.compile({"y": last}, name="inner_start", dtype="float64"))
     values = {"x": np.array([0.1, 0.5, -0.3]), "w": 0.1, "s": np.array([0.02, -0.04])}
     c = values["w"]
     for factor in values["s"]:
@@ -474,7 +474,7 @@ def test_a_step_that_reads_an_element_of_its_carry_in_another_shape() -> None:
 
     last, products = gg.scan(step, start, length=3)
     loss = gg.sum(products**2) + gg.sum(last**2)
-    net = gg.compile({"loss": loss}, name="reshaped_carry", dtype="float64")
+    net = unjitted(gg.compile({"loss": loss}, name="reshaped_carry", dtype="float64"))
     arrays = {"start": np.array([[0.3, 0.7], [-0.4, 0.9]]), "w": np.array(0.8)}
     _, gradients = net.value_and_grad(**arrays)
     for name, x in arrays.items():
@@ -496,7 +496,7 @@ def test_a_step_that_reads_another_shape_of_an_inner_scans_results() -> None:
         return gg.sum(gg.sin(pairs.reshape((4,)) * w)) * c, None
 
     last, _ = gg.scan(outer, s, xs)
-    net = gg.compile({"y": gg.sin(last)}, name="reshaped_pairs", dtype="float64")
+    net = unjitted(gg.compile({"y": gg.sin(last)}, name="reshaped_pairs", dtype="float64"))
     values = {"w": np.array([0.3, -0.2, 0.5, 0.7]), "xs": np.array([0.4, -0.9]), "s": 0.8}
     c = values["s"]
     for x in values["xs"]:
