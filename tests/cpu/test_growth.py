@@ -11,6 +11,7 @@ import pytest
 import gradgen as gg
 from gradgen.errors import CopiesWarning
 from tests.cpu.running import unjitted
+from tests.properties.limits import within
 
 i, j, k = gg.indices("i j k")
 
@@ -131,6 +132,18 @@ def test_a_stack_of_many_parts_is_stored_part_by_part() -> None:
     out, gradients = unjitted(net).value_and_grad(x=at)
     assert out["y"] == pytest.approx((np.sin(at) * np.arange(n)).sum())
     np.testing.assert_allclose(gradients["x"], np.cos(at) * np.arange(n))
+
+
+def test_a_mask_is_followed_through_what_is_read_twice() -> None:
+    x, weights = gg.param("x", (6, 6)), gg.param("weights", (6, 6))
+    mask = gg.input("mask", (6, 6), dtype="bool")
+    y = gg.where(mask[i, j], x[i, j], 0.0)
+    for _ in range(24):
+        y = y * 1.5 + y
+    sums = gg.compute((i, j), y)
+    product = gg.compute((i, k), gg.sum(gg.where(mask[i, j], sums[i, j] * weights[j, k], 0.0), over=j))
+    with within(20):  # for ever, where both operands are followed to the same value
+        gg.compile({"product": product})
 
 
 def test_a_choice_among_many_is_a_chain() -> None:
