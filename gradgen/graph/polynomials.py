@@ -309,7 +309,7 @@ _WAYS: tuple[Callable[[Poly], Poly], ...] = (lambda p: p, _apart, settled)
 
 
 def valued(p: Poly) -> Poly:
-    """A polynomial whose exact value is what int64 holds of p: facts and quotients are about that."""
+    """A polynomial whose exact value is what int64 holds of p, data near its ends left out: facts are about that."""
     return next(q for q in (way(p) for way in _WAYS) if fits(q, SLACK))
 
 
