@@ -19,6 +19,7 @@ from gradgen.runtime.interface import Argument, EntryPoint, Interface, evaluate_
 __all__ = ["KEPT", "Frames", "Layout", "Plan", "Room", "RoomPool"]
 
 KEPT = 8  # plans and rooms kept per caller, for callers whose sizes keep changing
+_LINE = 64  # bytes in a line of the cache
 _PYTHON: dict[str, type] = {"f": float, "i": int, "b": bool}
 
 
@@ -53,8 +54,9 @@ class RoomPool:
         return found
 
     def make(self, sizes: tuple[int, ...]) -> Room:
-        """A new room."""
-        return Room(None if self._workspace is None else self._workspace(*sizes))
+        """A new room, whose arrays begin with a line of the cache: loads across two lines cost a kernel up to 70 %."""
+        made = None if self._workspace is None else self._workspace(*sizes)
+        return Room(made if made is None else tuple.__new__(type(made), map(_aligned, made)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,13 @@ class Frames:
         words[:ARGUMENTS] = self._entry, 0, start + end, start + words.itemsize
         results: Array = np.ndarray((), kind, words, end) if self._layout.returns else words
         return words, [(name, results[name]) for name, _ in self._layout.returns]
+
+
+def _aligned(x: Array) -> Array:
+    """An array like this one, at a multiple of a line's bytes; NumPy's are at multiples of 16."""
+    memory = np.empty(x.nbytes + _LINE, np.uint8)
+    start = -_address(memory) % _LINE
+    return np.ndarray(x.shape, x.dtype, memory, start)
 
 
 def _address(x: Array) -> int:

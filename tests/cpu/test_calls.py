@@ -5,6 +5,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import gradgen as gg
 from gradgen.errors import BindingError, DTypeError, LayoutWarning, ShapeError
 from gradgen.network import Network
+from gradgen.runtime.plans import RoomPool
 
 B, H, K = gg.size("B"), gg.size("H"), gg.size("K")
 
@@ -278,6 +280,19 @@ def test_what_is_returned_has_its_place_in_the_memory_of_the_call() -> None:
     for words in frames:
         start = words.ctypes.data
         assert start <= words[2] <= start + words.nbytes - words.itemsize
+
+
+def test_rooms_begin_with_a_line_of_the_cache() -> None:
+    """Whatever NumPy's allocator gives: in a kernel a load across two lines costs two."""
+    net = gg.compile(gg.tanh(gg.exp(gg.param("v", (gg.size("N"), 3)))).sum(axis=0) ** 2, name="lines")
+    work = net.module.workspace
+    sizes = [(n,) for n in (0, 1, 5, 70_000)]
+    rooms = [RoomPool(work).make(n) for n in sizes]
+    for n, room in zip(sizes, rooms, strict=True):
+        assert type(room.workspace) is type(work(*n))
+        assert [(x.shape, x.dtype) for x in room.workspace] == [(x.shape, x.dtype) for x in work(*n)]
+        assert all(x.flags.c_contiguous and x.ctypes.data % 64 == 0 for x in room.workspace)
+    assert not any(np.shares_memory(x, y) for x, y in pairwise(x for room in rooms for x in room.workspace))
 
 
 def test_where_arrays_lie_otherwise_in_memory_every_call_is_checked_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
