@@ -22,11 +22,11 @@ from gradgen.files import save_file
 from gradgen.graph.fingerprint import fingerprint
 from gradgen.graph.nodes import Leaf
 from gradgen.graph.scalar import FLOATS
+from gradgen.graph.sizes import size_names
 from gradgen.graph.tensor import Tensor
 from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
 from gradgen.pipeline import Compiled, Model, compile_model
-from gradgen.program.loops import size_names
 from gradgen.runtime.bindings import Array, Cotangents
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
 from gradgen.runtime.interface import Argument, Interface, evaluate_shape, interface_of

@@ -9,6 +9,7 @@ from functools import partial
 
 from gradgen.emit.formula import carried, formula
 from gradgen.errors import ProgramError
+from gradgen.graph.names import fresh_names
 from gradgen.graph.nodes import (
     Carry,
     Compute,
@@ -37,7 +38,7 @@ from gradgen.passes.inside import Outside, established, outside
 from gradgen.passes.integers import share_integers
 from gradgen.passes.keep_inside import keep_inside
 from gradgen.passes.materialize import materialize
-from gradgen.passes.naming import fresh_names, is_named_by_user, name_nodes, sizes_of
+from gradgen.passes.naming import is_named_by_user, name_nodes, sizes_of
 from gradgen.passes.orient import orient
 from gradgen.passes.parallel import FIXED_PARTS
 from gradgen.passes.prepare import preparations

@@ -10,6 +10,7 @@ from gradgen.emit.cpu_sizes import fitting_function, opening, sizes_compared
 from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
 from gradgen.graph.names import free_name
+from gradgen.graph.sizes import size_names
 from gradgen.program.loops import (
     HOLDERS,
     Buffer,
@@ -21,7 +22,6 @@ from gradgen.program.loops import (
     divided,
     entry_holders,
     held,
-    size_names,
     workspace_sizes,
 )
 from gradgen.program.registers import names_in

@@ -13,8 +13,9 @@ from gradgen.errors import GraphError
 from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import Poly, size_symbol
+from gradgen.graph.sizes import size_names
 from gradgen.program.extents import sizes_of_arrays
-from gradgen.program.loops import HOLDERS, Buffer, Entry, Program, Row, divided, held, size_names, workspace_sizes
+from gradgen.program.loops import HOLDERS, Buffer, Entry, Program, Row, divided, held, workspace_sizes
 
 __all__ = ["Opening", "fitting_function", "opening", "sizes_compared"]
 

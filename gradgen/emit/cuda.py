@@ -12,6 +12,7 @@ from gradgen.emit.cpu import CpuPrinter, signature, size_sources, title
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, load, require_poly, rewrite, walk
+from gradgen.graph.sizes import size_names
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -26,7 +27,6 @@ from gradgen.program.loops import (
     expressions,
     letter,
     reads,
-    size_names,
     statements,
     writes,
 )

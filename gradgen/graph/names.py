@@ -4,15 +4,17 @@ In: what a value or a loop would like to be called, and what is taken. Out: iden
 comments and loop variables; the user's where they are known.
 """
 
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Hashable, Iterable, Mapping
 from itertools import chain, count
 from types import MappingProxyType
+from typing import TypeVar
 
 from gradgen.graph.nodes import Compute
 from gradgen.graph.origin import origin
 
 # What functions of generated files call by name, come what may; `_` is a loop variable that nobody reads.
 CALLED = frozenset({"np", "range", "prange", "get_num_threads", "_", "__debug__"})
+Key = TypeVar("Key", bound=Hashable)
 _POOL = ("i", "j", "k", "n", "m", "p", "q", "r", "s", "u", "v", "x", "y", "z")
 
 
@@ -39,6 +41,15 @@ class Names:
         self._last[wanted] = number
         self.taken.add(name)
         return name
+
+
+def fresh_names(wanted: Mapping[Key, str], taken: set[str]) -> dict[Key, str]:
+    """Each name, with a number behind it where it is taken; from then on it is."""
+    found: dict[Key, str] = {}
+    for key, name in wanted.items():
+        found[key] = free_name(name, taken)
+        taken.add(found[key])
+    return found
 
 
 def free_letter(wanted: str, taken: Container[str]) -> str:

@@ -18,6 +18,7 @@ from gradgen.graph.scalar import (
     Letter,
     Poly,
     Position,
+    Scalar,
     SizeSymbol,
     Step,
     atom_poly,
@@ -26,10 +27,11 @@ from gradgen.graph.scalar import (
     mentions,
     require_poly,
     substitute,
+    walk,
 )
 from gradgen.graph.spans import is_size
 
-__all__ = ["Ranges", "bounds", "index_atoms", "is_size", "nonnegative", "reads_data", "smallest"]
+__all__ = ["Ranges", "bounds", "index_atoms", "is_size", "nonnegative", "reads_data", "size_names", "smallest"]
 
 Ranges = Mapping[Atom, Poly]
 _INDICES = (Letter, Position, Step)
@@ -114,6 +116,11 @@ def reads_data(p: Poly) -> bool:
 
 
 # ---------------------------------------------------------------- proofs
+
+
+def size_names(expression: Scalar) -> list[str]:
+    """The size symbols of an extent or another expression, those inside floor divisions included."""
+    return [a.name for x in walk(expression) if isinstance(x, Poly) for a in x.atoms if isinstance(a, SizeSymbol)]
 
 
 def _proved(p: Poly, ranges: dict[Atom, Poly]) -> bool:

@@ -12,6 +12,7 @@ from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Leaf, Node, Project, Reshape, Scan, all_inputs, project, show_size, toposort
 from gradgen.graph.origin import Files
 from gradgen.graph.scalar import Poly, Scalar, size_symbol
+from gradgen.graph.sizes import size_names
 from gradgen.passes.inlining import expand
 from gradgen.passes.kernels import Piece, cut, defined_locals, make_kernel
 from gradgen.passes.lower import Lowering
@@ -24,20 +25,7 @@ from gradgen.passes.sharing import share
 from gradgen.passes.storage import Buffers, Storage, assign_storage, scan_loops, whole_values
 from gradgen.passes.trees import Item, ScanLoop, Tree, flatten, memory, unsafe_overwrites
 from gradgen.program.cost import products
-from gradgen.program.loops import (
-    HOLDERS,
-    Buffer,
-    Checked,
-    Entry,
-    Kernel,
-    KernelCall,
-    Note,
-    Parts,
-    Program,
-    Role,
-    reads,
-    size_names,
-)
+from gradgen.program.loops import HOLDERS, Buffer, Checked, Entry, Kernel, KernelCall, Note, Parts, Program, Role, reads
 from gradgen.program.ownership import written_first
 from gradgen.program.registers import Registers, names_in
 

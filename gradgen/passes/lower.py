@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gradgen.graph.intern import intern
-from gradgen.graph.names import free_letters
+from gradgen.graph.names import free_letters, fresh_names
 from gradgen.graph.nodes import Node, Project, Shape, product, project, same_shape
 from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import (
@@ -27,7 +27,7 @@ from gradgen.graph.scalar import (
 )
 from gradgen.passes.contract import first_row
 from gradgen.passes.microloops import outer_products
-from gradgen.passes.naming import fresh_names, is_named_by_user
+from gradgen.passes.naming import is_named_by_user
 from gradgen.passes.reductions import accumulated_dtype, added, initial_value, operation, reduces, runs_in_variable
 from gradgen.passes.repairs import Elements, added_elements, hides, repaired
 from gradgen.passes.storage import Buffers, Storage

@@ -24,10 +24,10 @@ from gradgen.graph.scalar import (
     rewrite,
     walk,
 )
-from gradgen.graph.sizes import nonnegative, reads_data
+from gradgen.graph.sizes import nonnegative, reads_data, size_names
 from gradgen.passes.bounds import bound_loops, known_extent, loop_atom
 from gradgen.passes.masking import certain_parts, is_local
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, loaded, size_names, statements, writes
+from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, loaded, statements, writes
 from gradgen.program.registers import Registers, element_name, value_name
 
 COSTLY = 4.0  # a division; cheaper arithmetic stays where it is read

@@ -5,11 +5,10 @@ In: the nodes of a program. Out: one identifier per node, unique in the generate
 
 import builtins
 import keyword
-from collections.abc import Container, Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TypeVar
 
-from gradgen.graph.names import CALLED, Names, free_name
+from gradgen.graph.names import CALLED, Names
 from gradgen.graph.nodes import (
     COTANGENT,
     Carry,
@@ -23,9 +22,8 @@ from gradgen.graph.nodes import (
 )
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Call, Const, Poly, Scalar, loads
-from gradgen.program.loops import size_names
+from gradgen.graph.sizes import size_names
 
-Key = TypeVar("Key", bound=Hashable)
 # What generated modules call by name.
 GENERATED = (
     CALLED
@@ -120,15 +118,6 @@ def sizes_of(roots: Sequence[Node]) -> list[str]:
             mentioned.append(node.scan.length)
         found.update(dict.fromkeys(name for part in mentioned for name in size_names(part)))
     return list(found)
-
-
-def fresh_names(wanted: Mapping[Key, str], taken: set[str]) -> dict[Key, str]:
-    """Each name, with a number behind it where it is taken; from then on it is."""
-    found: dict[Key, str] = {}
-    for key, name in wanted.items():
-        found[key] = free_name(name, taken)
-        taken.add(found[key])
-    return found
 
 
 def is_named_by_user(node: Node, name: str) -> bool:

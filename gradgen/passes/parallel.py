@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gradgen.graph.intern import intern
-from gradgen.graph.names import free_name
+from gradgen.graph.names import free_name, fresh_names
 from gradgen.graph.nodes import Shape, product
 from gradgen.graph.scalar import Load, Poly, integer, load, number, walk
+from gradgen.graph.sizes import size_names
 from gradgen.passes.motion import replaced
-from gradgen.passes.naming import fresh_names
 from gradgen.program.cost import estimate, operations
 from gradgen.program.loops import (
     Accumulate,
@@ -29,7 +29,6 @@ from gradgen.program.loops import (
     letter,
     reads,
     side_by_side,
-    size_names,
     statements,
     writes,
 )

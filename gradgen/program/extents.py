@@ -7,19 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from gradgen.graph.scalar import Poly, Scalar, mentions, size_symbol, walk
-from gradgen.program.loops import (
-    Buffer,
-    Dot,
-    For,
-    If,
-    Kernel,
-    Parts,
-    Row,
-    Statement,
-    expressions,
-    letter,
-    size_names,
-)
+from gradgen.graph.sizes import size_names
+from gradgen.program.loops import Buffer, Dot, For, If, Kernel, Parts, Row, Statement, expressions, letter
 
 
 def sizes_mentioned(body: Iterable[Statement], part: Kernel | None) -> Counter[str]:

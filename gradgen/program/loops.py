@@ -10,7 +10,8 @@ from typing import Literal
 
 from gradgen.graph.intern import digest_of, intern
 from gradgen.graph.nodes import Shape
-from gradgen.graph.scalar import FLOATS, Letter, Poly, Scalar, SizeSymbol, atom_poly, call, loads, walk
+from gradgen.graph.scalar import FLOATS, Letter, Poly, Scalar, atom_poly, call, loads
+from gradgen.graph.sizes import size_names
 
 Role = Literal["input", "param", "state", "output", "saved", "work", "cotangent", "gradient", "local", "one"]
 LoopKind = Literal["parallel", "serial", "reduce"]
@@ -362,11 +363,6 @@ def reads(statement: Statement) -> set[Buffer]:
             found |= {inner.left.buffer.memory, inner.right.buffer.memory}
             found |= {inner.out.buffer.memory} if inner.scratch is not None else set()
     return _behind(statement, found)
-
-
-def size_names(expression: Scalar) -> list[str]:
-    """The size symbols of an extent or another expression, those inside floor divisions included."""
-    return [a.name for x in walk(expression) if isinstance(x, Poly) for a in x.atoms if isinstance(a, SizeSymbol)]
 
 
 def writes(statement: Statement) -> set[Buffer]:

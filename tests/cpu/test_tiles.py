@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import gradgen as gg
+from gradgen.graph.sizes import size_names
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
-from gradgen.program.loops import held, size_names
+from gradgen.program.loops import held
 from tests.cpu.models import leaves_of
 from tests.cpu.running import unjitted
 
