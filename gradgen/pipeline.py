@@ -26,32 +26,32 @@ from gradgen.graph.nodes import (
 from gradgen.graph.origin import Files, files_of, origin
 from gradgen.graph.scalar import FLOATS, Load, call, loads, number
 from gradgen.options import Options
-from gradgen.passes.build import Builder, Request, Root
-from gradgen.passes.contract import contract
-from gradgen.passes.differentiate import vjp_nodes
-from gradgen.passes.gather import gather
-from gradgen.passes.hoist import hoist
-from gradgen.passes.in_place import update_in_place
-from gradgen.passes.inline import is_pointwise
-from gradgen.passes.inlining import direct_reads
-from gradgen.passes.inside import Outside, established, outside
-from gradgen.passes.integers import share_integers
-from gradgen.passes.keep_inside import keep_inside
-from gradgen.passes.materialize import materialize
-from gradgen.passes.naming import is_named_by_user, name_nodes, sizes_of
-from gradgen.passes.orient import orient
-from gradgen.passes.parallel import FIXED_PARTS
-from gradgen.passes.prepare import preparations
-from gradgen.passes.record import Passes
-from gradgen.passes.reducers import lower_reducers
-from gradgen.passes.resolve import resolve
-from gradgen.passes.retarget import retarget
-from gradgen.passes.roll import roll
-from gradgen.passes.saving import choose_saved
-from gradgen.passes.separate import separate, separate_carries
-from gradgen.passes.simplify import simplify
-from gradgen.passes.squeeze import squeeze
-from gradgen.passes.unify import unify
+from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.loops.divide import FIXED_PARTS
+from gradgen.passes.loops.in_place import update_in_place
+from gradgen.passes.loops.keep_inside import keep_inside
+from gradgen.passes.loops.roll import roll
+from gradgen.passes.loops.unify import unify
+from gradgen.passes.lower.entries import Builder, Request, Root
+from gradgen.passes.lower.naming import is_named_by_user, name_nodes, sizes_of
+from gradgen.passes.prepare.retarget import retarget
+from gradgen.passes.prepare.sequence import preparations
+from gradgen.passes.prepare.squeeze import squeeze
+from gradgen.passes.rebuild.look_through import is_pointwise
+from gradgen.passes.rebuild.rewrites import Passes
+from gradgen.passes.rewrite.contract import contract
+from gradgen.passes.rewrite.count_outside import Outside, established, outside
+from gradgen.passes.rewrite.customs import resolve
+from gradgen.passes.rewrite.gather import gather
+from gradgen.passes.rewrite.hoist_products import hoist
+from gradgen.passes.rewrite.logsumexp import lower_reducers
+from gradgen.passes.rewrite.materialize import materialize
+from gradgen.passes.rewrite.orient import orient
+from gradgen.passes.rewrite.separate_scans import separate, separate_carries
+from gradgen.passes.rewrite.shared_integers import share_integers
+from gradgen.passes.rewrite.simplify import simplify
+from gradgen.passes.schedule.inline import direct_reads
+from gradgen.passes.schedule.saved_values import choose_saved
 from gradgen.program.loops import Program, Role
 from gradgen.program.verify import verify_program, violations
 from gradgen.thresholds import thresholds, using, without_parts

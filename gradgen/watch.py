@@ -12,9 +12,9 @@ from gradgen import env
 from gradgen.graph.nodes import Leaf, Node, all_inputs, toposort
 from gradgen.graph.origin import display_name, origin
 from gradgen.inspect.text import graph_text, program_text
-from gradgen.passes.naming import name_nodes
-from gradgen.passes.record import Passes, Rewrite
-from gradgen.passes.separate import separate_carries
+from gradgen.passes.lower.naming import name_nodes
+from gradgen.passes.rebuild.rewrites import Passes, Rewrite
+from gradgen.passes.rewrite.separate_scans import separate_carries
 from gradgen.program.loops import Program
 
 __all__ = ["Watch"]

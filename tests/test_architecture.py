@@ -40,7 +40,7 @@ def gone(page: str, existing: list[str]) -> list[str]:
     folders = "|".join(sorted({module.split("/")[0] for module in existing if "/" in module}))
     named = {match[0] for match in re.finditer(rf"(?<![\w/])(?:{folders})/[\w/]+\.py", page)}
     for block in re.split(r"\n(?=#)", page):
-        heading = re.match(r"#+ (\w+)/", block)
+        heading = re.match(r"#+ ([\w/]+)/", block)
         if heading is not None:
             folder = "" if heading[1] == "gradgen" else f"{heading[1]}/"
             named |= {folder + file for file in re.findall(r"^\| `(\w+\.py)` \|", block, re.MULTILINE)}
@@ -54,7 +54,8 @@ def test_the_page_names_no_module_that_is_gone() -> None:
 def test_a_module_that_is_gone_is_noticed() -> None:
     page = "# Map\n\n### gradgen/ itself\n\n| `cli.py` | x |\n| `old.py` | x |\n\n### graph/: nodes\n\n"
     page += "| `nodes.py` | x |\n| `letters.py` | x |\n\n### lang/\n\n| `nodes.py` | x |\n\nsee graph/old.py\n"
-    wanted = ["graph/letters.py", "graph/old.py", "lang/nodes.py", "old.py"]
+    page += "\n### passes/derive/\n\n| `old.py` | x |\n"
+    wanted = ["graph/letters.py", "graph/old.py", "lang/nodes.py", "old.py", "passes/derive/old.py"]
     assert gone(page, ["cli.py", "graph/nodes.py", "lang/scan.py"]) == wanted
 
 

@@ -17,7 +17,7 @@ import gradgen as gg
 from gradgen import env
 from gradgen.cli import PASSES
 from gradgen.graph.functions import FUNCTIONS
-from gradgen.passes.stabilize import RULES
+from gradgen.passes.prepare.stabilize import RULES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

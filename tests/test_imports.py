@@ -13,9 +13,12 @@ PACKAGE = ROOT / "gradgen"
 
 BASE = {"errors", "version", "env", "options", "thresholds"}  # what everybody may import
 LIBRARY = BASE | {
-    "graph", "program", "passes", "lang", "nn", "emit", "inspect", "runtime", "watch", "pipeline", "asked", "network",
-    "files",
+    "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "watch", "pipeline", "asked", "network", "files",
+    "passes/rebuild", "passes/prepare", "passes/derive", "passes/rewrite", "passes/schedule", "passes/lower",
+    "passes/loops", "passes",
 }  # fmt: skip
+
+PASSES = {name for name in LIBRARY if name.startswith("passes")}
 
 # A folder or file of gradgen/, and what it may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -30,18 +33,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "graph": BASE,
     # from graph to program
     "program": BASE | {"graph"},
-    "passes": BASE | {"graph", "program"},
+    "passes": set(),
+    "passes/rebuild": BASE | {"graph", "program"},
+    "passes/prepare": BASE | {"graph", "passes/rebuild"},
+    "passes/derive": BASE | {"graph", "passes/rebuild"},
+    "passes/rewrite": BASE | {"graph", "program", "passes/rebuild", "passes/prepare"},
+    "passes/schedule": BASE | {"graph", "program", "passes/rebuild", "passes/rewrite"},
+    "passes/loops": BASE | {"graph", "program", "passes/rebuild"},
+    "passes/lower": BASE | {"graph", "program", *(f"passes/{x}" for x in ("rebuild", "rewrite", "schedule", "loops"))},
     # the language: formulas, and functions from graph to graph, which apply passes
-    "lang": BASE | {"graph", "passes"},
+    "lang": BASE | {"graph", "passes/rebuild", "passes/prepare", "passes/derive", "passes/rewrite"},
     "nn": BASE | {"graph", "lang"},
     # from program to text, and from text to a module
     "emit": BASE | {"files", "graph", "program"},
-    "inspect": BASE | {"graph", "program", "emit", "passes", "lang"},
+    "inspect": BASE | {"graph", "program", "emit", "lang", *PASSES},
     "runtime": BASE | {"files", "graph", "program", "emit"},
     # the compiler on one screen, and its users
-    "watch": BASE | {"graph", "program", "passes", "inspect"},
-    "pipeline": BASE | {"graph", "lang", "program", "passes", "emit", "inspect", "watch"},
-    "asked": BASE | {"graph", "lang", "program", "passes", "pipeline"},
+    "watch": BASE | {"graph", "program", *PASSES, "inspect"},
+    "pipeline": BASE | {"graph", "lang", "program", *PASSES, "emit", "inspect", "watch"},
+    "asked": BASE | {"graph", "lang", "program", *PASSES, "pipeline"},
     "network": LIBRARY - {"network"},
     "cli": LIBRARY | {"__init__"},
     "__init__": LIBRARY,
@@ -76,9 +86,9 @@ def module_name(path: Path) -> str:
 
 
 def place(module: str) -> str:
-    """The folder or file of gradgen/ that a module belongs to: "graph" for gradgen.graph.nodes."""
+    """The folder or file of gradgen/ that a module belongs to: "graph" for gradgen.graph.nodes, "passes/derive"."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
+    return "/".join(parts[1:3] if parts[1:2] == ["passes"] else parts[1:2]) or "__init__"
 
 
 def is_module(name: str) -> bool:
@@ -126,9 +136,11 @@ def test_imports_inside_functions_are_heavy_packages_only(path: Path) -> None:
 def test_the_table_itself_runs_one_way() -> None:
     order = list(TopologicalSorter(MAY_IMPORT).static_order())  # raises CycleError
     assert order.index("graph") < order.index("lang") < order.index("nn")
-    assert order.index("graph") < order.index("passes") < order.index("pipeline") < order.index("network")
+    stages = [order.index(f"passes/{stage}") for stage in ("rebuild", "prepare", "rewrite", "schedule", "lower")]
+    assert stages == sorted(stages)
+    assert order.index("graph") < stages[0] < stages[-1] < order.index("pipeline") < order.index("network")
     assert order.index("network") < order.index("cli")
-    assert order.index("program") < min(order.index(name) for name in ("passes", "emit", "inspect"))
+    assert order.index("program") < min(order.index(name) for name in ("passes/loops", "emit", "inspect"))
 
 
 def test_no_two_modules_import_each_other() -> None:

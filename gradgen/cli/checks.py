@@ -19,7 +19,7 @@ from gradgen.lang.checking import GradientReport, check_grad
 from gradgen.lang.interpret import interpret
 from gradgen.lang.transforms import vjp
 from gradgen.network import Network
-from gradgen.passes.retarget import retarget
+from gradgen.passes.prepare.retarget import retarget
 
 __all__ = ["CheckReport", "Comparison", "check_network"]
 

@@ -16,7 +16,7 @@ from gradgen.errors import GradgenError, ShapeError
 from gradgen.graph.nodes import Leaf, all_inputs, toposort
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
-from gradgen.passes.retarget import retarget
+from gradgen.passes.prepare.retarget import retarget
 from gradgen.runtime.bindings import check_requirements, label_bounds
 from gradgen.runtime.interface import Argument, evaluate_shape
 

@@ -11,10 +11,10 @@ from gradgen.graph.nodes import Leaf, Node, all_inputs, leaf, pointwise, toposor
 from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.inspect.text import graph_text, program_text
 from gradgen.network import Network
-from gradgen.passes.differentiate import vjp_nodes
-from gradgen.passes.naming import name_nodes
-from gradgen.passes.retarget import retarget
-from gradgen.passes.separate import separate_carries
+from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.lower.naming import name_nodes
+from gradgen.passes.prepare.retarget import retarget
+from gradgen.passes.rewrite.separate_scans import separate_carries
 from gradgen.pipeline import AFTER_DIFFERENTIATING, after_declaring
 from gradgen.watch import Watch
 

@@ -15,7 +15,7 @@ from gradgen.graph.nodes import Leaf, toposort
 from gradgen.graph.scalar import FLOATS
 from gradgen.inspect.trace import Notation, Trace, forward_trace, reverse_trace
 from gradgen.network import Network
-from gradgen.passes.retarget import retarget
+from gradgen.passes.prepare.retarget import retarget
 
 __all__ = ["Mode", "trace_network"]
 

@@ -129,7 +129,7 @@ class Custom(_Shown):
     """A value with adjoints that the user gives: one for each of `operands`, formulas of `cotangent`.
 
     The adjoints are a body as that of a scan is: they mention the depth of their cotangent, and nothing outside does.
-    `differentiate` puts an adjoint in the cotangent's place; afterwards `resolve` leaves the value alone.
+    `derive` puts an adjoint in the cotangent's place; afterwards `resolve` leaves the value alone.
     """
 
     value: "Node"

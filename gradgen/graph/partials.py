@@ -1,6 +1,6 @@
 """Partial derivatives of scalar functions: written beside the declaration, or SymPy's, once per function.
 
-In: a call. Out: its derivative by each argument, as an expression in the arguments and the call itself; `differentiate`
+In: a call. Out: its derivative by each argument, as an expression in the arguments and the call itself; `derive`
 multiplies them together. `None` is an explicit zero.
 """
 

@@ -2,7 +2,7 @@
 
 In: numbers, sizes, indices, tensors with subscripts. Out: interned expressions whose arguments keep the order in
 which they were written; `nodes` puts them into formulas. Only integer expressions (`Poly`) are normalised, because
-integer algebra is exact; floating-point algebra is left to `passes.simplify`.
+integer algebra is exact; floating-point algebra is left to `passes.rewrite.simplify`.
 """
 
 import operator

@@ -1,7 +1,8 @@
 """Integers that a formula computes once and reads several times.
 
-In: a scalar body. Out: such parts, inner ones before outer ones; `passes.integers` makes nodes of them, and comments
-give them names. Exact arithmetic of indices and sizes is none: it says where something is, and proofs read it.
+In: a scalar body. Out: such parts, inner ones before outer ones; `passes.rewrite.shared_integers` makes nodes of them,
+and comments give them names. Exact arithmetic of indices and sizes is none: it says where something is, and proofs read
+it.
 """
 
 from collections import Counter

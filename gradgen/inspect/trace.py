@@ -1,7 +1,7 @@
 """Automatic differentiation on paper: every operation of a small model with its value, and the adjoint beside it.
 
 In: an output, numbers for its leaves. Out: a `Trace`, rows of text and values; `trace_table` arranges them. The
-derivatives are those of `passes.differentiate`, applied to one operation at a time, and the values are those of the
+derivatives are those of `passes.derive.reverse`, applied to one operation at a time, and the values are those of the
 reference interpreter, in float64. Numbers as in Baydin et al. (2018): v_0 and below are the leaves, v_1 the first
 operation, and an operation stands behind everything that it needs.
 """
@@ -19,13 +19,13 @@ from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, compute, i
 from gradgen.graph.origin import display_name, name_derivative, origin
 from gradgen.graph.scalar import FLOATS, Call, Const, Load, Scalar, call, rewrite
 from gradgen.lang.interpret import interpret
-from gradgen.passes.differentiate import Contribution, node_adjoint, vjp_nodes
-from gradgen.passes.differentiate_forward import jvp_nodes
-from gradgen.passes.inline import pointwise_body
-from gradgen.passes.naming import name_nodes
-from gradgen.passes.split import split_operations
-from gradgen.passes.substitute import replace_nodes
-from gradgen.passes.supports import EVERYWHERE, NOWHERE, Support, either
+from gradgen.passes.derive.forward import jvp_nodes
+from gradgen.passes.derive.reverse import Contribution, node_adjoint, vjp_nodes
+from gradgen.passes.derive.supports import EVERYWHERE, NOWHERE, Support, either
+from gradgen.passes.lower.naming import name_nodes
+from gradgen.passes.prepare.split import split_operations
+from gradgen.passes.rebuild.look_through import pointwise_body
+from gradgen.passes.rebuild.nodes import replace_nodes
 
 __all__ = ["ASCII", "UNICODE", "Block", "Notation", "Row", "Trace", "forward_trace", "reverse_trace"]
 

@@ -19,7 +19,7 @@ from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
 from gradgen.lang.transforms import jvp, vjp
-from gradgen.passes.retarget import retarget
+from gradgen.passes.prepare.retarget import retarget
 
 __all__ = ["GradientReport", "check_grad"]
 

@@ -1,6 +1,6 @@
 """`gg.custom`: a value with an adjoint that the user gives.
 
-In: a value and an adjoint, functions of tensors, each called once. Out: a tensor; `passes.differentiate` reads what
+In: a value and an adjoint, functions of tensors, each called once. Out: a tensor; `passes.derive.reverse` reads what
 the adjoint made of a cotangent.
 """
 

@@ -2,7 +2,7 @@
 
 In: tensors. Out: tensors with the axes of the output followed by those of the input. All rows (or columns) are products
 of `transforms` with the rows of an identity matrix, taken at once: the seed mentions a step for each of its axes, and
-`passes.lift` turns the steps into axes of the result.
+`passes.rebuild.all_steps` turns the steps into axes of the result.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,8 +17,8 @@ from gradgen.graph.tensor import Tensor, made, tensor
 from gradgen.lang.constants import zeros
 from gradgen.lang.shapes import moveaxis
 from gradgen.lang.transforms import grad, jvp, vjp
-from gradgen.passes.lift import lift
-from gradgen.passes.stabilize import rules_to_skip
+from gradgen.passes.prepare.stabilize import rules_to_skip
+from gradgen.passes.rebuild.all_steps import lift
 
 __all__ = ["hessian", "jacobian"]
 

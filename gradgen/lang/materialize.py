@@ -1,6 +1,6 @@
 """`gg.materialize`: a tensor that the schedule may neither dissolve into its readers nor compute twice.
 
-In: a tensor. Out: the same values; `passes.materialize` says what becomes of it.
+In: a tensor. Out: the same values; `passes.rewrite.materialize` says what becomes of it.
 """
 
 from gradgen.errors import DTypeError, GraphError

@@ -1,7 +1,7 @@
 """Functions from graph to graph: gradients, products with Jacobians, second derivatives. They compose in any order.
 
 In: tensors. Out: tensors, which compile like any others. The rewrites that must come before differentiation
-(`passes.prepare`) are part of every transform, so a naive softmax is stable here too.
+(`passes.prepare.sequence`) are part of every transform, so a naive softmax is stable here too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +14,11 @@ from gradgen.graph.origin import display_name
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.graph.tensor import Tensor, tensor
-from gradgen.passes.differentiate import vjp_nodes
-from gradgen.passes.differentiate_forward import jvp_nodes
-from gradgen.passes.prepare import prepare
-from gradgen.passes.stabilize import rules_to_skip
-from gradgen.passes.substitute import replace_nodes
+from gradgen.passes.derive.forward import jvp_nodes
+from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.prepare.sequence import prepare
+from gradgen.passes.prepare.stabilize import rules_to_skip
+from gradgen.passes.rebuild.nodes import replace_nodes
 
 
 def grad(y: Tensor, xs: Sequence[Tensor] | Tensor, *, skip: Iterable[str] = ()) -> Any:

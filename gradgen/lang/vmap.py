@@ -1,7 +1,7 @@
 """`gg.vmap`: a function of tensors for every element of a new axis.
 
 In: a function for one element, called once with tensors that stand for any of them: they mention a step of no loop.
-Out: what it returns, with the step as an axis (`passes.lift`). No operation has a rule of its own.
+Out: what it returns, with the step as an axis (`passes.rebuild.all_steps`). No operation has a rule of its own.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from gradgen.graph.scalar import Poly, load, position, step
 from gradgen.graph.tensor import Tensor, made
 from gradgen.lang.bodies import inside_map
 from gradgen.lang.nested import form_of, leaves, like
-from gradgen.passes.lift import lift_nodes
+from gradgen.passes.rebuild.all_steps import lift_nodes
 
 __all__ = ["vmap"]
 

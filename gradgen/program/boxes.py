@@ -1,7 +1,7 @@
 """Affine contractions held in boxes: flat pieces of tensors with literal strides, the vector index last.
 
 In: a contraction out[f(i)] = sum left[g(i)] * right[h(i)] with affine subscripts, and a schedule of it. Out: the boxes
-that `passes.microkernel` costs and `passes.microloops` fills, multiplies and writes back.
+that `passes.rewrite.outer_products` costs and `passes.lower.register_loops` fills, multiplies and writes back.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,6 @@
 """Which integers the text of statements mentions: sizes, which a function reads off its arrays, and loop variables.
 
-In: statements. Out: what `passes.kernels` hands to a function and what `emit` writes at its beginning.
+In: statements. Out: what `passes.lower.cut_kernels` hands to a function and what `emit` writes at its beginning.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """The second representation: buffers and a handful of statements. Both targets print the same ones.
 
-In: what `passes.lower` writes. Out: what `program.verify` checks and `emit` prints. Expressions are scalar bodies
-whose accesses go to buffers and whose indices are named loop variables.
+In: what `passes.lower.statements` writes. Out: what `program.verify` checks and `emit` prints. Expressions are scalar
+bodies whose accesses go to buffers and whose indices are named loop variables.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,8 @@
 """Names for the scalar variables that are added to statements, and statements as branches.
 
 In: the statements of a piece and the names that the rest of its function may use. Out: fresh variables for `bounds`,
-`motion`, `sharing` and what makes lines readable, each a buffer of its own even where two functions use the same name.
+`hoist`, `shared_values` and what makes lines readable, each a buffer of its own even where two functions use
+the same name.
 """
 
 from collections.abc import Iterable, Iterator, Sequence, Set

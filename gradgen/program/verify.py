@@ -1,7 +1,7 @@
 """What a legal program is: loops own what they write, values exist before they are read, accesses stay inside.
 
-In: a `Program` from `passes.build`. Out: the violations in words; a legal program has none. Every target relies on it:
-what one iteration owns may run on any thread.
+In: a `Program` from `passes.lower.entries`. Out: the violations in words; a legal program has none. Every target relies
+on it: what one iteration owns may run on any thread.
 """
 
 from collections.abc import Sequence

@@ -95,7 +95,7 @@ class Caller:
         return outputs, room, plan, arguments
 
     def with_saved(self, given: Mapping[str, Any], room: Room) -> dict[str, Any]:
-        """Gradients by name, from a room that `saving` has filled."""
+        """Gradients by name, from a room that `saved_values` has filled."""
         return self._run(given, room)[0][1]
 
     def _alone(self, given: Mapping[str, Any], saved: Room | None) -> Ran:

@@ -56,7 +56,8 @@ class Requirement:
 def labels(roots: Sequence[Node]) -> tuple[Label, ...]:
     """Every integer leaf whose values are subscripts whatever other data says, where they are not proved inside.
 
-    The rest of the data-dependent subscripts is for the entry point `check` to look at; see `passes.inside`.
+    The rest of the data-dependent subscripts is for the entry point `check` to look at:
+    `passes.rewrite.count_outside`.
     """
     found: dict[Label, None] = {}
     for node, ranges, lengths in _formulas(roots):

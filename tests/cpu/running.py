@@ -17,7 +17,7 @@ from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
-from gradgen.passes.retarget import retarget
+from gradgen.passes.prepare.retarget import retarget
 from tests.cpu.models import BY_NAME, Arrays, leaves_of
 
 DTYPES = ("float32", "float64")

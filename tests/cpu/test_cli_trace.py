@@ -14,7 +14,7 @@ from gradgen.inspect.trace import forward_trace, reverse_trace
 from gradgen.inspect.trace_table import short
 from gradgen.lang.interpret import interpret
 from gradgen.lang.transforms import vjp
-from gradgen.passes.retarget import retarget
+from gradgen.passes.prepare.retarget import retarget
 from tests.cpu.models import BY_NAME, leaves_of
 
 ROOT = Path(__file__).resolve().parents[2]

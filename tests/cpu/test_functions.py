@@ -18,7 +18,7 @@ from gradgen.graph.nodes import Leaf, toposort
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
-from gradgen.passes.retarget import retarget
+from gradgen.passes.prepare.retarget import retarget
 from tests.cpu.function_table import ENTRIES, EXCEPTIONS, Entry
 from tests.cpu.running import unjitted
 

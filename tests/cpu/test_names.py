@@ -20,7 +20,7 @@ from gradgen.graph.names import CALLED
 from gradgen.graph.nodes import Leaf, all_inputs, toposort
 from gradgen.graph.origin import naming
 from gradgen.lang.interpret import interpret
-from gradgen.passes.naming import GENERATED
+from gradgen.passes.lower.naming import GENERATED
 from gradgen.thresholds import USUAL, using
 from tests.cpu.running import assert_close, unjitted
 

@@ -14,7 +14,7 @@ from gradgen import nn
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
-from gradgen.passes import tiles
+from gradgen.passes.schedule import tiling as tiles
 from gradgen.thresholds import SMALLEST, USUAL, Thresholds, using
 from tests.cpu.models import MODELS, leaves_of, parameter
 from tests.cpu.running import Case, assert_close, unjitted

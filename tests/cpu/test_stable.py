@@ -16,7 +16,7 @@ from mpmath import mp, mpf
 import gradgen as gg
 from gradgen.graph.tensor import Tensor
 from gradgen.network import Network
-from gradgen.passes.stabilize import RULES
+from gradgen.passes.prepare.stabilize import RULES
 from tests.cpu.running import unjitted
 
 FAR = (1000.0, -1000.0, 1000.0, 0.5)

@@ -10,7 +10,7 @@ import gradgen as gg
 from gradgen.graph.nodes import Leaf, all_inputs, leaf, show_size, toposort
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
-from gradgen.passes.differentiate import vjp_nodes
+from gradgen.passes.derive.reverse import vjp_nodes
 from gradgen.runtime.interface import evaluate_size
 from tests.cpu.running import assert_close, unjitted
 

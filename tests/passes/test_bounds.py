@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gradgen.graph.scalar import Scalar, call, number, size_symbol
-from gradgen.passes.bounds import bound_loops
-from gradgen.passes.motion import move_code
+from gradgen.passes.loops.bounds import bound_loops
+from gradgen.passes.loops.hoist import move_code
 from gradgen.program.loops import For, If, Statement, choice, statements
 from gradgen.program.registers import Registers
 from tests.passes.statements import add, array, assign, at, both, h, i, j, k, loop, run, t, text, variable, where

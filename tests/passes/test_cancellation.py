@@ -15,9 +15,9 @@ from gradgen.graph.nodes import Compute, Node, pointwise, toposort
 from gradgen.graph.scalar import number
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.interpret import interpret
-from gradgen.passes.differentiate import vjp_nodes
-from gradgen.passes.prepare import prepare
-from gradgen.passes.stabilize import stabilize
+from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.prepare.sequence import prepare
+from gradgen.passes.prepare.stabilize import stabilize
 from gradgen.pipeline import after_differentiating
 
 ROWS = np.array([[1e4, 9991], [14, 5], [5, 14], [0, 0], [30, 0], [-1e4, -10020], [3, 2.99999]], np.float32)

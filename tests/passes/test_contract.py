@@ -10,7 +10,7 @@ from gradgen.graph.nodes import Compute, Leaf, Node, toposort
 from gradgen.graph.scalar import loads
 from gradgen.graph.unproved import unproved
 from gradgen.lang.interpret import interpret
-from gradgen.passes.contract import classify, pack_operands
+from gradgen.passes.rewrite.contract import classify, pack_operands
 
 B, T, H, D = 3, 40, 4, 32
 p = gg.input("p", (B, H, T, T), dtype="float64")

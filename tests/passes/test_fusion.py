@@ -1,7 +1,7 @@
 """The order of the loops of a formula: the innermost one runs through memory."""
 
 from gradgen.graph.nodes import Compute, Node
-from gradgen.passes.fusion import loop_order
+from gradgen.passes.schedule.fusion import loop_order
 from tests.passes.building import M, N, T, at, i, j, tensor, total
 
 P, Q = tensor("P", N, T), tensor("Q", M, T)

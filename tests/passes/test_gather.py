@@ -6,9 +6,9 @@ import pytest
 from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.scalar import Scalar, integer, number, position
 from gradgen.lang.interpret import interpret
-from gradgen.passes.differentiate import vjp_nodes
-from gradgen.passes.gather import gather
-from gradgen.passes.simplify import simplify
+from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.rewrite.gather import gather
+from gradgen.passes.rewrite.simplify import simplify
 from tests.passes.building import (
     SIZES,
     M,

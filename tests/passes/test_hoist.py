@@ -1,72 +1,97 @@
-"""`hoist` computes products that do not depend on the carry before the loop."""
+"""What leaves a loop and what has to stay; the text is that of the CPU target."""
 
-from gradgen.graph.nodes import Node, Project, Scan, body_nodes, carry, compute, project, scan
-from gradgen.graph.scalar import position, step
-from gradgen.passes.differentiate import vjp_nodes
-from gradgen.passes.hoist import hoist
-from gradgen.passes.simplify import simplify
-from tests.passes.building import M, N, T, assert_same_values, at, f, formula, formulas, i, j, k, scans, tensor, total
+from gradgen.graph.scalar import call, integer, number, size_symbol
+from gradgen.passes.loops.hoist import hoist, move_code
+from gradgen.program.loops import Buffer, Statement
+from gradgen.program.registers import Registers
+from tests.passes.statements import add, array, assign, at, h, i, j, k, loop, text, variable, where
 
-t = step(0)
-
-
-def network(reverse: bool = False) -> tuple[list[Node], Node]:
-    """h[t+1] = tanh(W x[t] + U h[t]), and the leaves x, W, U, h[0]."""
-    x, w, u, start = tensor("x", T, M), tensor("w", N, M), tensor("u", N, N), tensor("start", N)
-    h = carry(0, (N,), "float64", 0)
-    row = formula((M,), at(x, t, i) * 0.5)
-    fed = total((N,), (M,), at(w, i, j) * at(row, j))
-    back = total((N,), (N,), at(u, i, j) * at(h, j))
-    new = formula((N,), f("tanh", at(fed, i) + at(back, i)))
-    return [x, w, u, start], project(scan(T, 0, [h], [start], [new], [], reverse), "states", 0)
+N = size_symbol("N")
+x, y, z = array("x", 9), array("y", 9), array("z", 9, 9)
+rows = array("rows", 9, dtype="int64")
 
 
-def products(s: Scan) -> list[Node]:
-    return [n for n in body_nodes(s) if getattr(n, "reducer", "") == "sum"]
+def hoisted(*body: Statement) -> str:
+    return text(hoist(body, Registers(body)))
 
 
-def test_a_product_of_inputs_is_computed_before_the_loop() -> None:
-    for reverse in (False, True):
-        (x, w, _, _), states = network(reverse)
-        (after,) = hoist([states])
-        assert isinstance(after, Project)
-        assert len(products(after.scan)) == 1
-        row = formula((T, M), at(x, i, j) * 0.5)
-        fed = compute((T, N), (T, N, M), [i, j], "sum", at(w, j, k) * at(row, i, k))
-        assert fed in formulas(after)
-        assert hoist([after]) == [after]
-        assert hoist([states]) == [after]
-        assert_same_values([states], [after])
-        assert_same_values([states], simplify([after]))
+def test_an_access_leaves_the_loops_that_it_does_not_depend_on() -> None:
+    nest = loop(i, 9, loop(j, 9, assign(z, [i, j], at(x, i) * at(y, 0))))
+    assert hoisted(nest) == (
+        "y_0 = y[0]\nfor i in range(9):\n    x_i = x[i]\n    for j in range(9):\n        z[i, j] = x_i * y_0"
+    )
 
 
-def test_pointwise_work_and_sums_of_one_factor_stay() -> None:
-    x, start, h = tensor("x", T, N, M), tensor("start", N), carry(0, (N,), "float64", 0)
-    s = total((N,), (M,), at(x, t, i, j))
-    new = formula((N,), at(h, i) + f("tanh", at(s, i)))
-    states = project(scan(T, 0, [h], [start], [new], []), "states", 0)
-    assert hoist([states]) == [states]
+def test_a_row_of_a_table_is_found_once() -> None:
+    nest = loop(i, 9, loop(j, 9, add(y, [j], at(z, at(rows, i), j))))  # type: ignore[arg-type]  # an integer access
+    assert "rows_i = rows[i]\n    for j in range(9):\n        y[j] += z[rows_i, j]" in hoisted(nest)
 
 
-def test_the_adjoint_keeps_its_values() -> None:
-    leaves, states = network()
-    loss = total((), (T, N), at(states, i + 1, j) * at(states, i, j))
-    gradients = vjp_nodes([loss], [formula((), f("float64", 1))], leaves)
-    before = simplify([loss, *gradients])
-    after = simplify(hoist(before))
-    assert_same_values(before, after)
-    assert simplify(hoist(after)) == after
-    assert len(scans(*after)) == 2
+def test_a_division_and_a_function_leave_with_a_name_that_says_them() -> None:
+    body = loop(j, 9, assign(y, [j], at(y, j) * (1 / at(x, 0))), assign(z, [0, j], at(y, j) + call("exp", at(x, 0))))
+    assert hoisted(body).startswith("x_0 = x[0]\nx_0_inverse = (1.0) / x_0\nx_0_exp = np.exp(x_0)\nfor j")
 
 
-def test_inner_loops_lift_into_the_body_of_outer_ones() -> None:
-    x, w, start = tensor("x", T, M), tensor("w", N, M), tensor("start", N)
-    outer, inner = carry(0, (N,), "float64", 0), carry(0, (N,), "float64", 1)
-    fed = total((N,), (M,), at(w, i, j) * at(x, step(1), j))
-    new = formula((N,), at(inner, i) * 0.5 + at(fed, i))
-    loop = project(scan(T, 1, [inner], [outer], [new], []), "states", 0)
-    after = project(scan(T, 0, [outer], [start], [formula((N,), at(loop, T, i))], []), "states", 0)
-    (hoisted,) = hoist([after])
-    assert all(not products(s) for s in scans(hoisted))
-    assert_same_values([after], [hoisted])
-    assert position(0) is i
+def test_cheap_arithmetic_stays() -> None:
+    body = loop(j, 9, assign(y, [j], at(x, j) * (at(variable("a")) + at(variable("b")))))
+    assert hoisted(body) == "for j in range(9):\n    y[j] = x[j] * (a + b)"
+
+
+def test_what_the_loop_writes_stays() -> None:
+    body = loop(j, 9, assign(y, [j], at(y, 0) / at(x, j)))
+    assert hoisted(body) == "for j in range(9):\n    y[j] = y[0] / x[j]"
+
+
+def test_what_the_loop_writes_in_another_shape_stays() -> None:
+    flat = Buffer("flat", (integer(81),), "float64", "work", z)
+    body = loop(i, 9, assign(z, [0, i], at(x, i)), add(y, [i], at(flat, 3)))
+    assert hoisted(body) == "for i in range(9):\n    z[0, i] = x[i]\n    y[i] += flat[3]"
+
+
+def test_what_a_branch_guards_stays() -> None:
+    body = loop(j, 9, assign(y, [j], where(j >= k, at(x, k - 1) / at(x, k - 1))))
+    assert hoisted(body) == "for j in range(9):\n    y[j] = x[k - 1] / x[k - 1] if j >= k else (0.0)"
+
+
+def test_an_access_that_a_bound_guards_stays() -> None:
+    """With k = 0 there is no x[k - 1], and no iteration that reads it."""
+    body = loop(k, 9, loop(j, k, add(y, [j], at(x, k - 1))))
+    assert hoisted(body) == "for k in range(9):\n    for j in range(k):\n        y[j] += x[k - 1]"
+
+
+def test_an_access_stays_in_the_loop_that_alone_says_that_there_is_something_to_read() -> None:
+    """Without a step of the loop over k, the axis has no element; a loop over another size says nothing about it."""
+    few = array("few", N)
+    body = loop(i, 2, loop(k, N, add(y, [i], at(few, i // 2) * at(x, k))))
+    assert "few_i = " not in hoisted(body)
+    body = loop(i, 2, loop(k, size_symbol("M"), add(y, [i], at(few, i // 2) * at(x, k))))
+    assert "    few_i = few[i // 2]\n    for k in range(M):" in hoisted(body)
+
+
+def test_a_register_is_not_read_past_a_write() -> None:
+    first, second = loop(j, 9, add(y, [j], at(x, 0))), loop(j, 9, add(z, [0, j], at(x, 0)))
+    assert hoisted(first, second).count("= x[0]") == 1
+    assert hoisted(first, assign(x, [0], 2), second).count("= x[0]") == 2
+
+
+def test_a_variable_of_its_own_leaves_and_an_accumulator_does_not() -> None:
+    mean, total = variable("mean"), variable("total")
+    body = loop(
+        i, 9, loop(j, 9, assign(mean, [], at(x, i) * 0.5), assign(total, [], 0),
+                   loop(h, 9, add(total, [], at(z, j, h))), assign(z, [i, j], at(mean) + at(total)))
+    )  # fmt: skip
+    lines = hoisted(body).split("\n")
+    assert lines[1] == "    mean = x[i] * (0.5)"
+    assert lines[3] == "        total = (0.0)"
+
+
+def test_names_are_not_taken_twice() -> None:
+    body = loop(j, 9, assign(y, [j], at(x, 0)))
+    assert text(move_code([body], Registers([body], {"x_0"}))) == "x_0_2 = x[0]\nfor j in range(9):\n    y[j] = x_0_2"
+
+
+def test_two_functions_have_variables_of_their_own() -> None:
+    body = loop(j, 9, assign(y, [j], at(x, 0)))
+    one, two = move_code([body], Registers([body]))[0], move_code([body], Registers([body]))[0]
+    assert one.buffer is not two.buffer  # type: ignore[union-attr]  # assignments
+    assert number(0) is number(0)

@@ -3,7 +3,7 @@
 import numpy as np
 
 import gradgen as gg
-from gradgen.passes.in_place import update_in_place
+from gradgen.passes.loops.in_place import update_in_place
 from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Program, Statement
 from tests.passes.statements import add, array, assign, at, i, j, k, loop
 

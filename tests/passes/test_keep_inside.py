@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradgen.graph.scalar import floor_div, require_poly, size_symbol
-from gradgen.passes.keep_inside import keep_inside
+from gradgen.passes.loops.keep_inside import keep_inside
 from gradgen.program.loops import If, Kernel, Program, Statement, statements
 from gradgen.program.verify import violations
 from tests.passes.statements import add, array, assign, at, i, loop, run

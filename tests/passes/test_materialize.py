@@ -7,10 +7,10 @@ import pytest
 import gradgen as gg
 from gradgen.graph.nodes import Node, reshape, show_shape
 from gradgen.graph.scalar import Scalar
-from gradgen.passes.linear import is_linear
-from gradgen.passes.materialize import is_materialized, materialize
-from gradgen.passes.simplify import simplify
-from gradgen.passes.stabilize import stabilize
+from gradgen.passes.derive.linear import is_linear
+from gradgen.passes.prepare.stabilize import stabilize
+from gradgen.passes.rewrite.materialize import is_materialized, materialize
+from gradgen.passes.rewrite.simplify import simplify
 from gradgen.program.loops import held
 from tests.passes.building import M, N, assert_same_values, at, f, formula, i, j, k, tensor, total
 

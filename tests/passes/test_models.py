@@ -11,12 +11,12 @@ from gradgen.graph.nodes import Leaf, Node, pointwise, toposort
 from gradgen.graph.scalar import call, number
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.interpret import interpret
-from gradgen.passes.differentiate import vjp_nodes
-from gradgen.passes.gather import gather
-from gradgen.passes.hoist import hoist
-from gradgen.passes.simplify import simplify
-from gradgen.passes.split import split
-from gradgen.passes.stabilize import stabilize
+from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.prepare.split import split
+from gradgen.passes.prepare.stabilize import stabilize
+from gradgen.passes.rewrite.gather import gather
+from gradgen.passes.rewrite.hoist_products import hoist
+from gradgen.passes.rewrite.simplify import simplify
 from tests.passes.building import formulas
 
 

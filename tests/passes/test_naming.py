@@ -6,7 +6,7 @@ import gradgen as gg
 from gradgen.graph.nodes import all_inputs, same_shape, toposort
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import tensor
-from gradgen.passes.naming import name_nodes
+from gradgen.passes.lower.naming import name_nodes
 from tests.cpu.models import BY_NAME, leaves_of, parameters
 
 

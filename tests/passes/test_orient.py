@@ -4,7 +4,7 @@ import pytest
 
 from gradgen.graph.nodes import Node
 from gradgen.graph.scalar import Poly
-from gradgen.passes.orient import orient
+from gradgen.passes.rewrite.orient import orient
 from tests.passes.building import M, N, T, assert_same_values, at, f, formula, i, j, k, m, tensor, total
 
 a, b = tensor("a", N, T), tensor("b", M, T)

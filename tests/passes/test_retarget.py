@@ -8,7 +8,7 @@ import pytest
 import gradgen as gg
 from gradgen.graph.nodes import Compute, all_inputs, toposort
 from gradgen.graph.scalar import Call, children, walk
-from gradgen.passes.retarget import retarget
+from gradgen.passes.prepare.retarget import retarget
 
 i = gg.index("i", 5)
 x, labels = gg.input("x", (5,)), gg.input("labels", (5,), dtype="int64")

@@ -3,7 +3,7 @@
 import gradgen as gg
 from gradgen.graph.tensor import Tensor
 from gradgen.network import Network
-from gradgen.passes.roll import shortened
+from gradgen.passes.loops.roll import shortened
 from gradgen.program.loops import Repeat
 
 

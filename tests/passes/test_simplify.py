@@ -6,8 +6,8 @@ import pytest
 from gradgen.graph.nodes import Project, Reshape, carry, project, reshape, scan
 from gradgen.graph.scalar import Scalar, integer, require_poly, step
 from gradgen.lang.interpret import interpret
-from gradgen.passes.differentiate import vjp_nodes
-from gradgen.passes.simplify import simplify
+from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.rewrite.simplify import simplify
 from tests.passes.building import (
     M,
     N,

@@ -4,8 +4,8 @@ import numpy as np
 
 from gradgen.graph.nodes import carry, project, scan
 from gradgen.graph.scalar import integer, step
-from gradgen.passes.differentiate import vjp_nodes
-from gradgen.passes.split import split
+from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.prepare.split import split
 from tests.passes.building import N, assert_same_values, at, f, formula, i, j, tensor, total, values, where
 
 

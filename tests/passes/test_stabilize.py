@@ -6,8 +6,8 @@ import pytest
 from gradgen.graph.nodes import Node, reshape
 from gradgen.graph.scalar import Scalar, integer
 from gradgen.lang.interpret import interpret
-from gradgen.passes.differentiate import vjp_nodes
-from gradgen.passes.stabilize import RULES, stabilize
+from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.prepare.stabilize import RULES, stabilize
 from tests.passes.building import (
     M,
     N,

@@ -1,7 +1,7 @@
 """Arrays of a module: one for each name, and no name for two things."""
 
 from gradgen.graph.scalar import integer
-from gradgen.passes.storage import Buffers
+from gradgen.passes.lower.storage import Buffers
 
 
 def test_an_array_that_needs_another_name_takes_no_name_of_the_entry() -> None:

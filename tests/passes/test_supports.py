@@ -10,7 +10,7 @@ import gradgen as gg
 from gradgen.graph.nodes import Compute, identity, toposort
 from gradgen.graph.scalar import call
 from gradgen.lang.interpret import interpret
-from gradgen.passes.supports import EVERYWHERE, NOWHERE, either
+from gradgen.passes.derive.supports import EVERYWHERE, NOWHERE, either
 from tests.cpu.running import unjitted
 
 SHOWN = np.array([True, False, True])

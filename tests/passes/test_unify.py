@@ -4,7 +4,7 @@ import numpy as np
 
 import gradgen as gg
 from gradgen.graph.scalar import integer
-from gradgen.passes.unify import kernel_key
+from gradgen.passes.loops.unify import kernel_key
 from gradgen.program.loops import Dot, Kernel, Matrix, Statement
 from tests.passes.statements import array, assign, at, i, j, loop
 

@@ -16,16 +16,16 @@ from gradgen.graph.sizes import reads_data
 from gradgen.graph.tensor import tensor
 from gradgen.lang import interpret as interpreter
 from gradgen.network import Network
-from gradgen.passes.contract import contract
-from gradgen.passes.differentiate import vjp_nodes
-from gradgen.passes.differentiate_forward import jvp_nodes
-from gradgen.passes.gather import gather
-from gradgen.passes.merge import merge_scans
-from gradgen.passes.naming import sizes_of
-from gradgen.passes.prepare import prepare
-from gradgen.passes.reducers import lower_reducers
-from gradgen.passes.simplify import simplify
-from gradgen.passes.split import split
+from gradgen.passes.derive.forward import jvp_nodes
+from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.lower.naming import sizes_of
+from gradgen.passes.prepare.sequence import prepare
+from gradgen.passes.prepare.split import split
+from gradgen.passes.rewrite.contract import contract
+from gradgen.passes.rewrite.gather import gather
+from gradgen.passes.rewrite.logsumexp import lower_reducers
+from gradgen.passes.rewrite.merge_scans import merge_scans
+from gradgen.passes.rewrite.simplify import simplify
 from tests.cpu.running import unjitted
 from tests.properties.cases import Case, rounding
 from tests.properties.derivatives import (

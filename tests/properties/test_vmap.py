@@ -11,7 +11,7 @@ from gradgen.graph.nodes import Leaf, Node, leaf
 from gradgen.graph.scalar import integer
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
-from gradgen.passes.substitute import replace_nodes
+from gradgen.passes.rebuild.nodes import replace_nodes
 from tests.properties import checks
 from tests.properties.cases import Case, rounding
 from tests.properties.derivatives import float_leaves, float_outputs, moderate, twins

@@ -1,0 +1,55 @@
+"""What the adjoint of a scan needs of every step: values that the forward loop keeps, values that it keeps itself.
+
+In: the nodes of a step and of its adjoint. Out: those to be stacked, for `derive`.
+"""
+
+from collections.abc import Sequence
+
+from gradgen.graph.nodes import Compute, Custom, Node, Project, Reshape, inputs
+from gradgen.graph.scalar import scalar_cost
+
+__all__ = ["kept_values", "reading", "stacked_values"]
+
+RECOMPUTED = 3.0  # additions' worth of work in a step of a scan that its adjoint repeats rather than keeps
+
+
+def reading(order: Sequence[Node], targets: set[Node]) -> set[Node]:
+    """The nodes of `order` that are or depend on one of the targets."""
+    found = {n for n in order if n in targets}
+    for node in order:
+        if any(x in found for x in inputs(node)):
+            found.add(node)
+    return found
+
+
+def kept_values(adjoint_nodes: Sequence[Node], body: Sequence[Node]) -> list[Node]:
+    """The forward values of a step that the adjoint reads and that cost more than a few additions to compute again."""
+    wanted: set[Node] = set()
+    for node in adjoint_nodes:
+        wanted.update(inputs(node))
+    kept: list[Node] = []
+    for node in reversed(body):
+        if node in wanted and isinstance(node, (Compute, Custom, Project, Reshape)):
+            if isinstance(node, Reshape) or (isinstance(node, Compute) and _is_cheap(node)):
+                wanted.update(inputs(node))
+            else:
+                kept.append(node)
+    return kept[::-1]
+
+
+def stacked_values(contributions: Sequence[Node], carried: set[Node]) -> list[Node]:
+    """The values of a step that the contributions to outside tensors read, and that no formula gives for all steps.
+
+    They depend on the carried adjoints or on a scan inside the step.
+    """
+    wanted: dict[Node, None] = {}
+    for d_x in contributions:
+        if isinstance(d_x, Compute) and d_x.reducer in ("none", "sum"):
+            wanted.update(dict.fromkeys(n for n in inputs(d_x) if n in carried))
+        elif d_x in carried:
+            wanted[d_x] = None
+    return list(wanted)
+
+
+def _is_cheap(node: Compute) -> bool:
+    return node.reducer == "none" and scalar_cost(node.body) <= RECOMPUTED

@@ -1,0 +1,271 @@
+"""Values that take over the memory of what they are computed from, where nobody needs that any more.
+
+In: a `Program` from `entries`. Out: the same program with fewer arrays: `u = X @ a` and `h = relu(u)` are one, written
+twice. An intermediate value gives its array to another of the same shape if, in every entry, its last access comes
+before the other's first one, or is part of the statement-by-statement update of the same element. Rows that every
+iteration of a loop writes anew keep their names: there is next to nothing to save.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+
+from gradgen.graph.nodes import same_shape
+from gradgen.graph.scalar import Letter, Load, Poly, Scalar, load, require_poly, rewrite, walk
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    Entry,
+    For,
+    If,
+    Kernel,
+    KernelCall,
+    Matrix,
+    Note,
+    Parts,
+    Program,
+    Repeat,
+    Statement,
+    letter,
+    reads,
+    writes,
+)
+from gradgen.program.ownership import accesses
+from gradgen.program.registers import names_in
+
+__all__ = ["update_in_place"]
+
+HEIRS = ("work", "saved", "output", "gradient")
+
+
+def update_in_place(program: Program) -> Program:
+    """Merge intermediate values with their successors, kernel by kernel, until none is left."""
+    texts = _Texts()
+    merging = _Merging(program, texts)
+    for name in [k.name for k in reversed(program.kernels)]:  # a chain is renamed from its end, each link once
+        while pair := next((p for p in _pairs(merging.kernels[name], texts) if merging.may_merge(*p)), None):
+            merging.merge(*pair)
+    return merging.program()
+
+
+def _pairs(kernel: Kernel, texts: "_Texts") -> Iterator[tuple[Buffer, Buffer]]:
+    """An intermediate value of a kernel and one that could be written over it."""
+    reshaped = {b.alias_of for b in kernel.parameters if b.alias_of is not None}
+    arrays = [b for b in kernel.parameters if b.shape and b.alias_of is None and b not in reshaped]
+    for old in arrays:
+        for new in arrays:
+            apart = old is not new and old.role == "work" and new.role in HEIRS and old.dtype == new.dtype
+            if apart and texts.follows(kernel, old, new) and same_shape(old.shape, new.shape):
+                yield old, new
+
+
+# ---------------------------------------------------------------- entries
+
+
+class _Merging:
+    """A program in which arrays become one: where each is used is found once, and kept up to date."""
+
+    def __init__(self, program: Program, texts: "_Texts") -> None:
+        self._texts = texts
+        self._program = program
+        self.kernels = {kernel.name: kernel for kernel in program.kernels}
+        self._users: dict[Buffer, dict[str, None]] = {}  # the kernels that have an array among their parameters
+        for kernel in program.kernels:
+            for b in kernel.parameters:
+                self._users.setdefault(b, {})[kernel.name] = None
+        self._aliased = {b.alias_of for b in self._users if b.alias_of is not None}
+        self._calls = [_spans(call.buffers for call in entry.kernel_calls) for entry in program.entries]
+        self._heirs: dict[Buffer, Buffer] = {}
+        self._decisions: list[list[str]] = [[] for _ in program.entries]
+
+    def may_merge(self, old: Buffer, new: Buffer) -> bool:
+        """Whether no entry needs the old value once the new one is there, and no kernel means else by its name."""
+        if old in self._aliased or new in self._aliased:
+            return False
+        others = (self.kernels[name] for name in self._users[old] if name not in self._users[new])
+        if any(new.name in self._texts.names(k) for k in others):
+            return False
+        entries = zip(self._program.entries, self._calls, strict=True)
+        return all(self._in_order(entry, calls, old, new) for entry, calls in entries)
+
+    def merge(self, old: Buffer, new: Buffer) -> None:
+        """One array for both."""
+        for name in self._users.pop(old):
+            self.kernels[name] = _renamed_kernel(self.kernels[name], old, new)
+            self._users[new][name] = None
+        self._heirs[old] = new
+        for calls, decisions in zip(self._calls, self._decisions, strict=True):
+            if old in calls:
+                first, last = calls.pop(old)
+                calls[new] = (min(first, calls[new][0]), max(last, calls[new][1])) if new in calls else (first, last)
+                decisions.append(f"{new.name}: takes over the memory of {old.name}")
+
+    def program(self) -> Program:
+        """The program as it is now."""
+
+        def heir(b: Buffer) -> Buffer:
+            while b in self._heirs:
+                b = self._heirs[b]
+            return b
+
+        def called(c: KernelCall | Repeat) -> KernelCall | Repeat:
+            if not isinstance(c, KernelCall):
+                return c
+            arguments = dict.fromkeys(heir(b) for b in c.arguments if isinstance(b, Buffer))
+            return replace(c, arguments=tuple(arguments))
+
+        entries = tuple(
+            replace(e, calls=tuple(map(called, e.calls)), decisions=(*e.decisions, *decisions))
+            for e, decisions in zip(self._program.entries, self._decisions, strict=True)
+        )
+        buffers = tuple(b for b in self._program.buffers if b not in self._heirs)
+        return replace(self._program, buffers=buffers, kernels=tuple(self.kernels.values()), entries=entries)
+
+    def _in_order(self, entry: Entry, calls: "Spans", old: Buffer, new: Buffer) -> bool:
+        if old not in calls:
+            return True
+        if new.role == "saved" and entry.name == "backward":
+            return False  # what forward left may be read again
+        if new not in calls:
+            return new.role == "work"
+        last, first = calls[old][1], calls[new][0]
+        common = self.kernels[entry.kernel_calls[last].kernel]
+        return last < first or (last == first and self._texts.follows(common, old, new))
+
+
+# ---------------------------------------------------------------- statements
+
+Spans = dict[Buffer, tuple[int, int]]  # the numbers of the first and the last that touch an array
+
+
+def _spans(touched: Iterable[Iterable[Buffer]]) -> Spans:
+    found: dict[Buffer, tuple[int, int]] = {}
+    for k, arrays in enumerate(touched):
+        for b in arrays:
+            found[b] = (found[b][0] if b in found else k, k)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    subscripts: tuple[Poly, ...]
+    place: int
+    loops: tuple[For, ...]
+
+
+@dataclass(slots=True)
+class _Texts:
+    """What functions and loops do with arrays, found once for all pairs; kept, so that no other gets their address."""
+
+    kernels: dict[int, tuple[Kernel, Spans, Set[str]]] = field(default_factory=dict)
+    loops: dict[int, tuple[For, Mapping[Buffer, Sequence[_Access]]]] = field(default_factory=dict)
+
+    def names(self, kernel: Kernel) -> Set[str]:
+        return self._kernel(kernel)[2]
+
+    def follows(self, kernel: Kernel, old: Buffer, new: Buffer) -> bool:
+        """Whether every element of the new value is written where that of the old one was read for the last time."""
+        touched = self._kernel(kernel)[1]
+        if old not in touched or new not in touched or touched[old][1] != touched[new][0]:
+            return False
+        common = kernel.body[touched[old][1]]
+        if isinstance(common, Parts):
+            outside = {b for s in common.body if s is not common.loop for b in reads(s) | writes(s)}
+            mine = {b for pair in common.own for b in pair}
+            return {old, new}.isdisjoint(outside | mine) and self._is_update(common.loop, old, new)
+        return isinstance(common, For) and self._is_update(common, old, new)
+
+    def _is_update(self, loop: For, old: Buffer, new: Buffer) -> bool:
+        """Whether a nest reads the element of the old value, then writes that of the new one, once each."""
+        if id(loop) not in self.loops:
+            self.loops[id(loop)] = loop, _accesses(loop)
+        before, after = (self.loops[id(loop)][1][b] for b in (old, new))
+        at = before[0].subscripts
+        letters = {a.name for p in at for a in p.atoms if isinstance(a, Letter) and p is letter(a.name)}
+        if len(letters) < len(at):
+            return False
+        aligned = all(
+            len(x.subscripts) == len(at)
+            and all(p is q for p, q in zip(x.subscripts, at, strict=True))
+            and letters.issuperset(loop.letter for loop in x.loops)
+            for x in (*before, *after)
+        )
+        read, written = before[-1].loops, after[0].loops
+        together = len(read) == len(written) and all(x is y for x, y in zip(read, written, strict=True))
+        return aligned and before[-1].place <= after[0].place and together
+
+    def _kernel(self, kernel: Kernel) -> tuple[Kernel, Spans, Set[str]]:
+        if id(kernel) not in self.kernels:
+            touched = _spans(reads(s) | writes(s) for s in kernel.body)
+            self.kernels[id(kernel)] = kernel, touched, names_in(kernel.body)
+        return self.kernels[id(kernel)]
+
+
+def _accesses(nest: For) -> Mapping[Buffer, Sequence[_Access]]:
+    """Every access to every array, in the order of the text."""
+    found: dict[Buffer, list[_Access]] = {}
+    place = 0
+    pending: list[tuple[Statement, tuple[For, ...]]] = [(nest, ())]
+    while pending:
+        statement, loops = pending.pop()
+        place += 1
+        match statement:
+            case For():
+                own: Statement = replace(statement, body=())
+                pending += [(s, (*loops, statement)) for s in reversed(statement.body)]
+            case If():
+                own = If(statement.condition, ())
+                pending += [(s, loops) for s in reversed((*statement.then, *statement.otherwise))]
+            case _:
+                own = statement
+        for b in reads(own) | writes(own):
+            found.setdefault(b, []).extend(_Access(tuple(at), place, loops) for at in accesses([own], b))
+    return found
+
+
+# ---------------------------------------------------------------- renaming
+
+
+def _renamed_kernel(k: Kernel, old: Buffer, new: Buffer) -> Kernel:
+    parameters = tuple(dict.fromkeys(new if b is old else b for b in k.parameters))
+    body = tuple(_renamed(s, old, new) for s in k.body)
+    return replace(k, parameters=parameters, body=body, part=k.part and _renamed_kernel(k.part, old, new))
+
+
+def _renamed(s: Statement, old: Buffer, new: Buffer) -> Statement:
+    def value(x: Scalar) -> Scalar:
+        if not any(isinstance(part, Load) and part.tensor is old for part in walk(x)):
+            return x
+        return rewrite(x, lambda part: _moved(part, old, new), lambda atom: None)
+
+    def at(subscripts: Sequence[Poly]) -> tuple[Poly, ...]:
+        return tuple(require_poly(value(p)) for p in subscripts)
+
+    def matrix(m: Matrix) -> Matrix:
+        window = m.window and (require_poly(value(m.window[0])), m.window[1])
+        return replace(m, buffer=new if m.buffer is old else m.buffer, fixed=at(m.fixed), window=window)
+
+    match s:
+        case For():
+            body = tuple(_renamed(inner, old, new) for inner in s.body)
+            return replace(s, start=value(s.start), stop=value(s.stop), body=body)
+        case If():
+            then, otherwise = (tuple(_renamed(inner, old, new) for inner in part) for part in (s.then, s.otherwise))
+            return If(value(s.condition), then, otherwise)
+        case Assign() | Accumulate():
+            buffer = new if s.buffer is old else s.buffer
+            return replace(s, buffer=buffer, subscripts=at(s.subscripts), value=value(s.value))
+        case Parts():
+            own = tuple((mine, new if behind is old else behind) for mine, behind in s.own)
+            return replace(s, body=tuple(_renamed(inner, old, new) for inner in s.body), own=own)
+        case Dot():
+            scratch = new if s.scratch is old else s.scratch
+            return replace(s, left=matrix(s.left), right=matrix(s.right), out=matrix(s.out), scratch=scratch)
+        case Note() if s.name == old.name:
+            return replace(s, text=f"{s.text}, into {new.name}")
+    return s
+
+
+def _moved(part: Scalar, old: Buffer, new: Buffer) -> Scalar | None:
+    return load(new, part.subscripts) if isinstance(part, Load) and part.tensor is old else None

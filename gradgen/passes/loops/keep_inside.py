@@ -1,0 +1,89 @@
+"""Accesses that no proof keeps inside get a guard where they stand: a condition for a write, a choice for a read.
+
+In: a `Program` before `verify` looks at it. Out: the same values. What a formula reads and writes is inside by its own
+conditions, or a call checks it; here nothing is decided but whether that can still be seen, once conditions have become
+bounds of loops. Bounds are what code should have, so few programs have anything for this pass to do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gradgen.graph.scalar import Load, Scalar, call, number, require_poly, substitute, walk
+from gradgen.passes.rebuild.conditions import conjunction
+from gradgen.program.extents import sizes_mentioned
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    For,
+    If,
+    Kernel,
+    KernelCall,
+    Parts,
+    Program,
+    Repeat,
+    Statement,
+)
+from gradgen.program.reach import Place, open_accesses
+
+
+def keep_inside(program: Program) -> Program:
+    """The program with a guard around every access that `verify` would refuse."""
+    found: dict[int, list[Place]] = {}
+    for place in open_accesses(program):
+        found.setdefault(id(place.statement), []).append(place)
+    if not found:
+        return program
+    kernels = {kernel.name: _in_kernel(kernel, found) for kernel in program.kernels}
+
+    def called(c: KernelCall | Repeat) -> KernelCall | Repeat:
+        return replace(c, sizes=kernels[c.kernel].sizes) if isinstance(c, KernelCall) else c
+
+    entries = tuple(replace(e, calls=tuple(map(called, e.calls))) for e in program.entries)
+    return replace(program, kernels=tuple(kernels.values()), entries=entries)
+
+
+def _in_kernel(kernel: Kernel, found: dict[int, list[Place]]) -> Kernel:
+    body = _guarded(kernel.body, found)
+    part = kernel.part
+    if part is not None:
+        within = _guarded(part.body, found)
+        part = replace(part, body=within, sizes=tuple(sorted(sizes_mentioned(within, None))))
+    return replace(kernel, body=body, part=part, sizes=tuple(sorted(sizes_mentioned(body, part))))
+
+
+def _guarded(body: Sequence[Statement], found: dict[int, list[Place]]) -> tuple[Statement, ...]:
+    new: list[Statement] = []
+    for statement in body:
+        places = found.get(id(statement), [])
+        match statement:
+            case For() | Parts():
+                new.append(replace(statement, body=_guarded(statement.body, found)))
+            case If():
+                then, otherwise = (_guarded(s, found) for s in (statement.then, statement.otherwise))
+                new.append(If(_read(statement.condition, places), then, otherwise))
+            case Assign() | Accumulate():
+                written = [_read(_inside(place), places) for place in places if place.what == "writes"]
+                subscripts = tuple(require_poly(_read(s, places)) for s in statement.subscripts)
+                update = replace(statement, subscripts=subscripts, value=_read(statement.value, places))
+                new.append(If(conjunction(written), (update,)) if written else update)
+            case _:
+                new.append(statement)
+    return tuple(new)
+
+
+def _read(x: Scalar, places: Sequence[Place]) -> Scalar:
+    """An expression that reads 0 where an element is not there; subscripts that read come before what they choose."""
+    read = [place for place in places if place.what == "reads"]
+    guarded: dict[Scalar, Scalar] = {}
+    for part in walk(x) if read else ():
+        if isinstance(part, Load):
+            mine = [p for p in read if p.buffer is part.tensor and p.subscript is part.subscripts[p.axis]]
+            if mine:
+                now = substitute(part, {}, guarded)
+                inside = substitute(conjunction([_inside(p) for p in mine]), {}, guarded)
+                guarded[now] = call("where", inside, now, number(False) if part.dtype == "bool" else number(0))
+    return substitute(x, {}, guarded)
+
+
+def _inside(place: Place) -> Scalar:
+    return call("and", call("ge", place.subscript, number(0)), call("lt", place.subscript, place.size))

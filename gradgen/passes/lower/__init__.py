@@ -1,0 +1,1 @@
+"""From graphs to a program: places for values, statements, functions, names."""

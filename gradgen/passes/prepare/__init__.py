@@ -1,0 +1,1 @@
+"""Before differentiation: what the derivatives shall be those of."""

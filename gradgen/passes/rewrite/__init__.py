@@ -1,0 +1,1 @@
+"""After differentiation, from graph to graph: the same values from less work, in the form that loops want."""

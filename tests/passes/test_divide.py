@@ -1,0 +1,131 @@
+"""Loops in parts: what is divided, what stays whole, and what the verifier says of parts that share."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from gradgen.graph.scalar import call, integer, load, size_symbol
+from gradgen.passes.loops.divide import divide
+from gradgen.passes.lower.storage import Buffers
+from gradgen.program.cost import operations, products
+from gradgen.program.loops import Accumulate, Assign, Buffer, Dot, For, Matrix, Parts, Statement, letter
+from gradgen.program.ownership import shared_by_parts
+from gradgen.thresholds import USUAL, using
+from tests.cpu.running import unjitted
+
+N, D = integer(1000), integer(64)
+PARTS = size_symbol("parts")
+n, i = letter("n"), letter("i")
+x = Buffer("x", (N, D), "float32", "input", None)
+y = Buffer("y", (N, D), "float32", "output", None)
+row = Buffer("row", (D,), "float32", "work", None)
+total = Buffer("total", (D,), "float32", "gradient", None)
+
+
+def over_rows(*body: Statement) -> For:
+    return For("n", integer(0), N, "reduce", tuple(For("i", integer(0), D, "reduce", (s,)) for s in body))
+
+
+COPY = Assign(row, (i,), load(x, (n, i)))
+STORE = Assign(y, (n, i), call("mul", load(row, (i,)), load(row, (i,))))
+ADD = Accumulate(total, (i,), "sum", load(x, (n, i)))
+LARGEST = Accumulate(total, (i,), "max", load(x, (n, i)))
+NEIGHBOUR = Assign(y, (n, i), load(y, (n - 1, i)))
+
+
+@pytest.fixture(autouse=True)
+def everything_pays() -> Iterator[None]:
+    with using(replace(USUAL, threads=1.0)):
+        yield
+
+
+def divided(*body: Statement) -> list[Statement]:
+    return divide([over_rows(*body)], Buffers().lend, (), PARTS)
+
+
+def test_rows_and_sums_get_one_for_each_part() -> None:
+    parts, combined = divided(COPY, STORE, ADD)
+    assert isinstance(parts, Parts)
+    assert [behind.name for _, behind in parts.own] == ["row_parts", "total_parts"]
+    assert isinstance(combined, For)
+    assert combined.letter == "part"
+    assert not shared_by_parts(parts)
+
+
+@pytest.mark.parametrize("statement", [LARGEST, NEIGHBOUR])
+def test_what_iterations_need_of_each_other_keeps_a_loop_whole(statement: Statement) -> None:
+    assert len(divided(statement)) == 1
+    assert isinstance(divided(statement)[0], For)
+
+
+def test_names_that_are_taken_get_a_number() -> None:
+    parts, _ = divide([over_rows(COPY, STORE, ADD)], Buffers().lend, {"part", "first", "at"}, PARTS)
+    assert isinstance(parts, Parts)
+    assert (parts.part, parts.first, parts.last) == ("part_2", "first_2", "last")
+    assert parts.loop.letter == "n"
+
+
+def test_rows_that_are_read_later_are_no_part_s_own() -> None:
+    (loop,) = divide([over_rows(COPY, STORE)], Buffers().lend, (), PARTS, read_later=lambda b: b is row)
+    assert isinstance(loop, For)
+
+
+def test_small_loops_stay_whole() -> None:
+    with using(USUAL):
+        assert isinstance(divided(ADD)[0], For)
+
+
+def test_loops_beside_larger_products_stay_whole() -> None:
+    work = operations([over_rows(ADD)])
+    assert isinstance(divide([over_rows(ADD)], Buffers().lend, (), PARTS, elsewhere=work - 1)[0], Parts)
+    assert isinstance(divide([over_rows(ADD)], Buffers().lend, (), PARTS, elsewhere=work + 1)[0], For)
+
+
+def test_products_are_counted_apart() -> None:
+    x, w, y = (Buffer(name, (integer(32), integer(32)), "float32", "work", None) for name in "xwy")
+    matrices = [Matrix(b, (), integer(32), integer(32)) for b in (x, w, y)]
+    dot = For("t", integer(0), integer(10), "serial", (Dot(*matrices), over_rows(ADD)))
+    assert products([dot]) == 10 * 2 * 32**3
+    assert operations([dot]) == products([dot]) + 10 * operations([over_rows(ADD)])
+
+
+def test_the_verifier_refuses_parts_that_share() -> None:
+    parts, _ = divided(COPY, STORE, ADD)
+    assert isinstance(parts, Parts)
+    row_shared = replace(parts, own=parts.own[1:])
+    assert shared_by_parts(row_shared) == ["the parts of the loop over n share what they write of row"]
+    (mine, _), *_ = parts.own
+    too_few = replace(parts, own=((mine, row), *parts.own[1:]))
+    assert shared_by_parts(too_few) == ["row does not hold one row for each part"]
+
+
+def test_an_unrelated_formula_in_parts_as_plain_python() -> None:
+    """A Gaussian kernel regression: rows of weights for each part, a gradient summed over all of them."""
+    a, c, v = gg.param("a", (7, 3)), gg.param("c", (5, 3)), gg.param("v", (5,))
+    p, q, k = gg.indices("p q k")
+    s = gg.compute((p, q), gg.exp(-gg.sum((a[p, k] - c[q, k]) ** 2, over=k)))
+    z = gg.compute((p,), gg.sum(s[p, q] * v[q], over=q) / gg.sum(s[p, q], over=q))
+    net = gg.compile({"loss": gg.sum(z * z)}, name="regression")
+    assert "prange(parts)" in net.source
+    assert "_parts[part, at" in net.source
+    rng = np.random.default_rng(3)
+    arrays = {
+        name: rng.standard_normal(shape).astype(np.float32)
+        for name, shape in (("a", (7, 3)), ("c", (5, 3)), ("v", (5,)))
+    }
+    out, gradients = unjitted(net).value_and_grad(**arrays)
+    precise = {name: value.astype(np.float64) for name, value in arrays.items()}
+
+    def loss(values: dict[str, np.ndarray]) -> float:
+        weights = np.exp(-((values["a"][:, None] - values["c"][None]) ** 2).sum(-1))
+        return float((((weights @ values["v"]) / weights.sum(-1)) ** 2).sum())
+
+    np.testing.assert_allclose(out["loss"], loss(precise), rtol=1e-5)
+    for name, value in precise.items():
+        direction = rng.standard_normal(value.shape)
+        step = 1e-6
+        up, down = (loss({**precise, name: value + sign * step * direction}) for sign in (1, -1))
+        np.testing.assert_allclose((gradients[name] * direction).sum(), (up - down) / (2 * step), rtol=1e-3, atol=1e-5)

@@ -1,0 +1,74 @@
+"""Scans whose carries look alike: each has its own when loops are laid out, inside other scans too."""
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from gradgen.graph.nodes import Project, Scan, all_inputs, toposort
+from gradgen.graph.tensor import tensor
+from gradgen.lang.interpret import interpret
+from gradgen.passes.rewrite.separate_scans import separate
+from gradgen.pipeline import AFTER_DIFFERENTIATING
+from tests.cpu.running import unjitted
+
+x, y = gg.input("x", (5, 3)), gg.input("y", (8, 3))
+
+
+def nested(rows: gg.Tensor) -> gg.Tensor:
+    """A scan whose step runs a scan, from a carry that looks like that of any other."""
+
+    def step(total: gg.Tensor, row: gg.Tensor) -> tuple[gg.Tensor, None]:
+        last, _ = gg.scan(lambda c, _: (c * 0.5 + row, None), total, length=2)
+        return last, None
+
+    total, _ = gg.scan(step, gg.zeros((3,)), rows)
+    return total
+
+
+def scans(roots: list[gg.Tensor]) -> set[Scan]:
+    return {n.scan for n in toposort([r.node for r in roots], all_inputs) if isinstance(n, Project)}
+
+
+def test_no_two_scans_share_a_carry_and_the_values_stay() -> None:
+    roots = [gg.prod(x, axis=0), gg.prod(y, axis=0), nested(x), nested(y), gg.cumsum(x, 0)]
+    found = separate([r.node for r in roots])
+    carries = [c for s in scans([tensor(n) for n in found]) for c in s.carries]
+    assert len(carries) == len(set(carries)) == 7
+    arrays = {x.node: np.full((5, 3), 1.5, np.float32), y.node: np.full((8, 3), 0.5, np.float32)}
+    for before, after in zip(interpret([r.node for r in roots], arrays), interpret(found, arrays), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_what_is_separate_already_stays() -> None:
+    roots = [gg.prod(x, axis=0).node, gg.exp(x).node]
+    assert all(new is old for new, old in zip(separate(roots), roots, strict=True))
+
+
+def test_it_is_the_last_pass_on_graphs() -> None:
+    assert AFTER_DIFFERENTIATING[-1][1] is separate
+
+
+@pytest.mark.parametrize("rows", [3, gg.size("B")])
+@pytest.mark.parametrize("shape", ["flat", "split", "turned"])
+def test_a_carry_in_another_shape(rows: int | gg.Tensor, shape: str) -> None:
+    """A view would be of the states of all steps: value and gradient are those of the steps written out."""
+    start, scale = gg.param("start", (rows, 4), dtype="float64"), gg.input("scale", (3,), dtype="float64")
+    other = {"flat": (rows * 4,), "split": (rows, 2, 2), "turned": (2, rows * 2)}[shape]
+
+    def step(h: gg.Tensor, s: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
+        whole = h.reshape(other)
+        h = gg.tanh(h * s + gg.sum(gg.flip(whole, axis=0) * whole) * 0.1)
+        return h, whole
+
+    last, seen = gg.scan(step, start, scale)
+    loss = gg.sum(last**2) + gg.sum(seen**3)
+    h, total = start, 0.0
+    for t in range(3):
+        h, whole = step(h, scale[t])
+        total = total + gg.sum(whole**3)
+    written_out = gg.sum(h**2) + total
+    given = {"start": np.linspace(-1, 1, 12).reshape(3, 4), "scale": np.array([0.5, -1.0, 1.5])}
+    nets = [unjitted(gg.compile({"loss": x}, name="reshaped_carry")) for x in (loss, written_out)]
+    (first, d_first), (second, d_second) = (net.value_and_grad(**given) for net in nets)
+    np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-12)
+    np.testing.assert_allclose(d_first["start"], d_second["start"], rtol=1e-10)
