@@ -3,28 +3,24 @@
 In: a `Model` (outputs, parameters, updates). Out: a `Program`, which `emit` renders.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from gradgen.emit.formula import carried, formula
+from gradgen.emit.formula import formula
 from gradgen.errors import ProgramError
 from gradgen.graph.names import fresh_names
 from gradgen.graph.nodes import (
-    Carry,
-    Compute,
-    Custom,
     Leaf,
     Node,
-    Project,
-    Reshape,
     all_inputs,
     leaf,
     pointwise,
     toposort,
 )
-from gradgen.graph.origin import Files, files_of, origin
-from gradgen.graph.scalar import FLOATS, Load, call, loads, number
+from gradgen.graph.origin import files_of
+from gradgen.graph.scalar import FLOATS, call, number
+from gradgen.inspect.header import header
 from gradgen.options import Options
 from gradgen.passes.derive.reverse import vjp_nodes
 from gradgen.passes.loops.divide import FIXED_PARTS
@@ -33,11 +29,10 @@ from gradgen.passes.loops.keep_inside import keep_inside
 from gradgen.passes.loops.roll import roll
 from gradgen.passes.loops.unify import unify
 from gradgen.passes.lower.entries import Builder, Request, Root
-from gradgen.passes.lower.naming import is_named_by_user, name_nodes, sizes_of
+from gradgen.passes.lower.naming import sizes_of
 from gradgen.passes.prepare.retarget import retarget
 from gradgen.passes.prepare.sequence import preparations
 from gradgen.passes.prepare.squeeze import squeeze
-from gradgen.passes.rebuild.look_through import is_pointwise
 from gradgen.passes.rebuild.rewrites import Passes
 from gradgen.passes.rewrite.contract import contract
 from gradgen.passes.rewrite.count_outside import Outside, established, outside
@@ -47,10 +42,9 @@ from gradgen.passes.rewrite.hoist_products import hoist
 from gradgen.passes.rewrite.logsumexp import lower_reducers
 from gradgen.passes.rewrite.materialize import materialize
 from gradgen.passes.rewrite.orient import orient
-from gradgen.passes.rewrite.separate_scans import separate, separate_carries
+from gradgen.passes.rewrite.separate_scans import separate
 from gradgen.passes.rewrite.shared_integers import share_integers
 from gradgen.passes.rewrite.simplify import simplify
-from gradgen.passes.schedule.inline import direct_reads
 from gradgen.passes.schedule.saved_values import choose_saved
 from gradgen.program.loops import Program, Role
 from gradgen.program.verify import verify_program, violations
@@ -186,7 +180,7 @@ def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Com
     checks = _add_checks(builder, watch, after, [*declared.values(), *updates.values()], taken)
     parts = FIXED_PARTS if options.deterministic else None
     checked = established([*declared.values(), *updates.values()])
-    program = update_in_place(builder.program(_formulas(declared, files), parts, checked))
+    program = update_in_place(builder.program(header(declared, files), parts, checked))
     if violations(program):  # seldom: the loops do not show what keeps an access inside, or this is a bug
         program = builder.telling(keep_inside(program))
         verify_program(program)
@@ -239,50 +233,6 @@ def _optimise_pair(
 
 def _roots(names: Iterable[str], nodes: Sequence[Node], role: Role = "output") -> tuple[Root, ...]:
     return tuple(Root(name, node, role) for name, node in zip(names, nodes, strict=True))
-
-
-def _formulas(outputs: Mapping[str, Node], files: Files) -> list[str]:
-    """The model as the user wrote it, for the head of the generated file: what one statement made is one formula."""
-    outputs = dict(zip(outputs, separate_carries(list(outputs.values())), strict=True))
-    order = toposort(list(outputs.values()), all_inputs)
-    names = name_nodes(order, {n: k for k, n in outputs.items() if not isinstance(n, Leaf)})
-    written = _parts_of_statements(order, set(outputs.values())) | (_unnamed(order, names) - set(outputs.values()))
-    found: list[tuple[str, str]] = []
-    for node in order:
-        if isinstance(node, Carry):
-            found += [(files.lines(result), text) for result, text in carried(node, order, names)]
-        elif isinstance(node, (Compute, Custom, Project, Reshape)) and node not in written:
-            found.append((files.lines(node), formula(node, names, written=written)))
-    width = max([4, *(len(line) for line, _ in found)])
-    return [f"{line:>{width}}  {text}" for line, text in found]
-
-
-def _unnamed(order: Sequence[Node], names: Mapping[Node, str]) -> set[Node]:
-    """The nodes that are elements of others, without a name of the user's, where the bodies of formulas read them."""
-    elsewhere = {x for node in order if not isinstance(node, Compute) for x in all_inputs(node)}
-    elsewhere |= {x.tensor for node in order if isinstance(node, Compute) for x in loads(*node.target)}
-    found = (n for n in order if isinstance(n, Compute) and is_pointwise(n) and isinstance(n.body, Load))
-    return {n for n in found if n not in elsewhere and not is_named_by_user(n, names[n])}
-
-
-def _parts_of_statements(order: Sequence[Node], kept: Set[Node]) -> set[Node]:
-    """The nodes that one other node reads, in one place: that of the same statement."""
-    readers: dict[Node, list[Node]] = {}
-    for node in order:
-        read = [x.tensor for x in loads(node.body, *node.target)] if isinstance(node, Compute) else direct_reads(node)
-        for source in read:
-            readers.setdefault(source, []).append(node)
-    statements: dict[Node, tuple[str, int, int] | None] = {}
-    found: set[Node] = set()
-    for node in reversed(order):
-        by = readers.get(node, [])
-        its = statements[by[0]] if len(by) == 1 else None
-        place = origin(node)
-        statements[node] = its if place is None else (place.file, place.line, place.execution)
-        whole = isinstance(node, Compute) and node.gathers and node not in kept
-        if whole and its is not None and its == statements[node] and isinstance(by[0], Compute):
-            found.add(node)
-    return found
 
 
 __all__ = ["AFTER_DIFFERENTIATING", "Compiled", "Model", "after_declaring", "compile_model"]
