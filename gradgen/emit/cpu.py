@@ -8,15 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from gradgen.emit.long_lines import fit_lines
-from gradgen.emit.maxima import ORDERS, with_integer_maxima
+from gradgen.emit.maxima import ORDERS
 from gradgen.emit.parts import parts_lines
-from gradgen.emit.plain import plain
 from gradgen.emit.scalar_library import INTEGERS, emitted_name, in_library
 from gradgen.emit.scalar_printer import PRODUCT, ScalarPrinter, negation
 from gradgen.errors import GraphError
 from gradgen.graph.lengths import may_be_negative
-from gradgen.graph.names import CALLED, free_name
+from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Shape, product
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, integer, require_poly, size_symbol
 from gradgen.program.extents import is_mentioned, sizes_mentioned, sizes_of_arrays
@@ -306,9 +304,7 @@ class CpuPrinter:
         self.part = kernel.part
         sources = size_sources(kernel.sizes, kernel.parameters)
         passed = [s for s in kernel.sizes if s not in sources]
-        taken = {b.name for b in kernel.parameters} | set(kernel.sizes) | CALLED
-        body = plain(with_integer_maxima(kernel.body, taken), taken, kernel.returns)
-        body = fit_lines(body, self.width, taken, indent=1)
+        body = kernel.body
         counts = sizes_mentioned(body, kernel.part)
         ends = [s for s in body if isinstance(s, For) and s.start is integer(0) and s.stride == 1]
         self.ends = {loop.stop: sources[s] for s in sources for loop in ends if loop.stop is size_symbol(s)}

@@ -6,6 +6,7 @@ In: a `Program`. Out: the text of a file, its lines from `CpuPrinter`, arranged 
 from collections.abc import Sequence
 
 from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, signature, size_sources, title, wrap
+from gradgen.emit.cpu_passes import for_cpu, functions, names_of_functions
 from gradgen.emit.cpu_sizes import fitting_function, opening, sizes_compared
 from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
@@ -24,19 +25,19 @@ from gradgen.program.loops import (
     held,
     workspace_sizes,
 )
-from gradgen.program.registers import names_in
 from gradgen.thresholds import thresholds
 
 
 def render_module(program: Program) -> str:
     """The text of the module that holds a program."""
-    taken = _names(program).union(*map(_names_in_entry, program.entries))
+    program = for_cpu(program)
+    taken = names_of_functions(program).union(*map(_names_in_entry, program.entries))
     printer = CpuPrinter(taken=taken)
     printer.rows = {b: (stack.buffer, at) for stack in program.stacks for at, b in enumerate(stack.members)}
-    functions = [printer.kernel(k) for whole in program.kernels for k in (whole.part, whole) if k is not None]
+    texts = [printer.kernel(k) for k in functions(program)]
     fitted = free_name("fitted", taken)
-    functions += fitting_function(printer, program, fitted)
-    functions += [f for entry in program.entries for f in _entry(printer, program, entry, fitted, taken)]
+    texts += fitting_function(printer, program, fitted)
+    texts += [f for entry in program.entries for f in _entry(printer, program, entry, fitted, taken)]
     classes = [_class(key, program, printer) for key in HOLDERS if held(program, key)]
     return render(
         "cpu/module.py.j2",
@@ -48,15 +49,8 @@ def render_module(program: Program) -> str:
         classes=classes,
         workspace=_workspace(program, printer),
         from_numba=_from_numba(program),
-        functions=functions,
+        functions=texts,
     )
-
-
-def _names(program: Program) -> set[str]:
-    """What kernels call their arguments and variables, and what the module calls its functions."""
-    kernels = [k for whole in program.kernels for k in (whole.part, whole) if k is not None]
-    found = {b.name for k in kernels for b in k.parameters} | {s for k in kernels for s in k.sizes}
-    return found.union({k.name for k in kernels}, *(names_in(k.body) for k in kernels))
 
 
 def _indented(text: str) -> list[str]:
