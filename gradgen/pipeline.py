@@ -23,11 +23,15 @@ from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.inspect.header import header
 from gradgen.options import Options
 from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.loops.bounds import bound_loops
 from gradgen.passes.loops.divide import FIXED_PARTS
+from gradgen.passes.loops.hoist import hoist as hoist_code
 from gradgen.passes.loops.in_place import update_in_place
 from gradgen.passes.loops.keep_inside import keep_inside
 from gradgen.passes.loops.roll import roll
+from gradgen.passes.loops.shared_values import share
 from gradgen.passes.loops.unify import unify
+from gradgen.passes.lower.drafts import OnStatements, in_parts, piece_by_piece
 from gradgen.passes.lower.entries import Builder, Request, Root
 from gradgen.passes.lower.naming import sizes_of
 from gradgen.passes.prepare.retarget import retarget
@@ -49,7 +53,7 @@ from gradgen.passes.schedule.saved_values import choose_saved
 from gradgen.program.loops import Program, Role
 from gradgen.program.verify import verify_program, violations
 from gradgen.thresholds import thresholds, using, without_parts
-from gradgen.watch import Watch
+from gradgen.watch import OnProgram, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,25 @@ AFTER_DIFFERENTIATING: Passes = (
 )
 
 
+# What happens to the statements of every entry point before they are cut into functions, ...
+ON_STATEMENTS: tuple[tuple[str, OnStatements, str], ...] = (
+    ("bound", piece_by_piece(bound_loops), "conditions on indices become bounds and strides, or cut a loop in pieces"),
+    ("move", piece_by_piece(hoist_code), "what does not change in a loop is read and computed in front of it"),
+    ("name", piece_by_piece(share), "what statements read several times, or cannot hold, is computed once"),
+    ("divide", in_parts, "the costliest loops are divided among threads, where that pays"),
+)
+
+
+def on_programs(telling: OnProgram = lambda program: program) -> tuple[tuple[str, OnProgram, str], ...]:
+    """... and to the functions; `telling` gives a program arguments for the sizes that new guards read."""
+    return (
+        ("in place", update_in_place, "values are written over what nobody needs any more"),
+        ("keep inside", partial(_kept_inside, telling=telling), "what no proof keeps inside an array gets a guard"),
+        ("unify", unify, "functions that differ in names only are one function"),
+        ("roll", roll, "runs of equal calls are a loop: the text does not grow with the depth"),
+    )
+
+
 def after_differentiating(skip: frozenset[str] = frozenset()) -> Passes:
     """The same; `skip` names rewrites for stability."""
     return tuple(
@@ -112,18 +135,19 @@ class Compiled:
     derivatives: Mapping[str, str]  # what a cotangent or a gradient belongs to, by its name in the program
 
 
-def compile_model(model: Model, options: Options) -> Compiled:
+def compile_model(model: Model, options: Options, watch: Watch | None = None) -> Compiled:
     """Every pass, for every entry point; without parts where the program with them is not legal, as `explain` says."""
+    watch = Watch() if watch is None else watch
     try:
-        return _compiled(model, options)
+        return _compiled(model, options, watch)
     except ProgramError as error:
         wrong = str(error).splitlines()[1].strip()
         told = f"without parts, with which the program would not be legal; please report this with the model: {wrong}"
         with using(without_parts(thresholds())):
-            return _compiled(model, options, (told,))
+            return _compiled(model, options, watch, (told,))
 
 
-def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Compiled:
+def _compiled(model: Model, options: Options, watch: Watch, told: tuple[str, ...] = ()) -> Compiled:
     """Every pass, for every entry point; what was `told` before stands first in what is explained."""
     names = list(model.outputs)
     wanted = [*model.outputs.values(), *model.updates.values(), *model.wrt]
@@ -136,7 +160,6 @@ def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Com
     floats = [k for k, y in declared.items() if y.dtype in FLOATS]
     below = set(toposort([declared[k] for k in floats]))
     reached = [x for x in wrt if x in below]
-    watch = Watch()
     after = after_differentiating(options.skip)
     prepared, notes = watch.run(after_declaring(options.skip, bool(reached)), list(declared.values()), "outputs")
     outputs = dict(zip(names, prepared, strict=True))
@@ -180,16 +203,26 @@ def _compiled(model: Model, options: Options, told: tuple[str, ...] = ()) -> Com
     checks = _add_checks(builder, watch, after, [*declared.values(), *updates.values()], taken)
     parts = FIXED_PARTS if options.deterministic else None
     checked = established([*declared.values(), *updates.values()])
-    program = update_in_place(builder.program(header(declared, files), parts, checked))
-    if violations(program):  # seldom: the loops do not show what keeps an access inside, or this is a bug
-        program = builder.telling(keep_inside(program))
-        verify_program(program)
-    program = roll(unify(program))
-    watch.program(program)
+    drafts = watch.statements(ON_STATEMENTS, builder.drafts)
+    program = builder.program(drafts, header(declared, files), parts, checked)
+    program = watch.programs(on_programs(builder.telling), program)
     derivatives = {**{name: k for k, name in cotangents.items()}, **{name: x.name for x, name in gradients.items()}}
     messages = {name: x.message for name, x in checks.items()}
     counts = not all(x.labelled for x in checks.values())
     return Compiled(program, leaves, declared, updates, stages, messages, counts, derivatives)
+
+
+def _kept_inside(program: Program, telling: OnProgram) -> Program:
+    """The program, legal; seldom are there guards to add: where the loops do not show what keeps an access inside.
+
+    Raises:
+        ProgramError: it is not legal with them either, which is a bug.
+    """
+    if not violations(program):
+        return program
+    guarded = telling(keep_inside(program))
+    verify_program(guarded)
+    return guarded
 
 
 def _add_joint(
@@ -235,4 +268,6 @@ def _roots(names: Iterable[str], nodes: Sequence[Node], role: Role = "output") -
     return tuple(Root(name, node, role) for name, node in zip(names, nodes, strict=True))
 
 
-__all__ = ["AFTER_DIFFERENTIATING", "Compiled", "Model", "after_declaring", "compile_model"]
+__all__ = [
+    "AFTER_DIFFERENTIATING", "ON_STATEMENTS", "Compiled", "Model", "after_declaring", "compile_model", "on_programs",
+]  # fmt: skip

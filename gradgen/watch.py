@@ -1,23 +1,29 @@
 """Passes run in order; what they did is kept for `explain`, and printed where GRADGEN_DEBUG asks for it.
 
-In: a table of passes and the roots of a graph. Out: the roots behind the last pass, and notes in words.
+In: a table of passes, and the roots of a graph, the statements of entry points, or a program. Out: the same behind the
+last pass, and notes in words.
 """
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from gradgen import env
 from gradgen.graph.nodes import Leaf, Node, all_inputs, toposort
 from gradgen.graph.origin import display_name, origin
-from gradgen.inspect.text import graph_text, program_text
+from gradgen.inspect.text import drafts_text, graph_text, program_text
+from gradgen.passes.lower.drafts import Draft, OnStatements
 from gradgen.passes.lower.naming import name_nodes
 from gradgen.passes.rebuild.rewrites import Passes, Rewrite
 from gradgen.passes.rewrite.separate_scans import separate_carries
 from gradgen.program.loops import Program
 
-__all__ = ["Watch"]
+__all__ = ["OnProgram", "Watch"]
+
+T = TypeVar("T")
+OnProgram = Callable[[Program], Program]
 
 GRAPHS, PROGRAMS, TEXT = 2, 3, 4  # from which level of GRADGEN_DEBUG on they are printed
 
@@ -27,6 +33,7 @@ class Watch:
     """One compilation, watched at a level of GRADGEN_DEBUG."""
 
     level: int = field(default_factory=env.debug)
+    texts: dict[str, str] | None = None  # statements and programs behind every pass, for who asks for them
 
     def run(self, passes: Passes, roots: Sequence[Node], what: str) -> tuple[list[Node], tuple[str, ...]]:
         """The roots behind every pass, and a note for each rewrite that fired or was refused."""
@@ -43,10 +50,36 @@ class Watch:
                 _print(_graph(current))
         return current, tuple(notes)
 
-    def program(self, program: Program) -> None:
-        """Print the loops of a program."""
+    def statements(self, passes: Sequence[tuple[str, OnStatements, str]], drafts: Sequence[Draft]) -> list[Draft]:
+        """The statements of every entry point behind every pass; `lower` is what they were before."""
+        current = list(drafts)
+        self._look("lower", drafts_text, current)
+        for name, run, _ in passes:
+            began = time.perf_counter()
+            current = [run(draft) for draft in current]
+            self._took(f"statements, {name}", began)
+            self._look(name, drafts_text, current)
+        return current
+
+    def programs(self, passes: Sequence[tuple[str, OnProgram, str]], program: Program) -> Program:
+        """The program behind every pass; `cut` is what it was before."""
+        self._look("cut", program_text, program)
+        for name, run, _ in passes:
+            began = time.perf_counter()
+            program = run(program)
+            self._took(f"program, {name}", began)
+            self._look(name, program_text, program)
         if self.level >= PROGRAMS:
             _print(program_text(program))
+        return program
+
+    def _took(self, what: str, began: float) -> None:
+        if self.level:
+            _print(f"{what}: {1000 * (time.perf_counter() - began):.1f} ms")
+
+    def _look(self, name: str, show: Callable[[T], str], what: T) -> None:
+        if self.texts is not None:
+            self.texts[name] = show(what)
 
     def text(self, source: str) -> None:
         """Print the text of a module."""

@@ -6,6 +6,7 @@ In: a network. Out: text, for `gradgen show`.
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
+from gradgen.emit.cpu_passes import FOR_CPU, for_cpu
 from gradgen.errors import GradgenError
 from gradgen.graph.nodes import Leaf, Node, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.scalar import FLOATS, call, number
@@ -15,7 +16,7 @@ from gradgen.passes.derive.reverse import vjp_nodes
 from gradgen.passes.lower.naming import name_nodes
 from gradgen.passes.prepare.retarget import retarget
 from gradgen.passes.rewrite.separate_scans import separate_carries
-from gradgen.pipeline import AFTER_DIFFERENTIATING, after_declaring
+from gradgen.pipeline import AFTER_DIFFERENTIATING, ON_STATEMENTS, after_declaring, compile_model, on_programs
 from gradgen.watch import Watch
 
 __all__ = ["PASSES", "Stage", "after_pass", "pass_name", "stage_text", "stages"]
@@ -35,12 +36,22 @@ def pass_name(name: str) -> str:
     return name.replace(" ", "-")
 
 
+# What is behind the graph: statements, programs, what the CPU target makes of them; with the reason for each.
+_LATER = {
+    "lower": "which formulas share loops and where values live is decided; what happens in the loops is written out",
+    **{name: why for name, _, why in ON_STATEMENTS},
+    "cut": "functions of bounded size",
+    **{name: why for name, _, why in on_programs()},
+    **{name: why for name, _, why in FOR_CPU},
+}
+
 # What `gradgen show --after` accepts, in the order in which it happens.
 PASSES = (
     "declare",
     *(pass_name(p[0]) for p in after_declaring()),
     "differentiate",
     *(pass_name(p[0]) for p in AFTER_DIFFERENTIATING),
+    *map(pass_name, _LATER),
 )
 
 
@@ -54,7 +65,7 @@ def stage_text(network: Network, stage: Stage) -> str:
         case Stage.source:
             return network.source
         case Stage.program:
-            return program_text(network.compiled.program)
+            return program_text(for_cpu(network.compiled.program))
     found = network.compiled.stages.get(stage.value)
     if found is None:
         raise GradgenError(f"{network.model.name} has no {stage.value}: no output depends on a float parameter.")
@@ -62,15 +73,27 @@ def stage_text(network: Network, stage: Stage) -> str:
 
 
 def after_pass(network: Network, wanted: str) -> str:
-    """The formulas after a pass, by its name in `PASSES`.
+    """The formulas or the statements after a pass, by its name in `PASSES`.
 
     Raises:
         GradgenError: a network without a gradient gets no further than `differentiate`.
     """
+    later = {pass_name(name): name for name in _LATER}
+    if wanted in later:
+        return f"# after {wanted}: {_LATER[later[wanted]]}\n{_later(network, later[wanted])}"
     for name, reason, roots in stages(network):
         if name == wanted:
             return f"# after {name}: {reason}\n{_formulas(roots)}"
     raise GradgenError(f"{network.model.name} has no gradient, so nothing comes after {wanted}.")
+
+
+def _later(network: Network, name: str) -> str:
+    """Statements or a program behind a pass that is behind the graph."""
+    if name in {of_cpu for of_cpu, _, _ in FOR_CPU}:
+        return program_text(for_cpu(network.compiled.program, name))
+    watch = Watch(0, {})
+    compile_model(network.model, network.options, watch)
+    return (watch.texts or {})[name]
 
 
 def stages(network: Network) -> Iterator[tuple[str, str, dict[str, Node]]]:

@@ -11,6 +11,7 @@ from gradgen.emit.scalar_printer import ScalarPrinter
 from gradgen.graph.nodes import Carry, Leaf, Node, all_inputs, show_shape, toposort
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Load, Poly
+from gradgen.passes.lower.drafts import Draft
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -30,7 +31,7 @@ from gradgen.program.loops import (
     Statement,
 )
 
-__all__ = ["graph_text", "program_text"]
+__all__ = ["drafts_text", "graph_text", "program_text"]
 
 
 def graph_text(roots: Mapping[str, Node], names: Mapping[Node, str]) -> str:
@@ -63,10 +64,22 @@ def program_text(program: Program) -> str:
     return "\n\n".join("\n".join(block) for block in blocks)
 
 
+def drafts_text(drafts: Sequence[Draft]) -> str:
+    """The statements of every entry point, not yet cut into functions."""
+    blocks = []
+    for draft in drafts:
+        lines = [f"entry {draft.entry}:"]
+        for piece in draft.everything:
+            lines += _lines([*piece.notes, *piece.body], 1)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
 def _kernel(kernel: Kernel) -> list[str]:
     result = f" -> {_names(kernel.returns)}" if kernel.returns else ""
     parameters = [*map(_declared, kernel.parameters), *kernel.sizes]
-    return [*_head(f"kernel {kernel.name}", parameters, result), *_lines(kernel.body, 1)]
+    whole = [*_head(f"kernel {kernel.name}", parameters, result), *_lines(kernel.body, 1, kernel.part)]
+    return whole if kernel.part is None else [*_kernel(kernel.part), "", *whole]
 
 
 def _entry(entry: Entry) -> list[str]:
@@ -101,7 +114,8 @@ def _declared(b: Buffer) -> str:
     return f"{b.name}: {b.dtype} {show_shape(b.shape)}" if b.shape else f"{b.name}: {b.dtype}"
 
 
-def _lines(body: Iterable[Statement], depth: int) -> list[str]:
+def _lines(body: Iterable[Statement], depth: int, part: Kernel | None = None) -> list[str]:
+    """Statements; what a thread runs stands in them, or is a function of its own, `part`."""
     pad = "    " * depth
     lines: list[str] = []
     for statement in body:
@@ -126,8 +140,9 @@ def _lines(body: Iterable[Statement], depth: int) -> list[str]:
                 target = _element(statement.buffer, statement.subscripts)
                 lines.append(f"{pad}{target} {update}= {_PRINTER.text(statement.value)}")
             case Parts():
-                lines.append(f"{pad}in parts of 0 .. {_PRINTER.text(statement.extent)}:")
-                lines += _lines(statement.body, depth + 1)
+                span = f"in parts of 0 .. {_PRINTER.text(statement.extent)}"
+                lines.append(f"{pad}{span}:" if part is None else f"{pad}{span}: {part.name}")
+                lines += _lines(statement.body, depth + 1) if part is None else []
             case Dot():
                 sign = "=" if statement.scratch is None else "+="
                 left, right, out = (_matrix(m) for m in (statement.left, statement.right, statement.out))

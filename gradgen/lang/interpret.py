@@ -52,7 +52,7 @@ def interpret(
         DTypeError: a value of another dtype than its leaf.
         ShapeError: a value of another shape than its leaf, sizes that disagree, a negative size.
         IndexError: an access or a target out of range; one in a branch of `where` that is not taken is no access.
-        ValueError: argmax or argmin over nothing, an integer to a negative integer power.
+        ValueError: an integer to a negative integer power.
     """
     order = toposort(outputs)
     leaves = {n: _given(n, values) for n in dict.fromkeys([*values, *order]) if isinstance(n, Leaf)}

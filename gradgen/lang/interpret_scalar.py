@@ -162,8 +162,8 @@ def reduce_last(reducer: str, rows: Array, dtype: str) -> Array:
             shift = np.where(np.isfinite(top), top, 0.0)
             result = np.log(np.exp(wide - shift[..., None]).sum(axis=-1)) + shift
         case _:
-            if rows.shape[-1] == 0:
-                raise ValueError(f"{reducer} over no elements: there is none to name")
+            if rows.shape[-1] == 0:  # which calls refuse; in an adjoint nobody reads it
+                return np.zeros(rows.shape[:-1], kind)
             result = rows.argmax(axis=-1) if reducer == "argmax" else rows.argmin(axis=-1)  # the first nan wins
     return np.array(result, kind)
 

@@ -84,7 +84,7 @@ def _loops_of(subscript: Poly, node: Compute, lengths: dict[int, Poly]) -> tuple
 
 
 def requirements(roots: Sequence[Node]) -> tuple[Requirement, ...]:
-    """What the sizes of a call must satisfy: extents that are not negative, subscripts that stay inside."""
+    """What the sizes of a call must satisfy: extents not negative, subscripts inside, something to be the largest."""
     found: dict[Requirement, None] = {}
     nodes = toposort(roots, all_inputs)
     positive = required(nodes)
@@ -97,7 +97,21 @@ def requirements(roots: Sequence[Node]) -> tuple[Requirement, ...]:
     for node, ranges, lengths in _formulas(roots):
         for access in unproved(node, lengths):
             found.update(dict.fromkeys(_stays_inside(node, access, ranges, lengths)))
+        found.update(dict.fromkeys(_has_elements(node, lengths)))
     return tuple(found)
+
+
+def _has_elements(node: Compute, lengths: dict[int, Poly]) -> list[Requirement]:
+    """Of no elements none is the first; where an adjoint asks which one was, nobody reads the answer."""
+    its = origin(node)
+    if node.reducer not in ("argmax", "argmin") or (its is not None and its.note):
+        return []
+    steps = tuple(show_size(n) for n in lengths.values() if n.constant is None)
+    return [
+        Requirement((show_size(less),), steps, f"{_place(node)}{node.reducer} over {size} elements", "has none", size)
+        for extent in dict.fromkeys(node.extents[k] for k in node.reduced)
+        if not nonnegative(less := require_poly(extent - 1)) and (size := show_size(extent))
+    ]
 
 
 def _stays_inside(node: Compute, access: Access, ranges: Ranges, lengths: dict[int, Poly]) -> list[Requirement]:

@@ -461,6 +461,24 @@ def test_sizes_that_make_no_sense_are_refused_by_name() -> None:
         call(3, 2, 5)
 
 
+def test_the_largest_of_nothing_is_refused_by_who_asks_for_it() -> None:
+    """The gradient of a maximum asks which element it was, too: of nothing it is nothing."""
+    x, k = gg.param("x", (3,)), gg.input("k", (K,))
+    i, j = gg.indices("i j")
+    place = gg.compile({"place": gg.argmax(k)}, name="place")
+    assert place(k=np.array([1, 3, 2], np.float32))["place"] == 1
+    with pytest.raises(ShapeError, match=r"argmax over K elements has none here: K is 0 for K = 0"):
+        place(k=np.zeros(0, np.float32))
+    most = gg.compute(i, gg.max(k[j] - x[i], over=j))
+    gradient = gg.grad(gg.sum(gg.where(abs(most) < 9, most * most, 0.0)), x)
+    both = {"gradient": gradient, "second": gg.grad(gg.sum(gradient * gradient), x)}
+    given = {"x": np.ones(3, np.float32), "k": np.zeros(0, np.float32)}
+    found = gg.compile(both, wrt=[], name="none")(**given)
+    assert {name: list(y) for name, y in found.items()} == {"gradient": [0, 0, 0], "second": [0, 0, 0]}
+    found = gg.compile(both, wrt=[], name="none")(**{**given, "k": np.array([1, 3], np.float32)})
+    assert {name: list(y) for name, y in found.items()} == {"gradient": [-4, -4, -4], "second": [-16, -16, -16]}
+
+
 def test_a_loop_without_steps_needs_no_elements() -> None:
     x, e = gg.input("x", (B,)), gg.input("e", (K,))
     net = gg.compile({"y": gg.scan(lambda state, weight: (state[0] * weight + state, None), x, e)[0]}, name="nothing")

@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,18 @@ w = gg.param("w", ())
 y = gg.tanh(w * x)
 loss = gg.mean((y - t) ** 2)
 net = gg.compile({"loss": loss, "y": y}, name="fit")
+"""
+MANY = """
+import gradgen as gg
+
+h = gg.input("x", (64, 64))
+for k in range(1, 13):
+    h = gg.relu(h @ gg.param(f"w{k}", (64, 64)) + 1)
+z = gg.input("z", (4_000_000, 64)) * gg.mean(h)  # never allocated
+n, i = gg.indices("n i")
+shifted = gg.compute((n, i), (gg.padded(z)[n, i - 1] - z[n, 0]) / (1.0 + gg.exp(z[n, 1])) + gg.tanh(z[n, i]) ** 2)
+total = shifted * z * 0.5 + shifted * shifted * z * 0.25 - z * z * shifted * 0.125 + z * z * z * 0.0625 + z * 0.3 + 1
+net = gg.compile({"loss": gg.mean(total), "most": gg.max(gg.stop_gradient(z), axis=1)}, name="many")
 """
 SECOND = """
 plain = gg.compile({"y": y}, name="plain", wrt=[])
@@ -105,7 +118,30 @@ def test_build_in_another_dtype_and_size(model: Path, tmp_path: Path) -> None:
     assert "float32" not in text
 
 
-@pytest.mark.parametrize("after", PASSES)
+STATEMENTS = PASSES.index("lower")  # from here on passes see statements, and not formulas
+
+
+@pytest.mark.parametrize("after", PASSES[STATEMENTS:])
+def test_show_prints_the_statements_after_every_later_pass(model: Path, after: str) -> None:
+    result = run("show", model, "--after", after)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"# after {after}: ")
+    assert "    # 8: d_w = " in result.stdout
+    assert "for i in 0 .. N:" in result.stdout
+    assert ("kernel compute_" in result.stdout) is (PASSES.index(after) >= PASSES.index("cut"))
+
+
+def test_every_later_pass_is_seen_at_work(tmp_path: Path) -> None:
+    """In a model that each of them changes; what the last of them leaves is the program that is printed."""
+    model = tmp_path / "many.py"
+    model.write_text(MANY)
+    texts = {after: run("show", model, "--after", after).stdout.split("\n", 1)[1] for after in PASSES[STATEMENTS:]}
+    unchanged = [y for x, y in pairwise(texts) if texts[x] == texts[y]]
+    assert unchanged == ["keep-inside"], "which finds something to do in one of fifty models"
+    assert texts["fit-lines"] == run("show", model, "--stage", "program").stdout
+
+
+@pytest.mark.parametrize("after", PASSES[:STATEMENTS])
 def test_show_prints_the_formulas_after_every_pass(model: Path, after: str) -> None:
     result = run("show", model, "--after", after)
     assert result.exit_code == 0, result.output

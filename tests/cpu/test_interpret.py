@@ -98,10 +98,11 @@ def test_reducers_of_nothing(reducer, nothing):
 
 
 @pytest.mark.parametrize("reducer", ["argmax", "argmin"])
-def test_arg_reducers_refuse_nothing(reducer):
+def test_arg_reducers_of_nothing_name_the_first(reducer):
+    """Calls refuse what a user asks for; an adjoint asks which element a maximum was, whatever there is."""
     x = tensor("x", 2, N)
-    with pytest.raises(ValueError, match=f"^{reducer} over no elements: there is none to name$"):
-        values(formula((2,), load(x, [A, B]), over=(N,), reducer=reducer), {x: np.zeros((2, 0))})
+    found = values(formula((2,), load(x, [A, B]), over=(N,), reducer=reducer), {x: np.zeros((2, 0))})
+    np.testing.assert_array_equal(found, [0, 0])
 
 
 @pytest.mark.parametrize("reducer", ["sum", "max", "min", "logsumexp", "argmax"])

@@ -8,7 +8,7 @@ def test_an_array_that_needs_another_name_takes_no_name_of_the_entry() -> None:
     """The entry has a scalar `sum_2` of its own: as a parameter beside an array of that name it would be one twice."""
     arrays = Buffers()
     first = arrays.make("sum", (integer(3),), "float64", "work")
-    arrays.begin({"sum", "sum_2"})
+    arrays = arrays.begin({"sum", "sum_2"})
     second = arrays.make("sum", (integer(2),), "float64", "work")
     assert (first.name, second.name) == ("sum", "sum_3")
     assert arrays.make("sum", (integer(2),), "float64", "work") is second
@@ -17,8 +17,7 @@ def test_an_array_that_needs_another_name_takes_no_name_of_the_entry() -> None:
 
 def test_what_is_no_tensor_takes_no_name_of_one() -> None:
     """Rows of `h` beside a tensor `h_row`, its running sum beside `h_acc`; what a function needs alone it may share."""
-    arrays = Buffers()
-    arrays.begin({"h", "h_row", "h_acc"})
+    arrays = Buffers().begin({"h", "h_row", "h_acc"})
     own = arrays.make("h_row", (integer(3),), "float64", "work")
     assert arrays.derive("h_row", (integer(3),), "float64", "work").name == "h_row_2"
     assert own.name == "h_row"

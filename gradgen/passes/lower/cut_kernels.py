@@ -6,12 +6,13 @@ In: the statements of every top-level tree with the buffers they use. Out: kerne
 import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name
 from gradgen.graph.scalar import Load, walk
 from gradgen.passes.loops.unify import body_key
+from gradgen.passes.lower.drafts import Piece
 from gradgen.program.extents import sizes_mentioned
 from gradgen.program.loops import (
     Accumulate,
@@ -21,7 +22,6 @@ from gradgen.program.loops import (
     For,
     Kernel,
     KernelCall,
-    Note,
     Parts,
     Statement,
     expressions,
@@ -31,16 +31,6 @@ from gradgen.program.loops import (
 )
 from gradgen.program.registers import names_in
 from gradgen.thresholds import thresholds
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """The statements of one top-level tree, the notes that explain them, and a name for what they compute."""
-
-    name: str
-    notes: tuple[Note, ...]
-    body: tuple[Statement, ...]
-    alone: bool = False  # a function of its own, whatever its size
 
 
 def cut(pieces: Sequence[Piece]) -> list[list[Piece]]:

@@ -5,6 +5,7 @@ In: the roots of every entry and what is in memory when it starts. Out: a `Progr
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from math import inf
 
 from gradgen.graph.intern import intern
@@ -13,10 +14,8 @@ from gradgen.graph.nodes import Leaf, Node, Project, Reshape, Scan, all_inputs, 
 from gradgen.graph.origin import Files
 from gradgen.graph.scalar import Poly, Scalar, size_symbol
 from gradgen.graph.sizes import size_names
-from gradgen.passes.loops.divide import divide
-from gradgen.passes.loops.hoist import move_code
-from gradgen.passes.loops.shared_values import share
-from gradgen.passes.lower.cut_kernels import Piece, cut, defined_locals, make_kernel
+from gradgen.passes.lower.cut_kernels import cut, defined_locals, make_kernel
+from gradgen.passes.lower.drafts import Draft, Piece
 from gradgen.passes.lower.naming import GENERATED, is_named_by_user, name_nodes
 from gradgen.passes.lower.statements import Lowering
 from gradgen.passes.lower.storage import Buffers, Storage, assign_storage, scan_loops, whole_values
@@ -24,10 +23,8 @@ from gradgen.passes.rewrite.materialize import is_materialized
 from gradgen.passes.schedule.inline import expand
 from gradgen.passes.schedule.nest import schedule
 from gradgen.passes.schedule.trees import Item, ScanLoop, Tree, flatten, memory, unsafe_overwrites
-from gradgen.program.cost import products
-from gradgen.program.loops import HOLDERS, Buffer, Checked, Entry, Kernel, KernelCall, Note, Parts, Program, Role, reads
-from gradgen.program.ownership import written_first
-from gradgen.program.registers import Registers, names_in
+from gradgen.program.loops import HOLDERS, Buffer, Checked, Entry, Kernel, KernelCall, Note, Program, Role, reads
+from gradgen.program.registers import names_in
 
 WORKSPACE = HOLDERS["w"]
 
@@ -51,18 +48,6 @@ class Request:
     given: tuple[Node, ...] = ()  # forward values that it finds there
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A request as statements: what it returns, the leaves and saved values that it takes, and what was decided."""
-
-    pieces: list[Piece]
-    returns: tuple[Buffer, ...]
-    given: tuple[Buffer, ...]
-    decisions: tuple[str, ...]
-    whole: bool  # whether it keeps values that outgrow the arguments
-    empty: tuple[Buffer, ...]  # results without elements: no statement writes them, and yet they are asked for
-
-
 @dataclass(slots=True)
 class Builder:
     """What the entries of one module share: names, buffers, kernels."""
@@ -77,6 +62,8 @@ class Builder:
     kernels: list[Kernel] = field(default_factory=list)
     kernel_names: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)  # names of tensors and variables, which no kernel may have
+    drafts: list[Draft] = field(default_factory=list)  # entry by entry, one or several for each
+    done: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what was done to the formulas of an entry
     entries: list[Entry] = field(default_factory=list)
     buffers: dict[Buffer, None] = field(default_factory=dict)
     arrays: Buffers = field(default_factory=Buffers)
@@ -103,24 +90,35 @@ class Builder:
 
         `notes` say what was done to its formulas.
         """
-        steps = [self.step(request)]
-        if steps[0].whole and otherwise:
-            steps = [self.step(part) for part in otherwise]
-        returned = {b for step in steps for b in step.returns}
-        calls = self.cut([piece for step in steps for piece in step.pieces], returned)
-        told = self.telling_sizes(calls)
+        drafts = [self.draft(name, request)]
+        if drafts[0].whole and otherwise:
+            drafts = [self.draft(name, part) for part in otherwise]
+        self.drafts += drafts
+        self.done[name] = notes
+
+    def entry(self, name: str, drafts: Sequence[Draft]) -> None:
+        """The functions of an entry point and the calls of them, once its statements are final."""
+        for draft in drafts:
+            self.used |= draft.arrays.taken | draft.arrays.passing
+        returned = {b for draft in drafts for b in draft.returns}
+        calls = self.cut([piece for draft in drafts for piece in draft.everything], returned)
+        told = self.telling_sizes(calls, drafts[-1].arrays)
         used = {b for call in calls for b in call.buffers} | {b.alias_of for call in calls for b in call.buffers}
         used |= set(told)
-        given = (b for step in steps for b in step.given)
+        given = (b for draft in drafts for b in draft.given)
         parameters = dict.fromkeys(b for b in self.in_order([*given, *told]) if b.role in ("input", "cotangent"))
         self.entries.append(
             Entry(
                 name,
                 tuple(b for b in parameters if b in used),
                 tuple(calls),
-                tuple(b for step in steps for b in step.returns),
-                (*([] if self.entries else self.notes), *notes, *(d for step in steps for d in step.decisions)),
-                (*(b for step in steps for b in step.empty), *told),
+                tuple(b for draft in drafts for b in draft.returns),
+                (
+                    *([] if self.entries else self.notes),
+                    *self.done[name],
+                    *(d for draft in drafts for d in draft.decisions),
+                ),
+                (*(b for draft in drafts for b in draft.empty), *told),
             )
         )
         self.buffers.update(dict.fromkeys(self.entries[-1].idle))
@@ -128,19 +126,19 @@ class Builder:
             for b in call.buffers:
                 self.buffers.setdefault(b if b.alias_of is None else b.alias_of)
 
-    def telling_sizes(self, calls: Sequence[KernelCall]) -> tuple[Buffer, ...]:
+    def telling_sizes(self, calls: Sequence[KernelCall], arrays: Buffers) -> tuple[Buffer, ...]:
         """An array with an axis of each size that no array of the calls has: the first argument that has one.
 
         A workspace may be larger than a call: of its axes only the number of parts counts, which is the length of one
         of its arrays. Jitted code that asks Numba for the number of threads would be compiled in every process, as
         Numba caches no code that holds an address (numba 0.68).
         """
-        arrays = [b for call in calls for b in call.buffers]
+        touched = [b for call in calls for b in call.buffers]
         names = dict.fromkeys(name for call in calls for name in call.sizes)
-        missing = [name for name in names if not _tell(arrays, name, size_symbol(name) is self.parts)]
+        missing = [name for name in names if not _tell(touched, name, size_symbol(name) is self.parts)]
         found = self.tellers(missing)
         if any(size_symbol(name) is self.parts for name in missing):
-            found.append(self.arrays.derive("each_part", (self.parts,), "bool", "work"))
+            found.append(arrays.derive("each_part", (self.parts,), "bool", "work"))
         return tuple(found)
 
     def telling(self, program: Program) -> Program:
@@ -148,7 +146,9 @@ class Builder:
         entries: list[Entry] = []
         for entry in program.entries:
             known = {*entry.parameters, *entry.idle}
-            more = [b for b in self.telling_sizes([*entry.kernel_calls]) if b not in known]
+            more = [
+                b for b in self.telling_sizes([*entry.kernel_calls], self.arrays.begin(self.reserved)) if b not in known
+            ]
             parameters = self.in_order([*entry.parameters, *(b for b in more if b.role == "input")])
             entries.append(replace(entry, parameters=tuple(parameters), idle=(*entry.idle, *more)))
         buffers = dict.fromkeys([*program.buffers, *(b for e in entries for b in e.idle)])
@@ -158,7 +158,7 @@ class Builder:
         """The first argument with an axis of each size, where there is one; an input rather than a parameter."""
         leaves = sorted(self.leaves, key=lambda x: x.role != "input")
         having = ([x for x in leaves if any(e is size_symbol(name) for e in x.shape)] for name in sizes)
-        return list(dict.fromkeys(self.leaf_buffer(found[0]) for found in having if found))
+        return list(dict.fromkeys(self.leaf_buffer(found[0], self.arrays) for found in having if found))
 
     def told(self, entry: Entry) -> Entry:
         """The entry with arguments that tell every size of the workspace, which has to be as large as they say."""
@@ -171,8 +171,8 @@ class Builder:
         parameters = self.in_order([*entry.parameters, *(b for b in more if b.role == "input")])
         return replace(entry, parameters=tuple(parameters), idle=(*entry.idle, *more))
 
-    def step(self, request: Request) -> Step:
-        """Schedule and lower one request."""
+    def draft(self, entry: str, request: Request) -> Draft:
+        """Schedule and lower one request of an entry point."""
         order = toposort([*(root.node for root in request.roots), *request.saved], all_inputs)
         fixed = {n: self.names[n] for n in order if n in self.names}
         for root in request.roots:  # of two results that are one value, the second is a copy of the first
@@ -181,55 +181,64 @@ class Builder:
         names = name_nodes(order, fixed, self.reserved)
         for node in (*request.saved, *request.given):
             self.names[node] = names[node]
-        self.arrays.begin({*names.values(), *self.reserved, *GENERATED})
+        arrays = self.arrays.begin({*names.values(), *self.reserved, *GENERATED})
 
-        given: dict[Node, Buffer] = {n: self.leaf_buffer(n) for n in order if isinstance(n, Leaf)}
-        given |= {n: self.buffer(names[n], n, "saved") for n in request.given}
+        given: dict[Node, Buffer] = {n: self.leaf_buffer(n, arrays) for n in order if isinstance(n, Leaf)}
+        given |= {n: arrays.make(names[n], n.shape, n.dtype, "saved") for n in request.given}
         kept = {*request.saved, *[n for r in request.roots for n in memory(r.node)]}
         overwrites: dict[Node, Leaf] = {}
         for root in request.roots:
             if root.overwrites is not None and root.node not in given:
                 overwrites.setdefault(root.node, root.overwrites)  # the memory that it is computed in
-        plan = schedule([r.node for r in request.roots], set(given), names, kept, self.arrays.taken, overwrites)
-        self.arrays.passing |= plan.letters
-        results, copies = self.result_buffers(request, names, given, unsafe_overwrites(plan.trees))
-        saved = {n: self.buffer(names[n], n, "saved") for n in request.saved if n not in results}
+        plan = schedule([r.node for r in request.roots], set(given), names, kept, arrays.taken, overwrites)
+        arrays.passing |= plan.letters
+        results, copies = self.result_buffers(request, names, given, unsafe_overwrites(plan.trees), arrays)
+        saved = {n: arrays.make(names[n], n.shape, n.dtype, "saved") for n in request.saved if n not in results}
         self.names |= {n: b.name for n, b in saved.items()}
         placed = {**results, **saved}
         names |= {n: b.name for n, b in placed.items() if n not in overwrites}  # as comments read them
         own = [n for n in plan.items if is_materialized(n) and n.shape and n not in placed]
-        placed |= {n: self.buffer(names[n], n, "work") for n in own}
-        places = assign_storage(plan, given, placed, names, self.arrays, [node for node, _ in copies])
-        self.place_reshapes(order, places, names)
-        lowering = Lowering(places, names, self.arrays)
+        placed |= {n: arrays.make(names[n], n.shape, n.dtype, "work") for n in own}
+        places = assign_storage(plan, given, placed, names, arrays, [node for node, _ in copies])
+        self.place_reshapes(order, places, names, arrays)
+        lowering = Lowering(places, names, arrays)
         unnamed = {n: body for n, body in plan.inlined.items() if not is_named_by_user(n, names[n])}
         pieces = [self.piece(tree, lowering, names, unnamed) for tree in plan.trees]
-        busy = sum(products(piece.body) for piece in pieces)
         early, late = self.copies(request, copies, lowering)
-        pieces = self.divided(pieces, late, busy)
-        self.used |= self.arrays.taken | self.arrays.passing
         returns = tuple(self.returned(request, results, copies))
         whole = whole_values(plan)
         decisions = [*plan.decisions, *(f"{names[n]}: kept whole, no axis serves all its readers" for n in whole)]
         asked = (*results.values(), *(b for _, b in copies))
         empty = tuple(b for b in asked if b.role in ("output", "gradient") and _is_empty(b))
-        return Step([*early, *pieces, *late], returns, tuple(given.values()), tuple(decisions), bool(whole), empty)
+        return Draft(
+            entry,
+            tuple(pieces),
+            tuple(early),
+            tuple(late),
+            returns,
+            tuple(given.values()),
+            tuple(decisions),
+            bool(whole),
+            empty,
+            arrays,
+            self.parts,
+        )
 
     # ------------------------------------------------------------ buffers
 
-    def leaf_buffer(self, leaf: Leaf) -> Buffer:
+    def leaf_buffer(self, leaf: Leaf, arrays: Buffers) -> Buffer:
         self.declared[leaf.name] = leaf.serial
         if not leaf.shape and leaf.role in ("input", "cotangent"):
             return intern(Buffer, leaf.name, (), leaf.dtype, leaf.role, None)
-        return self.arrays.make(leaf.name, leaf.shape, leaf.dtype, leaf.role)
-
-    def buffer(self, name: str, node: Node, role: Role, alias_of: Buffer | None = None) -> Buffer:
-        if alias_of is not None:
-            return intern(Buffer, name, node.shape, node.dtype, role, alias_of)
-        return self.arrays.make(name, node.shape, node.dtype, role)
+        return arrays.make(leaf.name, leaf.shape, leaf.dtype, leaf.role)
 
     def result_buffers(
-        self, request: Request, names: Mapping[Node, str], given: Mapping[Node, Buffer], unsafe: set[Node]
+        self,
+        request: Request,
+        names: Mapping[Node, str],
+        given: Mapping[Node, Buffer],
+        unsafe: set[Node],
+        arrays: Buffers,
     ) -> tuple[dict[Node, Buffer], list[tuple[Node, Buffer]]]:
         """A buffer for every root; roots that are in memory already, or asked for twice, are copied at the end."""
         results: dict[Node, Buffer] = {}
@@ -241,14 +250,14 @@ class Builder:
             node, role = root.node, root.role
             saved = node in request.saved
             if root.overwrites is not None:
-                buffer = self.leaf_buffer(root.overwrites)
+                buffer = self.leaf_buffer(root.overwrites, arrays)
                 if node in given or node in results or node in unsafe or isinstance(node, (Reshape, Project)):
                     copies.append((node, buffer))
                 else:
                     results[node] = buffer
                 continue
             scalar_result = not node.shape and role == "output"
-            buffer = self.arrays.make(root.name, node.shape, node.dtype, "local" if scalar_result else role)
+            buffer = arrays.make(root.name, node.shape, node.dtype, "local" if scalar_result else role)
             if node in given or node in results or saved:
                 copies.append((node, buffer))
             elif isinstance(node, Reshape):
@@ -258,7 +267,7 @@ class Builder:
                     copies.append((node, buffer))
                 else:
                     results[node] = buffer
-                    results[source] = self.buffer(names[source], source, role, buffer)
+                    results[source] = intern(Buffer, names[source], source.shape, source.dtype, role, buffer)
             else:
                 results[node] = buffer
         return results, copies
@@ -279,7 +288,7 @@ class Builder:
             body = lowering.copy(node, whole(buffer))
             *_, source = memory(node)
             if isinstance(source, Leaf) and source in overwritten:
-                aside = self.arrays.derive(f"{buffer.name}_next", buffer.shape, buffer.dtype, "work")
+                aside = lowering.buffers.derive(f"{buffer.name}_next", buffer.shape, buffer.dtype, "work")
                 early.append(Piece(f"{buffer.name}_aside", (), tuple(lowering.copy(node, whole(aside)))))
                 body = lowering.copy_buffer(aside, whole(buffer))
             late.append(Piece(f"{buffer.name}_copy", (), tuple(body)))
@@ -291,7 +300,9 @@ class Builder:
         everything = [*results.values(), *[b for _, b in copies]]
         return [b for r in request.roots for b in everything if b.name == r.name and b.by_value and r.role == "output"]
 
-    def place_reshapes(self, order: Sequence[Node], places: dict[Node, Storage], names: Mapping[Node, str]) -> None:
+    def place_reshapes(
+        self, order: Sequence[Node], places: dict[Node, Storage], names: Mapping[Node, str], arrays: Buffers
+    ) -> None:
         """Another shape of a buffer is a view that the entry makes."""
         for node in order:
             if isinstance(node, Reshape) and node not in places and node.source in places:
@@ -301,10 +312,10 @@ class Builder:
                     continue
                 base = source.alias_of or source
                 name = names[node]
-                if name in self.arrays.by_name:
-                    name = free_name(f"{name}_view", {*self.arrays.taken, *self.arrays.by_name})
-                self.arrays.taken.add(name)
-                view = self.buffer(name, node, base.role, base)
+                if name in arrays.by_name:
+                    name = free_name(f"{name}_view", {*arrays.taken, *arrays.by_name})
+                arrays.taken.add(name)
+                view = intern(Buffer, name, node.shape, node.dtype, base.role, base)
                 places[node] = Storage(view, (), tuple(range(len(node.shape))))
 
     # ------------------------------------------------------------ pieces and kernels
@@ -312,18 +323,15 @@ class Builder:
     def piece(self, tree: Tree, lowering: Lowering, names: Mapping[Node, str], unnamed: Mapping[Node, Scalar]) -> Piece:
         items = list(dict.fromkeys(flatten([tree])))
         body = lowering.trees([tree])
-        alone = isinstance(tree, Item) and tree.outer is not None
-        if not alone:  # outer products stand as they should run
-            registers = Registers(body, self.arrays.taken)
-            body = share(move_code(body, registers), registers)
-        self.arrays.passing |= names_in(body)
+        lowering.buffers.passing |= names_in(body)
+        outer_products = isinstance(tree, Item) and tree.outer is not None
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
             last = names[next(_results(tree.scan, names))]
         steps = {loop.scan.depth: loop.letter for loop, _ in scan_loops([tree])}
         formulas = [self.note(item, names, unnamed, steps) for item in items]
         notes = (*self.carried([tree], names, lowering.places), *formulas)
-        return Piece(last, notes, tuple(body), alone)
+        return Piece(last, notes, tuple(body), alone=outer_products, final=outer_products)
 
     def carried(
         self, trees: Sequence[Tree], names: Mapping[Node, str], places: Mapping[Node, Storage]
@@ -348,23 +356,6 @@ class Builder:
         text = self.describe(item.node, names, expand(item.node.body, unnamed), bound, steps)
         return Note(text, names[item.node], self.files.lines(item.node))
 
-    def divided(self, pieces: Sequence[Piece], late: Sequence[Piece], busy: float) -> list[Piece]:
-        """Pieces, each with its costliest loop in parts; `late` ones follow; `busy` is the work of products."""
-        readers: dict[Buffer, list[int]] = {}
-        following = [*pieces, *late]
-        for k, piece in enumerate(following):
-            for b in {b for s in piece.body for b in reads(s)}:
-                readers.setdefault(b, []).append(k)
-
-        def divided(k: int, piece: Piece) -> Piece:
-            def read_later(b: Buffer) -> bool:
-                return any(at > k and not written_first(following[at].body, b) for at in readers.get(b, ()))
-
-            body = tuple(divide(piece.body, self.arrays.lend, self.arrays.taken, self.parts, busy, read_later))
-            return replace(piece, body=body, alone=piece.alone or any(isinstance(s, Parts) for s in body))
-
-        return [divided(k, piece) for k, piece in enumerate(pieces)]
-
     def cut(self, pieces: Sequence[Piece], returned: set[Buffer]) -> list[KernelCall]:
         groups = cut(pieces)
         needed = [set(returned)]  # behind each group, from the last one to the first
@@ -383,7 +374,10 @@ class Builder:
         """Arguments as they were declared, gradients as what they are taken by, and others after them as they come."""
         return sorted(buffers, key=lambda b: self.declared.get(b.name, inf))
 
-    def program(self, formulas: Sequence[str], parts: int | None, checked: Checked) -> Program:
+    def program(self, drafts: Sequence[Draft], formulas: Sequence[str], parts: int | None, checked: Checked) -> Program:
+        """Every entry cut into functions."""
+        for name, mine in groupby(drafts, key=lambda draft: draft.entry):
+            self.entry(name, list(mine))
         entries = [self.told(entry) for entry in self.entries]
         self.buffers.update(dict.fromkeys(b for entry in entries for b in entry.idle))
         return Program(

@@ -53,9 +53,9 @@ class Buffers:
     variables: dict[Hashable, Buffer] = field(default_factory=dict)
     arrays: dict[Hashable, Buffer] = field(default_factory=dict)
 
-    def begin(self, taken: Iterable[str]) -> None:
-        """Another entry, with names of its own."""
-        self.taken, self.passing, self.variables, self.arrays = set(taken), set(), {}, {}
+    def begin(self, taken: Iterable[str]) -> "Buffers":
+        """The same arrays for another request, with names of its own."""
+        return Buffers(self.by_name, set(taken))
 
     def make(self, name: str, shape: tuple[Poly, ...], dtype: str, role: Role) -> Buffer:
         """The array of a tensor, by its name, or with a number behind it where that means another array."""
