@@ -19,7 +19,7 @@ from gradgen.passes.rewrite.separate_scans import separate_carries
 from gradgen.pipeline import AFTER_DIFFERENTIATING, ON_STATEMENTS, after_declaring, compile_model, on_programs
 from gradgen.watch import Watch
 
-__all__ = ["PASSES", "Stage", "after_pass", "pass_name", "stage_text", "stages"]
+__all__ = ["PASSES", "Stage", "after_pass", "later_texts", "pass_name", "stage_text", "stages"]
 
 
 class Stage(StrEnum):
@@ -78,22 +78,21 @@ def after_pass(network: Network, wanted: str) -> str:
     Raises:
         GradgenError: a network without a gradient gets no further than `differentiate`.
     """
-    later = {pass_name(name): name for name in _LATER}
+    later = {pass_name(name): reason for name, reason in _LATER.items()}
     if wanted in later:
-        return f"# after {wanted}: {_LATER[later[wanted]]}\n{_later(network, later[wanted])}"
+        return f"# after {wanted}: {later[wanted]}\n{later_texts(network)[wanted]}"
     for name, reason, roots in stages(network):
         if name == wanted:
             return f"# after {name}: {reason}\n{_formulas(roots)}"
     raise GradgenError(f"{network.model.name} has no gradient, so nothing comes after {wanted}.")
 
 
-def _later(network: Network, name: str) -> str:
-    """Statements or a program behind a pass that is behind the graph."""
-    if name in {of_cpu for of_cpu, _, _ in FOR_CPU}:
-        return program_text(for_cpu(network.compiled.program, name))
+def later_texts(network: Network) -> dict[str, str]:
+    """Statements and programs behind every pass that is behind the graph, in their order, by the names of `PASSES`."""
     watch = Watch(0, {})
-    compile_model(network.model, network.options, watch)
-    return (watch.texts or {})[name]
+    program = compile_model(network.model, network.options, watch).program
+    texts = {**(watch.texts or {}), **{name: program_text(for_cpu(program, name)) for name, _, _ in FOR_CPU}}
+    return {pass_name(name): texts[name] for name in _LATER}
 
 
 def stages(network: Network) -> Iterator[tuple[str, str, dict[str, Node]]]:
