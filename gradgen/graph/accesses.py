@@ -18,6 +18,7 @@ from gradgen.graph.scalar import (
     Atom,
     Call,
     Const,
+    FloorDiv,
     Letter,
     Load,
     Poly,
@@ -30,6 +31,7 @@ from gradgen.graph.scalar import (
     position,
     require_poly,
     step,
+    walk,
 )
 from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative, reads_data
 from gradgen.graph.spans import BOUND
@@ -173,9 +175,21 @@ def is_inside(access: Access, ranges: Mapping[Atom, Poly], facts: Sequence[Poly]
         return True
     if len(p.atoms) == len(p.terms) == 1 and p.terms[0][1] == 1 and ranges.get(p.terms[0][0][0]) is access.size:
         return True
-    if nonnegative(p, ranges, facts) and nonnegative(require_poly(access.size - p - 1), ranges, facts):
+    inside = nonnegative(p, ranges, facts) and nonnegative(require_poly(access.size - p - 1), ranges, facts)
+    if inside and not may_divide_by_zero(p, ranges):
         return True
     return strays(p, access.size, access.conditions, ranges) == []
+
+
+def may_divide_by_zero(p: Poly, ranges: Mapping[Atom, Poly]) -> bool:
+    """Whether indices decide a divisor that is not proved to have a sign, so that a guard divides by zero as well."""
+    divisors = [a.denominator for x in walk(p) if isinstance(x, Poly) for a in x.atoms if isinstance(a, FloorDiv)]
+    return any(
+        index_atoms(d)
+        and not nonnegative(require_poly(d - 1), ranges)
+        and not nonnegative(require_poly(-d - 1), ranges)
+        for d in divisors
+    )
 
 
 def guarded(body: Scalar, reducer: str = "sum") -> tuple[list[Scalar], Scalar]:

@@ -199,9 +199,10 @@ def _extreme(p: Poly, ranges: dict[Atom, Poly], sign: int) -> Poly | None:
             return None
         p = replaced
     ends: dict[Atom, Poly] = {}
+    data = [part for part in p.atoms if not isinstance(part, (FloorDiv, SizeSymbol, *_INDICES))]
     for atom in index_atoms(p):
         coefficient = p.coefficient(atom)
-        if coefficient is None or atom not in ranges:
+        if coefficient is None or atom not in ranges or any(mentions(part, atom) for part in data):
             return None
         rises = _sign(coefficient, ranges)
         if rises is None:

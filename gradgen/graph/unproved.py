@@ -42,7 +42,7 @@ def unproved(node: Compute, steps: Mapping[int, Poly] | None = None) -> list[Acc
 
 def _is_proved(access: Access, ranges: dict[Atom, Poly]) -> bool:
     """Whether a subscript stays inside, whatever the data are that it reads."""
-    facts = tuple(_looked_through(fact) for fact in access.facts)
+    facts = tuple(_held(_looked_through(fact), ranges) for fact in access.facts)
     looked = replace(access, subscript=_looked_through(access.subscript), facts=facts)
     if all(any(is_inside(*_with_letters(form, ranges)) for form in _forms(case)) for case in _cases(looked)):
         return True
@@ -66,6 +66,19 @@ def _cases(access: Access) -> list[Access]:
             ]
             pending.append(replace(case, subscript=subscript, facts=tuple(held)))
     return [access] if pending else cases
+
+
+def _held(p: Poly, ranges: Mapping[Atom, Poly]) -> Poly:
+    """What a polynomial is where its indices stay in their ranges, whose products int64 may hold where not all do."""
+    if not any(isinstance(atom, Call) for atom in p.atoms):
+        return p
+    known = {atom: extent for atom, extent in ranges.items() if extent.constant is not None}
+    letters = {
+        atom: intern(Letter, "v", _FIRST_SERIAL - k, extent, f"index {k:08d} below {extent.constant}")
+        for k, (atom, extent) in enumerate(known.items())
+    }
+    held = substitute(p, {atom: atom_poly(letter) for atom, letter in letters.items()})
+    return require_poly(substitute(held, {letter: atom_poly(atom) for atom, letter in letters.items()}))
 
 
 def _forms(access: Access) -> Iterator[Access]:

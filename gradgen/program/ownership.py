@@ -26,6 +26,7 @@ from gradgen.program.loops import (
 )
 
 Subscripts = tuple[Poly, ...]
+Block = list[tuple[Scalar, Scalar]]  # from where to where, axis by axis
 Touched = Mapping[int, set[Buffer]]  # by the id of a statement, what it and its body read or write
 Place = tuple[int, Poly, Poly]  # an axis, the step from one iteration to the next along it, and where iteration 0 is
 
@@ -108,28 +109,33 @@ def _begins_anew(body: Sequence[Statement], buffer: Buffer, touched: Touched) ->
 
     for i < n: row[i] = 0;  row[n] = x;  for n < i < N: row[i] = 0
     """
-    stops: list[Scalar] = []
+    whole = [(integer(0), extent) for extent in buffer.shape]
+    blocks: list[Block] = []  # none of which goes on where the one before ends
     for statement in body:
         if buffer not in touched[id(statement)]:
             continue
         block = _block(statement, buffer, touched)
         if block is None:
             return False
-        if not stops:
-            if any(start is not integer(0) for start, _ in block):
-                return False
-            stops = [stop for _, stop in block]
-        else:
-            further = [k for k, (start, stop) in enumerate(block) if start is not integer(0) or stop is not stops[k]]
-            if len(further) != 1 or block[further[0]][0] is not stops[further[0]]:
-                return False
-            stops[further[0]] = block[further[0]][1]
-        if all(stop is extent for stop, extent in zip(stops, buffer.shape, strict=True)):
+        while blocks and (longer := _continued(blocks[-1], block)) is not None:
+            blocks.pop()
+            block = longer
+        blocks.append(block)
+        if all(x is y for own, all_ in zip(block, whole, strict=True) for x, y in zip(own, all_, strict=True)):
             return True
     return False
 
 
-def _block(statement: Statement, buffer: Buffer, touched: Touched) -> list[tuple[Scalar, Scalar]] | None:
+def _continued(first: Block, second: Block) -> Block | None:
+    """Two blocks as one, where they differ along one axis, on which the second begins where the first ends."""
+    other = [k for k, (a, b) in enumerate(zip(first, second, strict=True)) if a[0] is not b[0] or a[1] is not b[1]]
+    if len(other) != 1 or first[other[0]][1] is not second[other[0]][0]:
+        return None
+    at = other[0]
+    return [(first[k][0], x[1]) if k == at else x for k, x in enumerate(second)]
+
+
+def _block(statement: Statement, buffer: Buffer, touched: Touched) -> Block | None:
     """From where to where a statement assigns the elements of a buffer, axis by axis, if that is all it does."""
     ranges: dict[Poly, tuple[Scalar, Scalar]] = {}
     while isinstance(statement, For) and statement.stride == 1:

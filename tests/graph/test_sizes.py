@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 import gradgen as gg
 from gradgen.errors import ShapeError
-from gradgen.graph.scalar import FloorDiv, Poly, floor_div, integer, position, require_poly
+from gradgen.graph.nodes import leaf
+from gradgen.graph.polynomials import settled
+from gradgen.graph.scalar import FloorDiv, Poly, floor_div, integer, load, position, require_poly
 from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative, reads_data, smallest
 from gradgen.lang.interpret import interpret
 
@@ -91,6 +93,18 @@ def test_facts() -> None:
     assert not nonnegative(i - 1, {i.atoms[0]: H})
     assert nonnegative(i - 1, {i.atoms[0]: H}, facts=[i - 1])
     assert nonnegative(i + j - 1, {i.atoms[0]: H, j.atoms[0]: W}, facts=[i - 1])
+
+
+def test_what_an_index_does_within_data_is_not_known() -> None:
+    """The ends of an index say nothing of a[i] - a[0], nor of a product that has left int64 and reads the index."""
+    a = leaf("a", (integer(4),), "int64", "input")
+    held = settled(require_poly(i * -(2**62 + 2**61)))
+    for p in (require_poly(i - held), require_poly(load(a, (i,)) + i), require_poly(load(a, (i,)) * 2 - i)):
+        assert bounds(p, {i.atoms[0]: integer(4)}) is None
+        assert not nonnegative(p, {i.atoms[0]: integer(4)})
+    facts = [require_poly(load(a, (integer(0),)))]
+    assert not nonnegative(require_poly(load(a, (i,)) + i), {i.atoms[0]: integer(4)}, facts)
+    assert nonnegative(require_poly(load(a, (i,)) + i), {i.atoms[0]: integer(4)}, [require_poly(load(a, (i,)))])
 
 
 def test_bounds() -> None:

@@ -124,6 +124,28 @@ def test_a_row_that_an_iteration_begins_with_is_its_own_wherever_it_writes() -> 
         verify_program(program(over("i", half, add, read)))
 
 
+def test_what_an_iteration_begins_with_may_be_cut_along_both_axes() -> None:
+    """All rows but one whole, that one in two pieces: as loops that are cut at conditions on two indices."""
+    tile = array("tile", "work", N, N)
+
+    k = letter("k")
+
+    def rows(start: Poly, stop: Poly) -> For:
+        return For("j", start, stop, "parallel", (over("k", Assign(tile, (j, k), number(0))),))
+
+    blocks = [
+        rows(integer(0), i),
+        Assign(tile, (i, integer(0)), number(0)),
+        For("k", integer(1), N, "parallel", (Assign(tile, (i, k), load(x, (i, i))),)),
+        rows(i + 1, N),
+    ]
+    wrong = "does not own what it writes of tile"
+    assert not [x for x in violations(program(over("i", *blocks))) if wrong in x]
+    for left_out in range(4):
+        some = [block for k, block in enumerate(blocks) if k != left_out]
+        assert [x for x in violations(program(over("i", *some))) if wrong in x], left_out
+
+
 def test_a_row_of_an_inner_iteration_is_no_concern_of_the_outer_one() -> None:
     write = over("j", Assign(row, (j,), load(x, (i, j))))
     read = Assign(y, (i, letter("k")), load(row, (i,)))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import gradgen as gg
@@ -96,6 +96,8 @@ def network(read: Read) -> gg.Network:
 
 
 @given(reads())
+@example(Read("i", ((">=", "i", ("*", ("*", "i", -1), 2**62 + 2**44 + 1)),), ((0, 0, 0, 0), (0, 0, 0, 0))))
+@example(Read("i", ((">=", "i", ("*", ("*", "i", 2), 2**62 + 2**44 + 1)),), ((0, 0, 0, 0), (0, 0, 0, 0))))
 @settings(max_examples=settings.default.max_examples // 2)
 @np.errstate(over="ignore")
 def test_a_read_is_right_or_refused(read: Read) -> None:

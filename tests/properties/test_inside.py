@@ -55,6 +55,9 @@ PAST = [
     Read("(N - 1) * i // (I - 1)", "True", False, {"N": 5, "I": 1, "Q": 1}, frozenset("NI")),
     Read("i % N", "True", False, {"N": 0, "I": 3, "Q": 1}, frozenset("NI")),
     Read("i // (q + 1)", "True", False, FIVE, frozenset("N")),
+    Read("6 // (i - q)", "True", True, {"N": 9, "I": 1, "Q": 2}, frozenset("NIQ")),
+    Read("6 // (i - q)", "True", True, {"N": 9, "I": 1, "Q": 2}, frozenset()),
+    Read("6 // (i - q)", "i != q", True, FIVE, frozenset("NI")),
 ]
 
 
