@@ -165,6 +165,19 @@ def one_of_three_factors() -> Outputs:
     return [gg.compute((i, j), gg.sum(a[i, k] * b[k, j] * c[m], over=(k, m)))]
 
 
+def zero_times_a_guarded_value() -> Outputs:
+    """The adjoint 0 of the choice went on into the branch, and left its condition behind."""
+    x, i, j = floats("x", 3), gg.index("i", 3), gg.index("j", 2)
+    y = x * x * x
+    return [gg.compute(i, gg.sum(0.0 * gg.where(i >= 1, gg.sin(y[i - 1]), 0.5) + y[j], over=j)), x]
+
+
+def order_with_a_product_that_leaves_int64() -> Outputs:
+    """i >= -i * large was decided at the ends of i, and not of the product."""
+    x, i = floats("x", 4), gg.index("i", 4)
+    return [gg.compute(i, gg.where(i >= -i * (2**62 + 2**44 + 1), gg.sin(x[i]), 0.5)), x]
+
+
 PAST: tuple[Callable[[], Outputs], ...] = (
     read_in_two_shapes,
     step_that_reads_its_carry_in_two_shapes,
@@ -186,4 +199,6 @@ PAST: tuple[Callable[[], Outputs], ...] = (
     leaf_that_is_masked_away,
     derivative_that_is_zero_everywhere,
     one_of_three_factors,
+    zero_times_a_guarded_value,
+    order_with_a_product_that_leaves_int64,
 )

@@ -93,13 +93,13 @@ def node_derivatives(node: Compute, seed: Scalar, active: Set[Node]) -> list[tup
 def derivatives(body: Scalar, seed: Scalar, active: Set[Node]) -> list[tuple[Load, Scalar]]:
     """seed * (derivative of the body by each access to an active tensor), by reverse mode over the expression.
 
-    An access whose derivative is 0 is left out: its condition is gone with it, so it might be read or written outside.
+    What has the adjoint 0 is left out: its condition is gone with it, so accesses might be read or written outside.
     """
     adjoint: dict[Scalar, Scalar] = {body: seed}
     found: list[tuple[Load, Scalar]] = []
     useful = _useful_parts(body, active)
     for x in reversed(list(walk(body))):
-        if x not in adjoint or x not in useful:
+        if x not in adjoint or x not in useful or is_zero(adjoint[x]):
             continue
         if isinstance(x, Load):
             found += [(x, term) for term in _masked_terms(adjoint[x]) if not is_zero(term)]
