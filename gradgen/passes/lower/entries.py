@@ -98,8 +98,6 @@ class Builder:
 
     def entry(self, name: str, drafts: Sequence[Draft]) -> None:
         """The functions of an entry point and the calls of them, once its statements are final."""
-        for draft in drafts:
-            self.used |= draft.arrays.taken | draft.arrays.passing
         returned = {b for draft in drafts for b in draft.returns}
         calls = self.cut([piece for draft in drafts for piece in draft.everything], returned)
         told = self.telling_sizes(calls, drafts[-1].arrays)
@@ -376,6 +374,8 @@ class Builder:
 
     def program(self, drafts: Sequence[Draft], formulas: Sequence[str], parts: int | None, checked: Checked) -> Program:
         """Every entry cut into functions."""
+        for draft in drafts:  # no function is called like a value of any entry
+            self.used |= draft.arrays.taken | draft.arrays.passing
         for name, mine in groupby(drafts, key=lambda draft: draft.entry):
             self.entry(name, list(mine))
         entries = [self.told(entry) for entry in self.entries]
