@@ -29,6 +29,12 @@ def grows(x: Call) -> bool:
     return is_wrapping(x, slack=0) or (x.function.name == "left_shift" and x.dtype == "int64")
 
 
+def may_be_zero(x: Scalar) -> bool:
+    """Whether a divisor is one of Python's integers, by which nothing may be divided where it is 0."""
+    low, high = span(x)
+    return low <= 0 <= high and is_python(x)
+
+
 def leaves(p: Poly) -> bool:
     """Whether a polynomial may leave int64, data near its ends left out."""
     if p.constant is not None or is_lone(p.terms[0][0], p):

@@ -20,6 +20,7 @@ from gradgen.emit.integers import (
     is_widened,
     is_wrapping,
     leaves,
+    may_be_zero,
     word,
 )
 from gradgen.graph.polynomials import sides
@@ -114,7 +115,8 @@ class ScalarPrinter:
             left = self.text(x.arguments[0], work, strength if strength != COMPARISON else strength + 1)
             if grows(x):
                 left = self.cast(self.text(x.arguments[0]), work)
-            right = self.text(x.arguments[1], work, strength + 1)
+            divides = name in ("floordiv", "mod") and work not in FLOATS
+            right = self.divisor(x.arguments[1], work) if divides else self.text(x.arguments[1], work, strength + 1)
             if self.wraps and x.dtype == "uint32" and name in ("add", "sub", "mul") and is_number(x.arguments[1]):
                 right = self.cast(right, x.dtype)
             text, level = f"{left} {x.function.symbol} {right}", strength
@@ -238,6 +240,10 @@ class ScalarPrinter:
         text, strength = self._poly(p)
         return f"({text})" if strength < above else text
 
+    def divisor(self, x: Scalar, dtype: str | None) -> str:
+        """What an integer is divided by: 0 gives 0, for which it has to be one of NumPy's numbers."""
+        return self.cast(self.text(x), "int64") if may_be_zero(x) else self.text(x, dtype, PRODUCT + 1)
+
     def _wrapping(self, p: Poly) -> str:
         """A polynomial that may leave int64, by functions that wrap around."""
         total = ""
@@ -294,7 +300,7 @@ class ScalarPrinter:
             case SizeSymbol() | Letter():
                 return a.name
             case FloorDiv():
-                text = f"{self.text(a.numerator, None, PRODUCT)} // {self.text(a.denominator, None, PRODUCT + 1)}"
+                text = f"{self.text(a.numerator, None, PRODUCT)} // {self.divisor(a.denominator, None)}"
                 return f"({text})" if above > PRODUCT else text
             case Load():
                 return self.access(a, self)

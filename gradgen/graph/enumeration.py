@@ -34,8 +34,8 @@ _LONGEST = 10_000  # characters: what is shared is written out
 class Question:
     """Whether 0 <= subscript < size wherever a condition holds, all as Python over indices and sizes.
 
-    `indices` are names that no size has, `extents` their ranges. What `divisors` say is not 0 where the condition
-    holds, and `magnitude`, at the extents, is more than any value on the way.
+    `indices` are names that no size has, `extents` their ranges. What `divisors` say, those of the subscript, is not 0
+    where the condition holds, and `magnitude`, at the extents, is more than any value on the way.
     """
 
     subscript: str
@@ -82,7 +82,9 @@ def question(
         return None
     texts, magnitudes = written
     divisors = [
-        texts[a.denominator] for a in _atoms(roots, (FloorDiv,)) if isinstance(a, FloorDiv) and a.denominator.atoms
+        texts[a.denominator]
+        for a in _atoms([subscript, size], (FloorDiv,))
+        if isinstance(a, FloorDiv) and a.denominator.atoms
     ]
     asked = Question(
         texts[subscript],

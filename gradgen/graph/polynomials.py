@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from gradgen.errors import DTypeError, GraphError
+from gradgen.errors import DTypeError
 from gradgen.graph.declaration import ScalarFunction
 from gradgen.graph.functions import FUNCTIONS
 from gradgen.graph.intern import digest_of, intern_built
@@ -33,7 +33,7 @@ from gradgen.graph.records import (
     loads,
     polynomial,
 )
-from gradgen.graph.spans import GREATEST, LEAST, SLACK, fits, is_size
+from gradgen.graph.spans import GREATEST, LEAST, SLACK, fits, is_size, span
 
 INTEGERS = ("int32", "int64", "uint32")
 DEGREE = 4  # factors of a product that is written as one term
@@ -164,9 +164,10 @@ def floor_div(a: Poly, b: Poly, exact: bool = False) -> Poly:
     """floor(a / b), with every part of `a` that `b` divides exactly taken out: (H-1)//2 + 1 is (H+1)//2.
 
     This is for numbers that int64 holds; what wraps around is divided as it is. `exact` says that a and b are held.
+    What is divided by 0 is 0, as NumPy has it.
     """
     if b.constant == 0:
-        raise GraphError(f"{here()}a size or a subscript is divided by zero.")
+        return b
     if b.constant == 1:
         return a
     if not exact:
@@ -216,7 +217,14 @@ def _divide_term(monomial: Monomial, factor: int, by: Poly) -> tuple[Monomial, i
 
 
 def mod(a: Poly, b: Poly) -> Poly:
+    """What floor_div leaves of a, where b is not 0; by 0 it is 0, which the difference would not be."""
     a, b = settled(a), settled(b)
+    if b.constant == 0:
+        return b
+    if not is_size(b):
+        low, high = span(b)
+        if low <= 0 <= high:
+            return as_written("mod", a, b)
     return _difference(a, _product(b, floor_div(a, b)))
 
 

@@ -145,7 +145,11 @@ def _operator(self: Scalar, function: str, *arguments: Any) -> Scalar:
             if isinstance(argument, Operators) or (argument is None and function in ("eq", "ne")):
                 return NotImplemented  # type: ignore[no-any-return]  # a tensor knows better; `== None` is False
             refuse_operand(function, argument)
-    return call(function, *[argument for argument in converted if argument is not None])
+    scalars = [argument for argument in converted if argument is not None]
+    whole = all(x.dtype not in FLOATS and x.dtype != "pyfloat" for x in scalars)
+    if function in ("floordiv", "mod") and whole and is_zero(scalars[1]):
+        raise GraphError(f"{here()}a size or a subscript is divided by zero.")
+    return call(function, *scalars)
 
 
 Scalar._apply = _operator  # type: ignore[assignment,method-assign]  # what operators build is known from here on

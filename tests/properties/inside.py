@@ -34,8 +34,11 @@ class Read:
             found.append([])
             for q in range(self.sizes["Q"]):
                 names = {**PYTHON, **self.sizes, "i": i, "q": q, "a": self.values()[i]}
+                words = {k: np.int64(v) if isinstance(v, int) else v for k, v in names.items()}  # by 0 they give 0
+                with np.errstate(all="ignore"):
+                    read = eval(self.condition, words)
                 try:
-                    place = eval(self.subscript, names) if eval(self.condition, names) else None
+                    place = eval(self.subscript, names) if read else None
                 except ZeroDivisionError:
                     return None
                 inside = place is not None and 0 <= place < self.sizes["N"]
@@ -102,6 +105,7 @@ def reads(draw: st.DrawFn) -> Read:
         "(i != q)",
         f"(a > {pick(0, 1)})",
         f"((a > 0) & ({subscript} >= 0))",
+        f"((a > {pick(0, 1)}) & ({pick(6, 'a')} {pick('//', '%')} (i - q) >= {pick(0, 1)}))",
         "(N > 2)",
         f"(i < {pick('N', 'N - 1', 'I - 1')})",
     )

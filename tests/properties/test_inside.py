@@ -23,6 +23,7 @@ def _checked() -> Iterator[None]:
         yield
 
 
+@np.errstate(divide="ignore")  # an integer by 0 is 0
 def _check(read: Read) -> None:
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=read.sizes["N"]), rng.normal(size=(read.sizes["I"], read.sizes["Q"]))
@@ -58,6 +59,9 @@ PAST = [
     Read("6 // (i - q)", "True", True, {"N": 9, "I": 1, "Q": 2}, frozenset("NIQ")),
     Read("6 // (i - q)", "True", True, {"N": 9, "I": 1, "Q": 2}, frozenset()),
     Read("6 // (i - q)", "i != q", True, FIVE, frozenset("NI")),
+    Read("6 // (i - q)", "(a > 0) & (6 // (i - q) >= 0)", True, FIVE, frozenset(), (1, 1, 0, 1)),
+    Read("i", "6 % (i - q) >= 1", True, FIVE, frozenset("NI")),
+    Read("i", "(a > 0) & (a // (i - q) >= 0)", False, {"N": 1, "I": 1, "Q": 1}, frozenset(), (1,)),
 ]
 
 
