@@ -6,7 +6,7 @@ holds in any case, and that is nearly all, stays as bare as a person writes it.
 """
 
 from gradgen.graph.scalar import Call, Const, Load, Monomial, Poly, Scalar
-from gradgen.graph.spans import GREATEST, LEAST, SLACK, fits, monomial_span, span
+from gradgen.graph.spans import GREATEST, LEAST, SLACK, fits, is_size, monomial_span, span
 
 NARROW = ("int32", "uint32")
 # Calls whose result is made one of its dtype again: of the words every one, as Numba takes two for 64 bits unsigned.
@@ -30,8 +30,11 @@ def grows(x: Call) -> bool:
 
 
 def may_be_zero(x: Scalar) -> bool:
-    """Whether a divisor is one of Python's integers, by which nothing may be divided where it is 0."""
-    low, high = span(x)
+    """Whether a divisor is one of Python's integers, by which nothing may be divided where it is 0.
+
+    Sizes are taken to be positive: what divides by them stands in loops over them.
+    """
+    low, high = (1, 1) if isinstance(x, Poly) and is_size(x) else span(x)
     return low <= 0 <= high and is_python(x)
 
 

@@ -268,7 +268,7 @@ class ScalarPrinter:
             parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in p.terms]
         else:
             rest, times, division = remainder
-            text = f"{self.poly(division.numerator, PRODUCT)} % {self.poly(division.denominator, PRODUCT + 1)}"
+            text = f"{self.poly(division.numerator, PRODUCT)} % {self.divisor(division.denominator, None)}"
             text = f"{self.cast(text, 'int64')}" if words else text
             text = text if abs(times) == 1 else f"{abs(times)} * ({text})"
             parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in rest.terms]
@@ -323,16 +323,16 @@ def _constant_term(p: Poly) -> int:
 
 def _remainder(p: Poly) -> tuple[Poly, int, FloorDiv] | None:
     """r, times and n // d of p = r + times * (n - d * (n // d)), which is r + times * (n % d), if that is shorter."""
-    for monomial, factor in p.terms:
-        if len(monomial) == 1 and isinstance(division := monomial[0], FloorDiv):
-            divisor = division.denominator.constant
-            if divisor is None or factor % divisor:
-                continue
-            times = -factor // divisor
-            taken = [(m, -times * f) for m, f in division.numerator.terms]
-            rest = polynomial([*p.terms, *taken, (monomial, -factor)])
-            if len(rest.terms) + 1 < len(p.terms):
-                return rest, times, division
+    factors = dict(p.terms)
+    for division in dict.fromkeys(atom for atom in p.atoms if isinstance(atom, FloorDiv)):
+        divided = polynomial(((*m, division), f) for m, f in division.denominator.terms).terms
+        times, left = divmod(-factors.get(divided[0][0], 0), divided[0][1])
+        if left or not times:
+            continue
+        taken = [*((m, -f) for m, f in divided), *division.numerator.terms]
+        rest = polynomial([*p.terms, *((m, -times * f) for m, f in taken)])
+        if len(rest.terms) + 1 < len(p.terms):
+            return rest, times, division
     return None
 
 

@@ -222,10 +222,10 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
             return a if (a.value >= b.value) == (function == "maximum") else b
         case "neg", (Call(function=inner, arguments=(x,)),) if inner.name == "neg":
             return x
-        case "mul", (x, c) if _is_one(c) and promote((x.dtype, c.dtype)) == x.dtype:
-            return x
-        case "mul", (c, x) if _is_one(c) and promote((x.dtype, c.dtype)) == x.dtype:
-            return x
+        case "mul", (x, c) if _is_one(c) and (dtype := promote((x.dtype, c.dtype))) in (x.dtype, *FLOATS):
+            return typed(x, dtype)
+        case "mul", (c, x) if _is_one(c) and (dtype := promote((x.dtype, c.dtype))) in (x.dtype, *FLOATS):
+            return typed(x, dtype)
         case "mul", (x, Const(dtype="pyint", text="-1")):
             return call("neg", x)
         case "mul", (Const(dtype="pyint", text="-1"), x):
