@@ -183,13 +183,17 @@ def is_inside(access: Access, ranges: Mapping[Atom, Poly], facts: Sequence[Poly]
 
 def may_divide_by_zero(p: Poly, ranges: Mapping[Atom, Poly]) -> bool:
     """Whether indices decide a divisor that is not proved to have a sign, so that a guard divides by zero as well."""
+    return any(map(index_atoms, unsigned_divisors(p, ranges)))
+
+
+def unsigned_divisors(p: Poly, ranges: Mapping[Atom, Poly]) -> list[Poly]:
+    """What a subscript divides by and is not proved to be positive or negative."""
     divisors = [a.denominator for x in walk(p) if isinstance(x, Poly) for a in x.atoms if isinstance(a, FloorDiv)]
-    return any(
-        index_atoms(d)
-        and not nonnegative(require_poly(d - 1), ranges)
-        and not nonnegative(require_poly(-d - 1), ranges)
-        for d in divisors
-    )
+    return [
+        d
+        for d in dict.fromkeys(divisors)
+        if not nonnegative(require_poly(d - 1), ranges) and not nonnegative(require_poly(-d - 1), ranges)
+    ]
 
 
 def guarded(body: Scalar, reducer: str = "sum") -> tuple[list[Scalar], Scalar]:
@@ -271,9 +275,11 @@ def leaf_subscript(access: Access, ranges: dict[Atom, Poly]) -> LeafSubscript | 
     factor = p.coefficient(data[0]) if len(data) == 1 else None
     if factor is None or not factor.constant or abs(factor.constant) >= BOUND or not _reads_all(data[0], ranges):
         return None  # of a larger multiple, int64 may hold another number
-    rest = bounds(require_poly(p - factor * require_poly(data[0])), ranges)
-    if rest is None or not all(is_size(end) for end in rest):
-        return None
+    others = require_poly(p - factor * require_poly(data[0]))
+    own = [index for subscript in data[0].subscripts for index in index_atoms(subscript)]
+    rest = bounds(others, ranges)
+    if rest is None or not all(is_size(end) for end in rest) or not set(own).isdisjoint(index_atoms(others)):
+        return None  # which elements stand beside which numbers decides
     leaf = data[0].tensor
     assert isinstance(leaf, Leaf)
     return LeafSubscript(leaf, factor.constant, *rest)

@@ -18,7 +18,7 @@ from gradgen.graph.records import Atom, Call, Const, FloorDiv, Letter, Poly, Pos
 _INDICES = (Letter, Position, Step)
 _MOST = 1 << 16  # combinations of indices that are tried for a proof
 _AT_ONCE = 1 << 20  # and that are held in memory
-_FAR = 1 << 62  # where integers may leave int64
+_FAR = 1 << 63  # where integers may leave int64
 
 # The functions of integers that are evaluated.
 _TEXTS = {
@@ -26,7 +26,10 @@ _TEXTS = {
     "le": "({} <= {})", "lt": "({} < {})", "eq": "({} == {})", "ne": "({} != {})", "abs": "_abs({})",
     "minimum": "_minimum({}, {})", "maximum": "_maximum({}, {})", "where": "_where({}, {}, {})",
 }  # fmt: skip
-_NAMES = {"__builtins__": {}, "_minimum": np.minimum, "_maximum": np.maximum, "_where": np.where, "_abs": np.abs}
+_NAMES = {
+    "__builtins__": {}, "max": max,
+    "_minimum": np.minimum, "_maximum": np.maximum, "_where": np.where, "_abs": np.abs,
+}  # fmt: skip
 _LONGEST = 10_000  # characters: what is shared is written out
 
 
@@ -35,7 +38,7 @@ class Question:
     """Whether 0 <= subscript < size wherever a condition holds, all as Python over indices and sizes.
 
     `indices` are names that no size has, `extents` their ranges. What `divisors` say, those of the subscript, is not 0
-    where the condition holds, and `magnitude`, at the extents, is more than any value on the way.
+    where the condition holds, and no value on the way is more than `magnitude` is at the last indices.
     """
 
     subscript: str
@@ -91,7 +94,7 @@ def question(
         texts[size],
         " & ".join(texts[c] for c in conditions) or "True",
         tuple(dict.fromkeys(divisors)),
-        " + ".join(magnitudes[x] for x in roots),
+        f"max({', '.join(magnitudes[x] for x in roots)})",
         tuple(names.values()),
         tuple(texts[extent] for extent in extents),
     )
@@ -108,7 +111,7 @@ def first_stray(asked: Question, sizes: Mapping[str, int], most: int | None = No
     count = np.prod(extents, dtype=np.float64) if min(extents, default=1) > 0 else 0.0
     if count == 0:
         return []
-    within = {**sizes, **dict(zip(asked.indices, extents, strict=True))}
+    within = {**sizes, **{name: extent - 1 for name, extent in zip(asked.indices, extents, strict=True)}}
     if (most is not None and count > most) or evaluate(asked.magnitude, within) >= _FAR:
         return None
     numbers = {name: np.int64(size) for name, size in sizes.items()}  # which divide by zero without an exception

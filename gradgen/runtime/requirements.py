@@ -7,7 +7,7 @@ the declaration alone is left out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradgen.graph.accesses import Access, is_counted, leaf_subscript, may_divide_by_zero, plainly_read, ranges_in
+from gradgen.graph.accesses import Access, is_counted, leaf_subscript, plainly_read, ranges_in, unsigned_divisors
 from gradgen.graph.enumeration import Question, indices_in, question
 from gradgen.graph.lengths import required
 from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, stated, toposort
@@ -122,19 +122,24 @@ def _stays_inside(node: Compute, access: Access, ranges: Ranges, lengths: dict[i
     if is_counted(access, ranges) or any(extent.constant == 0 for extent in loops):
         return found  # counted, or nothing is read, whatever the sizes
     asked = question(p, size, _about(p, access.conditions), ranges)
-    divides = may_divide_by_zero(p, ranges)  # then guards say nothing, and every place is tried
+    inside = None if asked is None else asked[0]
+    extents = tuple(show_size(e) for e in loops if e.constant is None)
+    what = "the result" if access.tensor is None else display_name(access.tensor)
+    message = f"{_place(node)}a subscript leaves axis {access.axis} of {what}, whose size is {show_size(size)}: it"
+    divisors = unsigned_divisors(p, ranges)
+    divides = any(map(index_atoms, divisors))  # then guards say nothing, and every place is tried
     for end in (p, require_poly(size - p - 1)):
         if nonnegative(end, ranges, access.facts) and not divides:
             continue
         ends = [bounds(require_poly(end - fact), ranges) for fact in (integer(0), *access.facts)]
         lowest = [pair[0] for pair in ends if pair is not None and is_size(pair[0])]
-        what = "the result" if access.tensor is None else display_name(access.tensor)
-        message = f"{_place(node)}a subscript leaves axis {access.axis} of {what}, whose size is {show_size(size)}: it"
         problem = "begins before 0" if end is p else "ends behind the last element"
         either = () if divides else tuple(show_size(e) for e in lowest)
-        extents = tuple(show_size(e) for e in loops if e.constant is None)
-        inside = None if asked is None else asked[0]
         found.append(Requirement(either, extents, message, problem, show_size(size), inside))
+    for divisor in divisors:
+        if is_size(divisor):
+            signs = show_size(require_poly(divisor - 1)), show_size(require_poly(-divisor - 1))
+            found.append(Requirement(signs, extents, message, "divides by zero", show_size(divisor), inside))
     return found
 
 

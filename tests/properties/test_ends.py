@@ -98,6 +98,8 @@ def network(read: Read) -> gg.Network:
 @given(reads())
 @example(Read("i", ((">=", "i", ("*", ("*", "i", -1), 2**62 + 2**44 + 1)),), ((0, 0, 0, 0), (0, 0, 0, 0))))
 @example(Read("i", ((">=", "i", ("*", ("*", "i", 2), 2**62 + 2**44 + 1)),), ((0, 0, 0, 0), (0, 0, 0, 0))))
+@example(Read(("*", "i", 2**61 + 2**43), (("<=", ("*", "i", 2**61 + 2**43), "i"),), ((0, 0, 0, 0), (0, 0, 0, 0))))
+@example(Read(("+", "i", ("+", "a", "a")), (), ((0, 0, 2, 0), (0, 0, 0, 0))))
 @settings(max_examples=settings.default.max_examples // 2)
 @np.errstate(over="ignore")
 def test_a_read_is_right_or_refused(read: Read) -> None:

@@ -54,6 +54,7 @@ PAST = [
     Read("minimum(i * (N - 1) // 4 + 1, N - 1)", "True", False, {"N": 3, "I": 5, "Q": 1}, frozenset("N")),
     Read("(N - 1) * i // (I - 1)", "True", False, {"N": 5, "I": 9, "Q": 1}, frozenset("NI")),
     Read("(N - 1) * i // (I - 1)", "True", False, {"N": 5, "I": 1, "Q": 1}, frozenset("NI")),
+    Read("(N - 1) * i // (I - 1)", "True", True, {"N": 9, "I": 1, "Q": 2}, frozenset("I")),
     Read("i % N", "True", False, {"N": 0, "I": 3, "Q": 1}, frozenset("NI")),
     Read("i // (q + 1)", "True", False, FIVE, frozenset("N")),
     Read("6 // (i - q)", "True", True, {"N": 9, "I": 1, "Q": 2}, frozenset("NIQ")),
