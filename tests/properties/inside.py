@@ -80,7 +80,7 @@ def reads(draw: st.DrawFn) -> Read:
         affine,
         other,
         f"({affine} // {pick(2, 3)})",
-        f"({other} % {pick('N', '3', '2')})",
+        f"({other} % {pick('N' if sizes['N'] else '3', '3', '2')})",  # by a size that is 0 it has no meaning
         "((N - 1) * i // (I - 1))",
         "(N * i // I)",
         f"minimum({other}, N - 1)",
