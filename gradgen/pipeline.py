@@ -32,8 +32,9 @@ from gradgen.passes.loops.roll import roll
 from gradgen.passes.loops.shared_values import share
 from gradgen.passes.loops.unify import unify
 from gradgen.passes.lower.drafts import OnStatements, in_parts, piece_by_piece
-from gradgen.passes.lower.entries import Builder, Request, Root
+from gradgen.passes.lower.entries import Builder
 from gradgen.passes.lower.naming import sizes_of
+from gradgen.passes.lower.requests import Request, RequestLowering, Root
 from gradgen.passes.prepare.retarget import retarget
 from gradgen.passes.prepare.sequence import preparations
 from gradgen.passes.prepare.squeeze import squeeze
@@ -165,14 +166,15 @@ def _compiled(model: Model, options: Options, watch: Watch, told: tuple[str, ...
     outputs = dict(zip(names, prepared, strict=True))
     files = files_of(toposort([*declared.values(), *updates.values()], all_inputs))
     inputs = tuple(x for x in toposort(roots, all_inputs) if isinstance(x, Leaf))
-    builder = Builder(model.name, formula, files, (*told, *notes), inputs)
+    requests = RequestLowering(formula, files)
+    builder = Builder(model.name, requests, (*told, *notes), inputs)
 
     taken = {*outputs, *(x.name for x in builder.leaves), *sizes_of(roots)}
     cotangents = fresh_names({k: f"d_{k}" for k in floats}, taken)
     gradients = fresh_names({x: f"d_{x.name}" for x in reached}, taken)
     nexts = fresh_names({x: f"{x.name}_next" for x in updates}, taken)
-    builder.public = frozenset(taken)
-    builder.declared |= {name: x.serial for x, name in gradients.items()}
+    requests.public = frozenset(taken)
+    requests.declared |= {name: x.serial for x, name in gradients.items()}
     if reached:
         seeds = [leaf(cotangents[k], outputs[k].shape, outputs[k].dtype, "cotangent") for k in floats]
         pulled = vjp_nodes([outputs[k] for k in floats], seeds, reached)

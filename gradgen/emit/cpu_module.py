@@ -5,26 +5,16 @@ In: a `Program`. Out: the text of a file, its lines from `CpuPrinter`, arranged 
 
 from collections.abc import Sequence
 
-from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, signature, size_sources, title, wrap
+from gradgen.emit.cpu import OPTIONS, CpuPrinter, size_sources
 from gradgen.emit.cpu_passes import for_cpu, functions, names_of_functions
 from gradgen.emit.cpu_sizes import fitting_function, opening, sizes_compared
+from gradgen.emit.layout import WIDTH, fill, signature, title, wrap
 from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
 from gradgen.graph.names import free_name
 from gradgen.graph.sizes import size_names
-from gradgen.program.loops import (
-    HOLDERS,
-    Buffer,
-    Entry,
-    KernelCall,
-    Program,
-    Repeat,
-    Row,
-    divided,
-    entry_holders,
-    held,
-    workspace_sizes,
-)
+from gradgen.program.holders import HOLDERS, divided, entry_holders, held, workspace_sizes
+from gradgen.program.loops import Buffer, Entry, KernelCall, Program, Repeat, Row
 from gradgen.thresholds import thresholds
 
 

@@ -8,14 +8,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gradgen.emit.cpu import OPTIONS, WIDTH, CpuPrinter, fill, signature
+from gradgen.emit.cpu import OPTIONS, CpuPrinter
+from gradgen.emit.layout import WIDTH, fill, signature
 from gradgen.errors import GraphError
 from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import Poly, size_symbol
 from gradgen.graph.sizes import size_names
 from gradgen.program.extents import sizes_of_arrays
-from gradgen.program.loops import HOLDERS, Buffer, Entry, Program, Row, divided, held, workspace_sizes
+from gradgen.program.holders import HOLDERS, divided, held, workspace_sizes
+from gradgen.program.loops import Buffer, Entry, Program, Row
 
 __all__ = ["Opening", "fitting_function", "opening", "sizes_compared"]
 

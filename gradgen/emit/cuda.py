@@ -8,7 +8,8 @@ The simulator has run these kernels and the assembler has taken them for sm_90; 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradgen.emit.cpu import CpuPrinter, signature, size_sources, title
+from gradgen.emit.cpu import CpuPrinter, size_sources
+from gradgen.emit.layout import signature, title
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, load, require_poly, rewrite, walk

@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
-from gradgen.graph.declaration import ScalarFunction
+from gradgen.graph.dtypes import DEFAULT_FLOAT, FLOATS, promote, result_dtype
 from gradgen.graph.functions import FUNCTIONS
 from gradgen.graph.intern import digest_of, intern, intern_built
 from gradgen.graph.operators import Operators, refuse_operand
@@ -53,7 +53,7 @@ from gradgen.graph.records import (
     walk,
 )
 from gradgen.graph.spans import fits
-from gradgen.graph.words import WORDS, as_integers, fold_words, integer_dtype
+from gradgen.graph.words import WORDS, as_integers, fold_words
 
 __all__ = [
     "DEFAULT_FLOAT", "FLOATS", "Atom", "Call", "Const", "FloorDiv", "Letter", "Load", "Monomial", "Operators", "Poly",
@@ -62,11 +62,6 @@ __all__ = [
     "number", "position", "positions_of", "promote", "reduce_over", "require_poly", "result_dtype", "rewrite",
     "scalar_cost", "size_symbol", "slot", "step", "substitute", "typed", "walk",
 ]  # fmt: skip
-
-FLOATS = ("float32", "float64")
-DEFAULT_FLOAT = "float32"
-LOGIC = {"and": "&", "or": "|", "not": "~"}
-_NAMES = {"pyint": "integers", "pyfloat": "floats"}
 
 
 # ---------------------------------------------------------------- construction
@@ -153,47 +148,6 @@ def _operator(self: Scalar, function: str, *arguments: Any) -> Scalar:
 
 
 Scalar._apply = _operator  # type: ignore[assignment,method-assign]  # what operators build is known from here on
-
-
-# ---------------------------------------------------------------- dtypes
-
-
-def promote(dtypes: Iterable[str]) -> str:
-    """The dtype of arithmetic between these: Python numbers are weak, int with float32 stays float32."""
-    kinds = set(dtypes)
-    for name in ("float64", "float32"):
-        if name in kinds:
-            return name
-    if "pyfloat" in kinds:
-        return DEFAULT_FLOAT if kinds - {"pyfloat", "pyint"} else "pyfloat"
-    if kinds in ({"pyint"}, {"bool"}):
-        return kinds.pop()
-    narrow = kinds - {"pyint", "bool"}
-    return narrow.pop() if len(narrow) == 1 else "int64"
-
-
-def result_dtype(function: ScalarFunction, dtypes: list[str]) -> str:
-    match function.result:
-        case "promote":
-            dtype = promote(dtypes)
-            return "int64" if dtype == "bool" else dtype
-        case "float":
-            dtype = promote(dtypes)
-            if dtype in ("pyint", "pyfloat"):
-                return "pyfloat"
-            return dtype if dtype in FLOATS else DEFAULT_FLOAT
-        case "bool" if function.name in LOGIC and any(dtype != "bool" for dtype in dtypes):
-            wrong = next(dtype for dtype in dtypes if dtype != "bool")
-            raise DTypeError(
-                f"{here()}{LOGIC[function.name]} takes conditions, not {_NAMES.get(wrong, wrong)}: "
-                "compare first, as in x > 0."
-            )
-        case "integer":
-            return integer_dtype(function.symbol, dtypes, promote(dtypes))
-        case "branches":
-            return promote(dtypes[1:])
-        case exact:
-            return {"bool": "bool", "int": "int64"}.get(exact, exact)
 
 
 # ---------------------------------------------------------------- exact folding

@@ -11,7 +11,6 @@ from typing import Literal
 from gradgen.graph.intern import digest_of, intern
 from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import FLOATS, Letter, Poly, Scalar, atom_poly, call, loads
-from gradgen.graph.sizes import size_names
 
 Role = Literal["input", "param", "state", "output", "saved", "work", "cotangent", "gradient", "local", "one"]
 LoopKind = Literal["parallel", "serial", "reduce"]
@@ -273,37 +272,6 @@ class Program:
     files: tuple[str, ...] = field(default=())  # where the formulas come from
     parts: int | None = None  # how many parts loops are divided into; one for each thread without
     checked: Checked = field(default=Checked())
-
-
-HOLDERS: dict[str, tuple[str, ...]] = {
-    "p": ("param",), "s": ("state",), "w": ("saved", "work"), "out": ("output",), "g": ("gradient",),
-}  # fmt: skip
-
-
-def held(program: Program, key: str) -> list[Buffer]:
-    """The arrays that a holder (`p`, `s`, `w`, `out`, `g`) carries, in the order of its fields."""
-    stacked = {b: stack.buffer for stack in program.stacks for b in stack.members}
-    found = [b for b in program.buffers if b.role in HOLDERS[key] and not b.by_value and b.alias_of is None]
-    return list(dict.fromkeys(stacked.get(b, b) for b in found))
-
-
-def entry_holders(program: Program, entry: Entry) -> list[str]:
-    """The holders that an entry takes, in the order of its parameters."""
-    used = {*entry.idle, *(b for call in entry.kernel_calls for b in call.buffers)}
-    used |= {b.memory for b in used}
-    used |= {stack.buffer for stack in program.stacks if not used.isdisjoint(stack.members)}
-    return [key for key in HOLDERS if any(b in used for b in held(program, key))]
-
-
-def workspace_sizes(program: Program) -> list[str]:
-    """The size symbols that the workspace depends on."""
-    found = {s for b in held(program, "w") for extent in b.shape for s in size_names(extent)}
-    return sorted(found - {name for s in divided(program) for name in size_names(s.count)})
-
-
-def divided(program: Program) -> list[Parts]:
-    """The loops of a program that threads share."""
-    return [s for kernel in program.kernels for s in kernel.body if isinstance(s, Parts)]
 
 
 def letter(name: str) -> Poly:

@@ -14,7 +14,8 @@ from typing import Any
 from gradgen.errors import ShapeError
 from gradgen.graph.enumeration import Question
 from gradgen.graph.nodes import Leaf, Node, show_size
-from gradgen.program.loops import HOLDERS, Buffer, Entry, Parts, Program, entry_holders, held, workspace_sizes
+from gradgen.program.holders import HOLDERS, entry_holders, held, workspace_sizes
+from gradgen.program.loops import Buffer, Entry, Parts, Program
 from gradgen.runtime.requirements import Label, Requirement, labels, requirements
 
 __all__ = [

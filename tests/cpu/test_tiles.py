@@ -17,7 +17,7 @@ from gradgen.graph.sizes import size_names
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
-from gradgen.program.loops import held
+from gradgen.program.holders import held
 from tests.cpu.models import leaves_of
 from tests.cpu.running import unjitted
 

@@ -8,7 +8,7 @@ import pytest
 
 from gradgen.graph.scalar import Scalar, call, number, size_symbol
 from gradgen.passes.loops.bounds import bound_loops
-from gradgen.passes.loops.hoist import move_code
+from gradgen.passes.loops.hoist import hoist
 from gradgen.program.loops import For, If, Statement, choice, statements
 from gradgen.program.registers import Registers
 from tests.passes.statements import add, array, assign, at, both, h, i, j, k, loop, run, t, text, variable, where
@@ -182,8 +182,12 @@ def random_body(rng: random.Random) -> list[Statement]:
     return [loop(i, extents[0], loop(j, extents[1], nest))]
 
 
+def bounded_and_hoisted(body: Sequence[Statement], registers: Registers) -> list[Statement]:
+    return hoist(bound_loops(body, registers), registers)
+
+
 @pytest.mark.parametrize("seed", range(100))
-@pytest.mark.parametrize("change", [bound_loops, move_code])
+@pytest.mark.parametrize("change", [bound_loops, bounded_and_hoisted])
 def test_results_do_not_change(seed: int, change: object) -> None:
     rng = random.Random(seed)
     body = random_body(rng)

@@ -1,7 +1,7 @@
 """What leaves a loop and what has to stay; the text is that of the CPU target."""
 
 from gradgen.graph.scalar import call, integer, number, size_symbol
-from gradgen.passes.loops.hoist import hoist, move_code
+from gradgen.passes.loops.hoist import hoist
 from gradgen.program.loops import Buffer, Statement
 from gradgen.program.registers import Registers
 from tests.passes.statements import add, array, assign, at, h, i, j, k, loop, text, variable, where
@@ -87,11 +87,11 @@ def test_a_variable_of_its_own_leaves_and_an_accumulator_does_not() -> None:
 
 def test_names_are_not_taken_twice() -> None:
     body = loop(j, 9, assign(y, [j], at(x, 0)))
-    assert text(move_code([body], Registers([body], {"x_0"}))) == "x_0_2 = x[0]\nfor j in range(9):\n    y[j] = x_0_2"
+    assert text(hoist([body], Registers([body], {"x_0"}))) == "x_0_2 = x[0]\nfor j in range(9):\n    y[j] = x_0_2"
 
 
 def test_two_functions_have_variables_of_their_own() -> None:
     body = loop(j, 9, assign(y, [j], at(x, 0)))
-    one, two = move_code([body], Registers([body]))[0], move_code([body], Registers([body]))[0]
+    one, two = hoist([body], Registers([body]))[0], hoist([body], Registers([body]))[0]
     assert one.buffer is not two.buffer  # type: ignore[union-attr]  # assignments
     assert number(0) is number(0)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.emit.cpu import CpuPrinter, wrap
+from gradgen.emit.cpu import CpuPrinter
+from gradgen.emit.layout import wrap
 from gradgen.emit.long_lines import LIMIT, fit_lines
 from gradgen.graph.scalar import Scalar, call, size_symbol
 from gradgen.program.loops import Statement

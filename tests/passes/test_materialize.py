@@ -11,7 +11,7 @@ from gradgen.passes.derive.linear import is_linear
 from gradgen.passes.prepare.stabilize import stabilize
 from gradgen.passes.rewrite.materialize import is_materialized, materialize
 from gradgen.passes.rewrite.simplify import simplify
-from gradgen.program.loops import held
+from gradgen.program.holders import held
 from tests.passes.building import M, N, assert_same_values, at, f, formula, i, j, k, tensor, total
 
 x, w = tensor("x", N, M), tensor("w", M, N)

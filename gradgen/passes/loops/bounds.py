@@ -5,22 +5,17 @@ the residues of strided adjoints cost nothing inside. `hoist` hoists what is lef
 `conditions`: where a mask on indices leaves a 0, products with it are 0 and sums do without it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import gcd
-from typing import Literal
 
 from gradgen.graph.scalar import (
     Atom,
     Call,
-    FloorDiv,
-    Letter,
-    Load,
     Poly,
     Scalar,
     SizeSymbol,
     as_poly,
-    atom_poly,
     call,
     floor_div,
     integer,
@@ -31,8 +26,8 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import nonnegative
-from gradgen.graph.spans import SLACK, fits
-from gradgen.passes.loops.decided import Known, certain_parts, mentioned, simplified, size, with_first_terms
+from gradgen.passes.loops.decided import Known, mentioned, simplified, size, with_first_terms
+from gradgen.passes.loops.loop_conditions import Condition, conditions_on, loop_atom
 from gradgen.program.loops import (
     Assign,
     Buffer,
@@ -42,39 +37,12 @@ from gradgen.program.loops import (
     bodies,
     choice,
     expressions,
-    letter,
     statements,
-    writes,
 )
 from gradgen.program.registers import Registers
 from gradgen.thresholds import thresholds
 
 HALVES = 1.2  # what the halves of a loop may have to be read, beside the whole
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A condition that decides over a loop's letter: factor * letter + rest >= 0, == 0, or == 0 modulo `modulus`."""
-
-    condition: Scalar
-    kind: Literal["order", "equality", "residue"]
-    factor: int
-    rest: Poly
-    modulus: int = 0
-
-    @property
-    def seam(self) -> Poly:
-        """The first letter past the change of an order: it holds from there on (factor > 0) or up to there."""
-        if self.factor > 0:
-            return floor_div(require_poly(-self.rest + self.factor - 1), integer(self.factor), exact=True)
-        return require_poly(floor_div(self.rest, integer(-self.factor), exact=True) + 1)
-
-    def facts(self, name: str, holds: bool = True) -> tuple[Poly, ...]:
-        """The inequalities that follow from it, or from its opposite."""
-        p = require_poly(self.factor * letter(name) + self.rest)
-        if self.kind == "order":
-            return (p,) if holds else (require_poly(-p - 1),)
-        return (p, require_poly(-p)) if self.kind == "equality" and holds else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +119,7 @@ class _Bounder:
             return self.around(loop, inside)
         if scope.at_least(start, stop):
             return []
-        conditions = _conditions(loop)
+        conditions = conditions_on(loop)
         if not conditions or require_poly(stop - start).constant == 1:
             return self.finish(loop, start, stop, scope, inside)
         return self.restrict(loop, start, stop, conditions, scope, inside)
@@ -208,7 +176,7 @@ class _Bounder:
             first = require_poly(low + _mod(require_poly(residue - low), stride))
             return [*before, *self.finish(replace(loop, stride=stride, body=body), first, high, scope, inside)]
         loop = replace(loop, start=low, stop=high, body=body)
-        orders = [c for c in _conditions(loop) if c.kind == "order"]
+        orders = [c for c in conditions_on(loop) if c.kind == "order"]
         pieces = self.split(loop, low, high, orders, scope, inside) if orders else None
         return self.finish(loop, low, high, scope, inside) if pieces is None else pieces
 
@@ -302,10 +270,6 @@ def _is_behind(seam: Poly, seams: Sequence[Poly], k: int, scope: Scope) -> bool 
     return False if at == k or scope.at_least(seam, seams[k]) else None
 
 
-def loop_atom(loop: For) -> Atom:
-    return letter(loop.letter).atoms[0]
-
-
 def known_extent(loop: For) -> Poly | None:
     """A size that the letter stays below, if it starts at 0 or later."""
     if loop.within is not None:
@@ -317,76 +281,6 @@ def known_extent(loop: For) -> Poly | None:
         first, last = require_poly(last + 1), require_poly(first + 1)
     is_size = all(isinstance(a, SizeSymbol) for a in last.atoms)
     return last if is_size and first.constant is not None and first.constant >= 0 and loop.stride >= -1 else None
-
-
-# ---------------------------------------------------------------- conditions
-
-
-def _conditions(loop: For) -> list[Condition]:
-    """The conditions in a loop that its letter and what is known outside of it decide."""
-    name = loop_atom(loop)
-    inner = {s.letter for s in statements(loop.body) if isinstance(s, For)}
-    written = writes(loop)
-    certain = {x for s in loop.body for x in certain_parts(s) if isinstance(x, Load)}
-    found: dict[Scalar, Condition] = {}
-    for statement in statements(loop.body):
-        for x in walk(*expressions(statement)):
-            if isinstance(x, Call) and x.function.name in ("ge", "eq") and isinstance(x.arguments[1], Poly):
-                p = x.arguments[0]
-                c = _condition(x, p, name) if isinstance(p, Poly) else None
-                if c is not None and _is_known(c.rest, inner, written, certain):
-                    found[x] = c
-    return list(found.values())
-
-
-def _condition(condition: Call, p: Poly, name: Atom) -> Condition | None:
-    if condition.function.name == "eq" and (residue := _residue(p)) is not None:
-        p, modulus = residue
-        parts = _affine(p, name)
-        return None if parts is None else Condition(condition, "residue", parts[0] % modulus, parts[1], modulus)
-    parts = _affine(p, name)
-    if parts is None:
-        return None
-    if condition.function.name == "ge":
-        found = Condition(condition, "order", *parts)
-        return found if fits(found.seam, SLACK) else None
-    return Condition(condition, "equality", *parts) if abs(parts[0]) == 1 and fits(parts[1], SLACK) else None
-
-
-def _affine(p: Poly, name: Atom) -> tuple[int, Poly] | None:
-    """factor and rest of p = factor * name + rest, for a factor that is a number other than 0."""
-    coefficient = p.coefficient(name)
-    if coefficient is None or coefficient.constant is None or coefficient.constant == 0:
-        return None
-    rest = require_poly(p - coefficient * atom_poly(name))
-    return None if mentions(rest, name) else (coefficient.constant, rest)
-
-
-def _residue(p: Poly) -> tuple[Poly, int] | None:
-    """n and d of p = times * (n - d * (n // d))."""
-    for monomial, factor in p.terms:
-        if len(monomial) == 1 and isinstance(division := monomial[0], FloorDiv):
-            divisor = division.denominator.constant
-            if divisor is None or divisor <= 1 or factor % divisor:
-                continue
-            times = -factor // divisor
-            if require_poly(times * (division.numerator - divisor * atom_poly(division))) is p:
-                return division.numerator, divisor
-    return None
-
-
-def _is_known(p: Poly, inner: set[str], written: Set[object], certain: set[Load]) -> bool:
-    """Whether an expression can be evaluated in front of the loop."""
-    for x in walk(p):
-        if isinstance(x, Load):
-            if x not in certain or x.tensor.memory in written:
-                return False
-        elif isinstance(x, Poly):
-            if any(isinstance(a, Letter) and a.name in inner for a in x.atoms):
-                return False
-        else:
-            return False
-    return True
 
 
 def _occurs(condition: Scalar, body: Iterable[Statement]) -> bool:

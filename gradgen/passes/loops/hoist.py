@@ -25,19 +25,15 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import nonnegative, reads_data, size_names
-from gradgen.passes.loops.bounds import bound_loops, known_extent, loop_atom
+from gradgen.passes.loops.bounds import known_extent
 from gradgen.passes.loops.decided import certain_parts, is_local
+from gradgen.passes.loops.loop_conditions import loop_atom
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, loaded, statements, writes
 from gradgen.program.registers import Registers, element_name, value_name
 
 COSTLY = 4.0  # a division; cheaper arithmetic stays where it is read
 
 Ranges = Mapping[Atom, Poly]
-
-
-def move_code(body: Sequence[Statement], registers: Registers) -> list[Statement]:
-    """Conditions become bounds, then what does not change in a loop leaves it, in variables with new names."""
-    return hoist(bound_loops(body, registers), registers)
 
 
 def hoist(body: Sequence[Statement], registers: Registers) -> list[Statement]:

@@ -14,7 +14,8 @@ from gradgen.graph.intern import intern
 from gradgen.graph.names import CALLED, free_letter, free_name
 from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import integer
-from gradgen.program.loops import HOLDERS, Buffer, Entry, KernelCall, Program, Repeat, Row, Stack
+from gradgen.program.holders import HOLDERS
+from gradgen.program.loops import Buffer, Entry, KernelCall, Program, Repeat, Row, Stack
 from gradgen.thresholds import thresholds
 
 __all__ = ["roll"]

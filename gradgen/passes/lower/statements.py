@@ -3,28 +3,26 @@
 In: a `Schedule` and the storage of its nodes. Out: statements, which `hoist` improves and `emit` prints.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 
 from gradgen.graph.intern import intern
-from gradgen.graph.names import free_letters, fresh_names
-from gradgen.graph.nodes import Node, Project, Shape, product, project, same_shape
+from gradgen.graph.names import free_letters
+from gradgen.graph.nodes import Node, Project, Shape, project, same_shape
 from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import (
     FLOATS,
     Call,
     Load,
     Poly,
-    Position,
     Scalar,
-    Step,
     call,
     integer,
     load,
     position,
     require_poly,
-    rewrite,
 )
+from gradgen.passes.lower.here import Here, end_of
+from gradgen.passes.lower.matrix_products import dot, repair
 from gradgen.passes.lower.naming import is_named_by_user
 from gradgen.passes.lower.reductions import (
     accumulated_dtype,
@@ -35,33 +33,25 @@ from gradgen.passes.lower.reductions import (
     runs_in_variable,
 )
 from gradgen.passes.lower.register_loops import outer_products
-from gradgen.passes.lower.repairs import Elements, added_elements, hides, repaired
-from gradgen.passes.lower.storage import Buffers, Storage
-from gradgen.passes.rewrite.contract import first_row
+from gradgen.passes.lower.storage import Storage
 from gradgen.passes.schedule.trees import Item, Loop, ScanLoop, Tile, Tree
 from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
-    Dot,
     For,
     If,
     LoopKind,
-    Matrix,
     Statement,
     letter,
     side_by_side,
 )
 
 
-@dataclass(slots=True)
-class Lowering:
-    """The state of one program's lowering: places of nodes, and the loops now open."""
+class Lowering(Here):
+    """Statements for trees, one after the other."""
 
-    places: Mapping[Node, Storage]
-    names: Mapping[Node, str]
-    buffers: Buffers
-    open: list[Loop | Tile | ScanLoop] = field(default_factory=list)
+    __slots__ = ()
 
     # ------------------------------------------------------------ trees
 
@@ -90,7 +80,7 @@ class Lowering:
 
     def tile(self, tree: Tile) -> list[Statement]:
         before, body, after = self.around(tree)
-        start, end = letter(tree.letter), _end(tree)
+        start, end = letter(tree.letter), end_of(tree)
         stop = Assign(end, (), call("minimum", start + tree.rows, tree.extent))
         return [*before, For(tree.letter, integer(0), tree.extent, "reduce", (stop, *body), tree.rows), *after]
 
@@ -103,16 +93,6 @@ class Lowering:
         body = self.trees(tree.members)
         self.open.pop()
         return before, tuple(body), after
-
-    def span(self, item: Item, axis: int) -> tuple[Poly, Poly]:
-        """Where the loop over an axis of an item begins and ends: a part of it inside a tile."""
-        tile = self.tile_of(item)
-        if tile is None or axis != item.tile:
-            return integer(0), item.extents[axis]
-        return letter(tile.letter), require_poly(load(_end(tile), ()))
-
-    def tile_of(self, item: Item) -> Tile | None:
-        return next((tile for tile in self.open if isinstance(tile, Tile) and item in tile.axis), None)
 
     def _reduced_outside(self, item: Item) -> bool:
         return any(
@@ -173,10 +153,10 @@ class Lowering:
 
     def item(self, item: Item) -> list[Statement]:
         if item.contraction is not None:
-            return self.dot(item)
+            return dot(self, item)
         if item.outer is not None:
             product = outer_products(item.node, item.outer, self.places, self.names, self.buffers)
-            return [*product, *self.repair(item)]
+            return [*product, *repair(self, item)]
         value = self.value(item, item.body)
         place = self.places[item.node]
         if item.gathers and len(item.extents) == item.rank:
@@ -272,9 +252,6 @@ class Lowering:
     def best(self, item: Item) -> Buffer:
         return self.variable(item, "best_acc", item.body.dtype)
 
-    def variable(self, item: Item, what: str, dtype: str) -> Buffer:
-        return self.buffers.variable((item.node, what), f"{self.names[item.node]}_{what}", dtype)
-
     def choose(self, item: Item, value: Scalar, reducer: str) -> list[Statement]:
         """Keep the first nan, else the first largest (or smallest) value, with its flat index."""
         best, index = self.best(item), self.accumulator(item)
@@ -293,142 +270,3 @@ class Lowering:
             Assign(candidate, (), value),
             If(better, (Assign(best, (), x), Assign(index, (), flat))),
         ]
-
-    # ------------------------------------------------------------ products
-
-    def dot(self, item: Item) -> list[Statement]:
-        found = item.contraction
-        assert found is not None
-        rows, columns, summed = (
-            product([self.count(item, k) for k in g]) for g in (found.rows, found.columns, found.summed)
-        )
-        left = self.matrix(item, found.left, rows, summed, found.left_transposed)
-        right = self.matrix(item, found.right, summed, columns, found.right_transposed)
-        out = self.matrix(item, load(item.node, [position(k) for k in range(item.rank)]), rows, columns, False)
-        if not found.summed_loops and item.tile not in found.summed:
-            return [Dot(left, right, out), *self.repair(item)]
-        scratch = self.buffers.derive(f"{self.names[item.node]}_term", (rows, columns), item.node.dtype, "work")
-        if hides(item):
-            return [Dot(left, right, Matrix(scratch, (), rows, columns)), *self.repair(item, scratch)]
-        adding = fresh_names({k: k for k in (f"{out.buffer.name}_matrix", "row", "column")}, {*self.taken})
-        return [Dot(left, right, out, scratch, tuple(adding.values()))]
-
-    def repair(self, item: Item, scratch: Buffer | None = None) -> list[Statement]:
-        """What follows a product that leaves out conditions which hide nan, in place or by way of `scratch`."""
-        if not hides(item):
-            return []
-        place, bound, found = self.places[item.node], self.letters(item), item.contraction
-        free = [k for k in range(len(item.extents)) if k not in bound]
-        names = dict(zip(free, free_letters(len(free), self.taken), strict=True))
-
-        def flat(group: tuple[int, ...], letters: Mapping[int, Poly]) -> Poly:
-            at = integer(0)
-            for k in group:
-                at = require_poly(at * self.count(item, k) + letters[k] - self.span(item, k)[0])
-            return at
-
-        def subscripts(letters: Mapping[int, Poly]) -> tuple[Poly, ...]:
-            return place.subscripts(tuple(letters[k] for k in range(item.rank)))
-
-        def in_scratch(letters: Mapping[int, Poly]) -> tuple[Poly, ...]:
-            assert found is not None
-            return flat(found.rows, letters), flat(found.columns, letters)
-
-        into, where = (place.buffer, subscripts) if scratch is None else (scratch, in_scratch)
-        elements = Elements(into, bound, names, lambda k: self.span(item, k), where)
-        check, again = (self.variable(item, what, item.node.dtype) for what in ("check", "again"))
-        body = self.read(item.body, elements.letters)
-        added = [added_elements(item, elements, place.buffer, subscripts(elements.letters))] if scratch else []
-        return [*repaired(item, elements, body, check, again), *added]
-
-    def count(self, item: Item, axis: int) -> Poly:
-        start, stop = self.span(item, axis)
-        return require_poly(stop - start)
-
-    def matrix(self, item: Item, access: Load, rows: Poly, columns: Poly, transposed: bool) -> Matrix:
-        """The matrix that an access means: leading subscripts fixed, the first axis behind them whole or a part.
-
-        What is looped over around the product is fixed, also where one iteration needs no loop.
-        """
-        place = self.places[access.tensor]
-        assert item.contraction is not None
-        around_product = {*item.contraction.loops, *item.contraction.summed_loops}
-        fixed = [*place.prefix]
-        around = len(access.subscripts)
-        for axis, s in enumerate(access.subscripts):
-            atom = next(a for a in s.atoms if isinstance(a, Position))
-            if atom.position not in around_product:
-                around = axis
-                break
-            if axis in place.axes:
-                fixed.append(require_poly(self.value(item, s)))
-        if around == len(access.subscripts):
-            return Matrix(place.buffer, tuple(fixed), rows, columns, transposed)
-        first = next(a.position for a in access.subscripts[around].atoms if isinstance(a, Position))
-        window = None
-        start = first_row(access, item.node, around) if access.tensor is not item.node else None
-        if start is not None or first == item.tile or around in place.origin:
-            begin = require_poly(self.span(item, first)[0] + (start if start is not None else 0))
-            begin = require_poly(begin - place.origin.get(around, integer(0)))
-            window = begin, self.count(item, first)
-        return Matrix(place.buffer, tuple(fixed), rows, columns, transposed, window)
-
-    # ------------------------------------------------------------ expressions
-
-    @property
-    def taken(self) -> set[str]:
-        """The loop variables that are open now, and the names of tensors, sizes and variables."""
-        return {loop.letter for loop in self.open} | self.buffers.taken
-
-    def letters(self, item: Item) -> dict[int, Poly]:
-        single = {k: integer(0) for k, extent in enumerate(item.extents) if extent.constant == 1}
-        return {**single, **{k: letter(name) for k, name in item.bound.items()}}
-
-    def open_letters(self, item: Item) -> dict[int, Poly]:
-        """The axes of the result that the open loops fix."""
-        if not item.gathers:
-            return {}
-        return {
-            loop.axis[item]: letter(loop.letter) for loop in self.open if isinstance(loop, Loop) and item in loop.axis
-        }
-
-    def value(self, item: Item, x: Scalar) -> Scalar:
-        return self.read(x, self.letters(item))
-
-    def read(self, x: Scalar, letters: Mapping[int, Poly]) -> Scalar:
-        """An expression over tensors and positions as one over buffers and loop variables."""
-        steps = {loop.scan.depth: letter(loop.letter) for loop in self.open if isinstance(loop, ScanLoop)}
-
-        def atom(a: object) -> Poly | None:
-            if isinstance(a, Position):
-                return letters[a.position]
-            return steps[a.depth] if isinstance(a, Step) else None
-
-        def change(part: Scalar) -> Scalar | None:
-            if not isinstance(part, Load) or isinstance(part.tensor, Buffer):
-                return None
-            assert part.tensor in self.places, f"{self.names.get(part.tensor)} has no place"
-            place = self.places[part.tensor]
-            if place.register is not None and self._is_here(part):
-                return load(place.register, ())
-            return load(place.buffer, place.subscripts(part.subscripts))
-
-        return rewrite(x, change, atom)
-
-    def _is_here(self, access: Load) -> bool:
-        """Whether the access means the element that the innermost open loops have just computed."""
-        mine = [
-            (loop, item)
-            for loop in self.open
-            if isinstance(loop, Loop)
-            for item in loop.axis
-            if item.node is access.tensor
-        ]
-        return len(mine) == len(access.subscripts) and all(
-            access.subscripts[loop.axis[item]] is letter(loop.letter) for loop, item in mine
-        )
-
-
-def _end(tile: Tile) -> Buffer:
-    """The variable that says where a part ends."""
-    return intern(Buffer, tile.stop, (), "int64", "local", None)

@@ -1,0 +1,39 @@
+"""The named tuples that entry points take: parameters, states, workspace, outputs, gradients.
+
+In: a `Program`. Out: which arrays each of them carries, and the sizes that a workspace has.
+"""
+
+from gradgen.graph.sizes import size_names
+from gradgen.program.loops import Buffer, Entry, Parts, Program
+
+__all__ = ["HOLDERS", "divided", "entry_holders", "held", "workspace_sizes"]
+
+HOLDERS: dict[str, tuple[str, ...]] = {
+    "p": ("param",), "s": ("state",), "w": ("saved", "work"), "out": ("output",), "g": ("gradient",),
+}  # fmt: skip
+
+
+def held(program: Program, key: str) -> list[Buffer]:
+    """The arrays that a holder (`p`, `s`, `w`, `out`, `g`) carries, in the order of its fields."""
+    stacked = {b: stack.buffer for stack in program.stacks for b in stack.members}
+    found = [b for b in program.buffers if b.role in HOLDERS[key] and not b.by_value and b.alias_of is None]
+    return list(dict.fromkeys(stacked.get(b, b) for b in found))
+
+
+def entry_holders(program: Program, entry: Entry) -> list[str]:
+    """The holders that an entry takes, in the order of its parameters."""
+    used = {*entry.idle, *(b for call in entry.kernel_calls for b in call.buffers)}
+    used |= {b.memory for b in used}
+    used |= {stack.buffer for stack in program.stacks if not used.isdisjoint(stack.members)}
+    return [key for key in HOLDERS if any(b in used for b in held(program, key))]
+
+
+def workspace_sizes(program: Program) -> list[str]:
+    """The size symbols that the workspace depends on."""
+    found = {s for b in held(program, "w") for extent in b.shape for s in size_names(extent)}
+    return sorted(found - {name for s in divided(program) for name in size_names(s.count)})
+
+
+def divided(program: Program) -> list[Parts]:
+    """The loops of a program that threads share."""
+    return [s for kernel in program.kernels for s in kernel.body if isinstance(s, Parts)]
