@@ -19,8 +19,9 @@ from gradgen.graph.nodes import Compute, Custom, Leaf, Node, Project, compute, i
 from gradgen.graph.origin import display_name, name_derivative, origin
 from gradgen.graph.scalar import FLOATS, Call, Const, Load, Scalar, call, rewrite
 from gradgen.lang.interpret import interpret
+from gradgen.passes.derive.contributions import Contribution
 from gradgen.passes.derive.forward import jvp_nodes
-from gradgen.passes.derive.reverse import Contribution, node_adjoint, vjp_nodes
+from gradgen.passes.derive.reverse import node_adjoint, vjp_nodes
 from gradgen.passes.derive.supports import EVERYWHERE, NOWHERE, Support, either
 from gradgen.passes.lower.naming import name_nodes
 from gradgen.passes.prepare.split import split_operations

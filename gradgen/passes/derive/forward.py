@@ -26,8 +26,10 @@ from gradgen.graph.nodes import (
 from gradgen.graph.origin import name_derivative, origin
 from gradgen.graph.scalar import FLOATS, call, load, number
 from gradgen.passes.derive.chain_rule import is_chosen, node_derivatives, plus, reducer_weight, times
+from gradgen.passes.derive.contributions import zeros_like
 from gradgen.passes.derive.linear import is_linear
-from gradgen.passes.derive.reverse import free_number, vjp_nodes, zeros_like
+from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.derive.scan_adjoint import free_number
 
 
 def jvp_nodes(outputs: Sequence[Node], wrt: Sequence[Node], tangents: Sequence[Node]) -> list[Node]:
