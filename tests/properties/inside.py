@@ -4,6 +4,7 @@ In: choices of Hypothesis. Out: a `Read`, the text of a subscript and of a condi
 numbers for all of them. `test_inside` writes it as a formula and compares what happens with what has to.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,9 @@ class Read:
 
     def places(self) -> list[list[int | None]] | None:
         """What is read at each i and q, None where nothing is; no list at all where that is outside."""
+        if not self.padded and not re.search(r"\b[iqa]\b", self.subscript):  # an element of the whole tensor
+            if not 0 <= eval(self.subscript, {**PYTHON, **self.sizes}) < self.sizes["N"]:
+                return None
         found: list[list[int | None]] = []
         for i in range(self.sizes["I"]):
             found.append([])

@@ -56,6 +56,7 @@ PAST = [
     Read("(N - 1) * i // (I - 1)", "True", False, {"N": 5, "I": 1, "Q": 1}, frozenset("NI")),
     Read("(N - 1) * i // (I - 1)", "True", True, {"N": 9, "I": 1, "Q": 2}, frozenset("I")),
     Read("i % N", "True", False, {"N": 0, "I": 3, "Q": 1}, frozenset("NI")),
+    Read("minimum(N - 1, 2)", "N > 2", False, {"N": 0, "I": 0, "Q": 2}, frozenset("N")),
     Read("i // (q + 1)", "True", False, FIVE, frozenset("N")),
     Read("6 // (i - q)", "True", True, {"N": 9, "I": 1, "Q": 2}, frozenset("NIQ")),
     Read("6 // (i - q)", "True", True, {"N": 9, "I": 1, "Q": 2}, frozenset()),
