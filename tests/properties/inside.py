@@ -30,9 +30,9 @@ class Read:
 
     def places(self) -> list[list[int | None]] | None:
         """What is read at each i and q, None where nothing is; no list at all where that is outside."""
-        if not self.padded and not re.search(r"\b[iqa]\b", self.subscript):  # an element of the whole tensor
-            if not 0 <= eval(self.subscript, {**PYTHON, **self.sizes}) < self.sizes["N"]:
-                return None
+        fixed = not re.search(r"\b[iqa]\b", self.subscript)  # an element of the whole tensor
+        if fixed and not self.padded and not 0 <= eval(self.subscript, {**PYTHON, **self.sizes}) < self.sizes["N"]:
+            return None
         found: list[list[int | None]] = []
         for i in range(self.sizes["I"]):
             found.append([])
