@@ -12,7 +12,7 @@ from gradgen.emit.cpu import CpuPrinter, size_sources
 from gradgen.emit.layout import signature, title
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
-from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, load, require_poly, rewrite, walk
+from gradgen.graph.scalar import FLOATS, Poly, require_poly, walk
 from gradgen.graph.sizes import size_names
 from gradgen.program.loops import (
     Accumulate,
@@ -20,7 +20,6 @@ from gradgen.program.loops import (
     Buffer,
     Dot,
     For,
-    If,
     Kernel,
     Note,
     Program,
@@ -32,6 +31,7 @@ from gradgen.program.loops import (
     writes,
 )
 from gradgen.program.ownership import private, unowned
+from gradgen.program.rewriting import moved
 from gradgen.program.verify import verify_program
 from gradgen.thresholds import thresholds
 
@@ -186,7 +186,7 @@ def _launch(kernel: Kernel, name: str, notes: tuple[Note, ...], before: Sequence
         else:
             rows = Buffer(b.name, (require_poly(loop.stop), *b.shape), b.dtype, "work", None)
             replaced[b] = rows, (letter(loop.letter),)
-    (body,) = _moved((loop,), replaced)
+    (body,) = moved((loop,), replaced)
     assert isinstance(body, For)
     needed: list[Assign] = []
     inside: list[Statement] = [body]
@@ -232,40 +232,6 @@ def _count(b: Buffer) -> int | None:
             return None
         total *= extent.constant
     return total
-
-
-def _moved(body: Sequence[Statement], replaced: dict[Buffer, tuple[Buffer, tuple[Poly, ...]]]) -> tuple[Statement, ...]:
-    """The statements with other buffers in the place of some."""
-
-    def place(b: Buffer, subscripts: tuple[Poly, ...]) -> tuple[Buffer, tuple[Poly, ...]]:
-        new, front = replaced.get(b, (b, ()))
-        subscripts = tuple(require_poly(value(s)) for s in subscripts)
-        return (new, (*front, *subscripts)) if new.shape or b not in replaced else (new, ())
-
-    def change(x: Scalar) -> Scalar | None:
-        return load(*place(x.tensor, x.subscripts)) if isinstance(x, Load) and x.tensor in replaced else None
-
-    def value(x: Scalar) -> Scalar:
-        return rewrite(x, change, lambda atom: None)
-
-    found: list[Statement] = []
-    for statement in body:
-        match statement:
-            case For():
-                inner = _moved(statement.body, replaced)
-                start, stop = value(statement.start), value(statement.stop)
-                found.append(For(statement.letter, start, stop, statement.kind, inner, statement.stride))
-            case If():
-                then, otherwise = _moved(statement.then, replaced), _moved(statement.otherwise, replaced)
-                found.append(If(value(statement.condition), then, otherwise))
-            case Assign():
-                found.append(Assign(*place(statement.buffer, statement.subscripts), value(statement.value)))
-            case Accumulate():
-                buffer, subscripts = place(statement.buffer, statement.subscripts)
-                found.append(Accumulate(buffer, subscripts, statement.operation, value(statement.value)))
-            case _:
-                found.append(statement)
-    return tuple(found)
 
 
 # ---------------------------------------------------------------- text

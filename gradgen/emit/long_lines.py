@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Scalar, children, load, require_poly, rewrite, walk
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, expressions
 from gradgen.program.registers import Registers, as_branches
+from gradgen.program.rewriting import with_bodies
 
 _PART = re.compile(r"_(factor|term|value|test)(_\d+)?$")  # what the name of a part of a statement ends with
 LIMIT = 110  # letters in a line, indent included
@@ -47,13 +48,7 @@ class _Fitter:
                 break
             first, statement = named
             before += self.fitted(first, indent)
-        match statement:
-            case For():
-                statement = replace(statement, body=tuple(self.run(statement.body, indent + 1)))
-            case If():
-                then, otherwise = (tuple(self.run(s, indent + 1)) for s in (statement.then, statement.otherwise))
-                statement = If(statement.condition, then, otherwise)
-        return [*before, statement]
+        return [*before, with_bodies(statement, lambda body: self.run(body, indent + 1))]
 
     def named(self, statement: Statement, indent: int) -> tuple[Assign, Statement] | None:
         """A value to name and the statement that reads it: both short if that can be, else the most that fits."""

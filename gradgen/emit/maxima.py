@@ -11,8 +11,9 @@ from dataclasses import replace
 from gradgen.graph.declaration import ScalarFunction
 from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import FLOATS, Load, Scalar, as_poly, call, load, require_poly, rewrite, walk
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, expressions, statements
+from gradgen.program.loops import Accumulate, Assign, Buffer, For, Statement, expressions, statements
 from gradgen.program.registers import Registers
+from gradgen.program.rewriting import with_bodies
 from gradgen.thresholds import thresholds
 
 __all__ = ["ORDERS", "with_integer_maxima"]
@@ -34,11 +35,8 @@ def _rewritten(body: Sequence[Statement], registers: Registers) -> list[Statemen
             case For():
                 before, loop, after = _loop(statement, registers)
                 found += [*(_from_first_value(s, found) for s in before), loop, *after]
-            case If():
-                then, otherwise = (tuple(_rewritten(s, registers)) for s in (statement.then, statement.otherwise))
-                found.append(If(statement.condition, then, otherwise))
             case _:
-                found.append(statement)
+                found.append(with_bodies(statement, lambda inner: _rewritten(inner, registers)))
     return found
 
 

@@ -14,7 +14,6 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
-    For,
     If,
     Note,
     Statement,
@@ -24,6 +23,7 @@ from gradgen.program.loops import (
     statements,
 )
 from gradgen.program.registers import Registers
+from gradgen.program.rewriting import with_bodies
 
 
 def plain(body: Sequence[Statement], taken: Iterable[str], returned: Collection[Buffer]) -> list[Statement]:
@@ -52,15 +52,10 @@ def _run(body: Sequence[Statement], registers: Registers, once: Collection[Buffe
     found: list[Statement] = []
     for statement in body:
         match statement:
-            case For():
-                found.append(replace(statement, body=tuple(_run(statement.body, registers, once))))
-            case If():
-                then, otherwise = (tuple(_run(s, registers, once)) for s in (statement.then, statement.otherwise))
-                found.append(If(statement.condition, then, otherwise))
             case Assign():
                 found += _selected(_with_last(statement, found, once), registers)
             case _:
-                found.append(statement)
+                found.append(with_bodies(statement, lambda inner: _run(inner, registers, once)))
     return found
 
 

@@ -5,7 +5,7 @@ range of iterations. What an iteration has for itself gets a row per part, sums 
 combined in the order of the parts, so that results depend on the number of parts alone.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from gradgen.graph.intern import intern
@@ -21,7 +21,6 @@ from gradgen.program.loops import (
     Buffer,
     Dot,
     For,
-    If,
     Parts,
     Role,
     Statement,
@@ -34,6 +33,7 @@ from gradgen.program.loops import (
 )
 from gradgen.program.ownership import accesses, owns, private, shapes
 from gradgen.program.registers import Registers, names_in
+from gradgen.program.rewriting import moved
 from gradgen.thresholds import thresholds
 
 FIXED_PARTS = 16  # where results may not depend on the number of threads
@@ -136,10 +136,11 @@ def _in_parts(
             term = Accumulate(buffer, axes, "sum", load(own[sums[buffer]], (letter(part), *axes)))
             before += _over(buffer.shape, zero, used)
             combined.append(For(part, integer(0), parts, "reduce", tuple(_over(buffer.shape, term, used))))
-    mine_only = replace(loop, start=letter(first), stop=letter(last), body=_with_buffers(loop.body, sums))
+    body = moved(loop.body, {buffer: (of_part, ()) for buffer, of_part in sums.items()})
+    mine_only = replace(loop, start=letter(first), stop=letter(last), body=body)
     assert isinstance(loop.stop, Poly)
-    body = (*side_by_side(before), mine_only, *after)
-    return [Parts(loop.stop, body, tuple(own.items()), parts, part, first, last), *side_by_side(combined)]
+    inside = (*side_by_side(before), mine_only, *after)
+    return [Parts(loop.stop, inside, tuple(own.items()), parts, part, first, last), *side_by_side(combined)]
 
 
 def _is_only_summed(loop: For, buffer: Buffer) -> bool:
@@ -164,18 +165,3 @@ def _over(shape: Shape, inner: Statement, used: set[str]) -> list[Statement]:
     for name, extent in zip(reversed(_axis_names(shape, used)), reversed(shape), strict=True):
         inner = For(name, integer(0), extent, "reduce", (inner,))
     return [inner]
-
-
-def _with_buffers(body: Sequence[Statement], new: Mapping[Buffer, Buffer]) -> tuple[Statement, ...]:
-    """The statements, adding to other buffers."""
-    found: list[Statement] = []
-    for s in body:
-        match s:
-            case For():
-                s = replace(s, body=_with_buffers(s.body, new))
-            case If():
-                s = If(s.condition, _with_buffers(s.then, new), _with_buffers(s.otherwise, new))
-            case Accumulate():
-                s = replace(s, buffer=new.get(s.buffer, s.buffer))
-        found.append(s)
-    return tuple(found)

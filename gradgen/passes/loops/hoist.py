@@ -30,6 +30,7 @@ from gradgen.passes.loops.decided import certain_parts, is_local
 from gradgen.passes.loops.loop_conditions import loop_atom
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, loaded, statements, writes
 from gradgen.program.registers import Registers, element_name, value_name
+from gradgen.program.rewriting import with_bodies, with_expressions
 
 COSTLY = 4.0  # a division; cheaper arithmetic stays where it is read
 
@@ -53,8 +54,7 @@ class _Hoister:
                 case For():
                     found += self.loop(statement, ranges, ready)
                 case If():
-                    then, otherwise = self.run(statement.then, ranges), self.run(statement.otherwise, ranges)
-                    found.append(If(statement.condition, tuple(then), tuple(otherwise)))
+                    found.append(with_bodies(statement, lambda body: self.run(body, ranges)))
                 case _:
                     found.append(replaced(statement, {x: load(b, ()) for x, b in ready.items()}))
             written = writes(statement)
@@ -187,14 +187,5 @@ def replaced(statement: Statement, registers: Mapping[Scalar, Load]) -> Statemen
     def new(x: Scalar) -> Scalar:
         return rewrite(x, registers.get, lambda atom: None) if any(part in registers for part in walk(x)) else x
 
-    match statement:
-        case Assign() | Accumulate():
-            subscripts = tuple(require_poly(new(s)) for s in statement.subscripts)
-            return replace(statement, value=new(statement.value), subscripts=subscripts)
-        case For():
-            body = tuple(replaced(s, registers) for s in statement.body)
-            return replace(statement, start=new(statement.start), stop=new(statement.stop), body=body)
-        case If():
-            then, otherwise = ([replaced(s, registers) for s in part] for part in (statement.then, statement.otherwise))
-            return If(new(statement.condition), tuple(then), tuple(otherwise))
-    return statement
+    inner = with_bodies(statement, lambda body: [replaced(s, registers) for s in body])
+    return with_expressions(inner, new)

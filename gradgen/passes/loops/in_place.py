@@ -10,18 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from gradgen.graph.nodes import same_shape
-from gradgen.graph.scalar import Letter, Load, Poly, Scalar, load, require_poly, rewrite, walk
+from gradgen.graph.scalar import Letter, Poly
 from gradgen.program.loops import (
-    Accumulate,
-    Assign,
     Buffer,
-    Dot,
     Entry,
     For,
     If,
     Kernel,
     KernelCall,
-    Matrix,
     Note,
     Parts,
     Program,
@@ -33,6 +29,7 @@ from gradgen.program.loops import (
 )
 from gradgen.program.ownership import accesses
 from gradgen.program.registers import names_in
+from gradgen.program.rewriting import moved, with_bodies
 
 __all__ = ["update_in_place"]
 
@@ -229,43 +226,12 @@ def _accesses(nest: For) -> Mapping[Buffer, Sequence[_Access]]:
 
 def _renamed_kernel(k: Kernel, old: Buffer, new: Buffer) -> Kernel:
     parameters = tuple(dict.fromkeys(new if b is old else b for b in k.parameters))
-    body = tuple(_renamed(s, old, new) for s in k.body)
+    body = tuple(_noted(s, old, new) for s in moved(k.body, {old: (new, ())}))
     return replace(k, parameters=parameters, body=body, part=k.part and _renamed_kernel(k.part, old, new))
 
 
-def _renamed(s: Statement, old: Buffer, new: Buffer) -> Statement:
-    def value(x: Scalar) -> Scalar:
-        if not any(isinstance(part, Load) and part.tensor is old for part in walk(x)):
-            return x
-        return rewrite(x, lambda part: _moved(part, old, new), lambda atom: None)
-
-    def at(subscripts: Sequence[Poly]) -> tuple[Poly, ...]:
-        return tuple(require_poly(value(p)) for p in subscripts)
-
-    def matrix(m: Matrix) -> Matrix:
-        window = m.window and (require_poly(value(m.window[0])), m.window[1])
-        return replace(m, buffer=new if m.buffer is old else m.buffer, fixed=at(m.fixed), window=window)
-
-    match s:
-        case For():
-            body = tuple(_renamed(inner, old, new) for inner in s.body)
-            return replace(s, start=value(s.start), stop=value(s.stop), body=body)
-        case If():
-            then, otherwise = (tuple(_renamed(inner, old, new) for inner in part) for part in (s.then, s.otherwise))
-            return If(value(s.condition), then, otherwise)
-        case Assign() | Accumulate():
-            buffer = new if s.buffer is old else s.buffer
-            return replace(s, buffer=buffer, subscripts=at(s.subscripts), value=value(s.value))
-        case Parts():
-            own = tuple((mine, new if behind is old else behind) for mine, behind in s.own)
-            return replace(s, body=tuple(_renamed(inner, old, new) for inner in s.body), own=own)
-        case Dot():
-            scratch = new if s.scratch is old else s.scratch
-            return replace(s, left=matrix(s.left), right=matrix(s.right), out=matrix(s.out), scratch=scratch)
-        case Note() if s.name == old.name:
-            return replace(s, text=f"{s.text}, into {new.name}")
-    return s
-
-
-def _moved(part: Scalar, old: Buffer, new: Buffer) -> Scalar | None:
-    return load(new, part.subscripts) if isinstance(part, Load) and part.tensor is old else None
+def _noted(s: Statement, old: Buffer, new: Buffer) -> Statement:
+    """A comment that says where its value goes now."""
+    if isinstance(s, Note) and s.name == old.name:
+        return replace(s, text=f"{s.text}, into {new.name}")
+    return with_bodies(s, lambda body: [_noted(inner, old, new) for inner in body])

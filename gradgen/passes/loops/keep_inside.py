@@ -14,16 +14,15 @@ from gradgen.program.extents import sizes_mentioned
 from gradgen.program.loops import (
     Accumulate,
     Assign,
-    For,
     If,
     Kernel,
     KernelCall,
-    Parts,
     Program,
     Repeat,
     Statement,
 )
 from gradgen.program.reach import Place, open_accesses
+from gradgen.program.rewriting import with_bodies
 
 
 def keep_inside(program: Program) -> Program:
@@ -56,18 +55,16 @@ def _guarded(body: Sequence[Statement], found: dict[int, list[Place]]) -> tuple[
     for statement in body:
         places = found.get(id(statement), [])
         match statement:
-            case For() | Parts():
-                new.append(replace(statement, body=_guarded(statement.body, found)))
             case If():
-                then, otherwise = (_guarded(s, found) for s in (statement.then, statement.otherwise))
-                new.append(If(_read(statement.condition, places), then, otherwise))
+                guarded = replace(statement, condition=_read(statement.condition, places))
+                new.append(with_bodies(guarded, lambda inner: _guarded(inner, found)))
             case Assign() | Accumulate():
                 written = [_read(_inside(place), places) for place in places if place.what == "writes"]
                 subscripts = tuple(require_poly(_read(s, places)) for s in statement.subscripts)
                 update = replace(statement, subscripts=subscripts, value=_read(statement.value, places))
                 new.append(If(conjunction(written), (update,)) if written else update)
             case _:
-                new.append(statement)
+                new.append(with_bodies(statement, lambda inner: _guarded(inner, found)))
     return tuple(new)
 
 
