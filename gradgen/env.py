@@ -26,7 +26,7 @@ VARIABLES = (
         "a directory of your own",
         "where emitted modules and their machine code are kept (default: $XDG_CACHE_HOME/gradgen or ~/.cache/gradgen)",
     ),
-    Variable("GRADGEN_CHECK", "0 or 1", "compile and verify anew what could come from the cache"),
+    Variable("GRADGEN_CHECK", "0 or 1", "compile anew what could come from the cache, and verify behind every pass"),
     Variable(
         "GRADGEN_DEBUG",
         "0 to 4",
@@ -56,7 +56,7 @@ def cache_dir() -> Path | None:
 
 
 def check() -> bool:
-    """GRADGEN_CHECK: whether to compile, and so to verify, what could come from the cache.
+    """GRADGEN_CHECK: whether to compile what could come from the cache, and to verify behind every pass.
 
     Raises:
         OptionError: the value is neither 0 nor 1.

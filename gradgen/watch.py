@@ -16,9 +16,11 @@ from gradgen.graph.origin import display_name, origin
 from gradgen.inspect.text import drafts_text, graph_text, program_text
 from gradgen.passes.lower.drafts import Draft, OnStatements
 from gradgen.passes.lower.naming import name_nodes
+from gradgen.passes.rebuild.promises import verify_graph
 from gradgen.passes.rebuild.rewrites import Passes, Rewrite
 from gradgen.passes.rewrite.separate_scans import separate_carries
 from gradgen.program.loops import Program
+from gradgen.program.verify import verify_program
 
 __all__ = ["OnProgram", "Watch"]
 
@@ -34,14 +36,17 @@ class Watch:
 
     level: int = field(default_factory=env.debug)
     texts: dict[str, str] | None = None  # statements and programs behind every pass, for who asks for them
+    verifies: bool = field(default_factory=env.check)  # behind every pass; behind the last one in any case
 
     def run(self, passes: Passes, roots: Sequence[Node], what: str) -> tuple[list[Node], tuple[str, ...]]:
         """The roots behind every pass, and a note for each rewrite that fired or was refused."""
         current, notes = list(roots), dict[str, None]()
-        for name, run, _ in passes:
+        for k, (name, run, _) in enumerate(passes, 1):
             began = time.perf_counter()
             result = run(current)
             current, records = result if isinstance(result, tuple) else (result, [])
+            if self.verifies or k == len(passes):
+                verify_graph(current, [passed for passed, *_ in passes[:k]], f"{what} behind {name}")
             notes.update(dict.fromkeys(map(_note, records)))
             if self.level:
                 took = 1000 * (time.perf_counter() - began)
@@ -63,11 +68,15 @@ class Watch:
 
     def programs(self, passes: Sequence[tuple[str, OnProgram, str]], program: Program) -> Program:
         """The program behind every pass; `cut` is what it was before."""
+        legal = False
         self._look("cut", program_text, program)
         for name, run, _ in passes:
             began = time.perf_counter()
             program = run(program)
             self._took(f"program, {name}", began)
+            legal = legal or name == "keep inside"  # before, accesses may still miss their guards
+            if self.verifies and legal:
+                verify_program(program)
             self._look(name, program_text, program)
         if self.level >= PROGRAMS:
             _print(program_text(program))

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from gradgen.passes.rebuild.promises import PROMISES
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
 
@@ -67,3 +69,8 @@ def test_a_missing_module_is_noticed() -> None:
     assert not names(page, "graph/compute.py")
     assert not names(page, "lang/nodes.py")
     assert not names(page, "graph/sizes.py")
+
+
+def test_the_page_says_what_passes_leave_behind() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert [name for name, words, _ in PROMISES if f"| `{name}` | {words} |" not in page] == []
