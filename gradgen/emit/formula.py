@@ -22,7 +22,7 @@ from gradgen.graph.scalar import (
     Scalar,
     Step,
     children,
-    position,
+    position_atom,
     require_poly,
     rewrite,
     slot,
@@ -135,7 +135,7 @@ def _with_parts(body: Scalar, written: Collection[Node]) -> Scalar:
 
     def change(x: Scalar) -> Scalar | None:
         if isinstance(x, Load) and isinstance(x.tensor, Compute) and x.tensor in written and not x.tensor.reduced:
-            found: dict[Atom, Poly] = {position(k).atoms[0]: s for k, s in enumerate(x.subscripts)}
+            found: dict[Atom, Poly] = {position_atom(k): s for k, s in enumerate(x.subscripts)}
             return substitute(_with_parts(x.tensor.body, written), found)
         return None
 
@@ -152,11 +152,11 @@ def _in_place(
 ) -> str:
     """The formula of a reduction at subscripts, where nothing else has its letters."""
     letters = index_letters(node)
-    found: dict[Atom, Poly] = {position(k).atoms[0]: s for k, s in enumerate(subscripts)}
+    found: dict[Atom, Poly] = {position_atom(k): s for k, s in enumerate(subscripts)}
     for k in node.reduced:
         letters[k] = free_letter(letters[k], taken)
         taken.add(letters[k])
-        found[position(k).atoms[0]] = letter(letters[k])
+        found[position_atom(k)] = letter(letters[k])
     body = _lettered(substitute(_with_parts(node.body, written), found), (), steps)  # no positions are left, only steps
     reduced = _reduced(node, letters)
     return _uncast(f"{reduced}{printer.text(body, None, PRODUCT if reduced else 0)}", node.dtype)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Scalar, children, load, require_poly, rewrite, walk
+from gradgen.graph.sizes import is_index_only
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, expressions
 from gradgen.program.registers import Registers, as_branches
 from gradgen.program.rewriting import with_bodies
@@ -105,7 +106,7 @@ def _parts(root: Scalar, target: str) -> Iterator[tuple[Scalar, str]]:
                 certain = certain[:1]  # the others may be read outside where this one decides
             for part in certain:
                 if isinstance(part, Call) and part.dtype == "bool":
-                    yield part, "inside" if _is_index_only(part) else f"{target}test"
+                    yield part, "inside" if is_index_only(part) else f"{target}test"
                 elif isinstance(part, Call) and part.dtype in FLOATS:
                     yield part, f"{target}{kind}"
                 elif isinstance(part, Load) and part.subscripts:
@@ -116,10 +117,6 @@ def _parts(root: Scalar, target: str) -> Iterator[tuple[Scalar, str]]:
 
 def _reads_memory(x: Scalar) -> bool:
     return any(isinstance(part, Load) and part.subscripts for part in walk(x))
-
-
-def _is_index_only(x: Scalar) -> bool:
-    return not any(isinstance(part, Load) for part in walk(x))
 
 
 def _with(statement: Statement, x: Scalar, named: Assign) -> Statement:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from gradgen.graph.declaration import ScalarFunction
 from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import FLOATS, Load, Scalar, as_poly, call, load, require_poly, rewrite, walk
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, Statement, expressions, statements
+from gradgen.program.loops import Accumulate, Assign, For, Statement, expressions, statements
 from gradgen.program.registers import Registers
 from gradgen.program.rewriting import with_bodies
 from gradgen.thresholds import thresholds
@@ -85,16 +85,17 @@ def _order(x: Scalar, is_least: bool) -> Scalar:
 
 def _is_running(s: Accumulate, loop: For) -> bool:
     """Whether an extremum of floats is kept in a variable that its loop does nothing else with."""
-    if s.operation == "sum" or not _is_variable(s.buffer) or s.value.dtype != s.buffer.dtype or _is_short(loop):
+    if (
+        s.operation == "sum"
+        or not (s.buffer.is_variable and s.buffer.dtype in FLOATS)
+        or s.value.dtype != s.buffer.dtype
+        or _is_short(loop)
+    ):
         return False
     others = [x for x in statements(loop.body) if x is not s]
     written = any(isinstance(x, (Assign, Accumulate)) and x.buffer is s.buffer for x in others)
     read = any(isinstance(x, Load) and x.tensor is s.buffer for o in loop.body for x in walk(*expressions(o)))
     return not written and not read
-
-
-def _is_variable(b: Buffer) -> bool:
-    return b.role == "local" and not b.shape and b.dtype in FLOATS
 
 
 def _is_short(loop: For) -> bool:

@@ -6,6 +6,7 @@ not proved is for the checks of a call.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from gradgen.graph.enumeration import is_decidable, question, strays
 from gradgen.graph.neutral import is_neutral, neutral
@@ -28,9 +29,9 @@ from gradgen.graph.scalar import (
     call,
     children,
     integer,
-    position,
+    position_atom,
     require_poly,
-    step,
+    step_atom,
     walk,
 )
 from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative, reads_data
@@ -253,10 +254,15 @@ class LeafSubscript:
     high: Poly
 
 
+def ranges_of(extents: Sequence[Poly], steps: Mapping[int, Poly] = MappingProxyType({})) -> dict[Atom, Poly]:
+    """The extent of every position; `steps` has the length of the scan at each depth around."""
+    ranges: dict[Atom, Poly] = {position_atom(k): extent for k, extent in enumerate(extents)}
+    return ranges | {step_atom(depth): length for depth, length in steps.items()}
+
+
 def ranges_in(node: Compute, steps: Mapping[int, Poly] | None = None) -> dict[Atom, Poly]:
-    """The extents of a node's indices; `steps` has the length of the scan at each depth that the node stands in."""
-    ranges: dict[Atom, Poly] = {position(k).atoms[0]: extent for k, extent in enumerate(node.extents)}
-    return ranges | {step(depth).atoms[0]: length for depth, length in (steps or {}).items()}
+    """The extents of a node's indices, in the scans that it stands in."""
+    return ranges_of(node.extents, steps or {})
 
 
 def is_counted(access: Access, ranges: Mapping[Atom, Poly]) -> bool:

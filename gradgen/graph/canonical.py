@@ -6,7 +6,18 @@ the record.
 
 from collections.abc import Sequence
 
-from gradgen.graph.scalar import Atom, Poly, Position, Scalar, contains, position, require_poly, substitute, walk
+from gradgen.graph.scalar import (
+    Atom,
+    Poly,
+    Position,
+    Scalar,
+    contains,
+    position,
+    position_atom,
+    require_poly,
+    substitute,
+    walk,
+)
 
 Extents = tuple[Poly, ...]
 
@@ -23,7 +34,7 @@ def canonical_order(
     order = _order_of_mention([p for p in walk(*target, body) if isinstance(p, Poly)], wanted, extents)
     if order == list(range(len(extents))):
         return extents, target, body
-    moved = {position(old).atoms[0]: position(new) for new, old in enumerate(order)}
+    moved = {position_atom(old): position(new) for new, old in enumerate(order)}
     return (
         tuple(require_poly(substitute(extents[k], moved)) for k in order),
         tuple(require_poly(substitute(t, moved)) for t in target),

@@ -7,7 +7,7 @@ negative; all others count as 0 there.
 from collections.abc import Iterable
 
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape
-from gradgen.graph.scalar import Load, Poly, integer, loads, position, positions_of, require_poly
+from gradgen.graph.scalar import Load, Poly, integer, loads, position_atom, positions_of, require_poly
 from gradgen.graph.sizes import is_size, nonnegative
 
 __all__ = ["may_be_negative", "required"]
@@ -59,7 +59,7 @@ def _joined(node: Compute) -> set[Poly]:
     parts = [x for x in loads(node.body) if len(x.subscripts) == len(node.shape)]
     found: set[Poly] = set()
     for k, extent in enumerate(node.shape):
-        lengths = [x.tensor.shape[k] for x in parts if x.subscripts[k].coefficient(position(k).atoms[0]) is integer(1)]
+        lengths = [x.tensor.shape[k] for x in parts if x.subscripts[k].coefficient(position_atom(k)) is integer(1)]
         total = integer(0)
         for length in lengths:
             total = require_poly(total + length)

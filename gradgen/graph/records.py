@@ -4,7 +4,7 @@ In: fields that their constructors in `scalar` and `polynomials` have checked. O
 identity, and the ways to read them: parts, walks, accesses, text.
 """
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, Union
 
@@ -251,6 +251,24 @@ def walk(*roots: Scalar) -> Iterator[Scalar]:
         if x not in done:
             done.add(x)
             yield x
+
+
+def evaluated_parts(x: Scalar) -> tuple[Scalar, ...]:
+    """The parts that are evaluated whenever the whole is: of a choice, of `and` and of `or` the first."""
+    parts = children(x)
+    return parts[:1] if isinstance(x, Call) and x.function.name in ("where", "and", "or") else parts
+
+
+def certain(*roots: Scalar, parts: Callable[[Scalar], tuple[Scalar, ...]] = evaluated_parts) -> dict[Scalar, None]:
+    """Every distinct sub-expression that is evaluated whenever the roots are, wholes before parts."""
+    found: dict[Scalar, None] = {}
+    stack = [*reversed(roots)]
+    while stack:
+        x = stack.pop()
+        if x not in found:
+            found[x] = None
+            stack += reversed(parts(x))
+    return found
 
 
 def loads(*roots: Scalar) -> tuple[Load, ...]:

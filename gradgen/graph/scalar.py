@@ -45,8 +45,10 @@ from gradgen.graph.records import (
     Slot,
     Step,
     Tensorlike,
+    certain,
     children,
     contains,
+    evaluated_parts,
     loads,
     mentions,
     positions_of,
@@ -56,11 +58,12 @@ from gradgen.graph.spans import fits
 from gradgen.graph.words import WORDS, as_integers, fold_words
 
 __all__ = [
-    "DEFAULT_FLOAT", "FLOATS", "Atom", "Call", "Const", "FloorDiv", "Letter", "Load", "Monomial", "Operators", "Poly",
-    "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "at_least_zero", "atom_poly",
-    "call", "children", "conjuncts", "contains", "floor_div", "integer", "is_zero", "load", "loads", "mentions",
-    "number", "position", "positions_of", "promote", "reduce_over", "require_poly", "result_dtype", "rewrite",
-    "scalar_cost", "size_symbol", "slot", "step", "substitute", "typed", "walk",
+    "DEFAULT_FLOAT", "FLOATS", "Atom", "Call", "Const", "FloorDiv", "Letter", "Load", "Monomial", "Operators",
+    "Poly", "Position", "Reduce", "Scalar", "SizeSymbol", "Slot", "Step", "as_poly", "as_scalar", "at_least_zero",
+    "atom_poly", "call", "certain", "children", "conjuncts", "contains", "evaluated_parts", "floor_div", "integer",
+    "is_one", "is_zero", "load", "loads", "mentions", "number", "position", "position_atom", "positions_of",
+    "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost", "size_symbol", "slot",
+    "step", "step_atom", "substitute", "typed", "walk",
 ]  # fmt: skip
 
 
@@ -81,12 +84,22 @@ def size_symbol(name: str) -> Poly:
 
 @cache
 def position(at: int) -> Poly:
-    return atom_poly(intern(Position, at, f"position {at:04d}"))
+    return atom_poly(position_atom(at))
 
 
 @cache
 def step(depth: int) -> Poly:
-    return atom_poly(intern(Step, depth, f"step {depth:04d}"))
+    return atom_poly(step_atom(depth))
+
+
+def position_atom(at: int) -> Position:
+    """The index itself, as it stands in polynomials."""
+    return intern(Position, at, f"position {at:04d}")
+
+
+def step_atom(depth: int) -> Step:
+    """The step of a scan itself, as it stands in polynomials."""
+    return intern(Step, depth, f"step {depth:04d}")
 
 
 def load(tensor: Tensorlike, subscripts: Iterable[Any]) -> Load:
@@ -176,15 +189,15 @@ def _fold(function: str, arguments: tuple[Scalar, ...]) -> Scalar | None:
             return a if (a.value >= b.value) == (function == "maximum") else b
         case "neg", (Call(function=inner, arguments=(x,)),) if inner.name == "neg":
             return x
-        case "mul", (x, c) if _is_one(c) and (dtype := promote((x.dtype, c.dtype))) in (x.dtype, *FLOATS):
+        case "mul", (x, c) if is_one(c) and (dtype := promote((x.dtype, c.dtype))) in (x.dtype, *FLOATS):
             return typed(x, dtype)
-        case "mul", (c, x) if _is_one(c) and (dtype := promote((x.dtype, c.dtype))) in (x.dtype, *FLOATS):
+        case "mul", (c, x) if is_one(c) and (dtype := promote((x.dtype, c.dtype))) in (x.dtype, *FLOATS):
             return typed(x, dtype)
         case "mul", (x, Const(dtype="pyint", text="-1")):
             return call("neg", x)
         case "mul", (Const(dtype="pyint", text="-1"), x):
             return call("neg", x)
-        case "div", (x, c) if _is_one(c) and x.dtype in FLOATS:
+        case "div", (x, c) if is_one(c) and x.dtype in FLOATS:
             return x
         case "sub", (x, Const(dtype="pyint", text="0")) if x.dtype in FLOATS:
             return x
@@ -230,10 +243,10 @@ def _integral_power(x: Scalar, exponent: int) -> Scalar:
     return call("mul", squared, x) if half is not None and exponent % 2 else squared
 
 
-def _is_one(x: Scalar) -> bool:
+def is_one(x: Scalar) -> bool:
     """Whether this is the number 1, in any dtype."""
-    if isinstance(x, Call) and x.function.name in FLOATS:
-        return _is_one(x.arguments[0])
+    while isinstance(x, Call) and x.function.name in FLOATS:
+        x = x.arguments[0]
     return isinstance(x, Const) and x.dtype != "bool" and x.value == 1
 
 
@@ -304,7 +317,7 @@ def _is_value(new: Scalar, old: Scalar) -> bool:
     return isinstance(new, Load) or (isinstance(new, Call) and as_poly(new) is atom_poly(new))
 
 
-def substitute(root: Scalar, atoms: Mapping[Atom, Poly], scalars: Mapping[Scalar, Scalar] | None = None) -> Scalar:
+def substitute(root: Scalar, atoms: Mapping[Any, Poly], scalars: Mapping[Scalar, Scalar] | None = None) -> Scalar:
     """Replace indices and sizes, and whole sub-expressions, all at once."""
     replaced = scalars or {}
     return rewrite(root, replaced.get, atoms.get)

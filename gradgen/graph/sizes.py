@@ -12,6 +12,7 @@ from functools import lru_cache
 from gradgen.graph.enumeration import nonnegative_everywhere
 from gradgen.graph.intern import intern
 from gradgen.graph.polynomials import lowest_terms
+from gradgen.graph.records import Load
 from gradgen.graph.scalar import (
     Atom,
     FloorDiv,
@@ -103,6 +104,11 @@ def index_atoms(p: Poly) -> tuple[Atom, ...]:
         elif isinstance(atom, FloorDiv):
             found.update(dict.fromkeys([*index_atoms(atom.numerator), *index_atoms(atom.denominator)]))
     return tuple(found)
+
+
+def is_index_only(x: Scalar) -> bool:
+    """Whether an expression is known from indices and sizes alone."""
+    return all(not isinstance(part, Load) and not (isinstance(part, Poly) and reads_data(part)) for part in walk(x))
 
 
 def reads_data(p: Poly) -> bool:

@@ -24,7 +24,7 @@ from gradgen.graph.scalar import (
     as_poly,
     atom_poly,
     call,
-    position,
+    position_atom,
     require_poly,
     substitute,
 )
@@ -146,7 +146,7 @@ def _looked_through(p: Poly) -> Poly:
         for value in _values(p):
             match value:
                 case Load(tensor=Compute(reducer="none", body=body), subscripts=at) if as_poly(body) is not None:
-                    places = {position(k).atoms[0]: subscript for k, subscript in enumerate(at)}
+                    places = {position_atom(k): subscript for k, subscript in enumerate(at)}
                     bodies[value] = valued(require_poly(substitute(require_poly(body), places)))
         if not bodies:
             return p

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gradgen.graph.scalar import Poly, Scalar, mentions, size_symbol, walk
 from gradgen.graph.sizes import size_names
-from gradgen.program.loops import Buffer, Dot, For, If, Kernel, Parts, Row, Statement, expressions, letter
+from gradgen.program.loops import Buffer, Dot, For, If, Kernel, Parts, Row, Statement, expressions, letter_atom
 
 
 def sizes_mentioned(body: Iterable[Statement], part: Kernel | None) -> Counter[str]:
@@ -27,7 +27,7 @@ def sizes_mentioned(body: Iterable[Statement], part: Kernel | None) -> Counter[s
 
 def is_mentioned(loop: For) -> bool:
     """Whether anything in a loop depends on its variable."""
-    atom = letter(loop.letter).atoms[0]
+    atom = letter_atom(loop.letter)
     return any(mentions(x, atom) for s in _outside_parts(loop.body) for x in _written(s))
 
 

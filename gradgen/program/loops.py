@@ -39,6 +39,11 @@ class Buffer:
         return self if self.alias_of is None else self.alias_of
 
     @property
+    def is_variable(self) -> bool:
+        """Whether it is a scalar variable of a function."""
+        return self.role == "local" and not self.shape
+
+    @property
     def by_value(self) -> bool:
         """Whether the emitted code passes a scalar instead of an array."""
         return not self.shape and self.role in ("local", "input", "cotangent", "one")
@@ -276,7 +281,12 @@ class Program:
 
 def letter(name: str) -> Poly:
     """A named loop variable as an integer expression."""
-    return atom_poly(intern(Letter, name, 0, None, f"letter {name}"))
+    return atom_poly(letter_atom(name))
+
+
+def letter_atom(name: str) -> Letter:
+    """The loop variable itself, as it stands in polynomials."""
+    return intern(Letter, name, 0, None, f"letter {name}")
 
 
 def expressions(statement: Statement) -> tuple[Scalar, ...]:

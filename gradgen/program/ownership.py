@@ -20,6 +20,7 @@ from gradgen.program.loops import (
     Statement,
     expressions,
     letter,
+    letter_atom,
     reads,
     statements,
     writes,
@@ -53,7 +54,7 @@ def owns(loop: For, buffer: Buffer) -> bool:
     touched = list(dict.fromkeys(accesses(loop.body, buffer)))
     written = dict.fromkeys(_written(loop.body, buffer))
     places = {subscripts: _places(subscripts, loop.letter, inner) for subscripts in touched}
-    varying = {atom_of(loop.letter), *inner}
+    varying = {letter_atom(loop.letter), *inner}
     return all(places[a] & places[b] or _apart(a, b, varying) for a in written for b in touched)
 
 
@@ -65,7 +66,7 @@ def shared_by_parts(parts: Parts) -> list[str]:
         if not same_shape(behind.shape, (parts.count, *mine.shape)) or behind.dtype != mine.dtype:
             found.append(f"{behind.name} does not hold one {mine.name} for each part")
     for buffer in sorted({b for s in parts.body for b in writes(s)}, key=lambda b: b.name):
-        if buffer in own or is_scalar(buffer):
+        if buffer in own or buffer.is_variable:
             continue
         outside = any(buffer in writes(s) | reads(s) for s in parts.body if s is not loop)
         if outside or not owns(loop, buffer):
@@ -96,7 +97,7 @@ def _is_private(loop: For, buffer: Buffer, touched: Touched) -> bool:
     touching = [s for s in loop.body if buffer in touched[id(s)]]
     if touching and all(isinstance(s, For) and _is_private(s, buffer, touched) for s in touching):
         return True
-    own = atom_of(loop.letter)
+    own = letter_atom(loop.letter)
     if any(mentions(s, own) for subscripts in _written(loop.body, buffer) for s in subscripts):
         return False
     last = max((k for k, statement in enumerate(loop.body) if buffer in writes(statement)), default=-1)
@@ -216,14 +217,9 @@ def _apart(a: Subscripts, b: Subscripts, varying: set[Atom]) -> bool:
     )
 
 
-def atom_of(name: str) -> Atom:
-    """The loop variable itself, as it stands in subscripts."""
-    return letter(name).atoms[0]
-
-
 def _places(subscripts: Subscripts, name: str, inner: dict[Atom, For]) -> set[Place]:
     """For each axis along which iterations are apart: how far, and from where on."""
-    own = atom_of(name)
+    own = letter_atom(name)
     found: set[Place] = set()
     for axis, subscript in enumerate(subscripts):
         step = subscript.coefficient(own)
@@ -258,7 +254,7 @@ def _spread(rest: Poly, inner: dict[Atom, For]) -> tuple[Poly, Poly | None]:
 
 
 def _inner_loops(loop: For) -> dict[Atom, For]:
-    return {atom_of(s.letter): s for s in statements(loop.body) if isinstance(s, For)}
+    return {letter_atom(s.letter): s for s in statements(loop.body) if isinstance(s, For)}
 
 
 def written_first(body: Sequence[Statement], buffer: Buffer) -> bool:
@@ -283,7 +279,3 @@ def _reads(x: Scalar, buffer: Buffer) -> bool:
 
 def _shown(subscripts: Subscripts) -> str:
     return f"[{', '.join(str(s) for s in subscripts)}]"
-
-
-def is_scalar(buffer: Buffer) -> bool:
-    return buffer.role == "local" and not buffer.shape

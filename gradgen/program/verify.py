@@ -27,7 +27,7 @@ from gradgen.program.loops import (
     statements,
     writes,
 )
-from gradgen.program.ownership import is_scalar, private, shared_by_parts, unowned
+from gradgen.program.ownership import private, shared_by_parts, unowned
 from gradgen.program.reach import strays
 
 
@@ -97,16 +97,16 @@ class _Reader:
         self.defined -= {mine for mine, _ in parts.own}
         self.run(parts.body)
         written = {behind.memory for _, behind in parts.own}
-        self.defined = {b for b in self.defined if not is_scalar(b) or b in outside} | written
+        self.defined = {b for b in self.defined if not b.is_variable or b in outside} | written
 
     def loop(self, loop: For) -> None:
-        outside = {b for b in self.defined if is_scalar(b)}
+        outside = {b for b in self.defined if b.is_variable}
         hidden = set(private(loop)) if loop.kind == "parallel" else set()
         if loop.kind == "parallel":
             changed = sorted({b.name for s in loop.body for b in writes(s) if b in outside and b not in hidden})
             self.found += [f"the parallel loop over {loop.letter} of {self.kernel} changes {name}" for name in changed]
         self.run(loop.body)
-        self.defined = {b for b in self.defined if (not is_scalar(b) or b in outside) and b not in hidden}
+        self.defined = {b for b in self.defined if (not b.is_variable or b in outside) and b not in hidden}
 
     def branches(self, choice: If) -> None:
         before = set(self.defined)
@@ -115,7 +115,7 @@ class _Reader:
         self.defined = before
         self.run(choice.otherwise)
         both = after & self.defined
-        self.defined = both | {b for b in after | self.defined if not is_scalar(b)}
+        self.defined = both | {b for b in after | self.defined if not b.is_variable}
 
     def product(self, dot: Dot) -> None:
         self.read(dot)

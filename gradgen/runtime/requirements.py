@@ -12,7 +12,7 @@ from gradgen.graph.enumeration import Question, indices_in, question
 from gradgen.graph.lengths import required
 from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, stated, toposort
 from gradgen.graph.origin import display_name, origin
-from gradgen.graph.scalar import Atom, Poly, Scalar, integer, mentions, positions_of, require_poly, step
+from gradgen.graph.scalar import Atom, Poly, Scalar, integer, mentions, positions_of, require_poly, step_atom
 from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative
 from gradgen.graph.unproved import unproved
 
@@ -79,7 +79,7 @@ def labels(roots: Sequence[Node]) -> tuple[Label, ...]:
 
 def _loops_of(subscript: Poly, node: Compute, lengths: dict[int, Poly]) -> tuple[Poly, ...]:
     """The lengths of the loops that a subscript changes with; from the others it may be moved out, even if empty."""
-    steps = [n for depth, n in lengths.items() if mentions(subscript, step(depth).atoms[0])]
+    steps = [n for depth, n in lengths.items() if mentions(subscript, step_atom(depth))]
     return (*steps, *[node.extents[k] for k in positions_of(subscript)])
 
 

@@ -9,6 +9,7 @@ is one product over all steps). Where a state is read under masks only, whether 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gradgen.graph.accesses import ranges_of
 from gradgen.graph.nodes import (
     Carry,
     Compute,
@@ -43,7 +44,6 @@ from gradgen.passes.derive.supports import (
     support_of,
 )
 from gradgen.passes.rebuild.all_steps import row, sum_over_steps
-from gradgen.passes.rebuild.formulas import ranges_of
 from gradgen.passes.rebuild.nodes import replace_nodes
 
 __all__ = ["depending", "free_number", "scan_adjoint"]

@@ -7,6 +7,7 @@ In: a formula and where its own result counts. Out: the same for what it reads, 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from gradgen.graph.accesses import ranges_of
 from gradgen.graph.nodes import Compute, Node, Reshape, Scan, compute, inputs, pointwise, project, reshape
 from gradgen.graph.partials import has_derivative
 from gradgen.graph.scalar import (
@@ -25,15 +26,15 @@ from gradgen.graph.scalar import (
     mentions,
     number,
     position,
+    position_atom,
     positions_of,
     require_poly,
     scalar_cost,
     substitute,
     walk,
 )
-from gradgen.graph.sizes import Ranges
-from gradgen.passes.rebuild.conditions import conjunction, fold_conditions, is_index_only
-from gradgen.passes.rebuild.formulas import ranges_of
+from gradgen.graph.sizes import Ranges, is_index_only
+from gradgen.passes.rebuild.conditions import conjunction, fold_conditions
 from gradgen.passes.rebuild.look_through import at, pointwise_body
 from gradgen.passes.rebuild.solve_subscripts import solve_subscripts
 
@@ -261,8 +262,7 @@ def _solved(reading: _Reading, path: Path) -> Support:
     s = solve_subscripts(access.subscripts, node.extents, shape, {})
     values: dict[Atom, Poly] = {atom: value for atom, value in s.solved.items()}  # noqa: C416  wider keys
     places: dict[Atom, Poly] = {
-        position(k).atoms[0]: values.get(position(rank + k).atoms[0], position(rank + k))
-        for k in range(len(node.extents))
+        position_atom(k): values.get(position_atom(rank + k), position(rank + k)) for k in range(len(node.extents))
     }
     plain = [*s.conditions, *[p == 0 for p in s.predicates if is_index_only(p)]]
     moved = [*plain, *[substitute(c, places) for c in path]]

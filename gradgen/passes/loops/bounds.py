@@ -27,7 +27,7 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.sizes import nonnegative
 from gradgen.passes.loops.decided import Known, mentioned, simplified, size, with_first_terms
-from gradgen.passes.loops.loop_conditions import Condition, conditions_on, loop_atom
+from gradgen.passes.loops.loop_conditions import Condition, conditions_on
 from gradgen.program.loops import (
     Assign,
     Buffer,
@@ -37,6 +37,7 @@ from gradgen.program.loops import (
     bodies,
     choice,
     expressions,
+    letter_atom,
     statements,
 )
 from gradgen.program.registers import Registers
@@ -113,7 +114,7 @@ class _Bounder:
 
     def loop(self, loop: For, scope: Scope) -> list[Statement]:
         """One loop: as plain statements, over fewer iterations, or in pieces."""
-        inside = scope.within(loop_atom(loop), known_extent(loop))
+        inside = scope.within(letter_atom(loop.letter), known_extent(loop))
         start, stop = as_poly(loop.start), as_poly(loop.stop)
         if loop.kind == "serial" or loop.stride != 1 or start is None or stop is None:
             return self.around(loop, inside)
@@ -127,7 +128,7 @@ class _Bounder:
     def finish(self, loop: For, start: Poly, stop: Poly, scope: Scope, inside: Scope) -> list[Statement]:
         """A loop with its final bounds; a single iteration needs none."""
         if loop.stride == 1 and require_poly(stop - start).constant == 1:
-            return self.run(scope.simplified(loop.body, {}, {loop_atom(loop): start}), scope)
+            return self.run(scope.simplified(loop.body, {}, {letter_atom(loop.letter): start}), scope)
         return self.around(replace(loop, start=start, stop=stop), inside)
 
     def around(self, loop: For, inside: Scope) -> list[Statement]:

@@ -5,7 +5,7 @@ asks what is left of a loop where a condition fails.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gradgen.graph.neutral import is_neutral
@@ -17,7 +17,7 @@ from gradgen.graph.scalar import (
     Poly,
     Scalar,
     call,
-    children,
+    certain,
     is_zero,
     load,
     number,
@@ -26,7 +26,8 @@ from gradgen.graph.scalar import (
     typed,
     walk,
 )
-from gradgen.passes.rebuild.conditions import decide, is_index_only
+from gradgen.graph.sizes import is_index_only
+from gradgen.passes.rebuild.conditions import decide
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -198,13 +199,9 @@ def mentioned(body: Iterable[Statement]) -> frozenset[Buffer]:
     return frozenset(found)
 
 
-def is_local(buffer: Buffer) -> bool:
-    return not buffer.shape and buffer.role == "local"
-
-
 def _assigned_once(body: Sequence[Statement]) -> frozenset[Buffer]:
     """The scalar variables with a single assignment, in front of everything that reads them, and no accumulation."""
-    at_top = [s.buffer for s in body if isinstance(s, Assign) and is_local(s.buffer)]
+    at_top = [s.buffer for s in body if isinstance(s, Assign) and s.buffer.is_variable]
     everywhere = [s.buffer for s in statements(body) if isinstance(s, (Assign, Accumulate))]
     return frozenset(b for b in at_top if sum(b is other for other in everywhere) == 1)
 
@@ -227,7 +224,7 @@ def _without(body: Iterable[Statement], needed: set[Buffer] | frozenset[Buffer])
                 inner = tuple(_without(statement.body, needed))
                 if inner:
                     found.append(replace(statement, body=inner))
-            case Assign() | Accumulate() if is_local(statement.buffer) and statement.buffer not in needed:
+            case Assign() | Accumulate() if statement.buffer.is_variable and statement.buffer not in needed:
                 continue
             case _:
                 found.append(statement)
@@ -266,19 +263,9 @@ def _reads(statement: Accumulate, buffer: Buffer) -> bool:
     return buffer.memory in loaded(statement.value, *statement.subscripts)
 
 
-def certain_parts(statement: Statement) -> Iterator[Scalar]:
+def certain_parts(statement: Statement) -> Iterable[Scalar]:
     """The expressions that a statement evaluates whenever it runs, wholes first: no branch of a `where`."""
-    if not isinstance(statement, (Assign, Accumulate, If, For)):
-        return
-    roots = list(reversed(expressions(statement)))
-    seen: set[Scalar] = set()
-    while roots:
-        x = roots.pop()
-        if x not in seen:
-            seen.add(x)
-            yield x
-            parts = children(x)
-            roots += reversed(parts[:1] if isinstance(x, Call) and x.function.name in ("where", "and", "or") else parts)
+    return certain(*expressions(statement)) if isinstance(statement, (Assign, Accumulate, If, For)) else ()
 
 
 def size(body: Iterable[Statement]) -> int:

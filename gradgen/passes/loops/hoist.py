@@ -26,9 +26,19 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.sizes import nonnegative, reads_data, size_names
 from gradgen.passes.loops.bounds import known_extent
-from gradgen.passes.loops.decided import certain_parts, is_local
-from gradgen.passes.loops.loop_conditions import loop_atom
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, loaded, statements, writes
+from gradgen.passes.loops.decided import certain_parts
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    For,
+    If,
+    Statement,
+    letter_atom,
+    loaded,
+    statements,
+    writes,
+)
 from gradgen.program.registers import Registers, element_name, value_name
 from gradgen.program.rewriting import with_bodies, with_expressions
 
@@ -64,7 +74,7 @@ class _Hoister:
     def loop(self, loop: For, ranges: Ranges, ready: dict[Scalar, Buffer]) -> list[Statement]:
         """The statements that a loop does not need to repeat, and the loop without them."""
         extent = known_extent(loop)
-        name = loop_atom(loop)
+        name = letter_atom(loop.letter)
         outer = {a: r for a, r in ranges.items() if a is not name}
         body = self.run(loop.body, outer if extent is None else {**outer, name: extent})
         is_entered = _is_entered(loop, outer)
@@ -106,7 +116,7 @@ class _Hoister:
 def _is_only_writer(s: Assign, body: Iterable[Statement]) -> bool:
     """Whether a scalar variable gets its value here and nowhere else in a body."""
     writers = [x for x in statements(body) if isinstance(x, (Assign, Accumulate)) and x.buffer is s.buffer]
-    return is_local(s.buffer) and len(writers) == 1
+    return s.buffer.is_variable and len(writers) == 1
 
 
 def _is_entered(loop: For, ranges: Ranges) -> bool:

@@ -25,9 +25,9 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.spans import SLACK, fits
 from gradgen.passes.loops.decided import certain_parts
-from gradgen.program.loops import For, expressions, letter, statements, writes
+from gradgen.program.loops import For, expressions, letter, letter_atom, statements, writes
 
-__all__ = ["Condition", "conditions_on", "loop_atom"]
+__all__ = ["Condition", "conditions_on"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,9 @@ class Condition:
         return (p, require_poly(-p)) if self.kind == "equality" and holds else ()
 
 
-def loop_atom(loop: For) -> Atom:
-    return letter(loop.letter).atoms[0]
-
-
 def conditions_on(loop: For) -> list[Condition]:
     """The conditions in a loop that its letter and what is known outside of it decide."""
-    name = loop_atom(loop)
+    name = letter_atom(loop.letter)
     inner = {s.letter for s in statements(loop.body) if isinstance(s, For)}
     written = writes(loop)
     certain = {x for s in loop.body for x in certain_parts(s) if isinstance(x, Load)}

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gradgen.graph.polynomials import applied
-from gradgen.graph.scalar import FLOATS, Call, Scalar, load, walk
+from gradgen.graph.scalar import FLOATS, Call, Scalar, certain, evaluated_parts, load, walk
+from gradgen.graph.sizes import is_index_only
 from gradgen.passes.loops.hoist import COSTLY
-from gradgen.passes.rebuild.conditions import is_index_only
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Parts, Statement, choice, writes
 from gradgen.program.registers import LARGE, SHARED, Registers, as_branches, value_name
 
@@ -79,7 +79,7 @@ class _Block:
         seen: set[Version] = set()
         for k, statement in enumerate(self.body):
             root = _value(statement)
-            for x in () if root is None else _certain(root):
+            for x in () if root is None else certain(root, parts=_evaluated):
                 if not isinstance(x, Call) or (version := self._version(x)) in seen:
                     continue
                 seen.add(version)
@@ -97,7 +97,7 @@ class _Block:
         before: list[Statement] = []
         built: dict[Scalar, Scalar] = {}
         sizes: dict[Scalar, int] = {}
-        certain = set(_certain(root))
+        sure = certain(root, parts=_evaluated)
         for x in walk(root):
             built[x], sizes[x] = x, 0
             if not isinstance(x, Call):
@@ -110,7 +110,7 @@ class _Block:
             if any(built[part] is not part for part in x.arguments):
                 built[x] = applied(x.function, tuple(built[part] for part in x.arguments), x.dtype)
             sizes[x] = 1 + sum(sizes[part] for part in x.arguments)
-            if x is not root and x in certain and self._is_worth_it(version, sizes[x]):
+            if x is not root and x in sure and self._is_worth_it(version, sizes[x]):
                 name = value_name(built[x]) or f"{target}{self.kinds[version]}"
                 register = self.ready[version] = self.registers.make(name, x.dtype)
                 before += _in_branches(Assign(register, (), built[x]))
@@ -136,21 +136,9 @@ def _value(statement: Statement) -> Scalar | None:
     return None
 
 
-def _evaluated(x: Call) -> tuple[Scalar, ...]:
-    """The arguments that a call evaluates in any case."""
-    return x.arguments[:1] if x.function.name in ("where", "and", "or") else x.arguments
-
-
-def _certain(root: Scalar) -> Iterator[Scalar]:
-    """The parts that are evaluated whenever the whole is, subscripts left out."""
-    seen: set[Scalar] = set()
-    stack = [root]
-    while stack:
-        x = stack.pop()
-        if x not in seen:
-            seen.add(x)
-            yield x
-            stack += _evaluated(x) if isinstance(x, Call) else ()
+def _evaluated(x: Scalar) -> tuple[Scalar, ...]:
+    """The arguments that a call evaluates in any case; subscripts are left out."""
+    return evaluated_parts(x) if isinstance(x, Call) else ()
 
 
 def _size(x: Scalar) -> int:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradgen.graph.scalar import Call, Poly, Scalar, call, conjuncts, is_zero, load, number
-from gradgen.passes.rebuild.conditions import conjunction, is_index_only
+from gradgen.graph.sizes import is_index_only
+from gradgen.passes.rebuild.conditions import conjunction
 from gradgen.passes.rebuild.products import split_factors
 from gradgen.passes.schedule.trees import Item
 from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, LoopKind, Statement, letter

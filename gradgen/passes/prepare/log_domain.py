@@ -17,15 +17,17 @@ from gradgen.graph.scalar import (
     Poly,
     Scalar,
     call,
+    is_one,
     is_zero,
     load,
     number,
     position,
+    position_atom,
     positions_of,
     substitute,
     walk,
 )
-from gradgen.passes.prepare.log_forms import MINUS_INFINITY, LogForm, Terms, combined, is_one, negated
+from gradgen.passes.prepare.log_forms import MINUS_INFINITY, LogForm, Terms, combined, negated
 from gradgen.passes.rebuild.look_through import pointwise_body, reshaped_access
 
 __all__ = ["LogDomain"]
@@ -310,7 +312,7 @@ def _at_result(x: Scalar, access: Load) -> Scalar | None:
     found = substitute(x, atoms, kept)
     if any(k < _RESULT for k in positions_of(found)):
         return None
-    return substitute(found, {position(_RESULT + k).atoms[0]: s for k, s in enumerate(access.subscripts)})
+    return substitute(found, {position_atom(_RESULT + k): s for k, s in enumerate(access.subscripts)})
 
 
 def _is_number(x: Scalar) -> bool:

@@ -6,9 +6,10 @@ In: parts that `log_domain` finds. Out: the logarithm as an expression, or what 
 import math
 from dataclasses import dataclass, replace
 
-from gradgen.graph.scalar import FLOATS, Call, Const, Scalar, call, number, promote
+from gradgen.graph.scalar import FLOATS, Const, Scalar, call, number, promote
+from gradgen.passes.rebuild.products import quotient
 
-__all__ = ["MINUS_INFINITY", "LogForm", "Terms", "cancelled", "combined", "is_one", "negated", "quotient"]
+__all__ = ["MINUS_INFINITY", "LogForm", "Terms", "cancelled", "combined", "negated"]
 
 MINUS_INFINITY = number(float("-inf"))
 Terms = tuple[tuple[int, Scalar], ...]
@@ -104,23 +105,5 @@ def cancelled(terms: Terms) -> Terms:
     return tuple(kept)
 
 
-def quotient(above: tuple[Scalar, ...], below: tuple[Scalar, ...]) -> Scalar:
-    """The product of some factors over the product of others."""
-    result: Scalar | None = None
-    for factor in above:
-        result = factor if result is None else call("mul", result, factor)
-    result = number(1) if result is None else result
-    for factor in below:
-        result = call("div", result, factor)
-    return result
-
-
 def negated(terms: Terms) -> Terms:
     return tuple((-sign, term) for sign, term in terms)
-
-
-def is_one(x: Scalar) -> bool:
-    """Whether an expression is the number 1, under casts too."""
-    while isinstance(x, Call) and x.function.name in FLOATS:
-        x = x.arguments[0]
-    return isinstance(x, Const) and x.dtype != "bool" and x.value == 1

@@ -25,7 +25,8 @@ from gradgen.graph.scalar import (
     positions_of,
     walk,
 )
-from gradgen.passes.rebuild.conditions import conjunction, is_index_only
+from gradgen.graph.sizes import is_index_only
+from gradgen.passes.rebuild.conditions import conjunction
 from gradgen.passes.rebuild.look_through import at, is_pointwise
 from gradgen.passes.rebuild.nodes import map_nodes
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gradgen.graph.nodes import Compute, Custom, Node, Project, Reshape, all_inputs, compute, toposort
 from gradgen.graph.origin import carry_origin
-from gradgen.graph.scalar import Load, Scalar, integer, load, position, require_poly, rewrite, substitute
+from gradgen.graph.scalar import Load, Scalar, integer, load, position, position_atom, require_poly, rewrite, substitute
 from gradgen.passes.rebuild.nodes import rebuild
 
 __all__ = ["squeeze"]
@@ -41,8 +41,8 @@ def _single_axes(node: Node) -> list[int]:
 def _squeezed(node: Compute) -> Node:
     single = _single_axes(node)
     kept = [k for k in range(len(node.extents)) if k not in single]
-    places = {position(k).atoms[0]: integer(0) for k in single}
-    places |= {position(old).atoms[0]: position(new) for new, old in enumerate(kept)}
+    places = {position_atom(k): integer(0) for k in single}
+    places |= {position_atom(old): position(new) for new, old in enumerate(kept)}
     shape = [extent for k, extent in enumerate(node.shape) if k not in single]
     target = [position(k) for k in range(len(shape))]
     return compute(shape, [node.extents[k] for k in kept], target, node.reducer, substitute(node.body, places))

@@ -10,11 +10,12 @@ from typing import Any
 from gradgen.errors import OptionError
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute
 from gradgen.graph.place import here
-from gradgen.graph.scalar import FLOATS, Call, Load, Scalar, call, rewrite, walk
+from gradgen.graph.scalar import FLOATS, Call, Load, Scalar, call, is_one, rewrite, walk
 from gradgen.passes.prepare.differences import opposite, without_large_terms
 from gradgen.passes.prepare.log_domain import LogDomain
-from gradgen.passes.prepare.log_forms import cancelled, combined, is_one, quotient
+from gradgen.passes.prepare.log_forms import cancelled, combined
 from gradgen.passes.rebuild.nodes import map_nodes
+from gradgen.passes.rebuild.products import quotient
 from gradgen.passes.rebuild.rewrites import Rewrite
 
 __all__ = ["RULES", "rules_to_skip", "stabilize"]

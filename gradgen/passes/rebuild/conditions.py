@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from gradgen.graph.scalar import (
     Call,
     Const,
-    Load,
     Poly,
     Scalar,
     at_least_zero,
@@ -21,13 +20,12 @@ from gradgen.graph.scalar import (
     typed,
     walk,
 )
-from gradgen.graph.sizes import Ranges, nonnegative, reads_data
+from gradgen.graph.sizes import Ranges, is_index_only, nonnegative
 
 __all__ = [
     "conjunction",
     "decide",
     "fold_conditions",
-    "is_index_only",
     "is_zero",
     "mask_of",
     "normal_where",
@@ -144,11 +142,6 @@ def conjunction(conditions: Sequence[Scalar]) -> Scalar:
     for condition in sorted(distinct, key=lambda c: not is_index_only(c)):
         whole = call("and", whole, condition)
     return whole
-
-
-def is_index_only(x: Scalar) -> bool:
-    """Whether an expression is known from indices and sizes alone."""
-    return all(not isinstance(part, Load) and not (isinstance(part, Poly) and reads_data(part)) for part in walk(x))
 
 
 # ---------------------------------------------------------------- where

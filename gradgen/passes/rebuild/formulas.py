@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gradgen.graph.nodes import Compute, Node, Project, Scan, all_inputs, body_nodes, toposort
 from gradgen.graph.origin import carry_origin
-from gradgen.graph.scalar import Atom, Poly, position, step
-from gradgen.graph.sizes import Ranges
+from gradgen.graph.scalar import Poly
 from gradgen.passes.rebuild.nodes import rebuild
 
-__all__ = ["map_formulas", "ranges_of", "step_lengths"]
+__all__ = ["map_formulas", "step_lengths"]
 
 
 def map_formulas(roots: Sequence[Node], change: Callable[[Compute, Mapping[int, Poly]], Node]) -> list[Node]:
@@ -26,13 +25,6 @@ def map_formulas(roots: Sequence[Node], change: Callable[[Compute, Mapping[int, 
         if new is not node:
             carry_origin(node, new)
     return [built[root] for root in roots]
-
-
-def ranges_of(extents: Sequence[Poly], lengths: Mapping[int, Poly]) -> Ranges:
-    """The extent of every position of a loop nest, and of the steps of the scans around it."""
-    ranges: dict[Atom, Poly] = {position(k).atoms[0]: extent for k, extent in enumerate(extents)}
-    ranges.update({step(depth).atoms[0]: length for depth, length in lengths.items()})
-    return ranges
 
 
 def step_lengths(roots: Sequence[Node]) -> dict[Node, dict[int, Poly]]:

@@ -15,7 +15,7 @@ from gradgen.graph.scalar import (
     call,
     integer,
     load,
-    position,
+    position_atom,
     require_poly,
     substitute,
 )
@@ -32,7 +32,7 @@ def is_pointwise(node: Node) -> bool:
 
 def at(x: Scalar, subscripts: Sequence[Poly]) -> Scalar:
     """An expression over positions 0, 1, ... at these subscripts."""
-    return substitute(x, {position(k).atoms[0]: s for k, s in enumerate(subscripts)})
+    return substitute(x, {position_atom(k): s for k, s in enumerate(subscripts)})
 
 
 def pointwise_body(access: Load) -> Scalar | None:

@@ -5,15 +5,29 @@ what it masks, nan included; where one operand is 0 as soon as it fails, the pro
 nan: `repairs` computes such elements again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gradgen.graph.nodes import Compute, Project
-from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, conjuncts, is_zero, load, step, substitute, walk
+from gradgen.graph.scalar import (
+    Call,
+    Const,
+    Load,
+    Poly,
+    Scalar,
+    call,
+    conjuncts,
+    is_zero,
+    load,
+    number,
+    step_atom,
+    substitute,
+    walk,
+)
 from gradgen.graph.scalar import position as position_of
-from gradgen.passes.rebuild.conditions import is_index_only
+from gradgen.graph.sizes import is_index_only
 from gradgen.passes.rebuild.look_through import at, pointwise_body
 
-__all__ = ["is_inside_test", "is_zero_outside", "split_factors", "without_hiding"]
+__all__ = ["is_inside_test", "is_zero_outside", "quotient", "split_factors", "without_hiding"]
 
 _LINEAR = ("where", "add", "sub", "mul", "div", "neg", "float32", "float64", "materialize")
 _DEEPEST = 12  # formulas that are looked through for a mask
@@ -35,6 +49,17 @@ def split_factors(body: Scalar) -> tuple[list[Scalar], list[Scalar]] | None:
             case _:
                 factors.append(x)
     return (factors, conditions) if len(factors) >= 2 else None
+
+
+def quotient(above: Iterable[Scalar], below: Iterable[Scalar]) -> Scalar:
+    """The product of some factors over each of others."""
+    result: Scalar | None = None
+    for factor in above:
+        result = factor if result is None else call("mul", result, factor)
+    result = number(1) if result is None else result
+    for factor in below:
+        result = call("div", result, factor)
+    return result
 
 
 def is_inside_test(condition: Scalar, accesses: Sequence[Load]) -> bool:
@@ -102,6 +127,6 @@ def _is_zero_outside(x: Scalar, condition: Scalar, depth: int, zero: Mapping[Sca
         case Load(tensor=Project(kind="stack") as stack, subscripts=(now, *rest)) if depth:
             body = pointwise_body(load(stack.scan.outputs[stack.number], rest))
             if body is not None:  # conditions on what a step computes are not those of a reader behind the loop
-                at_step = substitute(body, {step(stack.scan.depth).atoms[0]: now})
+                at_step = substitute(body, {step_atom(stack.scan.depth): now})
                 return is_zero_outside(at_step, condition, depth - 1)
     return False

@@ -21,6 +21,7 @@ from gradgen.graph.scalar import (
     integer,
     mentions,
     position,
+    position_atom,
     require_poly,
     substitute,
 )
@@ -51,25 +52,19 @@ class Solution:
 def solve_subscripts(target: Sequence[Poly], extents: Sequence[Poly], shape: Sequence[Poly], steps: Ranges) -> Solution:
     """Solve target[loop positions] == output positions, for the loop positions of largest extent first."""
     rank = len(shape)
-    shifted: dict[Atom, Poly] = {_atom(k): position(rank + k) for k in range(len(extents))}
+    shifted: dict[Atom, Poly] = {position_atom(k): position(rank + k) for k in range(len(extents))}
     ranges: dict[Atom, Poly] = dict(steps)
-    ranges.update({_atom(k): extent for k, extent in enumerate((*shape, *extents))})
+    ranges.update({position_atom(k): extent for k, extent in enumerate((*shape, *extents))})
     found = Solution(
         rank,
         ranges,
-        [_atom(rank + k) for k in range(len(extents))],
+        [position_atom(rank + k) for k in range(len(extents))],
         [require_poly(substitute(t, shifted) - position(axis)) for axis, t in enumerate(target)],
     )
     while _open_division(found) or _solve_one(found):
         pass
     found.predicates = [e for e in found.equations if not _is_zero(e, ranges)]
     return found
-
-
-def _atom(at: int) -> Position:
-    atom = position(at).atoms[0]
-    assert isinstance(atom, Position)
-    return atom
 
 
 def _is_zero(e: Poly, ranges: Ranges) -> bool:
@@ -96,7 +91,7 @@ def _open_division(s: Solution) -> bool:
             if _mentions_any(rest, s.unsolved):
                 continue
             value = require_poly(-sign * rest)
-            fresh = _atom(max(a.position for a in s.ranges if isinstance(a, Position)) + 1)
+            fresh = position_atom(max(a.position for a in s.ranges if isinstance(a, Position)) + 1)
             s.ranges[fresh] = atom.denominator
             s.unsolved.append(fresh)
             s.equations[number] = require_poly(atom.numerator - atom.denominator * value - atom_poly(fresh))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
 
-from gradgen.graph.accesses import accesses, is_inside, known
+from gradgen.graph.accesses import accesses, is_inside, known, ranges_of
+from gradgen.graph.canonical import bare_position
 from gradgen.graph.nodes import Compute, Node, Shape, compute, pointwise
 from gradgen.graph.scalar import (
     FLOATS,
@@ -22,14 +23,15 @@ from gradgen.graph.scalar import (
     load,
     number,
     position,
+    position_atom,
     positions_of,
     require_poly,
     substitute,
     walk,
 )
-from gradgen.graph.sizes import Ranges, index_atoms
-from gradgen.passes.rebuild.conditions import conjunction, is_index_only
-from gradgen.passes.rebuild.formulas import map_formulas, ranges_of
+from gradgen.graph.sizes import Ranges, index_atoms, is_index_only
+from gradgen.passes.rebuild.conditions import conjunction
+from gradgen.passes.rebuild.formulas import map_formulas
 from gradgen.passes.rebuild.products import is_zero_outside, split_factors, without_hiding
 from gradgen.passes.rewrite.outer_products import plan_outer_products
 from gradgen.program.cost import volume
@@ -117,13 +119,8 @@ def first_row(access: Load, node: Compute, fixed: int) -> Poly | None:
 
 def _bare(access: Load) -> tuple[int, ...] | None:
     """The positions of an access whose subscripts are distinct bare positions."""
-    found = []
-    for s in access.subscripts:
-        atoms = s.atoms
-        if len(atoms) != 1 or not isinstance(atoms[0], Position) or s is not position(atoms[0].position):
-            return None
-        found.append(atoms[0].position)
-    return tuple(found) if len(set(found)) == len(found) else None
+    found = [p for p in map(bare_position, access.subscripts) if p is not None]
+    return tuple(found) if len(set(found)) == len(access.subscripts) else None
 
 
 def _arrange(node: Compute, left: Load, right: Load) -> Contraction | None:
@@ -296,7 +293,7 @@ def _packed(node: Compute, left: Group, right: Group, hidden: Sequence[Scalar]) 
     looped = _summed_loops(left, right, loops, summed)
     first, second = _pack(node, left, loops, looped, summed), _pack(node, right, loops, looped, summed)
     kept = [*range(rank), *summed]  # what one operand alone mentions is summed when that is packed
-    moved = {position(old).atoms[0]: position(new) for new, old in enumerate(kept)}
+    moved = {position_atom(old): position(new) for new, old in enumerate(kept)}
     if not set(positions_of(*hidden)) <= set(kept):
         return None
     body = call("mul", first, second)
@@ -313,7 +310,7 @@ def _batch_first(node: Compute, batch: list[int]) -> Node | None:
     order = [*batch, *(k for k in range(rank) if k not in batch)]
     if order == list(range(rank)):
         return None
-    moved = {position(old).atoms[0]: position(new) for new, old in enumerate(order)}
+    moved = {position_atom(old): position(new) for new, old in enumerate(order)}
     first = compute(
         [node.shape[k] for k in order],
         [*(node.extents[k] for k in order), *node.extents[rank:]],
@@ -372,7 +369,7 @@ def _pack(node: Compute, group: Group, loops: int, looped: list[int], summed: li
         body = call("mul", body, factor)
     for condition in reversed(group.conditions):
         body = call("where", condition, body, number(0))
-    moved = {position(old).atoms[0]: position(new) for new, old in enumerate([*order, *alone])}
+    moved = {position_atom(old): position(new) for new, old in enumerate([*order, *alone])}
     extents = [node.extents[k] for k in [*order, *alone]]
     packed = compute(
         extents[: len(order)],

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 from gradgen.graph.nodes import Compute, Node, Reshape
 from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, integer, load, loads, rewrite, walk
-from gradgen.graph.sizes import reads_data
+from gradgen.graph.sizes import is_index_only, reads_data
 from gradgen.graph.spans import fits
-from gradgen.passes.rebuild.conditions import is_index_only
 from gradgen.passes.rebuild.look_through import is_pointwise, pointwise_body
 from gradgen.thresholds import thresholds
 

@@ -3,8 +3,6 @@
 In: a sum. Out: a pointwise node over a cheaper sum; `simplify` calls this for every formula.
 """
 
-from collections.abc import Iterable
-
 from gradgen.graph.nodes import Compute, Node, compute, pointwise, product
 from gradgen.graph.scalar import (
     Call,
@@ -22,6 +20,7 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.sizes import is_size, nonnegative
 from gradgen.passes.rebuild.look_through import at
+from gradgen.passes.rebuild.products import quotient
 
 __all__ = ["factors_of", "pull_out_factors"]
 
@@ -63,11 +62,11 @@ def pull_out_factors(node: Compute) -> Node | None:
     rest_below = [x for x in below if varying.intersection(positions_of(x))]
     if not rest_above and not rest_below:
         return None
-    inner = _cast(_quotient(rest_above, rest_below), node.dtype)
+    inner = call(node.dtype, quotient(rest_above, rest_below))
     rows = [k for k in positions_of(inner) if k < len(node.shape)]
     total = _sum_over(node, inner, rows)
-    outer = _quotient([*fixed_above, load(total, [position(k) for k in rows])], fixed_below)
-    return pointwise(node.shape, _unless_empty(node, _cast(outer, node.dtype)))
+    outer = quotient([*fixed_above, load(total, [position(k) for k in rows])], fixed_below)
+    return pointwise(node.shape, _unless_empty(node, call(node.dtype, outer)))
 
 
 def _sum_over(node: Compute, inner: Scalar, rows: list[int]) -> Node:
@@ -86,17 +85,3 @@ def _unless_empty(node: Compute, value: Scalar) -> Scalar:
     if nonnegative(require_poly(size - 1)) or not is_size(size):
         return value
     return call("where", size >= integer(1), value, number(0))
-
-
-def _quotient(above: Iterable[Scalar], below: Iterable[Scalar]) -> Scalar:
-    result: Scalar | None = None
-    for x in above:
-        result = x if result is None else call("mul", result, x)
-    result = number(1) if result is None else result
-    for x in below:
-        result = call("div", result, x)
-    return result
-
-
-def _cast(x: Scalar, dtype: str) -> Scalar:
-    return x if x.dtype == dtype else call(dtype, x)

@@ -6,25 +6,25 @@ once more, then `contract`.
 
 from collections.abc import Mapping, Sequence
 
-from gradgen.graph.accesses import guarded
+from gradgen.graph.accesses import guarded, ranges_of
 from gradgen.graph.neutral import neutral
 from gradgen.graph.nodes import Compute, Node, compute, pointwise
 from gradgen.graph.scalar import (
     Atom,
     Poly,
-    Position,
     Scalar,
     call,
     load,
     mentions,
     position,
+    position_atom,
     positions_of,
     require_poly,
     substitute,
 )
 from gradgen.graph.sizes import reads_data
 from gradgen.passes.rebuild.conditions import conjunction, fold_conditions, normal_where
-from gradgen.passes.rebuild.formulas import map_formulas, ranges_of
+from gradgen.passes.rebuild.formulas import map_formulas
 from gradgen.passes.rebuild.look_through import at
 from gradgen.passes.rebuild.rewrites import Rewrite
 from gradgen.passes.rebuild.solve_subscripts import Solution, solve_subscripts
@@ -79,7 +79,7 @@ def _gathering(node: Compute, s: Solution, lengths: Mapping[int, Poly]) -> Node:
     loops: dict[Atom, Poly] = {atom: position(rank + k) for k, atom in enumerate(s.unsolved)}
     values: dict[Atom, Poly] = dict(loops)
     values.update({a: require_poly(substitute(v, loops)) for a, v in s.solved.items()})
-    places = {position(k).atoms[0]: values[_loop_position(rank + k)] for k in range(len(node.extents))}
+    places = {position_atom(k): values[position_atom(rank + k)] for k in range(len(node.extents))}
     conditions = [substitute(c, loops) for c in (*s.conditions, *[p == 0 for p in s.predicates])]
     nothing = neutral(node.reducer, node.dtype)
     body = call("where", conjunction(conditions), substitute(node.body, places), nothing)
@@ -90,12 +90,6 @@ def _gathering(node: Compute, s: Solution, lengths: Mapping[int, Poly]) -> Node:
     return compute(
         node.shape, extents, [position(k) for k in range(rank)], node.reducer if s.unsolved else "none", body
     )
-
-
-def _loop_position(at_position: int) -> Position:
-    atom = position(at_position).atoms[0]
-    assert isinstance(atom, Position)
-    return atom
 
 
 def _placed(node: Compute, fixed: Sequence[int], lengths: Mapping[int, Poly]) -> tuple[Node, str]:
@@ -120,7 +114,7 @@ def _summed_out(node: Compute) -> Compute | None:
     A mask on the whole body shields the target too; one that mentions q cannot, so such a formula is left alone.
     """
     used = positions_of(*node.target)
-    others = [position(k).atoms[0] for k in range(len(node.extents)) if k not in used]
+    others = [position_atom(k) for k in range(len(node.extents)) if k not in used]
     shield = guarded(node.body, node.reducer)[0]
     if not others or any(mentions(condition, other) for condition in shield for other in others):
         return None

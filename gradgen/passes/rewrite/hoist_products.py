@@ -14,13 +14,12 @@ from gradgen.graph.nodes import (
     Scan,
     body_nodes,
     inputs,
-    pointwise,
     project,
     scan,
 )
 from gradgen.graph.origin import carry_origin
-from gradgen.graph.scalar import Load, load, position, positions_of, step, walk
-from gradgen.passes.rebuild.all_steps import lift
+from gradgen.graph.scalar import Load, positions_of, step, walk
+from gradgen.passes.rebuild.all_steps import lift, row
 from gradgen.passes.rebuild.conditions import mask_of
 from gradgen.passes.rebuild.nodes import map_nodes, replace_nodes
 from gradgen.passes.rewrite.factors import factors_of
@@ -50,7 +49,7 @@ def _hoisted(s: Scan) -> Scan:
         if isinstance(node, (Carry, Project)) or any(x in depends for x in inputs(node)):
             depends.add(node)
         elif isinstance(node, Compute) and is_contraction(node):
-            found[node] = _row(lift(node, s.length, s.depth), s.depth)
+            found[node] = row(lift(node, s.length, s.depth), step(s.depth))
             carry_origin(node, found[node])
     if not found:
         return s
@@ -69,8 +68,3 @@ def is_contraction(node: Compute) -> bool:
     above, _ = factors_of(body)
     varying = [x for x in above if any(isinstance(part, Load) for part in walk(x))]
     return len([x for x in varying if set(positions_of(x)).intersection(node.reduced)]) >= 2
-
-
-def _row(stack: Node, depth: int) -> Node:
-    rank = len(stack.shape) - 1
-    return pointwise(stack.shape[1:], load(stack, [step(depth), *[position(k) for k in range(rank)]]))

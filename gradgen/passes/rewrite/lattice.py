@@ -21,6 +21,7 @@ from gradgen.graph.scalar import (
     integer,
     mentions,
     position,
+    position_atom,
     require_poly,
 )
 
@@ -81,7 +82,7 @@ def _output_position(node: Compute, exact: Poly, accesses: Sequence[Load], here:
     positions = [a.position for a in exact.atoms if isinstance(a, Position) and a.position < len(node.shape)]
     if len(positions) != 1 or len([a for a in exact.atoms if not isinstance(a, Position)]):
         return None
-    own: Atom = position(positions[0]).atoms[0]
+    own: Atom = position_atom(positions[0])
     factor = exact.coefficient(own)
     others = [
         s

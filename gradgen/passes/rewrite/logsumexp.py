@@ -11,7 +11,7 @@ from itertools import permutations
 from gradgen.graph.accesses import guarded
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute, identity, pointwise, toposort
 from gradgen.graph.origin import carry_origin, name_part
-from gradgen.graph.scalar import Call, Load, Poly, Scalar, call, load, number, position, substitute
+from gradgen.graph.scalar import Call, Load, Poly, Scalar, call, load, number, position, position_atom, substitute
 from gradgen.passes.prepare.cancellation import Share, Shifted, without_cancellation
 from gradgen.passes.rebuild.conditions import conjunction
 from gradgen.passes.rebuild.nodes import map_nodes, replace_nodes
@@ -97,7 +97,7 @@ def _as_share(node: Compute, lowered: dict[Node, Shifted]) -> Share | None:
         return None
     parts, outer = lowered[subtracted.tensor], subtracted.subscripts
     for places in _places(parts.node, outer, node):
-        moved = {position(k).atoms[0]: p for k, p in enumerate(places)}
+        moved = {position_atom(k): p for k, p in enumerate(places)}
         if substitute(parts.node.body, moved) is x and all(
             substitute(t, moved) is s for t, s in zip(parts.node.target, outer, strict=True)
         ):

@@ -8,7 +8,19 @@ from collections.abc import Sequence
 
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute, toposort
 from gradgen.graph.origin import carry_origin, name_part
-from gradgen.graph.scalar import Load, Poly, Position, Scalar, load, loads, position, require_poly, rewrite, substitute
+from gradgen.graph.scalar import (
+    Load,
+    Poly,
+    Position,
+    Scalar,
+    load,
+    loads,
+    position,
+    position_atom,
+    require_poly,
+    rewrite,
+    substitute,
+)
 from gradgen.passes.rebuild.look_through import is_pointwise
 from gradgen.passes.rebuild.nodes import rebuild, replace_loads
 
@@ -88,7 +100,7 @@ def _inverse(of_axes: Sequence[Poly], order: Order) -> list[Poly]:
 
 def _turned(node: Node, order: Order) -> Node:
     assert isinstance(node, Compute)
-    moved = {position(axis).atoms[0]: position(k) for axis, k in enumerate(order)}
+    moved = {position_atom(axis): position(k) for axis, k in enumerate(order)}
     shape = _inverse(node.shape, order)
     extents = [*shape, *node.extents[len(shape) :]]
     target = [position(k) for k in range(len(shape))]

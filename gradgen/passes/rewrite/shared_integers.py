@@ -3,11 +3,22 @@
 In: nodes after differentiation. Out: the same values; `simplify` comes next, and the schedule fuses the pieces back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from gradgen.graph.nodes import Compute, Node, compute
-from gradgen.graph.scalar import Call, FloorDiv, Load, Poly, Scalar, positions_of, substitute, walk
+from gradgen.graph.scalar import (
+    Call,
+    FloorDiv,
+    Load,
+    Poly,
+    Scalar,
+    certain,
+    evaluated_parts,
+    positions_of,
+    substitute,
+    walk,
+)
 from gradgen.graph.shared import shared_integer
 from gradgen.passes.prepare.split import node_of
 from gradgen.passes.rebuild.nodes import map_nodes
@@ -24,12 +35,12 @@ def _with_shared_integers(node: Node) -> Node | None:
     if not isinstance(node, Compute):
         return None
     body = node.body
-    while (x := shared_integer(body, partial(_is_computed, _always_evaluated(body)))) is not None:
+    while (x := shared_integer(body, partial(_is_computed, certain(body, parts=_outside_of_accesses)))) is not None:
         body = substitute(body, {}, {x: node_of(x, node.extents)})
     return None if body is node.body else compute(node.shape, node.extents, node.target, node.reducer, body)
 
 
-def _is_computed(evaluated: set[Scalar], x: Scalar) -> bool:
+def _is_computed(evaluated: Collection[Scalar], x: Scalar) -> bool:
     """Whether a part may be computed for every position that it mentions."""
     return bool(positions_of(x)) and (
         x in evaluated or not any(isinstance(part, Load) or _may_fail(part) for part in walk(x))
@@ -43,18 +54,6 @@ def _may_fail(x: Scalar) -> bool:
     return isinstance(x, Poly) and any(isinstance(a, FloorDiv) and a.denominator.constant is None for a in x.atoms)
 
 
-def _always_evaluated(root: Scalar) -> set[Scalar]:
-    """The parts of an expression that no `where`, `and` or `or` can skip; subscripts are not looked into."""
-    found: set[Scalar] = set()
-    stack = [root]
-    while stack:
-        x = stack.pop()
-        if x in found:
-            continue
-        found.add(x)
-        if isinstance(x, Call):
-            lazy = x.function.name in ("where", "and", "or")
-            stack.extend(x.arguments[:1] if lazy else x.arguments)
-        elif isinstance(x, Poly):
-            stack.extend(x.parts)
-    return found
+def _outside_of_accesses(x: Scalar) -> tuple[Scalar, ...]:
+    """What is evaluated with an expression, subscripts left out."""
+    return () if isinstance(x, Load) else evaluated_parts(x)

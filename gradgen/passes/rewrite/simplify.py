@@ -7,6 +7,7 @@ condition on indices that fails is no value); `contract` and `gather` come next.
 from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
+from gradgen.graph.accesses import ranges_of
 from gradgen.graph.nodes import Compute, Node, compute, pointwise
 from gradgen.graph.scalar import (
     FLOATS,
@@ -18,11 +19,12 @@ from gradgen.graph.scalar import (
     integer,
     is_zero,
     position,
+    position_atom,
     require_poly,
     substitute,
 )
 from gradgen.passes.rebuild.conditions import fold_conditions, mask_of, normal_where
-from gradgen.passes.rebuild.formulas import map_formulas, ranges_of
+from gradgen.passes.rebuild.formulas import map_formulas
 from gradgen.passes.rewrite.algebra import simplify_algebra
 from gradgen.passes.rewrite.copies import compose_copies
 from gradgen.passes.rewrite.factors import pull_out_factors
@@ -91,8 +93,8 @@ def _pinned(node: Node) -> Node:
     if not found:
         return node
     kept = [k for k in range(len(node.extents)) if k not in found]
-    places = {position(k).atoms[0]: position(new) for new, k in enumerate(kept)}
-    places |= {position(k).atoms[0]: integer(value) for k, value in found.items()}
+    places = {position_atom(k): position(new) for new, k in enumerate(kept)}
+    places |= {position_atom(k): integer(value) for k, value in found.items()}
     body = substitute(node.body, places)
     extents = [node.extents[k] for k in kept]
     if len(extents) > len(node.shape):
@@ -124,7 +126,7 @@ def without_single_terms(node: Node) -> Node:
     kept = [k for k, extent in enumerate(node.extents) if k < len(node.shape) or extent.constant != 1]
     if len(kept) == len(node.extents):
         return node
-    places = {position(k).atoms[0]: position(kept.index(k)) if k in kept else integer(0) for k in node.reduced}
+    places = {position_atom(k): position(kept.index(k)) if k in kept else integer(0) for k in node.reduced}
     body = substitute(node.body, places)
     extents = [node.extents[k] for k in kept]
     if len(extents) > len(node.shape):

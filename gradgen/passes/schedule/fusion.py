@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gradgen.graph.canonical import bare_position
 from gradgen.graph.nodes import Compute
-from gradgen.graph.scalar import Load, Poly, Position, Scalar, loads, position
+from gradgen.graph.scalar import Load, Poly, Position, Scalar, loads, position_atom
 from gradgen.passes.schedule.trees import (
     Item,
     Loop,
@@ -100,9 +100,9 @@ def _common_axes(access: Load, member: Item, axis: int) -> list[int]:
     for other in loads(member.body, *member.target):
         if other.tensor is access.tensor:
             for mine, theirs in zip(access.subscripts, other.subscripts, strict=True):
-                stride = theirs.coefficient(position(axis).atoms[0])
+                stride = theirs.coefficient(position_atom(axis))
                 if stride is not None and stride.constant not in (0, None):
-                    found += [k for k in _single(mine) if mine.coefficient(position(k).atoms[0]) is stride]
+                    found += [k for k in _single(mine) if mine.coefficient(position_atom(k)) is stride]
     return found
 
 

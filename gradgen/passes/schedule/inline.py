@@ -13,13 +13,13 @@ from gradgen.graph.scalar import (
     call,
     children,
     loads,
-    position,
+    position_atom,
     rewrite,
     scalar_cost,
     substitute,
     walk,
 )
-from gradgen.passes.rebuild.conditions import is_index_only
+from gradgen.graph.sizes import is_index_only
 from gradgen.passes.rewrite.contract import classify
 from gradgen.passes.rewrite.materialize import is_materialized
 from gradgen.passes.rewrite.outer_products import plan_outer_products
@@ -116,7 +116,7 @@ def expand(x: Scalar, inlined: Mapping[Node, Scalar]) -> Scalar:
 
     def change(part: Scalar) -> Scalar | None:
         if isinstance(part, Load) and part.tensor in inlined:
-            atoms = {position(k).atoms[0]: s for k, s in enumerate(part.subscripts)}
+            atoms = {position_atom(k): s for k, s in enumerate(part.subscripts)}
             body = substitute(inlined[part.tensor], atoms)
             return body if body.dtype == part.dtype else call(part.dtype, body)
         return None
