@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from gradgen.graph.nodes import Node
-from gradgen.passes.prepare.cast_integers import cast_integers
+from gradgen.passes.prepare.cast_operands import cast_operands
 from gradgen.passes.prepare.split import split
 from gradgen.passes.prepare.stabilize import stabilize
 from gradgen.passes.rebuild.rewrites import Passes
@@ -17,7 +17,7 @@ from gradgen.passes.rebuild.rewrites import Passes
 def preparations(skip: frozenset[str] = frozenset(), differentiated: bool = True) -> Passes:
     """The passes in order; `skip` names rewrites of `stabilize`, `differentiated` says that adjoints are to follow."""
     return (
-        ("cast", cast_integers, "integers beside floats are floats, whatever they meet when products are regrouped"),
+        ("cast", cast_operands, "operands have one dtype, whatever they meet when products are taken apart"),
         ("stabilize", partial(stabilize, skip=skip), "the adjoint of a naive softmax can no longer be saved"),
         (
             "split",
