@@ -29,13 +29,20 @@ def grows(x: Call) -> bool:
     return is_wrapping(x, slack=0) or (x.function.name == "left_shift" and x.dtype == "int64")
 
 
-def may_be_zero(x: Scalar) -> bool:
-    """Whether a divisor is one of Python's integers, by which nothing may be divided where it is 0.
+def raises(divisor: Scalar) -> bool:
+    """Whether plain Python would raise where a divisor is 0: it may be, and is no number of NumPy's.
 
-    Sizes are taken to be positive: what divides by them stands in loops over them.
+    Sizes are taken to be positive, as in subscripts. A variable may hold what was counted in Python's integers.
     """
-    low, high = (1, 1) if isinstance(x, Poly) and is_size(x) else span(x)
-    return low <= 0 <= high and is_python(x)
+    match divisor:
+        case Load():
+            return not divisor.subscripts
+        case Poly(terms=(((Load() as only,), 1),)):
+            return not only.subscripts
+        case Poly() if divisor.constant is None and is_size(divisor):
+            return False
+    low, high = span(divisor)
+    return low <= 0 <= high and is_python(divisor)
 
 
 def leaves(p: Poly) -> bool:

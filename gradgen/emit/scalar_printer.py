@@ -20,7 +20,7 @@ from gradgen.emit.integers import (
     is_widened,
     is_wrapping,
     leaves,
-    may_be_zero,
+    raises,
     word,
 )
 from gradgen.graph.polynomials import sides
@@ -242,7 +242,7 @@ class ScalarPrinter:
 
     def divisor(self, x: Scalar, dtype: str | None) -> str:
         """What an integer is divided by: 0 gives 0, for which it has to be one of NumPy's numbers."""
-        return self.cast(self.text(x), "int64") if may_be_zero(x) else self.text(x, dtype, PRODUCT + 1)
+        return self.cast(self.text(x), "int64") if raises(x) else self.text(x, dtype, PRODUCT + 1)
 
     def _wrapping(self, p: Poly) -> str:
         """A polynomial that may leave int64, by functions that wrap around."""
@@ -268,7 +268,7 @@ class ScalarPrinter:
             parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in p.terms]
         else:
             rest, times, division = remainder
-            text = f"{self.poly(division.numerator, PRODUCT)} % {self.divisor(division.denominator, None)}"
+            text = f"{self.text(division.numerator, None, PRODUCT)} % {self.divisor(division.denominator, None)}"
             text = f"{self.cast(text, 'int64')}" if words else text
             text = text if abs(times) == 1 else f"{abs(times)} * ({text})"
             parts = [(factor, *self._monomial(monomial, abs(factor), p, words)) for monomial, factor in rest.terms]

@@ -12,14 +12,13 @@ from gradgen.graph.enumeration import is_decidable, question, strays
 from gradgen.graph.neutral import is_neutral, neutral
 from gradgen.graph.nodes import Compute, Leaf, Node, compute, identity, pointwise, show_size
 from gradgen.graph.origin import display_name
-from gradgen.graph.polynomials import distance, excess
+from gradgen.graph.polynomials import distance, divisors, excess
 from gradgen.graph.records import Tensorlike
 from gradgen.graph.scalar import (
     FLOATS,
     Atom,
     Call,
     Const,
-    FloorDiv,
     Letter,
     Load,
     Poly,
@@ -32,7 +31,6 @@ from gradgen.graph.scalar import (
     position_atom,
     require_poly,
     step_atom,
-    walk,
 )
 from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative, reads_data
 from gradgen.graph.spans import BOUND
@@ -176,23 +174,22 @@ def is_inside(access: Access, ranges: Mapping[Atom, Poly], facts: Sequence[Poly]
         return True
     if len(p.atoms) == len(p.terms) == 1 and p.terms[0][1] == 1 and ranges.get(p.terms[0][0][0]) is access.size:
         return True
-    inside = nonnegative(p, ranges, facts) and nonnegative(require_poly(access.size - p - 1), ranges, facts)
-    if inside and not may_divide_by_zero(p, ranges):
+    if nonnegative(p, ranges, facts) and nonnegative(require_poly(access.size - p - 1), ranges, facts):
         return True
     return strays(p, access.size, access.conditions, ranges) == []
 
 
 def may_divide_by_zero(p: Poly, ranges: Mapping[Atom, Poly]) -> bool:
-    """Whether indices decide a divisor that is not proved to have a sign, so that a guard divides by zero as well."""
-    return any(map(index_atoms, unsigned_divisors(p, ranges)))
+    """Whether a subscript divides by something that is not proved to be positive or negative."""
+    return any(not isinstance(d, Poly) or not is_size(d) for d in divisors(p)) or unsigned_sizes(p, ranges) != []
 
 
-def unsigned_divisors(p: Poly, ranges: Mapping[Atom, Poly]) -> list[Poly]:
-    """What a subscript divides by and is not proved to be positive or negative."""
-    divisors = [a.denominator for x in walk(p) if isinstance(x, Poly) for a in x.atoms if isinstance(a, FloorDiv)]
+def unsigned_sizes(p: Poly, ranges: Mapping[Atom, Poly]) -> list[Poly]:
+    """The sizes that a subscript divides by and that are not proved to be positive or negative."""
+    sizes = [d for d in divisors(p) if isinstance(d, Poly) and is_size(d)]
     return [
         d
-        for d in dict.fromkeys(divisors)
+        for d in sizes
         if not nonnegative(require_poly(d - 1), ranges) and not nonnegative(require_poly(-d - 1), ranges)
     ]
 

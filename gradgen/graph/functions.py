@@ -60,7 +60,7 @@ _DECLARED = (
         2,
         "promote",
         "x**y",
-        ("y * x**(y - 1)", "where(x == 0, 0, log(x)) * out"),
+        ("where(y == 0, 0, y * x**(y - 1))", "where(x == 0, 0, log(x)) * out"),
         "**",
         40,
         40,

@@ -32,6 +32,7 @@ from gradgen.graph.records import (
     contains,
     loads,
     polynomial,
+    walk,
 )
 from gradgen.graph.spans import GREATEST, LEAST, SLACK, fits, is_size, span
 
@@ -164,14 +165,14 @@ def floor_div(a: Poly, b: Poly, exact: bool = False) -> Poly:
     """floor(a / b), with every part of `a` that `b` divides exactly taken out: (H-1)//2 + 1 is (H+1)//2.
 
     This is for numbers that int64 holds; what wraps around is divided as it is. `exact` says that a and b are held.
-    What is divided by 0 is 0, as NumPy has it.
+    What may be divided by 0 stays as it is written: that is 0, as NumPy has it, and no algebra is true of it.
     """
-    if b.constant == 0:
-        return b
     if b.constant == 1:
         return a
     if not exact:
         a, b = settled(a), settled(b)
+    if _may_be_zero(b):
+        return as_written("floordiv", a, b)
     if b.constant is not None and b.constant < 0:
         if not (fits(neg(a)) and fits(neg(b))):
             return atom_poly(_division(a, b))
@@ -199,6 +200,14 @@ def floor_div(a: Poly, b: Poly, exact: bool = False) -> Poly:
     return polynomial([*quotient, ((_division(remainder, b),), 1)])
 
 
+def _may_be_zero(b: Poly) -> bool:
+    """Whether a divisor is not known to differ from 0; sizes are taken to, or nothing could be said of subscripts."""
+    if b.constant is None and is_size(b):
+        return False
+    low, high = span(b)
+    return low <= 0 <= high
+
+
 def _division(a: Poly, b: Poly) -> FloorDiv:
     return intern_built(FloorDiv, (a, b), lambda: FloorDiv(a, b, digest_of("floordiv", a.digest, b.digest)))
 
@@ -217,15 +226,31 @@ def _divide_term(monomial: Monomial, factor: int, by: Poly) -> tuple[Monomial, i
 
 
 def mod(a: Poly, b: Poly) -> Poly:
-    """What floor_div leaves of a, where b is not 0; by 0 it is 0, which the difference would not be."""
+    """a - b * floor(a / b); as it is written where b may be 0, by which it is 0."""
     a, b = settled(a), settled(b)
-    if b.constant == 0:
-        return b
-    if not is_size(b):
-        low, high = span(b)
-        if low <= 0 <= high:
-            return as_written("mod", a, b)
+    if _may_be_zero(b):
+        return as_written("mod", a, b)
     return _difference(a, _product(b, floor_div(a, b)))
+
+
+def divisors(*roots: Scalar) -> list[Scalar]:
+    """What integer expressions divide by, but for numbers other than 0; those of parts before those of wholes."""
+    found: dict[Scalar, None] = {}
+    for x in walk(*roots):
+        if isinstance(x, Poly):
+            found.update((a.denominator, None) for a in x.atoms if isinstance(a, FloorDiv))
+        elif isinstance(x, Call) and x.function.name in ("floordiv", "mod") and x.dtype in INTEGERS:
+            found[x.arguments[1]] = None
+    return [d for d in found if _known(d) in (None, 0)]
+
+
+def _known(x: Scalar) -> int | None:
+    match x:
+        case Poly():
+            return x.constant
+        case Const(dtype="pyint"):
+            return int(x.value)
+    return None
 
 
 ARITHMETIC: Mapping[str, Callable[..., Poly]] = {

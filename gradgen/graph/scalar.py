@@ -63,7 +63,7 @@ __all__ = [
     "atom_poly", "call", "certain", "children", "conjuncts", "contains", "evaluated_parts", "floor_div", "integer",
     "is_one", "is_zero", "load", "loads", "mentions", "number", "position", "position_atom", "positions_of",
     "promote", "reduce_over", "require_poly", "result_dtype", "rewrite", "scalar_cost", "size_symbol", "slot",
-    "step", "step_atom", "substitute", "typed", "walk",
+    "step", "step_atom", "substitute", "typed", "walk", "written",
 ]  # fmt: skip
 
 
@@ -153,11 +153,19 @@ def _operator(self: Scalar, function: str, *arguments: Any) -> Scalar:
             if isinstance(argument, Operators) or (argument is None and function in ("eq", "ne")):
                 return NotImplemented  # type: ignore[no-any-return]  # a tensor knows better; `== None` is False
             refuse_operand(function, argument)
-    scalars = [argument for argument in converted if argument is not None]
-    whole = all(x.dtype not in FLOATS and x.dtype != "pyfloat" for x in scalars)
-    if function in ("floordiv", "mod") and whole and is_zero(scalars[1]):
-        raise GraphError(f"{here()}a size or a subscript is divided by zero.")
-    return call(function, *scalars)
+    return written(function, *[argument for argument in converted if argument is not None])
+
+
+def written(function: str, *arguments: Scalar) -> Scalar:
+    """A call as users write it.
+
+    Raises:
+        GraphError: an integer is divided by 0, which is a mistake more often than a way to write 0.
+    """
+    are_integers = all(x.dtype not in FLOATS and x.dtype != "pyfloat" for x in arguments)
+    if function in ("floordiv", "mod") and are_integers and is_zero(arguments[1]):
+        raise GraphError(f"{here()}an integer is divided by zero.")
+    return call(function, *arguments)
 
 
 Scalar._apply = _operator  # type: ignore[assignment,method-assign]  # what operators build is known from here on

@@ -46,21 +46,25 @@ def nonnegative(p: Poly, ranges: Ranges | None = None, facts: Sequence[Poly] = (
     An index runs over 0 .. extent - 1, and every extent in `ranges` is at least 1 (else nothing is read). `False`
     means "not proved".
     """
+    return _is_nonnegative(p, ranges or {}, facts, _ROUNDS)
+
+
+def _is_nonnegative(p: Poly, ranges: Ranges, facts: Sequence[Poly], rounds: int) -> bool:
     if p.constant is not None:
         return p.constant >= 0
-    given = tuple((ranges or {}).items())
+    given = tuple(ranges.items())
     prove = _nonnegative if any(map(reads_data, (p, *facts))) else _remembered  # which keeps no arrays alive
-    return prove(p, given, tuple(facts))
+    return prove(p, given, tuple(facts), rounds)
 
 
-def _nonnegative(p: Poly, ranges: tuple[tuple[Atom, Poly], ...], facts: tuple[Poly, ...]) -> bool:
+def _nonnegative(p: Poly, ranges: tuple[tuple[Atom, Poly], ...], facts: tuple[Poly, ...], rounds: int) -> bool:
     known = dict(ranges)
     p = lowest_terms(p)
-    if _proved(p, known):
+    if _proved(p, known, rounds):
         return True
     compound = [e for e in dict.fromkeys(known.values()) if e.constant is None and not _is_symbol(e)]
     given = [*map(lowest_terms, facts), *[require_poly(extent - 1) for extent in compound]]
-    return any(_proved(rest, known) for fact in given for rest in _beyond(p, fact)) or nonnegative_everywhere(
+    return any(_proved(rest, known, rounds) for fact in given for rest in _beyond(p, fact)) or nonnegative_everywhere(
         p, known, facts
     )
 
@@ -82,7 +86,7 @@ _remembered = lru_cache(maxsize=1 << 14)(_nonnegative)  # passes ask the same of
 
 def bounds(p: Poly, ranges: Ranges) -> tuple[Poly, Poly] | None:
     """Least and greatest value of p over the index ranges, as polynomials in sizes; None where that is not affine."""
-    low, high = _extreme(p, dict(ranges), -1), _extreme(p, dict(ranges), 1)
+    low, high = (_extreme(p, dict(ranges), sign, _ROUNDS) for sign in (-1, 1))
     return None if low is None or high is None else (low, high)
 
 
@@ -129,9 +133,10 @@ def size_names(expression: Scalar) -> list[str]:
     return [a.name for x in walk(expression) if isinstance(x, Poly) for a in x.atoms if isinstance(a, SizeSymbol)]
 
 
-def _proved(p: Poly, ranges: dict[Atom, Poly]) -> bool:
-    for _ in range(_ROUNDS):
-        low = _extreme(p, ranges, -1)
+def _proved(p: Poly, ranges: dict[Atom, Poly], rounds: int) -> bool:
+    """By the least value over the indices; what is proved on the way has half of the rounds, so that this ends."""
+    for _ in range(rounds):
+        low = _extreme(p, ranges, -1, rounds)
         if low is None:
             return False
         division = next((a for a in low.atoms if isinstance(a, FloorDiv)), None)
@@ -194,13 +199,13 @@ def _positive_size(p: Poly, ranges: Ranges) -> bool:
 # ---------------------------------------------------------------- bounds
 
 
-def _extreme(p: Poly, ranges: dict[Atom, Poly], sign: int) -> Poly | None:
+def _extreme(p: Poly, ranges: dict[Atom, Poly], sign: int, rounds: int) -> Poly | None:
     """The greatest (sign 1) or least (sign -1) value of p over its indices."""
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         division = next((a for a in p.atoms if isinstance(a, FloorDiv) and _has_index(a)), None)
         if division is None:
             break
-        replaced = _bound_division(p, division, ranges, sign)
+        replaced = _bound_division(p, division, ranges, sign, rounds)
         if replaced is None:
             return None
         p = replaced
@@ -210,7 +215,7 @@ def _extreme(p: Poly, ranges: dict[Atom, Poly], sign: int) -> Poly | None:
         coefficient = p.coefficient(atom)
         if coefficient is None or atom not in ranges or any(mentions(part, atom) for part in data):
             return None
-        rises = _sign(coefficient, ranges)
+        rises = _sign(coefficient, ranges, rounds // 2)
         if rises is None:
             return None
         ends[atom] = require_poly(ranges[atom] - 1) if rises == (sign > 0) else integer(0)
@@ -220,17 +225,17 @@ def _extreme(p: Poly, ranges: dict[Atom, Poly], sign: int) -> Poly | None:
     if not ends:
         return p
     p = require_poly(substitute(p, ends))
-    return p if not index_atoms(p) else _extreme(p, ranges, sign)
+    return p if not index_atoms(p) else _extreme(p, ranges, sign, rounds)
 
 
-def _sign(coefficient: Poly, ranges: Ranges) -> bool | None:
+def _sign(coefficient: Poly, ranges: Ranges, rounds: int) -> bool | None:
     """True where a coefficient is proved >= 0, False where <= 0; other indices in it count as sizes do."""
     if coefficient.constant is not None:
         return coefficient.constant >= 0
     for rises, factors in ((True, coefficient), (False, require_poly(-coefficient))):
         if all(f > 0 and all(isinstance(a, (SizeSymbol, *_INDICES)) for a in m) for m, f in factors.terms):
             return rises
-        if not index_atoms(factors) and nonnegative(factors, ranges):
+        if rounds and not index_atoms(factors) and _is_nonnegative(factors, ranges, (), rounds):
             return rises
     return None
 
@@ -239,7 +244,7 @@ def _has_index(division: FloorDiv) -> bool:
     return bool(index_atoms(division.numerator)) or bool(index_atoms(division.denominator))
 
 
-def _bound_division(p: Poly, division: FloorDiv, ranges: dict[Atom, Poly], sign: int) -> Poly | None:
+def _bound_division(p: Poly, division: FloorDiv, ranges: dict[Atom, Poly], sign: int, rounds: int) -> Poly | None:
     coefficient = p.coefficient(division)
     if coefficient is None or index_atoms(division.denominator) or not _positive_size(division.denominator, ranges):
         return None
@@ -252,7 +257,7 @@ def _bound_division(p: Poly, division: FloorDiv, ranges: dict[Atom, Poly], sign:
     rises = _sizes_nonnegative(coefficient, {})
     if not rises and not _sizes_nonnegative(require_poly(-coefficient), {}):
         return None
-    end = _extreme(division.numerator, ranges, sign if rises else -sign)
+    end = _extreme(division.numerator, ranges, sign if rises else -sign, rounds)
     if end is None:
         return None
     return require_poly(rest + coefficient * floor_div(end, division.denominator))

@@ -98,6 +98,12 @@ def _of_call(x: Call) -> Span:
     match x.function.name, [_known[a.digest] for a in x.arguments]:
         case "mod", [_, (low, high)] if low > 0:
             return 0, high - 1
+        case "mod", [_, (low, high)]:
+            most = max(abs(low), abs(high)) - 1
+            found = -max(most, 0), max(most, 0)
+        case "floordiv", [(low, high), _]:
+            most = max(abs(low), abs(high))
+            found = -most, most
         case "bitwise_and", [(low, high), (least, most)] if low >= 0 or least >= 0:
             return 0, min(end for start, end in ((low, high), (least, most)) if start >= 0)
         case "right_shift", [(low, high), (few, many)] if 0 <= few <= many < 64:

@@ -15,7 +15,19 @@ from gradgen.graph.operators import refuse_operand
 from gradgen.graph.origin import inherited_letters, origin, record
 from gradgen.graph.place import here
 from gradgen.graph.polynomials import INTEGERS
-from gradgen.graph.scalar import Letter, Load, Operators, Poly, Reduce, Scalar, as_scalar, call, load, number, walk
+from gradgen.graph.scalar import (
+    Letter,
+    Load,
+    Operators,
+    Poly,
+    Reduce,
+    Scalar,
+    as_scalar,
+    load,
+    number,
+    walk,
+    written,
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
@@ -179,7 +191,7 @@ def apply(function: str, *arguments: Any) -> Any:
 
     Raises: as `apply_formula`.
     """
-    return apply_formula(function, lambda *operands: call(function, *operands), *arguments)
+    return apply_formula(function, lambda *operands: written(function, *operands), *arguments)
 
 
 def apply_formula(name: str, body: Callable[..., Scalar], *arguments: Any) -> Any:

@@ -7,7 +7,7 @@ decides.
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from gradgen.graph.accesses import Access, accesses, is_inside, known, ranges_in, unsigned_divisors, written
+from gradgen.graph.accesses import Access, accesses, is_inside, known, may_divide_by_zero, ranges_in, written
 from gradgen.graph.congruent import congruent
 from gradgen.graph.enumeration import strays
 from gradgen.graph.intern import intern
@@ -28,7 +28,6 @@ from gradgen.graph.scalar import (
     require_poly,
     substitute,
 )
-from gradgen.graph.sizes import is_size
 
 
 def unproved(node: Compute, steps: Mapping[int, Poly] | None = None) -> list[Access]:
@@ -42,8 +41,8 @@ def unproved(node: Compute, steps: Mapping[int, Poly] | None = None) -> list[Acc
 
 
 def _is_proved(access: Access, ranges: dict[Atom, Poly]) -> bool:
-    """Whether a subscript stays inside, whatever the data are that it reads, and divides by no size that may be 0."""
-    if any(map(is_size, unsigned_divisors(access.subscript, ranges))):
+    """Whether a subscript stays inside, whatever the data are that it reads, and divides by nothing that may be 0."""
+    if may_divide_by_zero(access.subscript, ranges):
         return False
     facts = tuple(_held(_looked_through(fact), ranges) for fact in access.facts)
     looked = replace(access, subscript=_looked_through(access.subscript), facts=facts)

@@ -151,9 +151,7 @@ def _check(access: Access, ranges: Ranges) -> None:
     found = strays(p, access.size, access.conditions, ranges) if access.certain else None
     for value, at in found or ():
         place = ", ".join(f"{show_size(atom_poly(atom))} = {k}" for atom, k in at.items())
-        raise ShapeError(
-            f"{here()}{text} {'divides by zero' if value is None else f'is {value}'} for {place}. {_REMEDY}"
-        )
+        raise ShapeError(f"{here()}{text} is {value} for {place}. {_REMEDY}")
 
 
 _REMEDY = "Give its index a smaller range with gg.index, or read 0 outside with gg.padded."

@@ -7,7 +7,7 @@ the declaration alone is left out.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradgen.graph.accesses import Access, is_counted, leaf_subscript, plainly_read, ranges_in, unsigned_divisors
+from gradgen.graph.accesses import Access, is_counted, leaf_subscript, plainly_read, ranges_in, unsigned_sizes
 from gradgen.graph.enumeration import Question, indices_in, question
 from gradgen.graph.lengths import required
 from gradgen.graph.nodes import Compute, Node, Project, all_inputs, body_nodes, show_size, stated, toposort
@@ -115,7 +115,7 @@ def _has_elements(node: Compute, lengths: dict[int, Poly]) -> list[Requirement]:
 
 
 def _stays_inside(node: Compute, access: Access, ranges: Ranges, lengths: dict[int, Poly]) -> list[Requirement]:
-    """The two ends of a subscript that depends on sizes and indices only, as far as they are not proved."""
+    """The divisors and the two ends of a subscript of sizes and indices only, as far as they are not proved."""
     found: list[Requirement] = []
     p, size = access.subscript, access.size
     loops = _loops_of(p, node, lengths) if index_atoms(p) else (*lengths.values(), *node.extents)
@@ -126,20 +126,20 @@ def _stays_inside(node: Compute, access: Access, ranges: Ranges, lengths: dict[i
     extents = tuple(show_size(e) for e in loops if e.constant is None)
     what = "the result" if access.tensor is None else display_name(access.tensor)
     message = f"{_place(node)}a subscript leaves axis {access.axis} of {what}, whose size is {show_size(size)}: it"
-    divisors = unsigned_divisors(p, ranges)
-    divides = any(map(index_atoms, divisors))  # then guards say nothing, and every place is tried
+    found += [
+        Requirement(
+            (show_size(require_poly(d - 1)), show_size(require_poly(-d - 1))),
+            extents, message, "divides by zero", show_size(d), inside,
+        )
+        for d in unsigned_sizes(p, ranges)
+    ]  # fmt: skip
     for end in (p, require_poly(size - p - 1)):
-        if nonnegative(end, ranges, access.facts) and not divides:
+        if nonnegative(end, ranges, access.facts):
             continue
         ends = [bounds(require_poly(end - fact), ranges) for fact in (integer(0), *access.facts)]
         lowest = [pair[0] for pair in ends if pair is not None and is_size(pair[0])]
         problem = "begins before 0" if end is p else "ends behind the last element"
-        either = () if divides else tuple(show_size(e) for e in lowest)
-        found.append(Requirement(either, extents, message, problem, show_size(size), inside))
-    for divisor in divisors:
-        if is_size(divisor):
-            signs = show_size(require_poly(divisor - 1)), show_size(require_poly(-divisor - 1))
-            found.append(Requirement(signs, extents, message, "divides by zero", show_size(divisor), inside))
+        found.append(Requirement(tuple(map(show_size, lowest)), extents, message, problem, show_size(size), inside))
     return found
 
 

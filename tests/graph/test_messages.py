@@ -84,7 +84,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         ShapeError,
         "(B / 2) of dtype float32 in a shape: sizes are integers, gg.size(...) and arithmetic on them.",
     ),
-    ('gg.input("a", (B // 0,))', GraphError, "a size or a subscript is divided by zero."),
+    ('gg.input("a", (B // 0,))', GraphError, "an integer is divided by zero."),
     (
         'gg.input("a", x)',
         ShapeError,

@@ -27,9 +27,9 @@ from gradgen.graph.nodes import (
     toposort,
 )
 from gradgen.graph.origin import carry_origin, display_name, origin
+from gradgen.graph.polynomials import divisors
 from gradgen.graph.scalar import (
     Call,
-    FloorDiv,
     Load,
     Poly,
     Scalar,
@@ -142,11 +142,12 @@ def _of_formula(node: Compute, lengths: Mapping[int, Poly]) -> list[Outside]:
         place = origin(node)
         what = "the result" if tensor is None else display_name(tensor)
         size = (node if tensor is None else tensor).shape[axis]
+        divides = ", or divides by zero" if divisors(*subscripts) else ""
         found.append(
             Outside(
                 total,
                 f"{f'{place.place}: ' if place is not None else ''}"
-                f"a computed subscript leaves axis {axis} of {what}, whose size is {show_size(size)}",
+                f"a computed subscript leaves axis {axis} of {what}, whose size is {show_size(size)}{divides}",
                 (tensor, axis) not in others,
             )
         )
@@ -203,7 +204,7 @@ def _strays(node: Compute, tensor: Node | None, axis: int, subscript: Poly) -> S
 def _beyond(subscript: Poly, size: Poly) -> Scalar:
     """Whether a subscript is outside, or nothing because it divides by zero."""
     beyond = call("or", call("lt", subscript, number(0)), call("ge", subscript, size))
-    for divisor in _divisors(subscript):
+    for divisor in reversed(divisors(subscript)):
         beyond = call("or", call("eq", divisor, number(0)), beyond)
     return beyond
 
@@ -211,20 +212,9 @@ def _beyond(subscript: Poly, size: Poly) -> Scalar:
 def _within(subscript: Poly, size: Poly) -> Scalar:
     """The opposite."""
     within = _and(call("ge", subscript, number(0)), call("lt", subscript, size))
-    for divisor in _divisors(subscript):
+    for divisor in reversed(divisors(subscript)):
         within = _and(call("ne", divisor, number(0)), within)
     return within
-
-
-def _divisors(subscript: Poly) -> list[Poly]:
-    """What a subscript divides by and may be 0, innermost last."""
-    return [
-        a.denominator
-        for x in reversed(list(walk(subscript)))
-        if isinstance(x, Poly)
-        for a in x.atoms
-        if isinstance(a, FloorDiv) and a.denominator.constant is None
-    ]
 
 
 def _and(a: Scalar, b: Scalar) -> Scalar:
