@@ -13,8 +13,8 @@ from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
 from gradgen.graph.names import free_name
 from gradgen.graph.sizes import size_names
-from gradgen.program.holders import HOLDERS, divided, entry_holders, held, workspace_sizes
-from gradgen.program.loops import Buffer, Entry, KernelCall, Program, Repeat, Row
+from gradgen.program.holders import HOLDERS, entry_holders, held, workspace_sizes
+from gradgen.program.loops import Buffer, Entry, KernelCall, Program, Repeat, Row, divided
 from gradgen.thresholds import thresholds
 
 

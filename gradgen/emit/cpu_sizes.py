@@ -16,8 +16,8 @@ from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import Poly, size_symbol
 from gradgen.graph.sizes import size_names
 from gradgen.program.extents import sizes_of_arrays
-from gradgen.program.holders import HOLDERS, divided, held, workspace_sizes
-from gradgen.program.loops import Buffer, Entry, Program, Row
+from gradgen.program.holders import HOLDERS, held, workspace_sizes
+from gradgen.program.loops import Buffer, Entry, Program, Row, divided
 
 __all__ = ["Opening", "fitting_function", "opening", "sizes_compared"]
 

@@ -4,9 +4,9 @@ In: a `Program`. Out: which arrays each of them carries, and the sizes that a wo
 """
 
 from gradgen.graph.sizes import size_names
-from gradgen.program.loops import Buffer, Entry, Parts, Program
+from gradgen.program.loops import Buffer, Entry, Program, divided
 
-__all__ = ["HOLDERS", "divided", "entry_holders", "held", "workspace_sizes"]
+__all__ = ["HOLDERS", "entry_holders", "held", "workspace_sizes"]
 
 HOLDERS: dict[str, tuple[str, ...]] = {
     "p": ("param",), "s": ("state",), "w": ("saved", "work"), "out": ("output",), "g": ("gradient",),
@@ -32,8 +32,3 @@ def workspace_sizes(program: Program) -> list[str]:
     """The size symbols that the workspace depends on."""
     found = {s for b in held(program, "w") for extent in b.shape for s in size_names(extent)}
     return sorted(found - {name for s in divided(program) for name in size_names(s.count)})
-
-
-def divided(program: Program) -> list[Parts]:
-    """The loops of a program that threads share."""
-    return [s for kernel in program.kernels for s in kernel.body if isinstance(s, Parts)]

@@ -279,6 +279,11 @@ class Program:
     checked: Checked = field(default=Checked())
 
 
+def divided(program: Program) -> list[Parts]:
+    """The loops of a program that threads share."""
+    return [s for kernel in program.kernels for s in kernel.body if isinstance(s, Parts)]
+
+
 def letter(name: str) -> Poly:
     """A named loop variable as an integer expression."""
     return atom_poly(letter_atom(name))

@@ -24,9 +24,7 @@ from gradgen.graph.nodes import (
     toposort,
 )
 from gradgen.graph.origin import carry_place, name_derivative, name_part
-from gradgen.graph.scalar import (
-    load,
-)
+from gradgen.graph.scalar import load
 from gradgen.passes.derive.chain_rule import node_derivatives, reducer_weight
 from gradgen.passes.derive.contributions import Contribution, running_sums, zeros_like
 from gradgen.passes.derive.disjoint import side_by_side

@@ -1,4 +1,4 @@
-"""What must happen before differentiation: stability rewrites, one node per transcendental.
+"""What must happen before differentiation: one dtype for operands, stability rewrites, one node per transcendental.
 
 In: the roots as declared. Out: roots ready for `derive`. The pipeline watches these passes one by one; `gg.grad`
 and its relatives run them at once.
