@@ -23,7 +23,7 @@ from gradgen.emit.integers import (
     raises,
     word,
 )
-from gradgen.graph.polynomials import sides
+from gradgen.graph.polynomials import as_written, sides
 from gradgen.graph.records import polynomial
 from gradgen.graph.scalar import (
     FLOATS,
@@ -200,7 +200,7 @@ class ScalarPrinter:
 
     def _order(self, p: Poly) -> str:
         """p >= 0 with every term on the side where it is positive."""
-        larger, smaller = sides(p)
+        larger, smaller = sides(_with_remainder(p))
         if larger.constant is not None:
             known = _constant_term(smaller)
             return f"{self.poly(require_poly(smaller - known))} < {larger.constant + 1 - known}"
@@ -217,7 +217,7 @@ class ScalarPrinter:
         remainder = _remainder(p)
         if remainder is not None and remainder[0].constant == 0:
             return f"{self.poly(p, COMPARISON + 1)} {sign} 0"
-        left, right = sides(p)
+        left, right = sides(_with_remainder(p))
         left, right = (right, left) if left.constant is not None else (left, right)
         return f"{self.poly(left)} {sign} {self.poly(right)}"
 
@@ -334,6 +334,15 @@ def _remainder(p: Poly) -> tuple[Poly, int, FloorDiv] | None:
         if len(rest.terms) + 1 < len(p.terms):
             return rest, times, division
     return None
+
+
+def _with_remainder(p: Poly) -> Poly:
+    """The same with n % d as one term, which stays on one side of a comparison: n and d * (n // d) may be large."""
+    found = _remainder(p)
+    if found is None:
+        return p
+    rest, times, division = found
+    return require_poly(rest + times * as_written("mod", division.numerator, division.denominator))
 
 
 def _quotient(p: Poly) -> tuple[Poly, int] | None:

@@ -33,7 +33,7 @@ from gradgen.graph.scalar import (
     step_atom,
 )
 from gradgen.graph.sizes import bounds, index_atoms, is_size, nonnegative, reads_data
-from gradgen.graph.spans import BOUND
+from gradgen.graph.spans import BOUND, span
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -175,6 +175,9 @@ def is_inside(access: Access, ranges: Mapping[Atom, Poly], facts: Sequence[Poly]
     if len(p.atoms) == len(p.terms) == 1 and p.terms[0][1] == 1 and ranges.get(p.terms[0][0][0]) is access.size:
         return True
     if nonnegative(p, ranges, facts) and nonnegative(require_poly(access.size - p - 1), ranges, facts):
+        return True
+    low, high = span(p)
+    if low >= 0 and high < (access.size.constant or 0):
         return True
     return strays(p, access.size, access.conditions, ranges) == []
 

@@ -137,3 +137,23 @@ def test_reads_that_read_where_they_read() -> None:
     y = gg.compute(i, gg.where((a[i] >= b[i]) & (first < N), inner, 0.0))
     given = {"a": np.array([4, 9]), "b": np.array([3, 3]), "c": np.array([1, 0]), "at": np.array([1, 3, 2])}
     np.testing.assert_array_equal(value(y, x=X.astype(np.float32), **given), [3, 0])
+
+
+ENDS = np.array([2**62, -1, 2**63 - 1, -(2**63)])
+
+
+@pytest.mark.parametrize(
+    ("declare", "wanted"),
+    [
+        (lambda y, a, i: y[a[i] % 3 + i], lambda y, a, i: y[a % 3 + i]),
+        (lambda y, a, i: y[i - a[i] % 3 + 2], lambda y, a, i: y[i - a % 3 + 2]),
+        (lambda y, a, i: gg.where(a[i] % 3 + i >= 3, y[i], 0.0), lambda y, a, i: np.where(a % 3 + i >= 3, y[i], 0.0)),
+        (lambda y, a, i: gg.where(a[i] % 3 == i, y[i], 0.0), lambda y, a, i: np.where(a % 3 == i, y[i], 0.0)),
+    ],
+)
+def test_a_remainder_of_the_largest_integers_is_small(declare: Any, wanted: Any) -> None:
+    y, a, i = gg.param("y", (7,), dtype="float64"), gg.input("a", (4,), dtype="int64"), gg.index("i", 4)
+    net = gg.compile({"output": gg.compute(i, declare(y, a, i)), "whole": gg.sum(y)}, name="ends")
+    values = np.arange(1.0, 8.0)
+    for found in (unjitted(net), net):
+        np.testing.assert_array_equal(found(y=values, a=ENDS)["output"], wanted(values, ENDS, np.arange(4)))
