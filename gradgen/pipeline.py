@@ -184,24 +184,14 @@ def _compiled(model: Model, options: Options, watch: Watch, told: tuple[str, ...
         builder.add("forward", Request(_roots(outputs, final)), notes=notes)
 
     if reached and model.loss is not None:
-        loss = outputs[model.loss]
         below_loss = set(toposort([declared[model.loss]]))
-        mine = [x for x in reached if x in below_loss]
-        pulled = vjp_nodes([loss], [pointwise(loss.shape, call(loss.dtype, number(1)))], mine)
-        final, notes = watch.run(after, [*outputs.values(), *pulled], "value_and_grad")
-        ahead, back = final[: len(outputs)], final[len(outputs) :]
-        pulled_roots = _roots([gradients[x] for x in mine], back, "gradient")
-        _add_joint(builder, "value_and_grad", _roots(outputs, ahead), pulled_roots, notes)
+        mine = {x: gradients[x] for x in reached if x in below_loss}
+        _add_value_and_grad(builder, watch, after, outputs, outputs[model.loss], mine)
     if updates:
         settled, before = watch.run(
             after_declaring(options.skip, differentiated=False), list(updates.values()), "updates"
         )
-        final, notes = watch.run(after, [*outputs.values(), *settled], "step")
-        new = tuple(
-            Root(name, n, "state", overwrites=x)
-            for (x, name), n in zip(nexts.items(), final[len(outputs) :], strict=True)
-        )
-        _add_joint(builder, "step", _roots(outputs, final[: len(outputs)]), new, (*before, *notes))
+        _add_step(builder, watch, after, outputs, dict(zip(nexts, settled, strict=True)), nexts, before)
     checks = _add_checks(builder, watch, after, [*declared.values(), *updates.values()], taken)
     parts = FIXED_PARTS if options.deterministic else None
     checked = established([*declared.values(), *updates.values()])
@@ -225,6 +215,37 @@ def _kept_inside(program: Program, telling: OnProgram) -> Program:
     guarded = telling(keep_inside(program))
     verify_program(guarded)
     return guarded
+
+
+def _add_value_and_grad(
+    builder: Builder,
+    watch: Watch,
+    after: Passes,
+    outputs: Mapping[str, Node],
+    loss: Node,
+    gradients: Mapping[Leaf, str],
+) -> None:
+    """The outputs, and the gradient of one of them."""
+    pulled = vjp_nodes([loss], [pointwise(loss.shape, call(loss.dtype, number(1)))], list(gradients))
+    final, notes = watch.run(after, [*outputs.values(), *pulled], "value_and_grad")
+    ahead, back = final[: len(outputs)], final[len(outputs) :]
+    _add_joint(builder, "value_and_grad", _roots(outputs, ahead), _roots(gradients.values(), back, "gradient"), notes)
+
+
+def _add_step(
+    builder: Builder,
+    watch: Watch,
+    after: Passes,
+    outputs: Mapping[str, Node],
+    updates: Mapping[Leaf, Node],
+    names: Mapping[Leaf, str],
+    before: tuple[str, ...],
+) -> None:
+    """The outputs, and what becomes of parameters and states; `before` says what was done to the updates."""
+    final, notes = watch.run(after, [*outputs.values(), *updates.values()], "step")
+    ahead, new = final[: len(outputs)], final[len(outputs) :]
+    overwriting = (Root(names[x], n, "state", overwrites=x) for x, n in zip(updates, new, strict=True))
+    _add_joint(builder, "step", _roots(outputs, ahead), tuple(overwriting), (*before, *notes))
 
 
 def _add_joint(

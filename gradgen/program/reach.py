@@ -24,9 +24,10 @@ from gradgen.graph.scalar import (
     load,
     mentions,
     require_poly,
+    size_symbol,
     substitute,
 )
-from gradgen.graph.sizes import is_size
+from gradgen.graph.sizes import is_size, size_names
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -76,9 +77,17 @@ def _walks(program: Program) -> "list[_Walk]":
 
 
 def _reshaped(call: KernelCall, kernel: Kernel) -> Iterator[str]:
-    """The arguments of a call that are no arrays of the shape that the kernel reads and writes."""
+    """The arguments of a call that are no arrays of the shape that the kernel reads and writes, in the call's sizes."""
+    sizes = {size_symbol(own): size_symbol(given) for own, given in zip(kernel.sizes, call.sizes, strict=True)}
     for own, given in zip(kernel.parameters, call.arguments, strict=True):
-        if not own.by_value and not same_shape(own.shape, given.shape):
+        if own.by_value:
+            continue
+        for extent, wanted in zip(own.shape, given.shape, strict=False):
+            for name in size_names(extent):
+                if extent is size_symbol(name):
+                    sizes.setdefault(extent, wanted)  # a size that only shapes mention
+        shape = tuple(require_poly(substitute(e, {x.atoms[0]: size for x, size in sizes.items()})) for e in own.shape)
+        if not same_shape(shape, given.shape):
             yield f"{kernel.name} takes {given.name} for {own.name}, which has another shape"
 
 

@@ -8,7 +8,7 @@ import pytest
 import gradgen as gg
 from gradgen.errors import ProgramError
 from gradgen.graph.intern import intern
-from gradgen.graph.nodes import Compute, Node, identity, pointwise
+from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.scalar import Letter, atom_poly, call, integer, load, position
 from gradgen.passes.rebuild.promises import PROMISES, broken, verify_graph
 
@@ -25,7 +25,6 @@ def two_scans() -> list[Node]:
 BREAKING: dict[str, Callable[[], list[Node]]] = {
     "resolve": lambda: [gg.custom(lambda y: gg.sin(y), lambda d, y: d, x).node],
     "reduce": lambda: [gg.logsumexp(x).node],
-    "materialize": lambda: [pointwise(x.node.shape, call("neg", call("materialize", call("sin", identity(x.node)))))],
     "separate": two_scans,
 }
 

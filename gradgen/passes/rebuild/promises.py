@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from gradgen.errors import ProgramError
 from gradgen.graph.nodes import Compute, Custom, Node, Project, all_inputs, show_shape, toposort
-from gradgen.graph.scalar import Call, Letter, Load, Poly, Reduce, Slot, positions_of, walk
+from gradgen.graph.scalar import Letter, Load, Poly, Reduce, Slot, positions_of, walk
 from gradgen.graph.sizes import is_size
 
 __all__ = ["PROMISES", "broken", "verify_graph"]
@@ -75,14 +75,6 @@ def _no_logsumexp(order: Sequence[Node]) -> Iterator[str]:
     )
 
 
-def _no_materialize(order: Sequence[Node]) -> Iterator[str]:
-    for node in order:
-        if isinstance(node, Compute):
-            for x in walk(node.body):
-                if isinstance(x, Call) and x.function.name == "materialize" and x is not node.body:
-                    yield f"{node!r} asks within its body for a value in memory"
-
-
 def _own_carries(order: Sequence[Node]) -> Iterator[str]:
     scans = dict.fromkeys(node.scan for node in order if isinstance(node, Project))
     times = Counter(c for s in scans for c in s.carries)
@@ -93,6 +85,5 @@ def _own_carries(order: Sequence[Node]) -> Iterator[str]:
 PROMISES: tuple[tuple[str, str, Promise], ...] = (
     ("resolve", "no adjoint is given any more", _no_customs),
     ("reduce", "no sum is a logsumexp", _no_logsumexp),
-    ("materialize", "what has to be in memory is a node of its own", _no_materialize),
     ("separate", "a carry belongs to one scan", _own_carries),
 )
