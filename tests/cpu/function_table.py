@@ -250,6 +250,15 @@ _AT_POLES = Difference("value d0 jvp s0", _pole, "a pole: infinite or nan, by th
 
 EXCEPTIONS: dict[str, tuple[Difference, ...]] = {
     "div": (Difference("d1 jvp", _extreme, "JAX divides by y**2, which overflows"),),
+    "pow": (
+        Difference(
+            "d0 jvp",
+            lambda x, y: (y == 0) & (x == 0),
+            "x**0 is 1; JAX has 0 * inf",
+            {"d0": _constant(0.0)},
+        ),
+        Difference("s0", lambda x, y: (x == 0) & (y == 1), "x**1 is a line; JAX has 0 * inf", {"s0": _constant(0.0)}),
+    ),
     "mod": (Difference("d1 jvp", lambda x, y: np.isinf(x), "inf // y is nan in Python, and infinite in JAX"),),
     "logaddexp": (Difference("d0 d1 jvp", _extreme, "JAX takes exp(x - out), which is wrong beyond 1e16"),),
     "xlogy": (

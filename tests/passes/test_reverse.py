@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import gradgen as gg
 from gradgen.graph.nodes import (
     Compute,
     Leaf,
@@ -20,7 +21,8 @@ from gradgen.graph.nodes import (
 from gradgen.graph.scalar import Call, call, integer, load, number, position, size_symbol, step, walk
 from gradgen.lang.interpret import interpret
 from gradgen.passes.derive.forward import jvp_nodes
-from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.derive.reverse import node_adjoint, vjp_nodes
+from gradgen.passes.derive.supports import NOWHERE
 from gradgen.passes.rewrite.simplify import simplify
 from tests.passes.building import leaves
 
@@ -170,3 +172,12 @@ def test_the_first_state_may_be_the_last_one(reverse: bool, steps: int) -> None:
     (gradient,) = vjp_nodes([y], [pointwise([], call("float64", number(1)))], [x])
     (found,) = interpret([gradient], {x: np.array(0.3)}, {"T": steps})
     assert found == pytest.approx(3.0 if steps == 0 else 1.0 + 2.0 * np.cos(0.3), rel=1e-14)
+
+
+def test_what_counts_nowhere_is_added_nowhere() -> None:
+    """Its place need not be inside, and the guard is gone with the value."""
+    x, i = gg.param("x", (4,), dtype="float64"), gg.index("i", 3)
+    node = gg.compute(i, gg.sin(gg.where(i % 2 >= 1, x[i % 2 - 1], 0.0))).node
+    d_node = leaf("d", node.shape, "float64", "cotangent")
+    assert len(node_adjoint(node, d_node, {x.node})) == 1
+    assert node_adjoint(node, d_node, {x.node}, NOWHERE) == []

@@ -24,7 +24,7 @@ from gradgen.graph.nodes import (
     toposort,
 )
 from gradgen.graph.origin import carry_place, name_derivative, name_part
-from gradgen.graph.scalar import load
+from gradgen.graph.scalar import is_zero, load
 from gradgen.passes.derive.chain_rule import node_derivatives, reducer_weight
 from gradgen.passes.derive.contributions import Contribution, running_sums, zeros_like
 from gradgen.passes.derive.disjoint import side_by_side
@@ -116,19 +116,17 @@ def node_adjoint(
             seed = reducer_weight(node, load(d_node, node.target))
             further = {x for x in inputs(node) if x in active and x not in cuts}
             supports = read_supports(node, support, further)
+            bodies = (
+                (x, masked(derivative, node, d_node, support)) for x, derivative in node_derivatives(node, seed, active)
+            )
             return [
                 Contribution(
                     access.tensor,
-                    compute(
-                        access.tensor.shape,
-                        node.extents,
-                        access.subscripts,
-                        "sum",
-                        masked(derivative, node, d_node, support),
-                    ),
+                    compute(access.tensor.shape, node.extents, access.subscripts, "sum", body),
                     supports.get(access, EVERYWHERE),
                 )
-                for access, derivative in node_derivatives(node, seed, active)
+                for access, body in bodies
+                if not is_zero(body)  # 0 wherever it would be added, and that need not be inside
             ]
         case Custom():
             pairs = zip(node.operands, given_adjoints(node, d_node, support), strict=True)
