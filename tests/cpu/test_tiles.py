@@ -18,6 +18,7 @@ from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
 from gradgen.program.holders import held
+from gradgen.thresholds import SMALLEST, using
 from tests.cpu.models import leaves_of
 from tests.cpu.running import unjitted
 
@@ -122,3 +123,21 @@ def test_the_numbers(build: Callable[[], Mapping[str, Tensor]], T: int) -> None:
 def evaluated(extent: Any, sizes: Mapping[str, int]) -> int:
     names = size_names(extent)
     return sizes[names[0]] if names else int(extent.constant)
+
+
+def test_what_is_scattered_is_read_behind_the_last_part() -> None:
+    """d_c has a part that every row adds to: no part of the rows may read it before all have."""
+    T, i, j = gg.size("T"), gg.index("i"), gg.index("j", 4)
+    c, w = gg.param("c", (T, 4), dtype="float64"), gg.param("w", (4, 4), dtype="float64")
+    rows = gg.input("rows", (T,), dtype="int64")
+    chosen = gg.tanh(gg.compute((i, j), c[rows[i], j] * c[i, j]))
+    loss = gg.sum(chosen) + gg.sum(gg.tanh(c @ w.T))
+    with using(SMALLEST):
+        net = unjitted(gg.compile({"loss": loss}, name="scattered"))
+    rng = np.random.default_rng(0)
+    values, at, weights = rng.normal(size=(3, 4)), np.array([2, 0, 0]), rng.normal(size=(4, 4))
+    _, gradients = net.value_and_grad(c=values, w=weights, rows=at)
+    slope = 1 - np.tanh(values[at] * values) ** 2
+    wanted = slope * values[at] + (1 - np.tanh(values @ weights.T) ** 2) @ weights
+    np.add.at(wanted, at, slope * values)
+    np.testing.assert_allclose(gradients["c"], wanted, rtol=1e-12)

@@ -107,8 +107,8 @@ def _with_sources(item: Item, axis: int, waiting: Mapping[Node, Item], extent: P
         if source is None:
             continue
         axes = [k for k, s in enumerate(access.subscripts) if bare_position(s) == axis]
-        if source.node is not access.tensor or len(axes) != 1:
-            return None
+        if source.node is not access.tensor or len(axes) != 1 or not source.gathers:
+            return None  # rows of a scatter are complete behind the last part
         below = _with_sources(source, axes[0], waiting, extent)
         if below is None or any(found.get(x, k) != k for x, k in below.items()):
             return None
