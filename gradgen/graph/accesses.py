@@ -4,7 +4,7 @@ In: formulas over letters or positions. Out: accesses with facts; `lang.ranges` 
 not proved is for the checks of a call.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -203,23 +203,34 @@ def guarded(body: Scalar, reducer: str = "sum") -> tuple[list[Scalar], Scalar]:
     `where(c, x, 0)` adds nothing without c, `where(c, 0, x)` with it; they may be nested and cast. Of maxima it is
     `where(c, x, -inf)` that changes nothing, and so on.
     """
-    conditions: list[Scalar] = []
-    casts: list[str] = []
+    around = list(_guards(body, reducer))
+    inner = around[-1][-1] if around else body
+    for x, condition, _ in reversed(around):
+        if condition is None:
+            inner = call(x.function.name, inner)
+    return [condition for _, condition, _ in around if condition is not None], inner
+
+
+def guards(body: Scalar, reducer: str = "sum") -> set[Scalar]:
+    """The choices, and the casts between them, that hold the conditions of `guarded`."""
+    return {x for x, *_ in _guards(body, reducer)}
+
+
+def _guards(body: Scalar, reducer: str) -> Iterator[tuple[Call, Scalar | None, Scalar]]:
+    """Such choices and casts from outside in, with the condition, and what is added under it."""
     while isinstance(body, Call):
-        match body.arguments:
-            case (condition, yes, no) if body.function.name == "where" and (
-                (last := is_neutral(reducer, no, body.dtype)) or is_neutral(reducer, yes, body.dtype)
+        x = body
+        match x.arguments:
+            case (condition, yes, no) if x.function.name == "where" and (
+                (last := is_neutral(reducer, no, x.dtype)) or is_neutral(reducer, yes, x.dtype)
             ):
-                conditions.append(condition if last else call("not", condition))
                 body = yes if last else no
-            case (x,) if body.function.name in FLOATS:
-                casts.append(body.function.name)
-                body = x
+                yield x, condition if last else call("not", condition), body
+            case (inner,) if x.function.name in FLOATS:
+                body = inner
+                yield x, None, body
             case _:
-                break
-    for dtype in reversed(casts):
-        body = call(dtype, body)
-    return conditions, body
+                return
 
 
 def remembered(node: Compute) -> Compute:

@@ -6,7 +6,7 @@ from gradgen.graph.nodes import carry, project, scan
 from gradgen.graph.scalar import integer, step
 from gradgen.passes.derive.reverse import vjp_nodes
 from gradgen.passes.prepare.split import split
-from tests.passes.building import N, assert_same_values, at, f, formula, i, j, tensor, total, values, where
+from tests.passes.building import N, assert_same_values, at, f, formula, i, j, scatter, tensor, total, values, where
 
 
 def test_every_transcendental_gets_a_node() -> None:
@@ -83,3 +83,16 @@ def test_the_adjoint_of_a_sum_that_is_not_taken_is_nothing() -> None:
     (result,) = values([d_x], given)
     assert np.array_equal(result[0], np.zeros(4))
     assert np.all(np.isinf(result[1]))
+
+
+def test_what_guards_the_target_of_a_scatter_stays_with_it() -> None:
+    """A wide body is cut in parts, and a choice that is one would take the guard along, out of sight of the target."""
+    x, w, k = tensor("x", 4), tensor("w", 3), tensor("k", 3)
+    a, b, c, d = at(x, i), at(k, j), at(w, i), at(x, j)
+    chosen = a * b * c + a * d + c > a * b * d + c * d + b
+    wide = a * b * c * d + a * at(k, i) * c + at(w, j) * d * c + d * b * c
+    value = where(at(w, i) > 0, where(chosen, where(2 - i - j >= 0, wide)))
+    before = scatter((3,), (3, 3), (i + j,), value)
+    after = split([before])
+    assert after != [before]
+    assert_same_values([before], after)

@@ -12,6 +12,7 @@ from hypothesis import assume, event, reject
 import gradgen as gg
 from gradgen.errors import ShapeError
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, all_inputs, pointwise, toposort
+from gradgen.graph.scalar import FLOATS
 from gradgen.graph.sizes import reads_data
 from gradgen.graph.tensor import tensor
 from gradgen.lang.interpret import interpret
@@ -19,6 +20,7 @@ from gradgen.network import Network
 from gradgen.passes.derive.forward import jvp_nodes
 from gradgen.passes.derive.reverse import vjp_nodes
 from gradgen.passes.lower.naming import sizes_of
+from gradgen.passes.prepare.cast_operands import cast_operands
 from gradgen.passes.prepare.sequence import prepare
 from gradgen.passes.prepare.split import split
 from gradgen.passes.rewrite.contract import contract
@@ -128,14 +130,21 @@ def second_derivatives_are_differences_of_gradients(case: Case) -> None:
 
 
 def passes_keep_the_values(case: Case) -> None:
-    """Of outputs and of gradients; an access that was guarded stays guarded."""
-    roots, values = list(case.outputs), dict(case.values)
-    outputs, wrt = float_outputs(case), float_leaves(case.values)
+    """Of outputs and of gradients; an access that was guarded stays guarded.
+
+    Operands have one dtype before anything else happens to them, and those of derivatives do without help.
+    """
+    roots, values = cast_operands(case.outputs), dict(case.values)
+    wanted = interpret(case.outputs, values, case.sizes)
+    for before, after in zip(wanted, interpret(roots, values, case.sizes), strict=True):
+        np.testing.assert_array_equal(after, before)
+    outputs, wrt = [y for y in roots if y.dtype in FLOATS], float_leaves(case.values)
     if outputs and wrt:
         weights = twins(outputs, "w", np.random.default_rng(0), interpret(outputs, case.values, case.sizes))
-        roots += vjp_nodes(outputs, list(weights), wrt)
-        values |= weights
-    wanted = interpret(roots, values, case.sizes)
+        pulled = vjp_nodes(outputs, list(weights), wrt)
+        assert cast_operands(pulled) == pulled
+        roots, values = [*roots, *pulled], {**values, **weights}
+        wanted += interpret(pulled, values, case.sizes)
     for rewrite in REWRITES:
         rewritten = rewrite(roots)
         rewritten = rewritten[0] if isinstance(rewritten, tuple) else rewritten  # some also tell what they did

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
+from gradgen.graph.accesses import guards
 from gradgen.graph.functions import FUNCTIONS
 from gradgen.graph.nodes import Compute, Node, all_inputs, compute, pointwise
 from gradgen.graph.scalar import (
@@ -44,8 +45,8 @@ def split(roots: Sequence[Node], keep: frozenset[Node] = frozenset(), differenti
     Branches of `where` are left alone (they may not be evaluated at all), and so is what reads no tensor. Where many
     accesses share much of a body that is to be `differentiated`, it is cut into parts: the derivative by each of them
     would repeat the whole; so is a choice by data that is read several times. A part of a branch takes the conditions
-    along under which it is evaluated, X = where(c, x, 0). Nodes in `keep` stay as they are, with everything below them:
-    they are what a gradient is taken by.
+    along under which it is evaluated, X = where(c, x, 0). What guards the target of an accumulate stays with it. Nodes
+    in `keep` stay as they are, with everything below them: they are what a gradient is taken by.
     """
 
     def change(node: Node) -> Node | None:
@@ -80,6 +81,7 @@ def _split_node(
     whole_stays, wide = is_pointwise(node) or _is_product(body), node.dtype in FLOATS and is_cut(body)
     uses = Counter(part for x in walk(body) for part in children(x))
     around = _conditions_around(body)
+    stays = set() if node.gathers else guards(body, node.reducer)
     built: dict[Scalar, Scalar] = {}
     sizes: dict[Scalar, int] = {}
     for x in walk(body):
@@ -90,7 +92,7 @@ def _split_node(
         if any(built[part] is not part for part in x.arguments):
             built[x] = call(x.function.name, *[built[part] for part in x.arguments])
         sizes[x] = _computes(x) + sum(sizes[part] for part in x.arguments)
-        if held is None or (x is body and whole_stays):
+        if held is None or x in stays or (x is body and whole_stays):
             continue
         large = wide and x is not body and sizes[x] >= (_SHARED if uses[x] > 1 else _LARGE) and _is_float(x)
         if differentiated and uses[x] > 1 and x is not body and _chooses_by_data(x):
