@@ -19,7 +19,7 @@ from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Shape, product
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, integer, require_poly, size_symbol
 from gradgen.program.extents import is_mentioned, sizes_mentioned, sizes_of_arrays
-from gradgen.program.holders import HOLDERS
+from gradgen.program.holders import HOLDER_OF
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -68,7 +68,6 @@ DIRECT = {
 BUILTIN = {"abs": "abs", "maximum": "max", "minimum": "min"}
 # What NumPy computes in less time, one value after the other, where a loop cannot become vector code.
 ONE_AT_A_TIME = frozenset({"exp", "log"})
-HOLDER_OF = {role: key for key, roles in HOLDERS.items() for role in roles}
 
 
 @dataclass(slots=True)

@@ -16,8 +16,8 @@ from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import Poly, size_symbol
 from gradgen.graph.sizes import size_names
 from gradgen.program.extents import sizes_of_arrays
-from gradgen.program.holders import HOLDERS, held, workspace_sizes
-from gradgen.program.loops import Buffer, Entry, Program, Row, divided
+from gradgen.program.holders import HOLDERS, held, part_counts, workspace_sizes
+from gradgen.program.loops import Buffer, Entry, Program, Row
 
 __all__ = ["Opening", "fitting_function", "opening", "sizes_compared"]
 
@@ -70,7 +70,7 @@ def opening(
     compared = [b for b in arrays if b.role in _CALLERS or any(map(size_names, b.shape))]
     wanted = {*needed, *_names(e for b in compared for e in b.shape)}
     wanted |= set(workspace_sizes(program)) if work else set()
-    sources = {**sizes_of_arrays(_parts(program), work), **sizes_of_arrays(wanted - _parts(program), arrays)}
+    sources = {**sizes_of_arrays(part_counts(program), work), **sizes_of_arrays(wanted - part_counts(program), arrays)}
     for name in sorted(needed):
         if name not in sources:
             raise GraphError(
@@ -174,7 +174,7 @@ def _extents(program: Program, work: Sequence[Buffer]) -> dict[Poly, Place]:
     found: dict[Poly, Place] = {}
     for b in work:
         for axis, extent in enumerate(b.shape):
-            if _names([extent]) - _parts(program):
+            if _names([extent]) - part_counts(program):
                 found.setdefault(extent, (b, axis))
     return found
 
@@ -185,11 +185,6 @@ def _telling(extents: Mapping[Poly, Place]) -> Iterator[tuple[Poly, Place]]:
     for extent, place in extents.items():
         if extent in bare or not _names(bare).issuperset(size_names(extent)):
             yield extent, place
-
-
-def _parts(program: Program) -> set[str]:
-    """The names of the numbers of parts, which a workspace has for itself."""
-    return _names(s.count for s in divided(program))
 
 
 def _names(extents: Iterable[Poly]) -> set[str]:

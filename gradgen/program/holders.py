@@ -6,11 +6,12 @@ In: a `Program`. Out: which arrays each of them carries, and the sizes that a wo
 from gradgen.graph.sizes import size_names
 from gradgen.program.loops import Buffer, Entry, Program, divided
 
-__all__ = ["HOLDERS", "entry_holders", "held", "workspace_sizes"]
+__all__ = ["HOLDERS", "HOLDER_OF", "entry_holders", "held", "part_counts", "workspace_sizes"]
 
 HOLDERS: dict[str, tuple[str, ...]] = {
     "p": ("param",), "s": ("state",), "w": ("saved", "work"), "out": ("output",), "g": ("gradient",),
 }  # fmt: skip
+HOLDER_OF = {role: key for key, roles in HOLDERS.items() for role in roles}
 
 
 def held(program: Program, key: str) -> list[Buffer]:
@@ -31,4 +32,9 @@ def entry_holders(program: Program, entry: Entry) -> list[str]:
 def workspace_sizes(program: Program) -> list[str]:
     """The size symbols that the workspace depends on."""
     found = {s for b in held(program, "w") for extent in b.shape for s in size_names(extent)}
-    return sorted(found - {name for s in divided(program) for name in size_names(s.count)})
+    return sorted(found - part_counts(program))
+
+
+def part_counts(program: Program) -> set[str]:
+    """The names of the numbers of parts, which a workspace has for itself."""
+    return {name for s in divided(program) for name in size_names(s.count)}

@@ -1,8 +1,9 @@
 """One entry point, called with arrays by name: checked in full when something is new, in machine code otherwise.
 
 In: an `Interface` and an emitted module. Out: outputs and gradients by name. The first call with given names goes
-through every check of `bindings` and through Numba; from the second one on a function of `direct` compares what is
-given with the call before and runs the entry point at once. What it refuses takes the long way again.
+through every check of `bindings`, and Numba compiles the functions that the entry point calls, each of them alone. From
+the second one on a function of `direct` compares what is given with the call before and runs them at once; what it
+refuses takes the long way again.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from gradgen.runtime.bindings import (
     one_array,
     refuse_overlaps,
 )
-from gradgen.runtime.direct import ARGUMENTS, direct_call, entry_address, headers_are_known
+from gradgen.runtime.direct import Code, codes_of, direct_call, headers_are_known
 from gradgen.runtime.interface import EntryPoint, Interface
 from gradgen.runtime.plans import KEPT, Frames, Layout, Plan, Room, RoomPool
 
@@ -50,11 +51,10 @@ class Caller:
         self.pool = pool
         self.strict = strict
         self._run = self._alone if entry.parallel else self._now
-        self._function: Any = getattr(module, entry.name)
-        self._compiled: Any = None
-        self._overload: Any = None
+        self._module = module
+        self._is_direct = hasattr(getattr(module, entry.name), "compile") and headers_are_known()
         self._direct: Any = None
-        self._address = self._width = 0
+        self._codes: dict[str, Code] = {}
         self._holders = {key: getattr(module, name) for key, name in _CLASSES.items() if key in entry.holders}
         self._layouts: dict[tuple[str, ...], Layout] = {}
         self._stacks = {key: interface.stacked(key) if key in entry.holders else () for key in ("p", "s", "g")}
@@ -127,9 +127,7 @@ class Caller:
                 plan.free.append(room)
             if done is None:
                 raise GradgenError(f"{self.interface.name}.{self.entry.name} failed. Call net.module to see where.")
-        plan, values = self._prepare(layout, values)
-        room = plan.take() if saved is None else saved
-        return self._through_numba(plan, layout, values, room), plan, room, values
+        return self._checked(layout, values, saved)
 
     def _named(self, plan: Plan, made: list[Array], returned: dict[str, Any]) -> Results:
         """Outputs and gradients from the arrays that were made for them, and the numbers that came back."""
@@ -160,6 +158,23 @@ class Caller:
         layout = self._layouts[names] = Layout(interface, entry, names)
         return layout
 
+    def _checked(self, layout: Layout, given: tuple[Any, ...], saved: Room | None) -> Ran:
+        """A call whose arguments are looked at and converted; the next one may compare its own with them."""
+        plan, arrays = self._prepare(layout, given)
+        values = self._with_rows(layout, arrays)
+        room = plan.take() if saved is None else saved
+        made = plan.make()
+        layout.frames = None
+        if self._is_direct:
+            frames = self._frames(layout, plan, room)
+            frames.settle(values)
+            words, slots = frames.of(room)
+            if self._direct(frames.table, words, *values, *made):
+                if all(map(is_, values[layout.first_kept :], given[layout.first_kept :])):
+                    layout.frames = frames
+                return self._named(plan, made, {name: slot[()] for name, slot in slots}), plan, room, arrays
+        return self._through_module(plan, layout, values, made, room), plan, room, arrays
+
     def _prepare(self, layout: Layout, values: tuple[Any, ...]) -> tuple[Plan, tuple[Any, ...]]:
         """Every check, and whatever has to be converted."""
         names = [x.name for x in layout.arguments]
@@ -181,16 +196,38 @@ class Caller:
         for at, low, high, label in plan.labels:
             if arrays[at].size:
                 check_label(label, arrays[at], low, high)
-        self._expect_again(layout, plan, arrays, values)
         for at, *_ in layout.numbers:
             arrays[at] = arrays[at][()]
         return plan, tuple(arrays)
 
-    def _through_numba(self, plan: Plan, layout: Layout, values: tuple[Any, ...], room: Room) -> Results:
-        made = plan.make()
+    def _frames(self, layout: Layout, plan: Plan, room: Room) -> Frames:
+        if self._direct is None:
+            self._compile()
+            self._direct = direct_call()
+        if plan.frames is None:
+            plan.frames = Frames(layout, plan, room, self.interface, self.entry, self._codes)
+        return plan.frames
+
+    def _compile(self) -> None:
+        """Every function that the entry point calls, alone, for the types that the model declares."""
+        from numba import from_dtype, types
+
+        found: dict[str, Any] = {}
+        for call in (call for run in self.entry.runs for call in run.calls):
+            dtypes = [(x, from_dtype(np.dtype(x.dtype))) for x in call.operands]
+            signature = tuple(t if x.by_value else types.Array(t, len(x.shape), "C") for x, t in dtypes)
+            function = getattr(self._module, call.function)
+            function.compile(signature)
+            found[call.function] = function.overloads[signature]
+        self._codes = dict(zip(found, codes_of(list(found.values())), strict=True))
+
+    def _through_module(
+        self, plan: Plan, layout: Layout, values: tuple[Any, ...], made: list[Array], room: Room
+    ) -> Results:
+        """By the entry point as the module has it: plain Python, or what Numba makes of it for these arguments."""
         fields = {
-            "p": self._stacked("p", layout, values[layout.first_kept : layout.first_state]),
-            "s": self._stacked("s", layout, values[layout.first_state : layout.first_rest]),
+            "p": self._stacks_of("p", layout, values[layout.first_kept : layout.first_state]),
+            "s": self._stacks_of("s", layout, values[layout.first_state : layout.first_rest]),
             "out": made[: len(plan.out)],
             "g": made[len(plan.out) :],
         }
@@ -198,77 +235,41 @@ class Caller:
             *values[: layout.first_kept],
             *[room.workspace if k == "w" else tuple.__new__(self._holders[k], fields[k]) for k in self.entry.holders],
         ]
-        if self._compiled is None:
-            self._compile(arguments)
-        result = self._compiled(*arguments)
+        result = getattr(self._module, self.entry.name)(*arguments)
         several = result if len(self._returns) > 1 else [result]
         returned = {name: kind(x) for (name, kind), x in zip(self._returns, several, strict=False)}
         return self._named(plan, made, returned)
 
-    def _compile(self, arguments: list[Any]) -> None:
-        """The compiled function for arguments of these types, without the dispatcher that would look at them again.
-
-        Read-only arrays count as writable ones: the emitted code does not write to them, and one signature is enough.
-        """
-        self._compiled = self._function
-        if hasattr(self._function, "compile"):  # else plain Python, under NUMBA_DISABLE_JIT=1
-            from numba import typeof
-
-            signature = tuple(typeof(_example(x)) for x in arguments)
-            self._compiled = self._function.compile(signature)
-            self._overload = self._function.overloads[signature]
-
-    def _expect_again(self, layout: Layout, plan: Plan, arrays: list[Any], values: tuple[Any, ...]) -> None:
-        """Let the next call be a direct one, if this plan was used before and nothing had to be converted."""
-        layout.frames = None
-        if not all(map(is_, arrays[layout.first_kept :], values[layout.first_kept :])):
-            return
-        if plan.used and self._direct is None and self._overload is not None and headers_are_known():
-            self._address, self._width = entry_address(self._overload)
-            self._direct = direct_call()
-        if plan.used and plan.frames is None and self._direct is not None:
-            room = plan.take()
-            frames = Frames(layout, plan, room, self._address)
-            plan.free.append(room)
-            if frames.width == ARGUMENTS + self._width:  # Numba passes arrays as `array_words` says
-                plan.frames = frames
-        plan.used = True
-        if plan.frames is not None:
-            plan.frames.settle(arrays)
-            layout.frames = plan.frames
-
-    def _stacked(self, key: str, layout: Layout, fields: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The fields of a holder, consecutive rows as the stack that the module takes.
+    def _with_rows(self, layout: Layout, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The same arguments; those that the module takes as one array as the rows of one.
 
         Rows of one array cost nothing; others are copied for every call, which a step that updates them refuses, as
         does `strict`.
         """
-        stacks = self._stacks[key]
-        if not stacks:
-            return fields
+        found = list(values)
+        for key, first in (("p", layout.first_kept), ("s", layout.first_state)):
+            for x in self._stacks[key]:
+                names = [f.name for f in self.interface.fields[key][x.at : x.at + x.count]]
+                at = slice(first + x.at, first + x.at + x.count)
+                if not any(n in self.entry.uses for n in names) or one_array(found[at]) is not None:
+                    continue
+                updated = any(n in layout.updated for n in names)
+                if updated or self.strict:
+                    why = "are updated in place" if updated else "would be copied, which strict=True refuses,"
+                    raise BindingError(
+                        f"{names[0]} .. {names[-1]} {why} and must be rows of one array. "
+                        "Give the arrays of net.init(), or those of net.stack(...)."
+                    )
+                found[at] = list(np.stack(found[at]))
+        return tuple(found)
+
+    def _stacks_of(self, key: str, layout: Layout, fields: tuple[Any, ...]) -> list[Any]:
+        """The fields of a holder as the module has them: consecutive rows as one array."""
         found: list[Any] = []
         end = 0
-        for x in stacks:
-            names = [f.name for f in self.interface.fields[key][x.at : x.at + x.count]]
+        for x in self._stacks[key]:
             rows = fields[x.at : x.at + x.count]
-            found += fields[end : x.at]
-            end = x.at + x.count
-            if not any(n in self.entry.uses for n in names):
-                found.append(np.empty((0,) * (rows[0].ndim + 1), rows[0].dtype))
-                continue
             whole = one_array(rows)
-            updated = any(n in layout.updated for n in names)
-            if whole is None and (updated or self.strict):
-                why = "are updated in place" if updated else "would be copied, which strict=True refuses,"
-                raise BindingError(
-                    f"{names[0]} .. {names[-1]} {why} and must be rows of one array. "
-                    "Give the arrays of net.init(), or those of net.stack(...)."
-                )
-            found.append(np.stack(rows) if whole is None else whole)
-        return (*found, *fields[end:])
-
-
-def _example(x: Any) -> Any:
-    if isinstance(x, np.ndarray):
-        return np.empty((0,) * x.ndim, x.dtype)
-    return tuple.__new__(type(x), map(_example, x)) if isinstance(x, tuple) else x
+            found += [*fields[end : x.at], np.empty((0, *rows[0].shape), rows[0].dtype) if whole is None else whole]
+            end = x.at + x.count
+        return [*found, *fields[end:]]

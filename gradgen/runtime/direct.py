@@ -1,8 +1,9 @@
-"""A call of a compiled entry point without Numba's way in: headers of arrays are compared, addresses handed on.
+"""Compiled functions called in order without Numba's way in: headers of arrays compared, addresses handed on.
 
-In: a `Table`, what is expected of every object of a call; a frame, the arguments of the entry point as they lie in
-memory. Out: `direct_call()(table, frame, *objects)`, a built-in function of a few machine instructions per object. True
-means done; False that something does not fit and nothing was touched, and `calls` finds out what.
+In: a table, what is expected of every object of a call, and which functions run; memory that holds their frames, the
+arguments as they lie there. Out: `direct_call()(table, memory, *objects)`, a built-in function of a few machine
+instructions per object and per argument. True means done; False that something does not fit and nothing was touched,
+and `calls` finds out what.
 
 Numba's own way in looks up types and makes a reference-counted record of every array, 50 to 100 ns each, which is more
 than a small model takes. What is relied on here: how NumPy's arrays and scalars lie in memory, which is part of its
@@ -13,13 +14,14 @@ import ctypes
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "ARGUMENTS", "DATA", "Words", "array_words", "direct_call", "entry_address", "headers_are_known", "row", "table",
+    "ARGUMENTS", "DATA", "ERRORS", "RESULTS", "Code", "Move", "Words", "array_words", "codes_of", "direct_call",
+    "headers_are_known", "row", "table",
 ]  # fmt: skip
 
 Words = NDArray[np.int64]
@@ -28,7 +30,8 @@ _TYPE, _DATA, _NDIM, _SHAPE, _DTYPE, _FLAGS = 8, 16, 24, 32, 56, 64  # offsets i
 _VALUE = 16  # the offset in a NumPy scalar
 _READABLE, _WRITEABLE = 0x1 | 0x100, 0x400  # the bits of flags.num: C-contiguous and aligned; writeable
 _FASTCALL = 0x80
-ARGUMENTS = 4  # a frame: address of the entry point, a word for errors, where results go, where errors go; arguments
+# a frame: code that unpacks it, the function, a word for errors, where results go, where errors go; arguments
+RESULTS, ERRORS, ARGUMENTS = 3, 4, 5
 DATA = 4  # the place of the address in the words of an array
 
 
@@ -60,7 +63,8 @@ _FIELDS = (
     "type", "dtype", "flags", "ndim", "bytes", "slot", "follows", "home", "apart", "itemsize", "low", "high",
 )  # fmt: skip
 _AT = {name: _WORD * k for k, name in enumerate(_FIELDS)}
-_COUNT, _STRIDE, _HOMES, _HOME_COUNT, _ROWS = range(5)  # the head of a table
+_COUNT, _STRIDE, _HOMES, _HOME_COUNT, _STEPS, _STEP_COUNT, _ROWS = range(7)  # the head of a table
+Move = tuple[int, int, int]  # before a step: to this word of the memory, from this byte of it, and so much is added
 
 
 def row(
@@ -81,7 +85,7 @@ def row(
         dtype: exactly this one; an array is C-contiguous and aligned too.
         shape: of the array.
         by_value: a NumPy scalar instead of an array.
-        slot: the word of the frame that gets the address, or the number; -1 for none.
+        slot: the word of the memory that gets the address, or the number; -1 for none.
         follows: whether it must lie behind the object before, as the rows of an array do.
         written: whether it must be writeable.
         home: which of the table's homes it must have; -1 for none of them.
@@ -96,14 +100,27 @@ def row(
     return [*expected, size, slot, follows, home, apart, kind.itemsize if bounds else 0, low, high, *shape]
 
 
-def table(rows: Sequence[Sequence[int]], homes: int) -> tuple[Words, Words]:
-    """A table, and the part of it that says where written arrays are: start and end of each, to be filled in."""
+Steps = Sequence[tuple[int, Sequence[Move]]]  # at which word the frame of each function begins; moves before it
+
+
+def table(rows: Sequence[Sequence[int]], homes: int, steps: Steps) -> tuple[Words, Words]:
+    """A table, and the part of it that says where written arrays are: start and end of each, to be filled in.
+
+    Args:
+        rows: of `row`, one for each object.
+        homes: how many written arrays there are.
+        steps: the functions in order.
+    """
     stride = max(map(len, rows), default=len(_FIELDS))
-    words = [len(rows), stride, _ROWS + stride * len(rows), homes]
+    first_home = _ROWS + stride * len(rows)
+    words = [len(rows), stride, first_home, homes, first_home + 2 * homes, len(steps)]
     for x in rows:
         words += [*x, *[0] * (stride - len(x))]
-    found: Words = np.array([*words, *[0] * (2 * homes)], np.int64)
-    return found, found[len(words) :]
+    words += [0] * (2 * homes)
+    for frame, moves in steps:
+        words += [frame, len(moves), *(number for move in moves for number in move)]
+    found: Words = np.array(words, np.int64)
+    return found, found[first_home : first_home + 2 * homes]
 
 
 def array_words(address: int, shape: Sequence[int], itemsize: int) -> list[int]:
@@ -120,7 +137,7 @@ def array_words(address: int, shape: Sequence[int], itemsize: int) -> list[int]:
 
 @cache
 def direct_call() -> Callable[..., bool | None]:
-    """`call(table, frame, *objects)`: True done; False refused, nothing touched; None: the compiled function failed."""
+    """`call(table, memory, *objects)`: True done; False refused, nothing touched; None: a compiled function failed."""
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.registry import cpu_target
 
@@ -128,40 +145,61 @@ def direct_call() -> Callable[..., bool | None]:
         return _python_function("gradgen_direct_call", _Writer(cpu_target.target_context).written())
 
 
-_entries: dict[int, tuple[int, int]] = {}  # by the address of the compiled function
+class Code(NamedTuple):
+    """How a compiled function is called: code that unpacks a frame for it, the function, the words of its arguments."""
+
+    unpacking: int
+    function: int
+    width: int
 
 
-def entry_address(compiled: Any) -> tuple[int, int]:
-    """The address of `int f(frame)`, which calls a function that Numba compiled, and the number of its arguments."""
+_unpacked: dict[str, tuple[int, int]] = {}  # by the type of a function: functions of one type share it
+
+
+def codes_of(functions: Sequence[Any]) -> list[Code]:
+    """The addresses of functions that Numba compiled, and of `int f(frame)`, which calls one."""
     from numba.core.compiler_lock import global_compiler_lock
 
     with global_compiler_lock:
-        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-        if address not in _entries:
-            _entries[address] = _unpacking(compiled, address)
-        return _entries[address]
+        kinds = [
+            x.target_context.call_conv.get_function_type(x.signature.return_type, x.signature.args) for x in functions
+        ]
+        new = {str(kind): kind for kind in kinds if str(kind) not in _unpacked}
+        if new:
+            _unpacked.update(zip(new, _unpacking(functions[0].target_context, list(new.values())), strict=True))
+        return [
+            Code(address, x.library.get_pointer_to_function(x.fndesc.llvm_func_name), width)
+            for x, (address, width) in zip(functions, (_unpacked[str(kind)] for kind in kinds), strict=True)
+        ]
 
 
-def _unpacking(compiled: Any, address: int) -> tuple[int, int]:
+def _function_type(compiled: Any) -> Any:
+    signature = compiled.signature
+    return compiled.target_context.call_conv.get_function_type(signature.return_type, signature.args)
+
+
+def _unpacking(context: Any, kinds: Sequence[Any]) -> list[tuple[int, int]]:
     from llvmlite import ir
 
-    context = compiled.target_context
-    name = f"direct_{compiled.fndesc.llvm_func_name}"
-    kind = context.call_conv.get_function_type(compiled.signature.return_type, compiled.signature.args)
+    names = [f"gradgen_unpacking_{len(_unpacked) + k}" for k in range(len(kinds))]
+    library = context.codegen().create_library(names[0])
+    module = library.create_ir_module(names[0])
     word = ir.IntType(64)
-    library = context.codegen().create_library(name)
-    module = library.create_ir_module(name)
-    code = ir.Function(module, ir.FunctionType(ir.IntType(32), [word.as_pointer()]), name)
-    b = ir.IRBuilder(code.append_basic_block())
-    given = []
-    for k, t in enumerate(kind.args):
-        place = b.gep(code.args[0], [word(k + 2)])
-        given.append(b.load(b.bitcast(place, t.as_pointer())))
-    b.ret(b.call(b.inttoptr(word(address), kind.as_pointer()), given))
+    for name, kind in zip(names, kinds, strict=True):
+        code = ir.Function(module, ir.FunctionType(ir.IntType(32), [word.as_pointer()]), name)
+        b = ir.IRBuilder(code.append_basic_block())
+        places = [1, *range(RESULTS, RESULTS + len(kind.args))]
+        function, *given = [
+            b.load(b.bitcast(b.gep(code.args[0], [word(at)]), t.as_pointer()))
+            for at, t in zip(places, [kind.as_pointer(), *kind.args], strict=True)
+        ]
+        b.ret(b.call(function, given))
     library.add_ir_module(module)
     library.finalize()
     _alive.append(library)
-    return library.get_pointer_to_function(name), len(given) - 2
+    return [
+        (library.get_pointer_to_function(name), len(kind.args) - 2) for name, kind in zip(names, kinds, strict=True)
+    ]
 
 
 class _Writer:
@@ -184,9 +222,9 @@ class _Writer:
         self.b = self.ir.IRBuilder(code.append_basic_block())
         self.python = self.context.get_python_api(self.b)
         self.objects = code.args[1]
-        self.table, self.frame = (self.read(self.object(self.word(k)), _DATA, self.bytes) for k in range(2))
+        self.table, self.memory = (self.read(self.object(self.word(k)), _DATA, self.bytes) for k in range(2))
         self.all_objects()
-        self.call()
+        self.all_steps()
         library.add_ir_module(module)
         library.finalize()
         _alive.append(library)
@@ -229,7 +267,7 @@ class _Writer:
     # ------------------------------------------------------------ the objects
 
     def all_objects(self) -> None:
-        """Check every object, and put its address or its value into the frame."""
+        """Check every object, and put its address or its value into the memory."""
         b, head = self.b, self.table
         end = self.cgutils.alloca_once_value(b, self.word(0))  # of the object before
         count, stride = (self.read(head, k * _WORD) for k in (_COUNT, _STRIDE))
@@ -267,7 +305,7 @@ class _Writer:
                     self.within(b.load(start), field("bytes"), size, field("low"), field("high"))
             slot = field("slot")
             with self.where(slot, ">=", 0):
-                b.store(b.load(value), self.at(self.frame, self.words_on(slot)))
+                b.store(b.load(value), self.at(self.memory, self.words_on(slot)))
 
     def array(self, x: Any, expected: Any, ndim: Any) -> Any:
         """The address of an array's elements, if its dtype, its layout and its shape are the expected ones."""
@@ -304,16 +342,28 @@ class _Writer:
             value = value if itemsize == _WORD else b.sext(value, self.word)
             self.refuse_unless(b.and_(b.icmp_signed(">=", value, low), b.icmp_signed("<=", value, high)))
 
-    def call(self) -> None:
-        """Run the entry point. It returns 0, or -2 for None; anything else is an exception."""
+    def all_steps(self) -> None:
+        """Run the functions. Each returns 0, or -2 for None; anything else is an exception."""
         b, code = self.b, self.ir.IntType(32)
         kind = self.ir.FunctionType(code, [self.word.as_pointer()])
-        frame = b.bitcast(self.frame, self.word.as_pointer())
-        status = b.call(b.inttoptr(b.load(frame), kind.as_pointer()), [frame])
-        failed = b.and_(*(b.icmp_signed("!=", status, code(k)) for k in (0, -2)))
-        with b.if_then(failed, likely=False):
-            self.returned(None)
+        place = self.cgutils.alloca_once_value(b, self.read(self.table, _STEPS * _WORD))
+        with self.cgutils.for_range(b, self.read(self.table, _STEP_COUNT * _WORD)):
+            frame = self.at(self.memory, self.words_on(self.next(place)))
+            with self.cgutils.for_range(b, self.next(place)):
+                to, start, more = (self.next(place) for _ in range(3))
+                found = b.load(self.at(self.memory, start), align=1)  # a result, maybe half a word behind another one
+                b.store(b.add(found, more), self.at(self.memory, self.words_on(to)))
+            status = b.call(b.inttoptr(b.load(frame), kind.as_pointer()), [frame])
+            failed = b.and_(*(b.icmp_signed("!=", status, code(k)) for k in (0, -2)))
+            with b.if_then(failed, likely=False):
+                self.returned(None)
         self.returned(True)
+
+    def next(self, place: Any) -> Any:
+        """The word of the table at this place, which moves on."""
+        b, at = self.b, self.b.load(place)
+        b.store(b.add(at, self.word(1)), place)
+        return self.read(self.table, self.words_on(at))
 
 
 class _Method(ctypes.Structure):

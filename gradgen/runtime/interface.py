@@ -14,9 +14,11 @@ from typing import Any
 from gradgen.errors import ShapeError
 from gradgen.graph.enumeration import Question
 from gradgen.graph.nodes import Leaf, Node, show_size
-from gradgen.program.holders import HOLDERS, entry_holders, held, workspace_sizes
+from gradgen.program.extents import sizes_of_arrays
+from gradgen.program.holders import HOLDERS, entry_holders, held, part_counts, workspace_sizes
 from gradgen.program.loops import Buffer, Entry, Parts, Program
 from gradgen.runtime.requirements import Label, Requirement, labels, requirements
+from gradgen.runtime.sequences import Run, run_of, runs_of
 
 __all__ = [
     "Argument", "EntryPoint", "Interface", "Stacked", "evaluate_shape", "evaluate_size", "interface_of", "unknown_size",
@@ -55,6 +57,7 @@ class EntryPoint:
     returns: tuple[str, ...]
     decisions: tuple[str, ...]
     parallel: bool  # whether it runs on several threads
+    runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Interface:
     outputs: tuple[Argument, ...]
     fields: Mapping[str, tuple[Argument, ...]]  # of the holders p, s, out and g; stacks row by row
     workspace: tuple[str, ...]  # the sizes it is made for
+    parts: Mapping[str, tuple[int, int]]  # numbers of parts: which array of a workspace tells them, and which axis
     entries: tuple[EntryPoint, ...]
     updated: tuple[str, ...]
     sizes: Mapping[str, int]  # those known when the model was compiled
@@ -110,7 +114,8 @@ class Interface:
             _arguments(data["outputs"]),
             {key: _arguments(value) for key, value in data["fields"].items()},
             tuple(data["workspace"]),
-            tuple(EntryPoint(**_with_tuples(entry)) for entry in data["entries"]),
+            {name: (at, axis) for name, (at, axis) in data["parts"].items()},
+            tuple(_entry(entry) for entry in data["entries"]),
             tuple(data["updated"]),
             data["sizes"],
             tuple(Label(**_with_tuples(label)) for label in data["labels"]),
@@ -123,6 +128,10 @@ class Interface:
 
 def _arguments(data: Sequence[Mapping[str, Any]]) -> tuple[Argument, ...]:
     return tuple(Argument(**_with_tuples(item)) for item in data)
+
+
+def _entry(data: Mapping[str, Any]) -> EntryPoint:
+    return EntryPoint(**{**_with_tuples(data), "runs": tuple(map(run_of, data["runs"]))})
 
 
 def _requirement(data: Mapping[str, Any]) -> Requirement:
@@ -146,6 +155,7 @@ def interface_of(
 ) -> Interface:
     """The interface of a program; `leaves`, `outputs` and `updated` have its dtype and its sizes."""
     cotangents = {b: None for entry in program.entries for b in entry.parameters if b.role == "cotangent"}
+    work = held(program, "w")
     roots = [*outputs.values(), *updated.values()]
     return Interface(
         program.name,
@@ -154,6 +164,10 @@ def interface_of(
         tuple(Argument(name, node.dtype, _shape(node), "output") for name, node in outputs.items()),
         {key: tuple(_of_buffer(b, derivatives) for b in _fields(program, key)) for key in HOLDERS if key != "w"},
         tuple(workspace_sizes(program)),
+        {
+            name: (next(at for at, x in enumerate(work) if x is b), axis)
+            for name, (b, axis) in sizes_of_arrays(sorted(part_counts(program)), work).items()
+        },
         tuple(_entry_point(program, entry) for entry in program.entries),
         tuple(x.name for x in updated),
         dict(sizes),
@@ -194,6 +208,7 @@ def _entry_point(program: Program, entry: Entry) -> EntryPoint:
         tuple(b.name for b in entry.returns),
         entry.decisions,
         any(call.kernel in divided for call in entry.kernel_calls),
+        runs_of(program, entry),
     )
 
 

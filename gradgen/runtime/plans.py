@@ -13,17 +13,19 @@ from typing import Any
 import numpy as np
 
 from gradgen.runtime.bindings import Array, label_bounds
-from gradgen.runtime.direct import ARGUMENTS, DATA, Words, array_words, row, table
+from gradgen.runtime.direct import ARGUMENTS, DATA, ERRORS, RESULTS, Code, Move, Words, array_words, row, table
 from gradgen.runtime.interface import Argument, EntryPoint, Interface, evaluate_shape, evaluate_size
+from gradgen.runtime.sequences import Call, Operand
 
 __all__ = ["KEPT", "Frames", "Layout", "Plan", "Room", "RoomPool"]
 
 KEPT = 8  # plans and rooms kept per caller, for callers whose sizes keep changing
 _LINE = 64  # bytes in a line of the cache
+_WORD = 8  # bytes
 _PYTHON: dict[str, type] = {"f": float, "i": int, "b": bool}
 
 
-Frame = tuple[Words, list[tuple[str, Array]]]  # the arguments of an entry point in memory; the numbers it returns
+Frame = tuple[Words, list[tuple[str, Array]]]  # the arguments of functions in memory; the numbers that come back
 
 
 class Room:
@@ -152,7 +154,6 @@ class Plan:
             if x.leaf in places and all(evaluate_size(extent, sizes) for extent in x.loops)
         ]
         self.makes = bool(self.out or self.g)
-        self.used = False
         self.frames: Frames | None = None
 
     def make(self) -> list[Array]:
@@ -169,27 +170,32 @@ class Plan:
 
 
 class Frames:
-    """A plan as `direct_call` takes it: a table of what to expect, and for every room a frame to fill in."""
+    """A plan as `direct_call` takes it: a table of what to expect and to run, and memory for every room.
 
-    def __init__(self, layout: Layout, plan: Plan, room: Room, entry: int) -> None:
-        self._layout = layout
-        self.plan = plan
-        self._entry = entry
+    The memory begins with a word for each group of arguments, which a call fills in; then come the functions' frames.
+    """
+
+    def __init__(
+        self, layout: Layout, plan: Plan, room: Room, interface: Interface, entry: EntryPoint, codes: Mapping[str, Code]
+    ) -> None:
+        self._layout, self.plan, self._interface, self._entry, self._codes = layout, plan, interface, entry, codes
         self._shapes = {x: x.shape(plan.sizes) for part in layout.parts.values() for x in part}
+        self._slots = {x: at for at, x in enumerate(self._shapes)}
         self._places = {x.name: at for at, x in enumerate(layout.arguments)}
         self._written = [x for x in self._shapes if x.written]
-        slots: dict[Group, int] = {}
-        self.width = len(self._words(room, slots))
-        rows = [expected for x in self._shapes for expected in self._rows(x, slots.get(x, -1))]
-        self.table, self._homes = table(rows, len(self._written))
+        rows = [expected for x in self._shapes for expected in self._rows(x, self._slots[x])]
+        self.table, self._homes = table(rows, len(self._written), self._laid_out(room).steps)
 
     def of(self, room: Room) -> Frame:
-        """The frame of a room."""
+        """The memory of a room, and the numbers that a call leaves in it."""
         found = room.frames.get(self)
         if found is None:
             if len(room.frames) >= KEPT:
                 room.frames.clear()
-            found = room.frames[self] = self._frame(room)
+            laid_out = self._laid_out(room)
+            words, results = laid_out.memory(), laid_out.results
+            numbers = [(name, np.ndarray((), kind, words, results[name])) for name, kind in self._layout.returns]
+            found = room.frames[self] = words, numbers
         return found
 
     def settle(self, values: Sequence[Array]) -> None:
@@ -219,29 +225,78 @@ class Frames:
         following = row(dtype, shape[1:], written=x.written, follows=x.used)
         return [first, *[following] * (given - 1)]
 
-    def _words(self, room: Room, slots: dict[Group, int]) -> list[int]:
-        """The arguments of the entry point in memory; `slots` gets the place of every group's address or value."""
-        words = [0] * ARGUMENTS
-        for key in ("own", *self._layout.holders):
-            if key == "w":
-                for array in room.workspace:
-                    words += array_words(_address(array), array.shape, array.itemsize)
-            for x in self._layout.parts.get(key, ()):
-                slots[x] = len(words) + (0 if x.first.by_value else DATA)
-                itemsize = np.dtype(x.first.dtype).itemsize
-                words += [0] if x.first.by_value else array_words(0, self._shapes[x], itemsize)
+    def _laid_out(self, room: Room) -> "_LaidOut":
+        counts = {name: room.workspace[at].shape[axis] for name, (at, axis) in self._interface.parts.items()}
+        sizes = {**self.plan.sizes, **counts}
+        laid_out = _LaidOut(room, self._layout.parts, self._slots, sizes, self._codes)
+        for run in self._entry.runs:
+            for k in range(run.count):
+                for call in run.calls:
+                    laid_out.step(call, k)
+        return laid_out
+
+
+class _LaidOut:
+    """Frames of functions, as they are written one after the other."""
+
+    def __init__(
+        self,
+        room: Room,
+        parts: Mapping[str, Sequence[Group]],
+        slots: Mapping[Group, int],
+        sizes: Mapping[str, int],
+        codes: Mapping[str, Code],
+    ) -> None:
+        self.words = [0] * len(slots)
+        self.steps: list[tuple[int, list[Move]]] = []
+        self.results: dict[str, int] = {}  # at which byte
+        self._room, self._parts, self._slots, self._sizes, self._codes = room, parts, slots, sizes, codes
+        self._own: list[int] = []  # words that are places in this memory
+
+    def step(self, call: Call, k: int) -> None:
+        """One call, in repetition k."""
+        start, moves = len(self.words), list[Move]()
+        self.steps.append((start, moves))
+        code = self._codes[call.function]
+        self.words += [code.unpacking, code.function, *[0] * (ARGUMENTS - 2)]
+        for x in call.operands:
+            self.words += self._operand(x, k, moves)
+        assert len(self.words) == start + ARGUMENTS + code.width, "Numba passes arrays in another way"
+        kind = np.dtype(list(call.results), align=True)
+        end = len(self.words) * _WORD
+        self.words[start + RESULTS], self.words[start + ERRORS] = end, (start + 2) * _WORD
+        self._own += [start + RESULTS, start + ERRORS]
+        self.results |= {name: end + offset for name, (_, offset, *_) in (kind.fields or {}).items()}
+        self.words += [0] * (kind.itemsize // _WORD + 2)  # nothing is returned as a null pointer
+
+    def _operand(self, x: Operand, k: int, moves: list[Move]) -> list[int]:
+        """The words of an argument, and what is to be moved into them."""
+        if x.source == "one":
+            return [int(np.frombuffer(np.ones(1, x.dtype).tobytes().ljust(_WORD, b"\0"), np.int64)[0])]
+        if x.source == "size":
+            return [self._sizes[x.name]]
+        if x.source == "result":
+            moves.append((len(self.words), self.results[x.name], 0))
+            return [0]
+        row = x.row + x.stride * k
+        if x.source == "w":
+            array = self._room.workspace[x.at] if x.row < 0 else self._room.workspace[x.at][row]
+            shape = evaluate_shape(x.shape, self._sizes) if x.reshaped else array.shape
+            return array_words(_address(array), shape, array.itemsize)
+        group = self._parts[x.source][x.at]
+        slot = self._slots[group] * _WORD
+        if x.by_value:
+            moves.append((len(self.words), slot, 0))
+            return [0]
+        words = array_words(0, evaluate_shape(x.shape, self._sizes), np.dtype(x.dtype).itemsize)
+        moves.append((len(self.words) + DATA, slot, 0 if x.row < 0 else row * words[2] * words[3]))
         return words
 
-    def _frame(self, room: Room) -> Frame:
-        """The arguments, and behind them the results: one word at least, for nothing is returned as a null pointer."""
-        arguments = self._words(room, {})
-        kind = np.dtype(self._layout.returns, align=True)
-        words: Words = np.zeros(len(arguments) + kind.itemsize // 8 + 1, np.int64)
-        words[: len(arguments)] = arguments
-        start, end = _address(words), len(arguments) * words.itemsize
-        words[:ARGUMENTS] = self._entry, 0, start + end, start + words.itemsize
-        results: Array = np.ndarray((), kind, words, end) if self._layout.returns else words
-        return words, [(name, results[name]) for name, _ in self._layout.returns]
+    def memory(self) -> Words:
+        """All of it, its own addresses settled."""
+        found: Words = np.array(self.words, np.int64)
+        found[self._own] += _address(found)
+        return found
 
 
 def _aligned(x: Array) -> Array:

@@ -63,6 +63,14 @@ def unjitted(net: Network) -> Network:
     return net.with_module(unjitted_module(net.source))
 
 
+def through_entry_points(net: Network) -> Network:
+    """The same network, called by its jitted entry points, as other jitted code calls them."""
+    twin = net.with_module(net.module)
+    for caller in twin._entries.values():
+        caller._is_direct = False
+    return twin
+
+
 SIGNALS = {"float64": (np.uint64, 0x7FF0000000000001), "float32": (np.uint32, 0x7F800001)}
 
 
@@ -122,6 +130,14 @@ class Case:
     @cached_property
     def plain(self) -> Network:
         return unjitted(self.net)
+
+    @cached_property
+    def jitted_entries(self) -> Network:
+        return through_entry_points(self.net)
+
+    def network(self, way: str) -> Network:
+        """How it is called: `plain`, its functions `jitted`, or its jitted `entries`."""
+        return {"plain": self.plain, "jitted": self.net, "entries": self.jitted_entries}[way]
 
     @cached_property
     def outputs(self) -> Arrays:

@@ -14,7 +14,9 @@ import pytest
 import gradgen as gg
 from gradgen.errors import BindingError, DTypeError, LayoutWarning, ShapeError
 from gradgen.network import Network
+from gradgen.runtime.direct import RESULTS
 from gradgen.runtime.plans import RoomPool
+from tests.cpu.running import through_entry_points, unjitted
 
 B, H, K = gg.size("B"), gg.size("H"), gg.size("K")
 
@@ -275,11 +277,15 @@ def test_what_is_returned_has_its_place_in_the_memory_of_the_call() -> None:
         out, saved = net.forward(**given)
         assert out["loss"] == 12
         net.backward(saved, y=given["x"])
-    frames = [words for words, _ in saved.room.frames.values()]
-    assert len(frames) == 2
-    for words in frames:
+    assert len(saved.room.frames) == 2
+    for frames, (words, _) in saved.room.frames.items():
         start = words.ctypes.data
-        assert start <= words[2] <= start + words.nbytes - words.itemsize
+        at, count = frames.table[4:6]
+        assert count == len(frames._entry.runs)
+        for _ in range(count):
+            frame, moves = frames.table[at : at + 2]
+            assert start <= words[frame + RESULTS] <= start + words.nbytes - words.itemsize
+            at += 2 + 3 * moves
 
 
 def test_rooms_begin_with_a_line_of_the_cache() -> None:
@@ -389,7 +395,7 @@ def test_two_networks_of_one_model(net: Network) -> None:
         check(net, arrays(seed=k))
         check(again, arrays(seed=k))
     entries = [n._entries["value_and_grad"] for n in (net, again)]
-    assert entries[0]._address == entries[1]._address != 0
+    assert entries[0]._codes == entries[1]._codes != {}
 
 
 def test_threads_share_a_network(net: Network) -> None:
@@ -528,3 +534,43 @@ def test_sizes_that_only_an_argument_tells_reach_every_entry_point() -> None:
     given = {"x": np.arange(3, dtype=np.float32), "y": np.ones(4, np.float32)}
     _, saved = net.forward(**given)
     np.testing.assert_allclose(net.backward(saved, total=1.0, other=0.0)["x"], 12.0 * given["x"])
+
+
+def test_calls_from_python_compile_no_entry_point() -> None:
+    """Those are for jitted code; the functions that they call are compiled once each, for both."""
+    x = gg.param("x", (6, 5))
+    net = gg.compile({"loss": gg.sum(gg.nn.softmax(x @ x.T) ** 2)}, updates={x: x * 0.5}, name="no_entry_points")
+    state = net.init(seed=0)
+    for _ in range(2):
+        first = net.value_and_grad(**state)
+        net.backward(net.forward(**state)[1], loss=1.0)
+    net.step(state)
+    entries = {e.name for e in net.interface.entries}
+    functions = {name: f for name, f in vars(net.module).items() if hasattr(f, "signatures")}
+    assert all(len(f.signatures) == (name not in entries) for name, f in functions.items() if name != "fitted")
+    twin = through_entry_points(net)
+    state = net.init(seed=0)
+    again = twin.value_and_grad(**state)
+    np.testing.assert_array_equal(again[0]["loss"], first[0]["loss"])
+    np.testing.assert_array_equal(again[1]["x"], first[1]["x"])
+    assert net.module.value_and_grad.signatures
+    assert all(len(f.signatures) <= 1 for f in functions.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_go_from_one_function_to_the_next(dtype: str) -> None:
+    """In the memory of a call, two of them in one word of it if they are small."""
+    x = gg.param("x", (gg.size("N"),))
+    a, b = gg.sum(gg.sin(x)), gg.max(x)
+    n, m = gg.index("n"), gg.index("m", 7)
+    y = gg.compute((n, m), gg.exp(-gg.square(x[n] * a - b)) * (m + 1))
+    net = gg.compile({"a": a, "b": b, "y": y, "loss": gg.mean(y) * a}, loss="loss", name="numbers", dtype=dtype)
+    calls = [c for entry in net.interface.entries for run in entry.runs for c in run.calls]
+    handed_on = [x for c in calls for x in c.operands if x.source == "result"]
+    assert handed_on
+    given = {"x": np.random.default_rng(0).standard_normal(9).astype(dtype)}
+    for _ in range(3):
+        found, plain = (n.value_and_grad(**given) for n in (net, unjitted(net)))
+        for got, wanted in zip(found, plain, strict=True):
+            for name in wanted:
+                np.testing.assert_allclose(got[name], wanted[name], rtol=1e-5)

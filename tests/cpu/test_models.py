@@ -1,8 +1,8 @@
 """Every model three ways: the interpreter, the emitted file as plain Python, and jitted; values and gradients.
 
-Plain Python runs every entry point in both dtypes. Of machine code each model has every entry point in one dtype,
-because Numba's compilation is what takes time: forward and backward in float64, value_and_grad in float32; forward and
-backward in float32 too where no output is a loss.
+Plain Python runs every entry point in both dtypes. Numba's compilation is what takes time, so each model has machine
+code of every function in one dtype: those of forward and backward in float64, of value_and_grad in float32; and of the
+entry points around them in float32: value_and_grad, or forward and backward where no output is a loss.
 """
 
 import os
@@ -35,14 +35,13 @@ SIZED = [model for model in MODELS if model.sizes]
 CASES = [
     parameter(model.name, dtype, way)
     for model in MODELS
-    for dtype in DTYPES
-    for way in ("plain", "jitted")
-    if way == "plain" or dtype == "float64" or model.loss is None
+    for dtype, way in (*((d, "plain") for d in DTYPES), ("float64", "jitted"), ("float32", "entries"))
+    if way != "entries" or model.loss is None
 ]
 JOINT = [
     parameter(model.name, dtype, way)
     for model in MODELS
-    for dtype, way in (*((d, "plain") for d in DTYPES), ("float32", "jitted"))
+    for dtype, way in (*((d, "plain") for d in DTYPES), ("float32", "jitted"), ("float32", "entries"))
     if model.loss
 ]
 
@@ -79,7 +78,7 @@ def check_gradients(this: Case, found: Mapping[str, Any], wanted: Mapping[str, n
 @pytest.mark.parametrize(("name", "dtype", "way"), CASES)
 def test_the_emitted_file_computes_what_the_formulas_say(name: str, dtype: str, way: str) -> None:
     this = case(name, dtype)
-    net = this.net if way == "jitted" else this.plain
+    net = this.network(way)
     outputs, gradients = run(net, this.arrays, this.cotangents)
     check_outputs(this, outputs, this.outputs)
     check_gradients(this, gradients, this.gradients)
@@ -91,7 +90,7 @@ def test_the_emitted_file_computes_what_the_formulas_say(name: str, dtype: str, 
 @pytest.mark.parametrize(("name", "dtype", "way"), JOINT)
 def test_value_and_grad_is_forward_and_backward(name: str, dtype: str, way: str) -> None:
     this = case(name, dtype)
-    net = this.net if way == "jitted" else this.plain
+    net = this.network(way)
     with np.errstate(all="ignore"):
         outputs, gradients = net.value_and_grad(**this.arrays)
     check_outputs(this, outputs, this.outputs)
@@ -160,7 +159,7 @@ def between_guards(net: Network, monkeypatch: pytest.MonkeyPatch) -> tuple[Netwo
 @pytest.mark.parametrize("name", parameters())
 def test_nothing_beside_an_array_is_written(name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     this = case(name, "float64")
-    net = this.net if way == "jitted" else this.plain
+    net = this.network(way)
     run(net, this.arrays, this.cotangents)  # compiled before `np.empty` is another function
     fresh, guarded = between_guards(net, monkeypatch)
     outputs, gradients = run(fresh, this.arrays, this.cotangents)
@@ -175,7 +174,7 @@ def test_value_and_grad_writes_nothing_beside_an_array(
     name: str, dtype: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     this = case(name, dtype)
-    net = this.net if way == "jitted" else this.plain
+    net = this.network(way)
     with np.errstate(all="ignore"):
         _, wanted = net.value_and_grad(**this.arrays)
         fresh, guarded = between_guards(net, monkeypatch)
