@@ -28,6 +28,7 @@ from gradgen.passes.loops.divide import FIXED_PARTS
 from gradgen.passes.loops.hoist import hoist as hoist_code
 from gradgen.passes.loops.in_place import update_in_place
 from gradgen.passes.loops.keep_inside import keep_inside
+from gradgen.passes.loops.one_form import one_form
 from gradgen.passes.loops.roll import roll
 from gradgen.passes.loops.shared_values import share
 from gradgen.passes.loops.unify import unify
@@ -111,6 +112,7 @@ def on_programs(telling: OnProgram = lambda program: program) -> tuple[tuple[str
         ("keep inside", partial(_kept_inside, telling=telling), "what no proof keeps inside an array gets a guard"),
         ("unify", unify, "functions that differ in names only are one function"),
         ("roll", roll, "runs of equal calls are a loop: the text does not grow with the depth"),
+        ("one form", one_form, "functions that differ in lengths only are compiled once"),
     )
 
 

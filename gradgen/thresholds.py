@@ -47,6 +47,7 @@ class Thresholds:
     fields: int = 32  # of the named tuples of a function that has branches
     kind: int = 12  # formulas of a kind that are better a loop of calls than one function
     repetitions: int = 4  # of calls that are worth a loop
+    forms: int = 4  # functions of one form that are better one, without the lengths of its loops
     local_bytes: int = 1024  # of the arrays of a CUDA thread; larger ones become rows of a workspace
 
 
@@ -73,6 +74,7 @@ SMALLEST = Thresholds(
     fields=0,
     kind=2,
     repetitions=2,
+    forms=2,
     local_bytes=0,
 )
 

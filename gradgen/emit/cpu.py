@@ -298,7 +298,7 @@ class CpuPrinter:
 
     def kernel(self, kernel: Kernel) -> dict[str, object]:
         self.part = kernel.part
-        sources = size_sources(kernel.sizes, kernel.parameters)
+        sources = size_sources(kernel.every_size, kernel.parameters)
         passed = [s for s in kernel.sizes if s not in sources]
         body = kernel.body
         counts = sizes_mentioned(body, kernel.part)

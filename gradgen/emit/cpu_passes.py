@@ -51,7 +51,7 @@ def _each(kernel: Kernel, run: OnFunction, printer: CpuPrinter) -> Kernel:
     """A function, and what one thread runs of it."""
     part = None if kernel.part is None else _each(kernel.part, run, printer)
     printer.part = kernel.part
-    taken = {b.name for b in kernel.parameters} | set(kernel.sizes) | CALLED
+    taken = {b.name for b in kernel.parameters} | set(kernel.every_size) | CALLED
     return replace(kernel, body=tuple(run(kernel, taken, printer)), part=part)
 
 
@@ -63,5 +63,5 @@ def functions(program: Program) -> list[Kernel]:
 def names_of_functions(program: Program) -> set[str]:
     """What functions call their arguments and variables, and what the module calls its functions."""
     every = functions(program)
-    found = {b.name for k in every for b in k.parameters} | {s for k in every for s in k.sizes}
+    found = {b.name for k in every for b in k.parameters} | {s for k in every for s in k.every_size}
     return found.union({k.name for k in every}, *(names_in(k.body) for k in every))

@@ -170,7 +170,10 @@ Statement = For | Assign | Accumulate | If | Dot | Parts | Note
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One emitted function: parameters in order, statements, and the scalars it returns."""
+    """One emitted function: parameters in order, statements, and the scalars it returns.
+
+    Calls hand on `sizes`. The sizes in `lengths` are numbers where it is called; it reads them off its arrays.
+    """
 
     name: str
     parameters: tuple[Buffer, ...]
@@ -178,6 +181,12 @@ class Kernel:
     body: tuple[Statement, ...]
     returns: tuple[Buffer, ...]
     part: "Kernel | None" = None  # what every thread runs, if the body holds `Parts`
+    lengths: tuple[str, ...] = ()
+
+    @property
+    def every_size(self) -> tuple[str, ...]:
+        """The sizes that its text may mention."""
+        return (*self.sizes, *self.lengths)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _reshaped(call: KernelCall, kernel: Kernel) -> Iterator[str]:
         for extent, wanted in zip(own.shape, given.shape, strict=False):
             for name in size_names(extent):
                 if extent is size_symbol(name):
-                    sizes.setdefault(extent, wanted)  # a size that only shapes mention
+                    sizes.setdefault(extent, wanted)  # a size that only shapes mention, or a length
         shape = tuple(require_poly(substitute(e, {x.atoms[0]: size for x, size in sizes.items()})) for e in own.shape)
         if not same_shape(shape, given.shape):
             yield f"{kernel.name} takes {given.name} for {own.name}, which has another shape"

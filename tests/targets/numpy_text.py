@@ -14,6 +14,7 @@ from gradgen.emit.scalar_printer import ScalarPrinter
 from gradgen.graph.nodes import show_size
 from gradgen.graph.scalar import Load, Poly, Scalar, require_poly
 from gradgen.lang.interpret_scalar import IMPLEMENTATIONS
+from gradgen.program.extents import sizes_of_arrays
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -129,7 +130,10 @@ class NumpyText:
     def kernel(self, kernel: Kernel) -> list[str]:
         parameters = ", ".join([*(b.name for b in kernel.parameters), *kernel.sizes])
         returned = [f"    return {', '.join(b.name for b in kernel.returns)}"] if kernel.returns else []
-        return [*self.block(f"def {kernel.name}({parameters}):", kernel.body), *returned]
+        known = sizes_of_arrays(kernel.lengths, kernel.parameters)
+        read = [f"    {name} = {b.name}.shape[{axis}]" for name, (b, axis) in known.items()]
+        head, *rest = self.block(f"def {kernel.name}({parameters}):", kernel.body)
+        return [head, *read, *rest, *returned]
 
     def argument(self, x: Buffer | Row) -> str:
         if isinstance(x, Row):

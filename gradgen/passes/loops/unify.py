@@ -25,7 +25,7 @@ from gradgen.program.loops import (
     Statement,
 )
 
-__all__ = ["Key", "body_key", "kernel_key", "unify"]
+__all__ = ["Key", "Numbers", "body_key", "kernel_key", "unify"]
 
 Key = tuple[object, ...]
 
@@ -66,19 +66,15 @@ def kernel_key(kernel: Kernel, one: Buffer | None = None) -> Key:
 
     With `one`, what it would be if this parameter were the number 1 throughout.
     """
-    numbers = _Numbers(one)
-    parameters = tuple(numbers.buffer(b) for b in kernel.parameters if b is not one)
-    sizes = tuple(numbers.of(("size", name)) for name in kernel.sizes)
-    body = numbers.body(kernel.body)
-    return (parameters, sizes, body, tuple(numbers.buffer(b) for b in kernel.returns))
+    return Numbers(one).kernel(kernel)
 
 
 def body_key(body: Sequence[Statement]) -> Key:
     """What statements are, with everything that they name numbered in the same way."""
-    return _Numbers().body(tuple(body))
+    return Numbers().body(tuple(body))
 
 
-class _Numbers:
+class Numbers:
     """Numbers for names, given at their first appearance."""
 
     def __init__(self, one: Buffer | None = None) -> None:
@@ -89,6 +85,12 @@ class _Numbers:
     def of(self, name: object) -> int:
         return self.found[name] if name in self.found else self.new(name)
 
+    def kernel(self, kernel: Kernel) -> Key:
+        parameters = tuple(self.buffer(b) for b in kernel.parameters if b is not self.one)
+        sizes = tuple(self.of(("size", name)) for name in kernel.sizes)
+        body = self.body(kernel.body)
+        return (parameters, sizes, body, tuple(self.buffer(b) for b in kernel.returns))
+
     def new(self, name: object) -> int:
         """The number of a name that begins to mean something else here."""
         self.found[name] = self.count
@@ -96,8 +98,12 @@ class _Numbers:
         return self.found[name]
 
     def buffer(self, b: Buffer) -> Key:
-        shape = tuple(self.scalar(extent) for extent in b.shape)
+        shape = tuple(self.extent(extent) for extent in b.shape)
         return (self.of(b), shape, b.dtype, b.by_value)
+
+    def extent(self, x: Scalar) -> Key:
+        """How long an axis is, or how far a loop goes."""
+        return self.scalar(x)
 
     def body(self, statements: tuple[Statement, ...]) -> Key:
         return tuple(self.statement(s) for s in statements if not isinstance(s, Note))
@@ -105,7 +111,7 @@ class _Numbers:
     def statement(self, s: Statement) -> Key:
         match s:
             case For():
-                bounds = (self.scalar(s.start), self.scalar(s.stop))
+                bounds = (self.extent(s.start), self.extent(s.stop))
                 return ("for", self.new(("letter", s.letter)), *bounds, s.kind, s.stride, self.body(s.body))
             case Assign():
                 return ("assign", self.buffer(s.buffer), self.scalars(s.subscripts), self.scalar(self.seeded(s.value)))
@@ -131,7 +137,7 @@ class _Numbers:
         return rewrite(x, lambda y: value if isinstance(y, Load) and y.tensor is self.one else None, lambda atom: None)
 
     def matrix(self, m: Matrix) -> Key:
-        extents = (self.scalar(m.rows), self.scalar(m.columns))
+        extents = (self.extent(m.rows), self.extent(m.columns))
         return (self.buffer(m.buffer), self.scalars(m.fixed), *extents, m.transposed, self.scalars(m.window or ()))
 
     def scalars(self, xs: tuple[Scalar, ...]) -> Key:
