@@ -1,6 +1,6 @@
 """What is measured: names, sizes and seeded float32 inputs, the same arrays for every peer.
 
-A training case is one step (loss, gradient, SGD update) of a multilayer perceptron.
+A training case is one step: loss, gradient, update by SGD or Adam.
 A kernel case is the value and the gradient of sum(output * g), by everything but its `data`.
 """
 
@@ -13,6 +13,8 @@ import numpy as np
 Arrays = dict[str, np.ndarray]
 
 LEARNING_RATE = 0.1
+ADAM_RATE, ADAM_BETAS, ADAM_EPS = 1e-3, (0.9, 0.999), 1e-8
+TRAINED = ("mlp", "cnn", "transformer")
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,15 @@ class Case:
 
     name: str
     title: str
-    model: str  # "mlp", or the name of a kernel
+    model: str  # one of TRAINED, or the name of a kernel
     inputs: Callable[[], Arrays]
     data: tuple[str, ...]
-    option: Any = None  # the Mlp of a training case, the padding of a convolution
+    option: Any = None  # the Mlp, the number of layers of a transformer, the padding of a convolution
+    adam: bool = False
 
     @property
     def training(self) -> bool:
-        return self.model == "mlp"
+        return self.model in TRAINED
 
     def split(self) -> tuple[Arrays, Arrays]:
         """Fresh arrays, differentiated ones first, then the data."""
@@ -81,6 +84,42 @@ def training(name: str, batch: int, mlp: Mlp) -> Case:
         layers = f"{mlp.layers} layers, {min(mlp.widths)} to {max(mlp.widths)} wide"
     title = f"batch {batch}, {layers}, {mlp.activation}, {mlp.loss.replace('_', '-')}"
     return Case(name, title, "mlp", inputs, ("a", "y" if mlp.loss == "mse" else "b"), mlp)
+
+
+def cnn_inputs() -> Arrays:
+    """Two convolutions 3x3, each with a maximum over 2x2, and a linear layer; labels b."""
+    rng = np.random.default_rng(7)
+    return {
+        "a": normal(rng, 64, 1, 28, 28),
+        "b": rng.integers(0, 10, 64),
+        "K1": normal(rng, 8, 1, 3, 3, scale=1 / 3),
+        "mu1": normal(rng, 8, scale=0.1),
+        "K2": normal(rng, 16, 8, 3, 3, scale=72**-0.5),
+        "mu2": normal(rng, 16, scale=0.1),
+        "X": normal(rng, 10, 784, scale=784**-0.5),
+        "mu": normal(rng, 10, scale=0.1),
+    }
+
+
+def transformer(name: str, layers: int) -> Case:
+    """Pre-norm encoder layers of width 64 with 4 heads, causal, trained to give targets y."""
+    width, inner = 64, 256
+
+    def inputs() -> Arrays:
+        rng = np.random.default_rng(8)
+        arrays = {"a": normal(rng, 4, 32, width), "y": normal(rng, 4, 32, width)}
+        for k in range(layers):
+            parts = {"qkv": (3 * width, width), "o": (width, width), "u": (inner, width), "v": (width, inner)}
+            for part, (rows, columns) in parts.items():
+                arrays[f"W{part}{k}"] = normal(rng, rows, columns, scale=columns**-0.5)
+                arrays[f"b{part}{k}"] = normal(rng, rows, scale=0.1)
+            for norm in ("n", "m"):
+                arrays[f"{norm}{k}"] = 1 + normal(rng, width, scale=0.1)
+                arrays[f"{norm}b{k}"] = normal(rng, width, scale=0.1)
+        return arrays
+
+    title = f"{layers} layer{'s' if layers > 1 else ''}, 4x32, width {width}, 4 heads"
+    return Case(name, title, "transformer", inputs, ("a", "y"), layers)
 
 
 def conv(name: str, image: tuple[int, int, int, int], filters: int, size: int, padding: int) -> Case:
@@ -138,6 +177,11 @@ TRAINING = (
     training("deep", 64, Mlp((128,) * 101, "tanh", "mse", last="tanh")),
     training("different", 64, Mlp(tuple(64 + (40 * k) % 136 for k in range(21)), "tanh", "mse", last="tanh")),
 )
+NETWORKS = (
+    Case("cnn", "64x1x28x28, 8 and 16 filters 3x3, maxima, linear, Adam", "cnn", cnn_inputs, ("a", "b"), adam=True),
+    transformer("transformer", 1),
+    transformer("transformer4", 4),
+)
 KERNELS = (
     conv("conv3x3", (8, 64, 56, 56), filters=64, size=3, padding=1),
     conv("conv5x5", (64, 1, 28, 28), filters=32, size=5, padding=0),
@@ -146,4 +190,4 @@ KERNELS = (
     Case("attention", "B=8, h=8, T=128, d=32, causal", "attention", attention_inputs, ("g",)),
     Case("layernorm", "layer norm and softmax, 4096x768", "layernorm", layernorm_inputs, ("g",)),
 )
-CASES = {case.name: case for case in TRAINING + KERNELS}
+CASES = {case.name: case for case in TRAINING + NETWORKS + KERNELS}

@@ -45,6 +45,7 @@ class Result:
     import_s: float = 0.0
     cold_s: float = 0.0
     cached_s: float = 0.0
+    passes_s: float = 0.0  # of cold_s, until the text is there
     rounds_us: list[float] = field(default_factory=list)
     emitted: dict[str, int] = field(default_factory=dict)
 
@@ -157,6 +158,7 @@ def start(peer: Peer, case: Case, cache: Path, timeout: float, result: Result, w
     finally:
         cold.close()
     result.cold_s, result.versions, result.emitted = answer["first_s"], answer["versions"], answer["emitted"]
+    result.passes_s = answer["passes_s"]
     workers[peer.name] = Worker(peer, case, cache)
     answer = workers[peer.name].ask("prepare", timeout)
     result.cached_s, result.import_s = answer["first_s"], answer["import_s"]

@@ -1,6 +1,7 @@
 """gradgen: sizes known at compile time, formulas as in the README, called through the checked wrapper."""
 
 import inspect
+import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import gradgen as gg
 from gradgen import nn
 
-from .cases import LEARNING_RATE, Arrays, Case, Mlp
+from .cases import ADAM_BETAS, ADAM_EPS, ADAM_RATE, LEARNING_RATE, Arrays, Case, Mlp
 from .runner import Kernel, Runner, Training
 
 VARIANTS = ("gradgen",)
@@ -48,15 +49,55 @@ def loss_of(mlp: Mlp, t: Tensors) -> gg.Tensor:
     return nn.mse_loss(h, t["y"]) if mlp.loss == "mse" else nn.cross_entropy(h, t["b"])
 
 
+def cnn(_: None, t: Tensors) -> gg.Tensor:
+    h = t["a"]
+    for K, mu in (("K1", "mu1"), ("K2", "mu2")):
+        n, o, c, p, q = gg.indices("n o c p q")
+        i, j = gg.index("i", h.shape[2]), gg.index("j", h.shape[3])
+        u = gg.compute(
+            (n, o, i, j), gg.sum(t[K][o, c, p, q] * gg.padded(h)[n, c, i + p - 1, j + q - 1], over=(c, p, q))
+        )
+        a = gg.relu(u + t[mu][:, None, None])
+        r, s = gg.index("r", 2), gg.index("s", 2)
+        i, j = gg.index("i", h.shape[2] // 2), gg.index("j", h.shape[3] // 2)
+        h = gg.compute((n, o, i, j), gg.max(a[n, o, 2 * i + r, 2 * j + s], over=(r, s)))
+    return nn.cross_entropy(h.reshape((h.shape[0], -1)) @ t["X"].T + t["mu"], t["b"])
+
+
+def transformer(layers: int, t: Tensors) -> gg.Tensor:
+    h = t["a"]
+    batch, length, width = h.shape
+    heads = (batch, length, 4, width // 4)
+    b, g, i, j, e = gg.indices("b g i j e")
+    for k in range(layers):
+        x = nn.layer_norm(h, t[f"n{k}"], t[f"nb{k}"])
+        q, key, v = (x.reshape(heads) for x in gg.split(x @ t[f"Wqkv{k}"].T + t[f"bqkv{k}"], 3, axis=2))
+        scores = gg.compute((b, g, i, j), gg.sum(q[b, i, g, e] * key[b, j, g, e], over=e) * heads[3] ** -0.5)
+        seen = gg.compute((b, g, i, j), gg.where(j <= i, scores[b, g, i, j], -float("inf")))
+        p = nn.softmax(seen)
+        y = gg.compute((b, i, g, e), gg.sum(p[b, g, i, j] * v[b, j, g, e], over=j)).reshape(h.shape)
+        h = h + (y @ t[f"Wo{k}"].T + t[f"bo{k}"])
+        x = nn.layer_norm(h, t[f"m{k}"], t[f"mb{k}"])
+        h = h + (gg.relu(x @ t[f"Wu{k}"].T + t[f"bu{k}"]) @ t[f"Wv{k}"].T + t[f"bv{k}"])
+    return nn.mse_loss(h, t["y"])
+
+
+LOSSES: dict[str, Callable[[Any, Tensors], gg.Tensor]] = {"mlp": loss_of, "cnn": cnn, "transformer": transformer}
+
+
 def training(case: Case) -> Runner:
+    start = time.perf_counter()
     arrays, data = case.split()
-    loss = loss_of(case.option, {**declare(arrays, gg.param), **declare(data, gg.input)})
-    net = gg.compile({"loss": loss}, updates=gg.optim.sgd(loss, lr=LEARNING_RATE), name=case.name)
+    loss = LOSSES[case.model](case.option, {**declare(arrays, gg.param), **declare(data, gg.input)})
+    adam = gg.optim.adam(loss, lr=ADAM_RATE, betas=ADAM_BETAS, eps=ADAM_EPS) if case.adam else None
+    net = gg.compile({"loss": loss}, updates=adam or gg.optim.sgd(loss, lr=LEARNING_RATE), name=case.name)
+    passes_s = time.perf_counter() - start
     state = net.init(seed=0)
+    first = {name: x.copy() for name, x in state.items()}
 
     def reset() -> None:
-        for name, x in arrays.items():
-            state[name][...] = x
+        for name, x in first.items():
+            state[name][...] = arrays.get(name, x)
 
     reset()
     return Training(
@@ -64,6 +105,7 @@ def training(case: Case) -> Runner:
         step=lambda: net.step(state, **data)["loss"],
         params=lambda: {name: state[name].copy() for name in arrays},
         emitted=emitted(net),
+        passes_s=passes_s,
     )
 
 
@@ -123,14 +165,16 @@ KERNELS: dict[str, Callable[[Tensors, Any], gg.Tensor]] = {
 
 
 def kernel(case: Case) -> Runner:
+    start = time.perf_counter()
     wrt, data = case.split()
     variables, rest = declare(wrt, gg.param), declare(data, gg.input)
     value = gg.sum(KERNELS[case.model]({**variables, **rest}, case.option) * rest["g"])
     net = gg.compile({"value": value}, name=case.name)
+    passes_s = time.perf_counter() - start
     arrays = {**wrt, **data}
 
     def evaluate() -> tuple[Any, Mapping[str, Any]]:
         out, grads = net.value_and_grad(**arrays)
         return out["value"], grads
 
-    return Kernel(evaluate, emitted(net))
+    return Kernel(evaluate, emitted(net), passes_s)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .cases import LEARNING_RATE, Case, Mlp
+from .cases import ADAM_BETAS, ADAM_EPS, ADAM_RATE, LEARNING_RATE, Case, Mlp
 from .runner import Kernel, Runner, Training
 
 VARIANTS = ("jax",)
@@ -31,36 +31,94 @@ def loss_of(mlp: Mlp, params: Arrays, data: Arrays) -> jax.Array:
         h = jax.nn.relu(h) if activation == "relu" else jnp.tanh(h) if activation == "tanh" else h
     if mlp.loss == "mse":
         return jnp.mean((h - data["y"]) ** 2)
-    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(h), data["b"][:, None], axis=1))
+    return cross_entropy(h, data["b"])
+
+
+def cross_entropy(scores: jax.Array, labels: jax.Array) -> jax.Array:
+    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(scores), labels[:, None], axis=1))
+
+
+def cnn(_: None, params: Arrays, data: Arrays) -> jax.Array:
+    h = data["a"]
+    for K, mu in (("K1", "mu1"), ("K2", "mu2")):
+        u = jax.lax.conv_general_dilated(h, params[K], (1, 1), [(1, 1)] * 2) + params[mu][:, None, None]
+        h = jax.lax.reduce_window(jax.nn.relu(u), -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+    return cross_entropy(h.reshape(h.shape[0], -1) @ params["X"].T + params["mu"], data["b"])
+
+
+def layer_norm(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+    mean, var = x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(var + 1e-5) * weight + bias
+
+
+def transformer(layers: int, t: Arrays, data: Arrays) -> jax.Array:
+    h = data["a"]
+    batch, length, width = h.shape
+    seen = np.tril(np.ones((length, length), bool))
+    for k in range(layers):
+        x = layer_norm(h, t[f"n{k}"], t[f"nb{k}"])
+        qkv = x @ t[f"Wqkv{k}"].T + t[f"bqkv{k}"]
+        q, key, v = (x.reshape(batch, length, 4, width // 4) for x in jnp.split(qkv, 3, axis=2))
+        scores = jnp.einsum("bige,bjge->bgij", q, key) * np.float32((width // 4) ** -0.5)
+        p = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1)
+        y = jnp.einsum("bgij,bjge->bige", p, v).reshape(h.shape)
+        h = h + y @ t[f"Wo{k}"].T + t[f"bo{k}"]
+        x = layer_norm(h, t[f"m{k}"], t[f"mb{k}"])
+        h = h + jax.nn.relu(x @ t[f"Wu{k}"].T + t[f"bu{k}"]) @ t[f"Wv{k}"].T + t[f"bv{k}"]
+    return jnp.mean((h - data["y"]) ** 2)
+
+
+LOSSES: dict[str, Callable[[Any, Arrays, Arrays], jax.Array]] = {"mlp": loss_of, "cnn": cnn, "transformer": transformer}
+State = tuple[Arrays, Arrays, Arrays, jax.Array]  # parameters, first and second moments, steps taken
+
+
+def sgd(state: State, grads: Arrays) -> State:
+    params, *rest = state
+    return (jax.tree.map(lambda p, d: p - LEARNING_RATE * d, params, grads), *rest)
+
+
+def adam(state: State, grads: Arrays) -> State:
+    params, first, second, steps = state
+    (one, two), steps = ADAM_BETAS, steps + 1
+    first = jax.tree.map(lambda m, d: one * m + (1 - one) * d, first, grads)
+    second = jax.tree.map(lambda v, d: two * v + (1 - two) * d * d, second, grads)
+    a, b = 1 - one**steps, 1 - two**steps
+
+    def moved(p: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
+        return p - ADAM_RATE * (m / a) / (jnp.sqrt(v / b) + ADAM_EPS)
+
+    return jax.tree.map(moved, params, first, second), first, second, steps
 
 
 def training(case: Case) -> Runner:
     arrays, data = case.split()
     batch = jax.device_put(data)
-    params: dict[str, jax.Array] = {}
+    state: State = ({}, {}, {}, jnp.float32(0))
+    moved = adam if case.adam else sgd
 
-    def update(params: Arrays, data: Arrays) -> tuple[Arrays, jax.Array]:
-        value, grads = jax.value_and_grad(loss_of, argnums=1)(case.option, params, data)
-        return jax.tree.map(lambda p, d: p - LEARNING_RATE * d, params, grads), value
+    def update(state: State, data: Arrays) -> tuple[State, jax.Array]:
+        value, grads = jax.value_and_grad(LOSSES[case.model], argnums=1)(case.option, state[0], data)
+        return moved(state, grads), value
 
     jitted = jax.jit(update, donate_argnums=0)
 
     def reset() -> None:
-        nonlocal params
-        params = {name: jnp.array(x) for name, x in arrays.items()}
-        jax.block_until_ready(params)
+        nonlocal state
+        moments = ({name: jnp.zeros(x.shape, x.dtype) for name, x in arrays.items() if case.adam} for _ in range(2))
+        state = ({name: jnp.array(x) for name, x in arrays.items()}, *moments, jnp.float32(0))
+        jax.block_until_ready(state)
 
     def step() -> jax.Array:
-        nonlocal params
-        params, value = jitted(params, batch)
+        nonlocal state
+        state, value = jitted(state, batch)
         return value
 
     reset()
     return Training(
         reset,
         step,
-        params=lambda: {name: np.array(p) for name, p in params.items()},
-        wait=lambda: jax.block_until_ready(params),
+        params=lambda: {name: np.array(p) for name, p in state[0].items()},
+        wait=lambda: jax.block_until_ready(state),
     )
 
 

@@ -20,6 +20,8 @@ def versions() -> str:
 
 
 def make(variant: str, case: Case) -> Runner:
+    if case.training and case.model != "mlp":
+        raise NotImplementedError(f"{case.model} is not written for PyTorch")
     compiled = variant == "torch compiled"
     return training(case, compiled) if case.training else kernel(case, compiled)
 

@@ -81,13 +81,16 @@ def machine(rows: list[Row]) -> str:
 def markdown(rows: list[Row], rounds: int) -> str:
     peers = list(rows[0].results)
     others = [name for name in peers if name != GRADGEN]
-    medians, spreads, ratios, firsts, emitted, notes = [], [], [], [], [], []
+    medians, spreads, ratios, firsts, phases, emitted, notes = [], [], [], [], [], [], []
     for row in rows:
         name, results = row.case.name, [row.results[peer] for peer in peers]
         medians.append([f"{name}: {row.case.title}", *(number(r.median_us) for r in results)])
         spreads.append([name, *(" to ".join(map(number, extent(r.rounds_us))) for r in results)])
         ratios.append([name, *(number(ratio(row, peer)) for peer in others), verdict(row)])
         firsts.append([name, *(f"{r.cold_s:.2f} / {r.cached_s:.2f}" if r.rounds_us else "-" for r in results)])
+        phases += [
+            [name, number(r.passes_s), number(r.cold_s - r.passes_s)] for r in results if r.passes_s and r.rounds_us
+        ]
         emitted += [[name, *(f"{x:,}" for x in r.emitted.values())] for r in results if r.emitted]
         notes += [f"- {name}, {r.peer}: {r.error}" for r in results if r.error]
     command = shlex.join(["python", "-m", "tests.benchmarks", *sys.argv[1:]])
@@ -106,6 +109,11 @@ def markdown(rows: list[Row], rounds: int) -> str:
         + " s on top.",
         table(["case", *peers], firsts),
     ]
+    if phases:
+        parts += [
+            "What gradgen's cold time is made of, s: its passes until the text is there; Numba, and the first run.",
+            table(["case", "passes", "Numba"], phases),
+        ]
     if emitted:
         parts += ["The generated file, and what it works in.", table(["case", *EMITTED], emitted)]
     if notes:

@@ -18,9 +18,10 @@ Numbers = dict[str, list[float]]
 
 
 class Runner(Protocol):
-    """A case compiled by a peer. `emitted`: how much it wrote and what it works in, where the peer can say."""
+    """A case compiled by a peer, with what the peer can say: how much it wrote and works in, how long until then."""
 
     emitted: Mapping[str, int]
+    passes_s: float
 
     def reset(self) -> None:
         """Back to the first parameters."""
@@ -39,8 +40,9 @@ class Kernel:
         self,
         evaluate: Callable[[], tuple[Any, Mapping[str, Any]]],
         emitted: Mapping[str, int] = MappingProxyType({}),
+        passes_s: float = 0.0,
     ) -> None:
-        self.evaluate, self.emitted = evaluate, emitted
+        self.evaluate, self.emitted, self.passes_s = evaluate, emitted, passes_s
 
     def reset(self) -> None:
         pass
@@ -64,8 +66,10 @@ class Training:
         params: Callable[[], Mapping[str, Any]],
         wait: Callable[[], None] = lambda: None,
         emitted: Mapping[str, int] = MappingProxyType({}),
+        passes_s: float = 0.0,
     ) -> None:
-        self.reset, self.step, self.params, self.wait, self.emitted = reset, step, params, wait, emitted
+        self.reset, self.step, self.params, self.wait = reset, step, params, wait
+        self.emitted, self.passes_s = emitted, passes_s
 
     def run(self, times: int) -> None:
         for _ in range(times):

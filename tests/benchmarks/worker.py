@@ -4,7 +4,7 @@ A process each keeps the thread pools, caches and compile times of the peers apa
 live in another environment. It needs NumPy and its peer, nothing else.
 
     python -m tests.benchmarks.worker PEERS_MODULE VARIANT CASE
-    < "prepare"      > {"import_s", "first_s", "versions", "emitted", "numbers"}
+    < "prepare"      > {"import_s", "first_s", "versions", "emitted", "passes_s", "numbers"}
     < "time N"       > {"seconds"}          N steps from the first parameters, after one untimed
 """
 
@@ -32,6 +32,7 @@ def prepare(module: str, variant: str, case: Case) -> tuple[Runner, dict[str, An
         "first_s": ready - imported,
         "versions": peer.versions(),
         "emitted": dict(runner.emitted),
+        "passes_s": runner.passes_s,
         "numbers": numbers(case, runner),
     }
 
