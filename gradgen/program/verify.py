@@ -54,8 +54,9 @@ def violations(program: Program) -> list[str]:
                 found += [f"{kernel.name}: {text}" for text in shared_by_parts(statement)]
     found += strays(program)
     kernels = {kernel.name: kernel for kernel in program.kernels}
+    known: Readers = {}
     for entry in program.entries:
-        found += [f"{entry.name}: {text}" for text in _undefined(program, entry, kernels)]
+        found += [f"{entry.name}: {text}" for text in _undefined(program, entry, kernels, known)]
     return list(dict.fromkeys(found))
 
 
@@ -136,7 +137,10 @@ class _Reader:
             self.found.append(f"{self.kernel} reads {buffer.name} before anything is written there")
 
 
-def _undefined(program: Program, entry: Entry, kernels: dict[str, Kernel]) -> list[str]:
+Readers = dict[tuple[str, frozenset[Buffer]], _Reader]  # by the kernel, and what holds a value when it is called
+
+
+def _undefined(program: Program, entry: Entry, kernels: dict[str, Kernel], known: Readers) -> list[str]:
     """Reads of what neither the caller nor an earlier statement has written."""
     given = ("input", "param", "state", "cotangent", "one")
     arguments = {b for call in entry.kernel_calls for b in call.buffers}
@@ -145,16 +149,24 @@ def _undefined(program: Program, entry: Entry, kernels: dict[str, Kernel]) -> li
     found: list[str] = []
     for call in entry.kernel_calls:
         kernel = kernels[call.kernel]
-        reader = _Reader(call.kernel, {own.memory for own, b in _passed(kernel, call) if b.memory in defined})
-        reader.run(kernel.body)
-        for own in kernel.returns:
-            reader.need(own)
+        reader = _read(kernel, {own.memory for own, b in _passed(kernel, call) if b.memory in defined}, known)
         found += reader.found
         for own, b in _passed(kernel, call):
             (defined.add if own.memory in reader.defined else defined.discard)(b.memory)
         defined |= {b for x in call.arguments if isinstance(x, Row) for b in x.members} | set(call.results)
     found += [f"{b.name} is returned and never computed" for b in entry.returns if b.memory not in defined]
     return found
+
+
+def _read(kernel: Kernel, defined: set[Buffer], known: Readers) -> _Reader:
+    """The kernel walked through, once for all calls that find the same."""
+    key = (kernel.name, frozenset(defined))
+    if key not in known:
+        known[key] = reader = _Reader(kernel.name, defined)
+        reader.run(kernel.body)
+        for own in kernel.returns:
+            reader.need(own)
+    return known[key]
 
 
 def _passed(kernel: Kernel, call: KernelCall) -> list[tuple[Buffer, Buffer]]:
