@@ -33,6 +33,8 @@ import gradgen as gg
 h = gg.input("x", (64, 64))
 for k in range(1, 13):
     h = gg.relu(h @ gg.param(f"w{k}", (64, 64)) + 1)
+for k, width in enumerate([80, 96, 72, 104, 88, 56]):
+    h = gg.relu(h @ gg.param(f"v{k}", (h.shape[1], width)) + 1)
 z = gg.input("z", (4_000_000, 64)) * gg.mean(h)  # never allocated
 n, i = gg.indices("n i")
 shifted = gg.compute((n, i), (gg.padded(z)[n, i - 1] - z[n, 0]) / (1.0 + gg.exp(z[n, 1])) + gg.tanh(z[n, i]) ** 2)
