@@ -6,10 +6,11 @@ threads share. Nowhere else is a size taken for a number.
 
 from collections.abc import Iterable, Mapping
 from math import prod
+from typing import assert_never
 
 from gradgen.graph.intern import intern
 from gradgen.graph.scalar import Atom, Call, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, scalar_cost
-from gradgen.program.loops import Accumulate, Assign, Dot, For, If, Statement
+from gradgen.program.loops import Accumulate, Assign, Dot, For, If, Note, Parts, Statement
 
 ASSUMED_SIZE = 64  # what a size that is known only at call time is taken for
 
@@ -44,6 +45,10 @@ def _total(body: Iterable[Statement], values: Values, everything: bool) -> float
             case Dot():
                 sides = (statement.out.rows, statement.out.columns, statement.left.columns)
                 total += 2.0 * estimate(sides[0], known) * estimate(sides[1], known) * estimate(sides[2], known)
+            case Assign() | Accumulate() | Note() | Parts():  # a loop is divided where its cost is known already
+                pass
+            case _:
+                assert_never(statement)
     return total
 
 

@@ -6,7 +6,7 @@ bodies whose accesses go to buffers and whose indices are named loop variables.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, assert_never
 
 from gradgen.graph.intern import digest_of, intern
 from gradgen.graph.nodes import Shape
@@ -318,7 +318,10 @@ def expressions(statement: Statement) -> tuple[Scalar, ...]:
             return tuple(
                 p for m in (statement.left, statement.right, statement.out) for p in (*m.fixed, *(m.window or ()))
             )
-    return ()
+        case Note():
+            return ()
+        case _:
+            assert_never(statement)
 
 
 def bodies(statement: Statement) -> tuple["Statement", ...]:
@@ -329,7 +332,10 @@ def bodies(statement: Statement) -> tuple["Statement", ...]:
             return (*statement.then, *statement.otherwise)
         case Parts():
             return statement.body
-    return ()
+        case Assign() | Accumulate() | Dot() | Note():
+            return ()
+        case _:
+            assert_never(statement)
 
 
 def statements(roots: Iterable[Statement]) -> Iterator[Statement]:

@@ -6,7 +6,7 @@ In: a `Program` with what the checks of a call establish. Out: the accesses that
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import assert_never, cast
 
 from gradgen.graph.accesses import accesses, known
 from gradgen.graph.congruent import congruent
@@ -39,6 +39,7 @@ from gradgen.program.loops import (
     Kernel,
     KernelCall,
     Matrix,
+    Note,
     Parts,
     Program,
     Statement,
@@ -265,6 +266,10 @@ class _Walk:
                     self.matrix(statement, m, scope)
             case Assign() | Accumulate():
                 self.write(statement, scope)
+            case Note():
+                pass
+            case _:
+                assert_never(statement)
         after = scope.without(written)
         if isinstance(statement, Assign) and statement.buffer.dtype in ("int32", "int64") and not statement.subscripts:
             value = self.value(statement, scope)

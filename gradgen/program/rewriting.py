@@ -5,9 +5,10 @@ In: a statement, and what to make of its parts. Out: the statement with them, of
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import assert_never
 
 from gradgen.graph.scalar import Load, Poly, Scalar, load, loads, require_poly, rewrite
-from gradgen.program.loops import Accumulate, Assign, Buffer, Dot, For, If, Matrix, Parts, Statement, bodies
+from gradgen.program.loops import Accumulate, Assign, Buffer, Dot, For, If, Matrix, Note, Parts, Statement, bodies
 
 __all__ = ["moved", "with_bodies", "with_expressions"]
 
@@ -21,7 +22,10 @@ def with_bodies(statement: Statement, change: Callable[[tuple[Statement, ...]], 
             return replace(statement, body=tuple(change(statement.body)))
         case If():
             return If(statement.condition, tuple(change(statement.then)), tuple(change(statement.otherwise)))
-    return statement
+        case Assign() | Accumulate() | Dot() | Note():
+            return statement
+        case _:
+            assert_never(statement)
 
 
 def with_expressions(statement: Statement, change: Callable[[Scalar], Scalar]) -> Statement:
@@ -47,7 +51,10 @@ def with_expressions(statement: Statement, change: Callable[[Scalar], Scalar]) -
         case Dot():
             left, right, out = map(matrix, (statement.left, statement.right, statement.out))
             return replace(statement, left=left, right=right, out=out)
-    return statement
+        case Note():
+            return statement
+        case _:
+            assert_never(statement)
 
 
 def moved(body: Iterable[Statement], homes: Homes) -> tuple[Statement, ...]:

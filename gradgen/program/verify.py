@@ -6,6 +6,7 @@ on it: what one iteration owns may run on any thread.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from gradgen.errors import ProgramError
 from gradgen.graph.scalar import Load, walk
@@ -19,6 +20,7 @@ from gradgen.program.loops import (
     If,
     Kernel,
     KernelCall,
+    Note,
     Parts,
     Program,
     Row,
@@ -90,6 +92,10 @@ class _Reader:
                     self.product(statement)
                 case Parts():
                     self.parts(statement)
+                case Note():
+                    pass
+                case _:
+                    assert_never(statement)
 
     def parts(self, parts: Parts) -> None:
         """A part finds nothing in its own buffers, and leaves no scalar variable."""

@@ -31,8 +31,10 @@ from gradgen.passes.loops.loop_conditions import Condition, conditions_on
 from gradgen.program.loops import (
     Assign,
     Buffer,
+    Dot,
     For,
     If,
+    Note,
     Statement,
     bodies,
     choice,
@@ -303,7 +305,7 @@ def _key(body: Iterable[Statement]) -> object:
             tuple(id(x) for x in expressions(s)),
             _key(s.then) if isinstance(s, If) else None,
             _key(s.otherwise) if isinstance(s, If) else _key(bodies(s)),
-            id(s) if type(s).__name__ in ("Dot", "Note") else None,
+            id(s) if isinstance(s, (Dot, Note)) else None,
         )
         for s in body
     )

@@ -6,6 +6,7 @@ In: a `Program` from `entries`. Out: the same program with every kernel once; `r
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import assert_never
 
 from gradgen.graph.scalar import Call, Const, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, call, number, rewrite
 from gradgen.program.loops import (
@@ -127,7 +128,10 @@ class Numbers:
             case Parts():
                 own = tuple((self.buffer(mine), self.buffer(behind)) for mine, behind in s.own)
                 return ("parts", self.scalar(s.extent), own, self.body(s.body))
-        return ()
+            case Note():
+                return ()
+            case _:
+                assert_never(s)
 
     def seeded(self, x: Scalar) -> Scalar:
         """The expression with 1 for the cotangent."""

@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
+from typing import assert_never
 
 from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name
@@ -20,8 +21,10 @@ from gradgen.program.loops import (
     Buffer,
     Dot,
     For,
+    If,
     Kernel,
     KernelCall,
+    Note,
     Parts,
     Statement,
     expressions,
@@ -169,6 +172,10 @@ def ordered_buffers(body: Sequence[Statement]) -> list[Buffer]:
                 written[statement.out.buffer] = None
                 if statement.scratch is not None:
                     written[statement.scratch] = None
+            case For() | If() | Parts() | Note():
+                pass
+            case _:
+                assert_never(statement)
     rows = {mine: behind for s in statements(body) if isinstance(s, Parts) for mine, behind in s.own}
     found = [b for b in read if b not in written] + list(written)
     return list(dict.fromkeys(rows.get(b, b) for b in found))
