@@ -212,10 +212,10 @@ def _kept_inside(program: Program, telling: OnProgram) -> Program:
     Raises:
         ProgramError: it is not legal with them either, which is a bug.
     """
-    if not violations(unify(program)):  # of equal functions one tells
+    if not violations(program, unify(program)):
         return program
     guarded = telling(keep_inside(program))
-    verify_program(unify(guarded))
+    verify_program(guarded, unify(guarded))
     return guarded
 
 

@@ -68,15 +68,16 @@ class Watch:
 
     def programs(self, passes: Sequence[tuple[str, OnProgram, str]], program: Program) -> Program:
         """The program behind every pass; `cut` is what it was before."""
-        legal = False
+        apart: Program | None = None  # the program behind "keep inside", each of its functions called once
         self._look("cut", program_text, program)
         for name, run, _ in passes:
             began = time.perf_counter()
             program = run(program)
             self._took(f"program, {name}", began)
-            legal = legal or name == "keep inside"  # before, accesses may still miss their guards
-            if self.verifies and legal:
-                verify_program(program)
+            if name == "keep inside":  # before, accesses may still miss their guards
+                apart = program
+            if self.verifies and apart is not None:
+                verify_program(apart, program)
             self._look(name, program_text, program)
         if self.level >= PROGRAMS:
             _print(program_text(program))

@@ -33,32 +33,39 @@ from gradgen.program.ownership import private, shared_by_parts, unowned
 from gradgen.program.reach import strays
 
 
-def verify_program(program: Program) -> None:
+def verify_program(program: Program, merged: Program | None = None) -> None:
     """Refuse a program that could race, read what was never written, or reach past the end of an array.
+
+    `merged` is the same program with equal functions once, if that is there already: as many loops are walked through.
 
     Raises:
         ProgramError: a bug of gradgen, with everything that is wrong.
     """
-    found = violations(program)
+    found = violations(program, merged)
     if found:
         listed = "\n".join(f"  {text}" for text in found)
         raise ProgramError(f"the program of {program.name} is not legal:\n{listed}\nPlease report this with the model.")
 
 
-def violations(program: Program) -> list[str]:
-    """Everything that is wrong with a program, in the order of its text."""
+def violations(program: Program, merged: Program | None = None) -> list[str]:
+    """Everything that is wrong with a program, in the order of its text.
+
+    What functions do by themselves, and in which order, `merged` tells. Whether accesses stay inside depends on what
+    other functions have written to the very arrays, which only functions tell that have not been merged.
+    """
+    whole = program if merged is None else merged
     found: list[str] = []
-    for kernel in program.kernels:
+    for kernel in whole.kernels:
         for statement in statements(kernel.body):
             if isinstance(statement, For) and statement.kind == "parallel":
                 found += [f"{kernel.name}: {text}" for text in unowned(statement)]
             elif isinstance(statement, Parts):
                 found += [f"{kernel.name}: {text}" for text in shared_by_parts(statement)]
     found += strays(program)
-    kernels = {kernel.name: kernel for kernel in program.kernels}
+    kernels = {kernel.name: kernel for kernel in whole.kernels}
     known: Readers = {}
-    for entry in program.entries:
-        found += [f"{entry.name}: {text}" for text in _undefined(program, entry, kernels, known)]
+    for entry in whole.entries:
+        found += [f"{entry.name}: {text}" for text in _undefined(whole, entry, kernels, known)]
     return list(dict.fromkeys(found))
 
 

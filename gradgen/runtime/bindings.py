@@ -71,6 +71,8 @@ def as_array(x: Argument, value: Any) -> Array:
         return value
     try:
         array = np.asarray(value)
+    except OverflowError:
+        raise out_of_reach(x, value) from None
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: of torch, for what has a gradient of its own
         raise _no_array(x, value) from error
     if array.dtype.kind not in "biuf":
@@ -80,7 +82,16 @@ def as_array(x: Argument, value: Any) -> Array:
     wanted = np.dtype(x.dtype)
     if (array.dtype.kind == "f" and wanted.kind in "iub") or (array.dtype.kind in "iu" and wanted.kind == "b"):
         raise DTypeError(f"{x.name} is {array.dtype}; the model declares {x.dtype}. Round or cast it yourself.")
-    return array.astype(wanted)
+    with np.errstate(invalid="ignore"):
+        found = array.astype(wanted)
+    if wanted.kind in "iu" and not np.array_equal(found, array):
+        raise out_of_reach(x, array[found != array].flat[0])
+    return found
+
+
+def out_of_reach(x: Argument, value: Any) -> DTypeError:
+    """What to say of an integer that the declared dtype does not hold."""
+    return DTypeError(f"{x.name} is given {value}, which {x.dtype} does not hold.")
 
 
 def _no_array(x: Argument, value: Any) -> DTypeError:

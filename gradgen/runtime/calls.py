@@ -34,7 +34,7 @@ __all__ = ["Caller", "Plan", "Room", "RoomPool"]
 
 _CLASSES = {"p": "Params", "s": "State", "out": "Outputs", "g": "Gradients"}
 Results = tuple[dict[str, Any], dict[str, Any]]
-Ran = tuple[Results, Plan, Room, tuple[Any, ...]]
+Ran = tuple[Results, Plan, Room, tuple[Any, ...], Layout]
 # Calls that use all threads follow each other. Numba's `workqueue` layer, the one that needs neither OpenMP nor TBB,
 # aborts the process when two Python threads enter it (numba 0.68, "Concurrent access has been detected").
 ONE_AT_A_TIME = Lock()
@@ -55,6 +55,7 @@ class Caller:
         self._is_direct = hasattr(getattr(module, entry.name), "compile") and headers_are_known()
         self._direct: Any = None
         self._codes: dict[str, Code] = {}
+        self._settling = Lock()
         self._holders = {key: getattr(module, name) for key, name in _CLASSES.items() if key in entry.holders}
         self._layouts: dict[tuple[str, ...], Layout] = {}
         self._stacks = {key: interface.stacked(key) if key in entry.holders else () for key in ("p", "s", "g")}
@@ -71,7 +72,7 @@ class Caller:
 
     def __call__(self, given: Mapping[str, Any]) -> Results:
         """Outputs and gradients by name."""
-        results, plan, room, _ = self._run(given, None)
+        results, plan, room, *_ = self._run(given, None)
         plan.free.append(room)
         return results
 
@@ -89,8 +90,7 @@ class Caller:
 
     def saving(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], Room, Plan, dict[str, Any]]:
         """Outputs by name, and what a later call needs: the room, the plan it belongs to, the arguments."""
-        (outputs, _), plan, room, values = self._run(given, None)
-        layout = self._layouts[tuple(given)]
+        (outputs, _), plan, room, values, layout = self._run(given, None)
         arguments = {x.name: v for x, v in zip(layout.arguments, values, strict=True) if x.name not in layout.absent}
         return outputs, room, plan, arguments
 
@@ -121,8 +121,8 @@ class Caller:
             if done:
                 returned = {name: slot[()] for name, slot in slots}
                 if self._numbers_only:
-                    return (returned, {}), plan, room, values
-                return self._named(plan, made, returned), plan, room, values
+                    return (returned, {}), plan, room, values, layout
+                return self._named(plan, made, returned), plan, room, values, layout
             if saved is None:
                 plan.free.append(room)
             if done is None:
@@ -167,13 +167,15 @@ class Caller:
         layout.frames = None
         if self._is_direct:
             frames = self._frames(layout, plan, room)
-            frames.settle(values)
             words, slots = frames.of(room)
-            if self._direct(frames.table, words, *values, *made):
+            with self._settling:
+                frames.settle(values)
+                done = self._direct(frames.table, words, *values, *made)
+            if done:
                 if all(map(is_, values[layout.first_kept :], given[layout.first_kept :])):
                     layout.frames = frames
-                return self._named(plan, made, {name: slot[()] for name, slot in slots}), plan, room, arrays
-        return self._through_module(plan, layout, values, made, room), plan, room, arrays
+                return self._named(plan, made, {name: slot[()] for name, slot in slots}), plan, room, arrays, layout
+        return self._through_module(plan, layout, values, made, room), plan, room, arrays, layout
 
     def _prepare(self, layout: Layout, values: tuple[Any, ...]) -> tuple[Plan, tuple[Any, ...]]:
         """Every check, and whatever has to be converted."""
@@ -196,9 +198,10 @@ class Caller:
         for at, low, high, label in plan.labels:
             if arrays[at].size:
                 check_label(label, arrays[at], low, high)
+        plain = [_plain(array, x.dtype) for x, array in zip(layout.arguments, arrays, strict=True)]
         for at, *_ in layout.numbers:
-            arrays[at] = arrays[at][()]
-        return plan, tuple(arrays)
+            plain[at] = plain[at][()]
+        return plan, tuple(plain)
 
     def _frames(self, layout: Layout, plan: Plan, room: Room) -> Frames:
         if self._direct is None:
@@ -273,3 +276,9 @@ class Caller:
             found += [*fields[end : x.at], np.empty((0, *rows[0].shape), rows[0].dtype) if whole is None else whole]
             end = x.at + x.count
         return [*found, *fields[end:]]
+
+
+def _plain(x: Array, dtype: str) -> Array:
+    """The same elements as an array of NumPy's own class and of the one object that the dtype usually is."""
+    known = np.dtype(dtype)
+    return x if type(x) is np.ndarray and x.dtype is known else np.asarray(x).view(known)

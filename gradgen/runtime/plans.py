@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.runtime.bindings import Array, label_bounds
+from gradgen.runtime.bindings import Array, label_bounds, out_of_reach
 from gradgen.runtime.direct import ARGUMENTS, DATA, ERRORS, RESULTS, Code, Move, Words, array_words, row, table
 from gradgen.runtime.interface import Argument, EntryPoint, Interface, evaluate_shape, evaluate_size
 from gradgen.runtime.sequences import Call, Operand
@@ -22,7 +22,7 @@ __all__ = ["KEPT", "Frames", "Layout", "Plan", "Room", "RoomPool"]
 KEPT = 8  # plans and rooms kept per caller, for callers whose sizes keep changing
 _LINE = 64  # bytes in a line of the cache
 _WORD = 8  # bytes
-_PYTHON: dict[str, type] = {"f": float, "i": int, "b": bool}
+_PYTHON: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool}
 
 
 Frame = tuple[Words, list[tuple[str, Array]]]  # the arguments of functions in memory; the numbers that come back
@@ -130,7 +130,10 @@ class Layout:
         found = list(values)
         for at, python, dtype in self.numbers:
             if type(found[at]) is python:
-                found[at] = dtype(found[at])
+                try:
+                    found[at] = dtype(found[at])
+                except OverflowError:
+                    raise out_of_reach(self.arguments[at], found[at]) from None
         return tuple(found)
 
 
@@ -209,21 +212,25 @@ class Frames:
 
     def _rows(self, x: Group, slot: int) -> list[list[int]]:
         """What is expected of the objects of a group: the whole, or one row after the other."""
-        given = x.count if x.first.role in ("param", "state") else 0
-        shape = self._shapes[x]
-        dtype, bounds = x.first.dtype, [(low, high) for _, low, high, y in self.plan.labels if y.leaf == x.first.name]
-        first = row(
-            dtype,
-            shape[1:] if given else shape,
-            by_value=x.first.by_value,
-            slot=slot,
-            written=x.written,
-            home=self._written.index(x) if x.written else -1,
-            apart=bool(self._written) and not x.written and x.first.name in self._places,
-            bounds=bounds,
-        )
-        following = row(dtype, shape[1:], written=x.written, follows=x.used)
-        return [first, *[following] * (given - 1)]
+        shape, dtype = self._shapes[x], x.first.dtype
+        if x.first.name not in self._places:  # made for the call
+            return [row(dtype, shape, slot=slot)]
+        first = self._places[x.first.name]
+        members = self._layout.arguments[first : first + max(x.count, 1)]
+        return [
+            row(
+                dtype,
+                shape[1:] if x.count else shape,
+                by_value=x.first.by_value,
+                slot=-1 if k else slot,
+                follows=k > 0 and x.used,
+                written=x.written,
+                home=self._written.index(x) if x.written and not k else -1,
+                apart=bool(self._written) and not x.written,
+                bounds=[(low, high) for _, low, high, y in self.plan.labels if y.leaf == member.name],
+            )
+            for k, member in enumerate(members)
+        ]
 
     def _laid_out(self, room: Room) -> "_LaidOut":
         counts = {name: room.workspace[at].shape[axis] for name, (at, axis) in self._interface.parts.items()}

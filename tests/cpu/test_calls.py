@@ -574,3 +574,93 @@ def test_numbers_go_from_one_function_to_the_next(dtype: str) -> None:
         for got, wanted in zip(found, plain, strict=True):
             for name in wanted:
                 np.testing.assert_allclose(got[name], wanted[name], rtol=1e-5)
+
+
+def permuted(depth: int = 8, width: int = 128) -> Network:
+    """Equal layers, each with a permutation of its own, and a head that is trained."""
+    h = gg.input("x", (1, width))
+    b, i = gg.indices("b i")
+    for k in range(depth):
+        w, p = gg.param(f"W{k}", (width, width)), gg.state(f"p{k}", (width,), dtype="int64")
+        z = gg.tanh(h @ w.T)
+        h = gg.compute((b, i), z[b, p[i]])
+    head = gg.param("head", (width,))
+    loss = gg.mean(gg.square(h @ head))
+    return gg.compile({"loss": loss}, name="permuted", wrt=[head], updates={head: head - 0.1 * gg.grad(loss, head)})
+
+
+def test_every_row_of_a_stack_is_looked_at_in_every_call() -> None:
+    """Its own subscripts, and whether it shares memory with what is updated; the first row said it for all."""
+    net = permuted()
+    assert net.interface.stacks
+    rng = np.random.default_rng(0)
+    width, x = 128, np.ones((1, 128), np.float32)
+    given = {f"W{k}": rng.standard_normal((width, width)).astype(np.float32) / 10 for k in range(8)}
+    given |= {f"p{k}": rng.permutation(width) for k in range(8)}
+    state = {**net.stack(given), "head": np.ones(width, np.float32)}
+    for _ in range(3):
+        net.step(state, x=x)
+        loss = net(x=x, **state)["loss"]
+    state["p3"][2] += 10**5
+    for call in (lambda: net(x=x, **state), lambda: net.step(state, x=x)):
+        with pytest.raises(BindingError, match=r"p3 holds 100\d+, outside 0\.\.127"):
+            call()
+    state["p3"][2] -= 10**5
+    assert net(x=x, **state)["loss"] == loss
+    rows = np.stack([state[f"W{k}"] for k in range(8)])
+    with pytest.raises(BindingError, match=r"head and W3 share memory"):
+        net.step({**state, "head": rows[3, 0], **{f"W{k}": rows[k] for k in range(8)}}, x=x)
+    state["head"] = rows[3, 0]
+    for _ in range(2):
+        net.step(state, x=x)
+    before = rows.copy()
+    with pytest.raises(BindingError, match=r"head and W3 share memory"):
+        net.step({**state, **{f"W{k}": rows[k] for k in range(8)}}, x=x)
+    np.testing.assert_array_equal(rows, before)
+
+
+def test_integers_that_an_argument_does_not_hold() -> None:
+    unsigned, small = gg.input("u", (), dtype="uint32"), gg.input("s", (), dtype="int32")
+    many = gg.input("m", (2,), dtype="int32")
+    net = gg.compile({"y": unsigned * 3, "z": small + many}, name="integers_held")
+    for value in (2, np.uint32(2)):
+        assert net(u=value, s=1, m=[1, 2])["y"] == 6
+    for wrong in ({"u": -1}, {"u": 2**40}, {"s": 2**40}, {"s": np.int64(2**40)}, {"s": 2**70}, {"m": [2**40, 0]}):
+        name, value = next(iter(wrong.items()))
+        with pytest.raises(DTypeError, match=rf"{name} is .*({np.max(value)}|int64)"):
+            net(**{"u": 2, "s": 1, "m": [1, 2], **wrong})
+
+
+def test_arrays_of_other_classes_are_no_reason_to_compile_more() -> None:
+    class Mine(np.ndarray):
+        pass
+
+    x = gg.input("x", (3,), dtype="int64")
+    net = gg.compile({"y": x * 2}, name="other_classes")
+    for given in (np.arange(3).view(Mine), np.arange(3, dtype=np.longlong), [0, 1, 2], range(3)):
+        for _ in range(2):
+            np.testing.assert_array_equal(net(x=given)["y"], [0, 2, 4])
+    assert not net.module.forward.signatures
+
+
+def test_names_in_any_order_from_several_threads() -> None:
+    a, b, c, d = (gg.param(name, (2,)) for name in "abcd")
+    net = gg.compile({"y": gg.sum(a * b + c * d)}, name="orders")
+    values = {name: np.ones(2, np.float32) for name in "abcd"}
+    failed: list[BaseException] = []
+
+    def calls(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        try:
+            for _ in range(60):
+                _, saved = net.forward(**{name: values[name] for name in rng.permutation(list(values))})
+                assert net.backward(saved, y=1.0)["a"][0] == 1
+        except BaseException as error:  # a thread has nobody to raise to
+            failed.append(error)
+
+    threads = [threading.Thread(target=calls, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []

@@ -26,6 +26,7 @@ from gradgen.program.loops import (
     letter,
 )
 from gradgen.program.verify import verify_program, violations
+from gradgen.thresholds import USUAL, using
 from tests.cpu.models import BY_NAME
 
 N = size_symbol("N")
@@ -322,3 +323,16 @@ def test_the_sum_into_a_guarded_place_is_not_guarded_by_its_value() -> None:
     assert {text.split(", whose")[0] for text in violations(former)} == {
         "compute_d_x writes axis 0 of d_x", "compute_d_x_2 writes axis 0 of d_x",
     }  # fmt: skip
+
+
+def test_what_data_choose_is_known_before_functions_are_merged() -> None:
+    """Layers that select by their own argmax are equal functions, each with an array that only it writes."""
+    h = gg.input("x", (3, 4))
+    b, i = gg.indices("b i")
+    for k in range(4):
+        z = h @ gg.param(f"W{k}", (4, 4)).T
+        chosen = gg.argmax(z, axis=1)
+        h = gg.compute((b, i), z[b, chosen[b]] * z[b, i])
+    with using(replace(USUAL, product=1, side=1, statements=6)):
+        program = gg.compile({"loss": gg.sum(h * h)}, name="chosen").compiled.program
+    assert len(program.kernels) < len([call for e in program.entries for call in e.kernel_calls])
