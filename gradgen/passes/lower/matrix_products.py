@@ -75,8 +75,8 @@ def _matrix(here: Here, item: Item, access: Load, rows: Poly, columns: Poly, tra
     fixed = [*place.prefix]
     around = len(access.subscripts)
     for axis, s in enumerate(access.subscripts):
-        atom = next(a for a in s.atoms if isinstance(a, Position))
-        if atom.position not in around_product:
+        atom = next((a for a in s.atoms if isinstance(a, Position)), None)
+        if atom is not None and atom.position not in around_product:
             around = axis
             break
         if axis in place.axes:

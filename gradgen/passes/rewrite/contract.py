@@ -43,7 +43,8 @@ class Contraction:
     """out[loops, rows, columns] = sum over summed of left[rows, summed] * right[summed, columns], in any layout.
 
     All are positions of the node. `loops` and `summed_loops` stay loops around the product; `left` and `right` are
-    accesses with bare subscripts. `transposed_*` says that the matrix lies in memory the other way round.
+    accesses with bare subscripts, behind leading ones that are fixed. `transposed_*` says that the matrix lies in memory
+    the other way round.
     """
 
     left: Load
@@ -95,10 +96,17 @@ class Window:
     whole: bool
 
 
+def _fixed(access: Load) -> int:
+    """How many leading subscripts mention no position and no data: the row of a stack in which a matrix lies."""
+    free = (k for k, s in enumerate(access.subscripts) if positions_of(s) or not is_index_only(s))
+    return next(free, len(access.subscripts))
+
+
 def _windows(access: Load, node: Compute) -> tuple[Window, ...] | None:
-    """What every axis of an access reads, where each is a distinct position plus a number."""
+    """What every axis behind the fixed ones reads, where each is a distinct position plus a number."""
     found = []
-    for s, size in zip(access.subscripts, access.tensor.shape, strict=True):
+    lead = _fixed(access)
+    for s, size in zip(access.subscripts[lead:], access.tensor.shape[lead:], strict=True):
         positions = [a.position for a in s.atoms if isinstance(a, Position)]
         if len(positions) != 1:
             return None
@@ -114,13 +122,15 @@ def first_row(access: Load, node: Compute, fixed: int) -> Poly | None:
     """Where the matrix begins on the first axis that is not fixed, if it is not all of that axis."""
     windows = _windows(access, node)
     assert windows is not None
-    return None if len(windows) == fixed or windows[fixed].whole else windows[fixed].start
+    at = fixed - _fixed(access)
+    return None if len(windows) == at or windows[at].whole else windows[at].start
 
 
 def _bare(access: Load) -> tuple[int, ...] | None:
-    """The positions of an access whose subscripts are distinct bare positions."""
-    found = [p for p in map(bare_position, access.subscripts) if p is not None]
-    return tuple(found) if len(set(found)) == len(access.subscripts) else None
+    """The positions of an access whose subscripts are distinct bare positions, behind those that are fixed."""
+    subscripts = access.subscripts[_fixed(access) :]
+    found = [p for p in map(bare_position, subscripts) if p is not None]
+    return tuple(found) if len(set(found)) == len(subscripts) else None
 
 
 def _arrange(node: Compute, left: Load, right: Load) -> Contraction | None:
