@@ -15,10 +15,10 @@ from gradgen.graph.place import here, warn
 from gradgen.graph.scalar import FLOATS, Poly, SizeSymbol
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.declare import checked_name
+from gradgen.model import Model
 from gradgen.options import Options
 from gradgen.passes.lower.naming import GENERATED, sizes_of
 from gradgen.passes.prepare.stabilize import rules_to_skip
-from gradgen.pipeline import Model
 
 __all__ = ["asked_model", "asked_options", "leaves_of"]
 

@@ -24,9 +24,10 @@ from gradgen.graph.nodes import Leaf
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.sizes import size_names
 from gradgen.graph.tensor import Tensor
+from gradgen.model import Model
 from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
-from gradgen.pipeline import Compiled, Model, compile_model
+from gradgen.pipeline import Compiled, compile_model
 from gradgen.runtime.bindings import Array, Cotangents
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
 from gradgen.runtime.interface import Argument, Interface, evaluate_shape, interface_of
@@ -113,7 +114,8 @@ class Network:
                 compiled.program,
                 chosen,
                 compiled.outputs,
-                compiled.updates,
+                compiled.updates.values(),
+                compiled.updated,
                 options.sizes,
                 compiled.checks,
                 compiled.counts,

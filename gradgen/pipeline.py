@@ -4,7 +4,7 @@ In: a `Model` (outputs, parameters, updates). Out: a `Program`, which `emit` ren
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 
 from gradgen.emit.formula import formula
@@ -21,6 +21,7 @@ from gradgen.graph.nodes import (
 from gradgen.graph.origin import files_of
 from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.inspect.header import header
+from gradgen.model import Model, stacks_of, with_loops
 from gradgen.options import Options
 from gradgen.passes.derive.reverse import vjp_nodes
 from gradgen.passes.loops.bounds import bound_loops
@@ -29,7 +30,7 @@ from gradgen.passes.loops.hoist import hoist as hoist_code
 from gradgen.passes.loops.in_place import update_in_place
 from gradgen.passes.loops.keep_inside import keep_inside
 from gradgen.passes.loops.one_form import one_form
-from gradgen.passes.loops.roll import roll
+from gradgen.passes.loops.roll import roll, shortened
 from gradgen.passes.loops.shared_values import share
 from gradgen.passes.loops.unify import unify
 from gradgen.passes.lower.drafts import OnStatements, in_parts, piece_by_piece
@@ -56,22 +57,6 @@ from gradgen.program.loops import Program, Role
 from gradgen.program.verify import verify_program, violations
 from gradgen.thresholds import thresholds, using, without_parts
 from gradgen.watch import OnProgram, Watch
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What is compiled: outputs by name, the tensors of the gradients, the scalar to differentiate, the updates."""
-
-    name: str
-    outputs: Mapping[str, Node]
-    wrt: tuple[Leaf, ...]
-    loss: str | None
-    updates: Mapping[Leaf, Node] = field(default_factory=dict)
-
-    @property
-    def roots(self) -> list[Node]:
-        """Outputs, and what is updated, old and new."""
-        return [*self.outputs.values(), *self.updates.values(), *self.updates]
 
 
 def after_declaring(skip: frozenset[str] = frozenset(), differentiated: bool = True) -> Passes:
@@ -126,12 +111,13 @@ def after_differentiating(skip: frozenset[str] = frozenset()) -> Passes:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A program, the leaves that stand for the declared ones, and outputs and updates over these."""
+    """A program, the leaves that stand for the declared ones, and outputs and updates over these, or over loops."""
 
     program: Program
     leaves: Mapping[Leaf, Leaf]
     outputs: Mapping[str, Node]
     updates: Mapping[Leaf, Node]
+    updated: tuple[str, ...]  # the leaves that were declared to be updated
     stages: Mapping[str, tuple[tuple[str, Node], ...]]
     checks: Mapping[str, str]  # what `check` counts, and what a count that is not 0 means
     counts: bool  # whether labels do not say as much
@@ -152,9 +138,12 @@ def compile_model(model: Model, options: Options, watch: Watch | None = None) ->
 
 def _compiled(model: Model, options: Options, watch: Watch, told: tuple[str, ...] = ()) -> Compiled:
     """Every pass, for every entry point; what was `told` before stands first in what is explained."""
+    written, looped = model, with_loops(model)
+    model = looped.model
     names = list(model.outputs)
     wanted = [*model.outputs.values(), *model.updates.values(), *model.wrt]
-    roots, leaves = retarget([*wanted, *model.updates], options.dtype, options.sizes)
+    rows = looped.rows
+    roots, leaves = retarget([*wanted, *model.updates, *looped.stacks, *rows], options.dtype, options.sizes)
     declared = dict(zip(names, roots[: len(names)], strict=True))
     updates = dict(zip([leaves.get(x, x) for x in model.updates], roots[len(names) :], strict=False))
     wrt = [n for n in roots[len(names) + len(updates) : len(wanted)] if isinstance(n, Leaf)]
@@ -169,9 +158,9 @@ def _compiled(model: Model, options: Options, watch: Watch, told: tuple[str, ...
     files = files_of(toposort([*declared.values(), *updates.values()], all_inputs))
     inputs = tuple(x for x in toposort(roots, all_inputs) if isinstance(x, Leaf))
     requests = RequestLowering(formula, files)
-    builder = Builder(model.name, requests, (*told, *notes), inputs)
+    builder = Builder(model.name, requests, (*told, *looped.notes, *notes), inputs)
 
-    taken = {*outputs, *(x.name for x in builder.leaves), *sizes_of(roots)}
+    taken = {*outputs, *(x.name for x in builder.leaves), *sizes_of(roots), *(x.name for x in rows)}
     cotangents = fresh_names({k: f"d_{k}" for k in floats}, taken)
     gradients = fresh_names({x: f"d_{x.name}" for x in reached}, taken)
     nexts = fresh_names({x: f"{x.name}_next" for x in updates}, taken)
@@ -198,12 +187,17 @@ def _compiled(model: Model, options: Options, watch: Watch, told: tuple[str, ...
     parts = FIXED_PARTS if options.deterministic else None
     checked = established([*declared.values(), *updates.values()])
     drafts = watch.statements(ON_STATEMENTS, builder.drafts)
-    program = builder.program(drafts, header(declared, files), parts, checked)
+    head = shortened(header(written.outputs, files)) if rows else header(declared, files)
+    program = builder.program(drafts, head, parts, checked)
+    stacks, of_rows = stacks_of(program, looped.stacks, leaves, gradients, taken)
+    program = replace(program, stacks=stacks)
     program = watch.programs(on_programs(builder.telling), program)
     derivatives = {**{name: k for k, name in cotangents.items()}, **{name: x.name for x, name in gradients.items()}}
+    derivatives |= of_rows
     messages = {name: x.message for name, x in checks.items()}
     counts = not all(x.labelled for x in checks.values())
-    return Compiled(program, leaves, declared, updates, stages, messages, counts, derivatives)
+    updated = tuple(x.name for x in written.updates)
+    return Compiled(program, leaves, declared, updates, updated, stages, messages, counts, derivatives)
 
 
 def _kept_inside(program: Program, telling: OnProgram) -> Program:

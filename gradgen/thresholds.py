@@ -44,6 +44,8 @@ class Thresholds:
 
     # functions
     statements: int = 60  # in one function
+    layers: int = 48  # formulas in all of some equal layers, which are better one loop
+    layer: int = 12  # formulas of such a layer: what is in a loop is in one function
     fields: int = 32  # of the named tuples of a function that has branches
     kind: int = 12  # formulas of a kind that are better a loop of calls than one function
     repetitions: int = 4  # of calls that are worth a loop
@@ -71,6 +73,8 @@ SMALLEST = Thresholds(
     growth=0,
     maximum=1,
     statements=1,
+    layers=2,
+    layer=24,
     fields=0,
     kind=2,
     repetitions=2,

@@ -13,7 +13,8 @@ PACKAGE = ROOT / "gradgen"
 
 BASE = {"errors", "version", "env", "options", "thresholds"}  # what everybody may import
 LIBRARY = BASE | {
-    "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "watch", "pipeline", "asked", "network", "files",
+    "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "model", "watch", "pipeline", "asked", "network",
+    "files",
     "passes/rebuild", "passes/prepare", "passes/derive", "passes/rewrite", "passes/schedule", "passes/lower",
     "passes/loops", "passes",
 }  # fmt: skip
@@ -50,8 +51,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runtime": BASE | {"files", "graph", "program", "emit"},
     # the compiler on one screen, and its users
     "watch": BASE | {"graph", "program", *PASSES, "inspect"},
-    "pipeline": BASE | {"graph", "lang", "program", *PASSES, "emit", "inspect", "watch"},
-    "asked": BASE | {"graph", "lang", "program", *PASSES, "pipeline"},
+    "model": BASE | {"graph", "program", *PASSES},
+    "pipeline": BASE | {"graph", "lang", "program", *PASSES, "emit", "inspect", "model", "watch"},
+    "asked": BASE | {"graph", "lang", "program", *PASSES, "model"},
     "network": LIBRARY - {"network"},
     "cli": LIBRARY | {"__init__"},
     "__init__": LIBRARY,

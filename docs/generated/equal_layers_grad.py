@@ -16,29 +16,25 @@ FAST_SCALAR = {"contract"}  # no reordering: the scalar functions rely on each r
 
 
 class Params(NamedTuple):
-    X1: np.ndarray  # float32 (128, 128)
-    mu1: np.ndarray  # float32 (128,)
-    X: np.ndarray  # float32 (99, 128, 128): X2 .. X100
-    mu: np.ndarray  # float32 (98, 128): mu2 .. mu99
-    mu100: np.ndarray  # float32 (128,)
+    X: np.ndarray  # float32 (100, 128, 128): X1 .. X100
+    mu: np.ndarray  # float32 (100, 128): mu1 .. mu100
 
 
 class Work(NamedTuple):
-    h: np.ndarray  # float32 (99, N, 128): h .. h_99  saved for backward
-    h_100: np.ndarray  # float32 (N, 128)  saved for backward
-    d_h_total: np.ndarray  # float32 (100, N, 128): d_h_total .. d_h_total_100
+    h_states: np.ndarray  # float32 (101, N, 128)  saved for backward
+    h_sum: np.ndarray  # float32 (N, 128)
+    d_h_states: np.ndarray  # float32 (101, N, 128)
+    d_h_total: np.ndarray  # float32 (N, 128)
 
 
 class Gradients(NamedTuple):
-    d_X1: np.ndarray  # float32 (128, 128)
-    d_mu: np.ndarray  # float32 (99, 128): d_mu1 .. d_mu99
-    d_X: np.ndarray  # float32 (99, 128, 128): d_X2 .. d_X100
-    d_mu100: np.ndarray  # float32 (128,)
+    d_X: np.ndarray  # float32 (100, 128, 128): d_X1 .. d_X100
+    d_mu: np.ndarray  # float32 (100, 128): d_mu1 .. d_mu100
 
 
 def workspace(N):
     """Every intermediate value of a call; calls allocate nothing else."""
-    shapes = (99, N, 128), (N, 128), (100, N, 128)
+    shapes = (101, N, 128), (N, 128), (101, N, 128), (N, 128)
     return Work(*(np.empty(shape, np.float32) for shape in shapes))
 
 
@@ -74,130 +70,65 @@ def tanh_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_h(a, X1, mu1, h):
-    # 112: h_sum[i, j] = sum_k a[i, k] * X1[j, k], into h
-    np.dot(a, X1.T, h)
-    # 112: h[i, j] = tanh(h_sum[i, j] + mu1[j])
-    for i in range(a.shape[0]):
+def compute_h_states(a, X, mu, h_states, h_sum):
+    N = a.shape[0]
+    # 112: h_carry = h_states[t]
+    # 112: h_sum[i, j] = sum_k h_carry[i, k] * X[t, j, k]
+    # 112: h[i, j] = tanh(h_sum[i, j] + mu[t, j])
+    for i in range(N):
         for j in range(128):
-            h[i, j] = tanh_f32(h[i, j] + mu1[j])
+            h_states[0, i, j] = a[i, j]
+    for t in range(100):
+        np.dot(h_states[t], X[t].T, h_sum)
+        for i in range(N):
+            for j in range(128):
+                h_states[t + 1, i, j] = tanh_f32(h_sum[i, j] + mu[t, j])
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(h_99, X100, mu100, g, d_h_total_100, h_100):
-    # 112: h_sum_100[i, j] = sum_k h_99[i, k] * X100[j, k], into d_h_total_100
-    np.dot(h_99, X100.T, d_h_total_100)
-    # 112: h_100[i, j] = tanh(h_sum_100[i, j] + mu100[j])
-    # 113: loss = sum_{i, j} h_100[i, j] * g[i, j]
+def compute_loss(h_states, g):
+    # 113: loss = sum_{i, j} h_states[100, i, j] * g[i, j]
     loss_acc = np.float64(0.0)
-    for i in range(h_99.shape[0]):
+    for i in range(h_states.shape[1]):
         for j in range(128):
-            h_100_here = tanh_f32(d_h_total_100[i, j] + mu100[j])
-            h_100[i, j] = h_100_here
-            loss_acc += np.float64(h_100_here * g[i, j])
+            loss_acc += np.float64(h_states[100, i, j] * g[i, j])
     return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h_99(d_loss, g, h_100, h_99, X100, d_mu100, d_h_total_100, d_X100, d_h_total_99):
-    # 112: d_h_total_100[i, j] = d_loss * g[i, j] * (1 - h_100[i, j] * h_100[i, j])
-    # 112: d_mu100[j] = sum_i d_h_total_100[i, j]
-    for i in range(128):
-        d_mu100[i] = np.float32(0.0)
-    for i in range(g.shape[0]):
+def compute_d_X(d_loss, g, h_states, X, d_h_states, d_mu, d_h_total, d_X):
+    N = g.shape[0]
+    # 112: d_h_carry = d_h_states[t + 1]
+    # 112: d_h_total[i, j] = d_h_carry[i, j] * (1 - h_states[t + 1, i, j] * h_states[t + 1, i, j])
+    # 112: d_h_sum_term_3[j] = sum_i d_h_total[i, j]
+    # 112: d_h_sum_term[i, j] = sum_n d_h_total[i, n] * X[t, n, j]
+    # 112: d_h_sum_term_2[i, j] = sum_n d_h_total[n, i] * h_states[t, n, j]
+    for i in range(N):
         for j in range(128):
-            d_h_total_100_here = d_loss * g[i, j] * (np.float32(1.0) - h_100[i, j] * h_100[i, j])
-            d_h_total_100[i, j] = d_h_total_100_here
-            d_mu100[j] += d_h_total_100_here
-    # 112: d_X100[i, j] = sum_n d_h_total_100[n, i] * h_99[n, j]
-    np.dot(d_h_total_100.T, h_99, d_X100)
-    # 112: d_h_99[i, j] = sum_n d_h_total_100[i, n] * X100[n, j], into d_h_total_99
-    np.dot(d_h_total_100, X100, d_h_total_99)
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_h_98(d_h_total_99, h_99, h_98, X99, d_mu99, d_X99, d_h_total_98):
-    # 112: d_h_total_99[i, j] = d_h_99[i, j] * (1 - h_99[i, j] * h_99[i, j])
-    # 112: d_mu99[j] = sum_i d_h_total_99[i, j]
-    for i in range(128):
-        d_mu99[i] = np.float32(0.0)
-    for i in range(d_h_total_99.shape[0]):
-        for j in range(128):
-            d_h_total_99_here = d_h_total_99[i, j] * (np.float32(1.0) - h_99[i, j] * h_99[i, j])
-            d_h_total_99[i, j] = d_h_total_99_here
-            d_mu99[j] += d_h_total_99_here
-    # 112: d_X99[i, j] = sum_n d_h_total_99[n, i] * h_98[n, j]
-    np.dot(d_h_total_99.T, h_98, d_X99)
-    # 112: d_h_98[i, j] = sum_n d_h_total_99[i, n] * X99[n, j], into d_h_total_98
-    np.dot(d_h_total_99, X99, d_h_total_98)
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_X1(d_h_total, h, a, d_mu1, d_X1):
-    # 112: d_h_total[i, j] = d_h[i, j] * (1 - h[i, j] * h[i, j])
-    # 112: d_mu1[j] = sum_i d_h_total[i, j]
-    for i in range(128):
-        d_mu1[i] = np.float32(0.0)
-    for i in range(d_h_total.shape[0]):
-        for j in range(128):
-            d_h_total_here = d_h_total[i, j] * (np.float32(1.0) - h[i, j] * h[i, j])
-            d_h_total[i, j] = d_h_total_here
-            d_mu1[j] += d_h_total_here
-    # 112: d_X1[i, j] = sum_n d_h_total[n, i] * a[n, j]
-    np.dot(d_h_total.T, a, d_X1)
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu100(h_99, X100, mu100, g, d_h_total_100, d_mu100):
-    # 112: h_sum_100[i, j] = sum_k h_99[i, k] * X100[j, k], into d_h_total_100
-    np.dot(h_99, X100.T, d_h_total_100)
-    # 112: h_100[i, j] = tanh(h_sum_100[i, j] + mu100[j])
-    # 113: loss = sum_{i, j} h_100[i, j] * g[i, j]
-    # 112: d_h_total_100[i, j] = g[i, j] * (1 - h_100[i, j] * h_100[i, j])
-    # 112: d_mu100[j] = sum_i d_h_total_100[i, j]
-    loss_acc = np.float64(0.0)
-    for i in range(128):
-        d_mu100[i] = np.float32(0.0)
-    for i in range(h_99.shape[0]):
-        for j in range(128):
-            h_100 = tanh_f32(d_h_total_100[i, j] + mu100[j])
-            loss_acc += np.float64(h_100 * g[i, j])
-            d_h_total_100_here = g[i, j] * (np.float32(1.0) - h_100 * h_100)
-            d_h_total_100[i, j] = d_h_total_100_here
-            d_mu100[j] += d_h_total_100_here
-    return np.float32(loss_acc)
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_X100(d_h_total_100, h_99, d_X100):
-    # 112: d_X100[i, j] = sum_n d_h_total_100[n, i] * h_99[n, j]
-    np.dot(d_h_total_100.T, h_99, d_X100)
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_mu99(d_h_total_100, X100, h_99, d_h_total_99, d_mu99):
-    # 112: d_h_99[i, j] = sum_n d_h_total_100[i, n] * X100[n, j], into d_h_total_99
-    np.dot(d_h_total_100, X100, d_h_total_99)
-    # 112: d_h_total_99[i, j] = d_h_99[i, j] * (1 - h_99[i, j] * h_99[i, j])
-    # 112: d_mu99[j] = sum_i d_h_total_99[i, j]
-    for i in range(128):
-        d_mu99[i] = np.float32(0.0)
-    for i in range(d_h_total_100.shape[0]):
-        for j in range(128):
-            d_h_total_99_here = d_h_total_99[i, j] * (np.float32(1.0) - h_99[i, j] * h_99[i, j])
-            d_h_total_99[i, j] = d_h_total_99_here
-            d_mu99[j] += d_h_total_99_here
+            d_h_states[100, i, j] = d_loss * g[i, j]
+    for t in range(99, -1, -1):
+        for i in range(128):
+            d_mu[t, i] = np.float32(0.0)
+        for i in range(N):
+            for j in range(128):
+                d_h_total_here_term = h_states[t + 1, i, j] * h_states[t + 1, i, j]
+                d_h_total_here = d_h_states[t + 1, i, j] * (np.float32(1.0) - d_h_total_here_term)
+                d_h_total[i, j] = d_h_total_here
+                d_mu[t, j] += d_h_total_here
+        np.dot(d_h_total, X[t], d_h_states[t])
+        np.dot(d_h_total.T, h_states[t], d_X[t])
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def fitted(w, N):
     """As much of a larger workspace as workspace(N) has."""
-    if w.h.shape[1] < N:
+    if w.h_states.shape[1] < N:
         raise ValueError("the workspace is smaller than workspace(N)")
     return Work(
-        w.h.reshape(-1)[: 99 * N * 128].reshape((99, N, 128)),
-        w.h_100[:N],
-        w.d_h_total.reshape(-1)[: 100 * N * 128].reshape((100, N, 128)),
+        w.h_states.reshape(-1)[: 101 * N * 128].reshape((101, N, 128)),
+        w.h_sum[:N],
+        w.d_h_states.reshape(-1)[: 101 * N * 128].reshape((101, N, 128)),
+        w.d_h_total[:N],
     )
 
 
@@ -207,51 +138,27 @@ def forward(a, g, p, w):
     N = a.shape[0]
     if a.shape != (N, 128) or g.shape != (N, 128):
         raise ValueError("shapes have to be a (N, 128), g (N, 128)")
-    if w.h.shape[1] != N:
+    if w.h_states.shape[1] != N:
         return forward(a, g, p, fitted(w, N))
-    compute_h(a, p.X1, p.mu1, w.h[0])
-    for l in range(98):
-        compute_h(w.h[l], p.X[l], p.mu[l], w.h[l + 1])
-    return compute_loss(w.h[98], p.X[98], p.mu100, g, w.d_h_total[99], w.h_100)
+    compute_h_states(a, p.X, p.mu, w.h_states, w.h_sum)
+    return compute_loss(w.h_states, g)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def backward(a, g, d_loss, p, w, g_2):
-    """a (N, 128), g (N, 128), d_loss, w of forward -> g_2"""
-    N = a.shape[0]
-    if a.shape != (N, 128) or g.shape != (N, 128):
-        raise ValueError("shapes have to be a (N, 128), g (N, 128)")
-    if w.h.shape[1] != N:
-        backward(a, g, d_loss, p, fitted(w, N), g_2)
+def backward(g, d_loss, p, w, g_2):
+    """g (N, 128), d_loss, w of forward -> g_2"""
+    N = g.shape[0]
+    if g.shape != (N, 128):
+        raise ValueError("shapes have to be g (N, 128)")
+    if w.h_states.shape[1] != N:
+        backward(g, d_loss, p, fitted(w, N), g_2)
         return
-    compute_d_h_99(d_loss, g, w.h_100, w.h[98], p.X[98], g_2.d_mu100, w.d_h_total[99], g_2.d_X[98], w.d_h_total[98])
-    for l in range(98):
-        compute_d_h_98(
-            w.d_h_total[98 - l],
-            w.h[98 - l],
-            w.h[97 - l],
-            p.X[97 - l],
-            g_2.d_mu[98 - l],
-            g_2.d_X[97 - l],
-            w.d_h_total[97 - l],
-        )
-    compute_d_X1(w.d_h_total[0], w.h[0], a, g_2.d_mu[0], g_2.d_X1)
+    compute_d_X(d_loss, g, w.h_states, p.X, w.d_h_states, g_2.d_mu, w.d_h_total, g_2.d_X)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def value_and_grad(a, g, p, w, g_2):
     """a (N, 128), g (N, 128) -> loss, g_2"""
-    N = a.shape[0]
-    if a.shape != (N, 128) or g.shape != (N, 128):
-        raise ValueError("shapes have to be a (N, 128), g (N, 128)")
-    if w.h.shape[1] != N:
-        return value_and_grad(a, g, p, fitted(w, N), g_2)
-    compute_h(a, p.X1, p.mu1, w.h[0])
-    for l in range(98):
-        compute_h(w.h[l], p.X[l], p.mu[l], w.h[l + 1])
-    loss = compute_d_mu100(w.h[98], p.X[98], p.mu100, g, w.d_h_total[99], g_2.d_mu100)
-    for l in range(99):
-        compute_d_X100(w.d_h_total[99 - l], w.h[98 - l], g_2.d_X[98 - l])
-        compute_d_mu99(w.d_h_total[99 - l], p.X[98 - l], w.h[98 - l], w.d_h_total[98 - l], g_2.d_mu[98 - l])
-    compute_d_X100(w.d_h_total[0], a, g_2.d_X1)
+    loss = forward(a, g, p, w)
+    backward(g, np.float32(1.0), p, w, g_2)
     return loss

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph.axes import describe, shown
+from gradgen.graph.derivatives import remember_derivatives
 from gradgen.graph.nodes import Leaf, Node, leaf, pointwise, same_shape, show_shape, toposort
 from gradgen.graph.origin import display_name
 from gradgen.graph.place import here
@@ -35,7 +36,9 @@ def grad(y: Tensor, xs: Sequence[Tensor] | Tensor, *, skip: Iterable[str] = ()) 
             f"{here()}grad needs a scalar, and {display_name(node)} has shape {show_shape(node.shape)}. "
             "Sum it first, or use gg.vjp with a cotangent."
         )
-    return vjp(y, xs, None, skip=skip)
+    found = vjp(y, xs, None, skip=skip)
+    remember_derivatives(node, _nodes(xs), _nodes(found), rules_to_skip(skip))
+    return found
 
 
 def vjp(
@@ -99,6 +102,10 @@ def _several(ts: Any) -> Sequence[Tensor]:
                 "or lists of tensors."
             )
     return given
+
+
+def _nodes(ts: Any) -> list[Node]:
+    return [t.node for t in _several(ts)]
 
 
 def _check_related(outputs: Sequence[Node], wrt: Sequence[Node]) -> None:

@@ -5,7 +5,7 @@ the module without running a single pass. `calls` binds arguments by it. Sizes a
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from types import CodeType
@@ -147,16 +147,17 @@ def interface_of(
     program: Program,
     leaves: Sequence[Leaf],
     outputs: Mapping[str, Node],
-    updated: Mapping[Leaf, Node],
+    updates: Iterable[Node],
+    updated: Sequence[str],
     sizes: Mapping[str, int],
     checks: Mapping[str, str],
     counts: bool,
     derivatives: Mapping[str, str],
 ) -> Interface:
-    """The interface of a program; `leaves`, `outputs` and `updated` have its dtype and its sizes."""
+    """The interface of a program; `leaves`, `outputs` and `updates` have its dtype and its sizes."""
     cotangents = {b: None for entry in program.entries for b in entry.parameters if b.role == "cotangent"}
     work = held(program, "w")
-    roots = [*outputs.values(), *updated.values()]
+    roots = [*outputs.values(), *updates]
     return Interface(
         program.name,
         tuple(Argument(x.name, x.dtype, _shape(x), x.role) for x in leaves),
@@ -169,7 +170,7 @@ def interface_of(
             for name, (b, axis) in sizes_of_arrays(sorted(part_counts(program)), work).items()
         },
         tuple(_entry_point(program, entry) for entry in program.entries),
-        tuple(x.name for x in updated),
+        tuple(updated),
         dict(sizes),
         labels(roots),
         requirements(roots),
@@ -198,7 +199,8 @@ def _fields(program: Program, key: str) -> list[Buffer]:
 
 def _entry_point(program: Program, entry: Entry) -> EntryPoint:
     touched = [*entry.idle, *(b for call in entry.kernel_calls for b in call.buffers)]
-    used = dict.fromkeys(b.memory for b in touched)
+    members = {stack.buffer: stack.members for stack in program.stacks}
+    used = dict.fromkeys(x for b in touched for x in members.get(b.memory, (b.memory,)))
     divided = {kernel.name for kernel in program.kernels if any(isinstance(s, Parts) for s in kernel.body)}
     return EntryPoint(
         entry.name,

@@ -45,7 +45,8 @@ def roll(program: Program) -> Program:
     stacks = _stacks(program, entries, families)
     rolled = tuple(_rolled(e, [r for r in runs if r.entry == at], stacks) for at, e in enumerate(entries))
     formulas = shortened(program.formulas) if stacks else program.formulas
-    return replace(program, entries=rolled, stacks=tuple(dict.fromkeys(stacks.values())), formulas=formulas)
+    every = (*program.stacks, *dict.fromkeys(stacks.values()))
+    return replace(program, entries=rolled, stacks=every, formulas=formulas)
 
 
 # ---------------------------------------------------------------- runs

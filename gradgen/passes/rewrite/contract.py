@@ -43,8 +43,8 @@ class Contraction:
     """out[loops, rows, columns] = sum over summed of left[rows, summed] * right[summed, columns], in any layout.
 
     All are positions of the node. `loops` and `summed_loops` stay loops around the product; `left` and `right` are
-    accesses with bare subscripts, behind leading ones that are fixed. `transposed_*` says that the matrix lies in memory
-    the other way round.
+    accesses with bare subscripts, behind leading ones that are fixed. `transposed_*` says that the matrix lies in
+    memory the other way round.
     """
 
     left: Load
