@@ -30,6 +30,7 @@ from gradgen.passes.loops.hoist import hoist as hoist_code
 from gradgen.passes.loops.in_place import update_in_place
 from gradgen.passes.loops.keep_inside import keep_inside
 from gradgen.passes.loops.one_form import one_form
+from gradgen.passes.loops.over_states import over_states
 from gradgen.passes.loops.roll import roll, shortened
 from gradgen.passes.loops.shared_values import share
 from gradgen.passes.loops.unify import unify
@@ -94,6 +95,11 @@ def on_programs(telling: OnProgram = lambda program: program) -> tuple[tuple[str
     """... and to the functions; `telling` gives a program arguments for the sizes that new guards read."""
     return (
         ("in place", update_in_place, "values are written over what nobody needs any more"),
+        (
+            "over states",
+            over_states,
+            "what a step writes anew is a row of the states that it becomes, or comes of",
+        ),
         ("keep inside", partial(_kept_inside, telling=telling), "what no proof keeps inside an array gets a guard"),
         ("unify", unify, "functions that differ in names only are one function"),
         ("roll", roll, "runs of equal calls are a loop: the text does not grow with the depth"),

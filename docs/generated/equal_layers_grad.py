@@ -22,9 +22,7 @@ class Params(NamedTuple):
 
 class Work(NamedTuple):
     h_states: np.ndarray  # float32 (101, N, 128)  saved for backward
-    h_sum: np.ndarray  # float32 (N, 128)
     d_h_states: np.ndarray  # float32 (101, N, 128)
-    d_h_total: np.ndarray  # float32 (N, 128)
 
 
 class Gradients(NamedTuple):
@@ -34,7 +32,7 @@ class Gradients(NamedTuple):
 
 def workspace(N):
     """Every intermediate value of a call; calls allocate nothing else."""
-    shapes = (101, N, 128), (N, 128), (101, N, 128), (N, 128)
+    shapes = (101, N, 128), (101, N, 128)
     return Work(*(np.empty(shape, np.float32) for shape in shapes))
 
 
@@ -70,7 +68,7 @@ def tanh_f32(x):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_h_states(a, X, mu, h_states, h_sum):
+def compute_h_states(a, X, mu, h_states):
     N = a.shape[0]
     # 112: h_carry = h_states[t]
     # 112: h_sum[i, j] = sum_k h_carry[i, k] * X[t, j, k]
@@ -79,10 +77,10 @@ def compute_h_states(a, X, mu, h_states, h_sum):
         for j in range(128):
             h_states[0, i, j] = a[i, j]
     for t in range(100):
-        np.dot(h_states[t], X[t].T, h_sum)
+        np.dot(h_states[t], X[t].T, h_states[t + 1])
         for i in range(N):
             for j in range(128):
-                h_states[t + 1, i, j] = tanh_f32(h_sum[i, j] + mu[t, j])
+                h_states[t + 1, i, j] = tanh_f32(h_states[t + 1, i, j] + mu[t, j])
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -96,7 +94,7 @@ def compute_loss(h_states, g):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_X(d_loss, g, h_states, X, d_h_states, d_mu, d_h_total, d_X):
+def compute_d_X(d_loss, g, h_states, X, d_h_states, d_mu, d_X):
     N = g.shape[0]
     # 112: d_h_carry = d_h_states[t + 1]
     # 112: d_h_total[i, j] = d_h_carry[i, j] * (1 - h_states[t + 1, i, j] * h_states[t + 1, i, j])
@@ -113,10 +111,10 @@ def compute_d_X(d_loss, g, h_states, X, d_h_states, d_mu, d_h_total, d_X):
             for j in range(128):
                 d_h_total_here_term = h_states[t + 1, i, j] * h_states[t + 1, i, j]
                 d_h_total_here = d_h_states[t + 1, i, j] * (np.float32(1.0) - d_h_total_here_term)
-                d_h_total[i, j] = d_h_total_here
+                d_h_states[t + 1, i, j] = d_h_total_here
                 d_mu[t, j] += d_h_total_here
-        np.dot(d_h_total, X[t], d_h_states[t])
-        np.dot(d_h_total.T, h_states[t], d_X[t])
+        np.dot(d_h_states[t + 1], X[t], d_h_states[t])
+        np.dot(d_h_states[t + 1].T, h_states[t], d_X[t])
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -126,9 +124,7 @@ def fitted(w, N):
         raise ValueError("the workspace is smaller than workspace(N)")
     return Work(
         w.h_states.reshape(-1)[: 101 * N * 128].reshape((101, N, 128)),
-        w.h_sum[:N],
         w.d_h_states.reshape(-1)[: 101 * N * 128].reshape((101, N, 128)),
-        w.d_h_total[:N],
     )
 
 
@@ -140,7 +136,7 @@ def forward(a, g, p, w):
         raise ValueError("shapes have to be a (N, 128), g (N, 128)")
     if w.h_states.shape[1] != N:
         return forward(a, g, p, fitted(w, N))
-    compute_h_states(a, p.X, p.mu, w.h_states, w.h_sum)
+    compute_h_states(a, p.X, p.mu, w.h_states)
     return compute_loss(w.h_states, g)
 
 
@@ -153,7 +149,7 @@ def backward(g, d_loss, p, w, g_2):
     if w.h_states.shape[1] != N:
         backward(g, d_loss, p, fitted(w, N), g_2)
         return
-    compute_d_X(d_loss, g, w.h_states, p.X, w.d_h_states, g_2.d_mu, w.d_h_total, g_2.d_X)
+    compute_d_X(d_loss, g, w.h_states, p.X, w.d_h_states, g_2.d_mu, g_2.d_X)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")

@@ -45,7 +45,6 @@ class Work(NamedTuple):
     d_f_row: np.ndarray  # float32 (128,)
     d_o_row: np.ndarray  # float32 (128,)
     d_u_stack: np.ndarray  # float32 (T, 32, 512)
-    d_u_sum_term: np.ndarray  # float32 (32, 128)
 
 
 class Gradients(NamedTuple):
@@ -74,7 +73,6 @@ def workspace(T):
         np.empty((128,), np.float32),
         np.empty((128,), np.float32),
         np.empty((T, 32, 512), np.float32),
-        np.empty((32, 128), np.float32),
     )
 
 
@@ -231,7 +229,6 @@ def compute_d_u_stack(
     d_f_row,
     d_o_row,
     d_u_stack,
-    d_u_sum_term,
 ):
     T = g.shape[0]
     # 77: d_h_carry = d_h_states[t + 1]
@@ -276,11 +273,11 @@ def compute_d_u_stack(
                 d_u_stack[t, i, j] = d_z_row[j - 256]
             for j in range(384, 512):
                 d_u_stack[t, i, j] = d_o_row[j - 384]
-        np.dot(d_u_stack[t], W_hh, d_u_sum_term)
+        np.dot(d_u_stack[t], W_hh, d_h_states[t])
         for i in range(32):
             for j in range(128):
                 d_h_states_term = d_loss * g[t - 1, i, j] if t >= 1 else np.float32(0.0)
-                d_h_states[t, i, j] = d_u_sum_term[i, j] + d_h_states_term
+                d_h_states[t, i, j] = d_h_states[t, i, j] + d_h_states_term
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -331,7 +328,6 @@ def fitted(w, T):
         w.d_f_row,
         w.d_o_row,
         w.d_u_stack[:T],
-        w.d_u_sum_term,
     )
 
 
@@ -389,7 +385,6 @@ def backward(x, g, d_loss, p, w, g_2):
         w.d_f_row,
         w.d_o_row,
         w.d_u_stack,
-        w.d_u_sum_term,
     )
     compute_d_W_hh(w.d_u_stack, w.h_states, g_2.d_W_hh)
     compute_d_W_ih(w.d_u_stack, x, g_2.d_W_ih)

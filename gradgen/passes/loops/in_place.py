@@ -31,7 +31,7 @@ from gradgen.program.ownership import accesses
 from gradgen.program.registers import names_in
 from gradgen.program.rewriting import moved, with_bodies
 
-__all__ = ["update_in_place"]
+__all__ = ["HEIRS", "Access", "accesses_in", "update_in_place"]
 
 HEIRS = ("work", "saved", "output", "gradient")
 
@@ -145,10 +145,13 @@ def _spans(touched: Iterable[Iterable[Buffer]]) -> Spans:
 
 
 @dataclass(frozen=True, slots=True)
-class _Access:
+class Access:
+    """Where a statement reads or writes an array: its number in the text, the loops around it, and itself."""
+
     subscripts: tuple[Poly, ...]
     place: int
     loops: tuple[For, ...]
+    statement: Statement
 
 
 @dataclass(slots=True)
@@ -156,7 +159,7 @@ class _Texts:
     """What functions and loops do with arrays, found once for all pairs; kept, so that no other gets their address."""
 
     kernels: dict[int, tuple[Kernel, Spans, Set[str]]] = field(default_factory=dict)
-    loops: dict[int, tuple[For, Mapping[Buffer, Sequence[_Access]]]] = field(default_factory=dict)
+    loops: dict[int, tuple[For, Mapping[Buffer, Sequence[Access]]]] = field(default_factory=dict)
 
     def names(self, kernel: Kernel) -> Set[str]:
         return self._kernel(kernel)[2]
@@ -176,7 +179,7 @@ class _Texts:
     def _is_update(self, loop: For, old: Buffer, new: Buffer) -> bool:
         """Whether a nest reads the element of the old value, then writes that of the new one, once each."""
         if id(loop) not in self.loops:
-            self.loops[id(loop)] = loop, _accesses(loop)
+            self.loops[id(loop)] = loop, accesses_in(loop)
         before, after = (self.loops[id(loop)][1][b] for b in (old, new))
         at = before[0].subscripts
         letters = {a.name for p in at for a in p.atoms if isinstance(a, Letter) and p is letter(a.name)}
@@ -199,9 +202,9 @@ class _Texts:
         return self.kernels[id(kernel)]
 
 
-def _accesses(nest: For) -> Mapping[Buffer, Sequence[_Access]]:
+def accesses_in(nest: For) -> Mapping[Buffer, Sequence[Access]]:
     """Every access to every array, in the order of the text."""
-    found: dict[Buffer, list[_Access]] = {}
+    found: dict[Buffer, list[Access]] = {}
     place = 0
     pending: list[tuple[Statement, tuple[For, ...]]] = [(nest, ())]
     while pending:
@@ -217,7 +220,7 @@ def _accesses(nest: For) -> Mapping[Buffer, Sequence[_Access]]:
             case _:
                 own = statement
         for b in reads(own) | writes(own):
-            found.setdefault(b, []).extend(_Access(tuple(at), place, loops) for at in accesses([own], b))
+            found.setdefault(b, []).extend(Access(tuple(at), place, loops, own) for at in accesses([own], b))
     return found
 
 
