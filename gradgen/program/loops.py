@@ -170,10 +170,7 @@ Statement = For | Assign | Accumulate | If | Dot | Parts | Note
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One emitted function: parameters in order, statements, and the scalars it returns.
-
-    Calls hand on `sizes`. The sizes in `lengths` are numbers where it is called; it reads them off its arrays.
-    """
+    """One emitted function: parameters in order, statements, and the scalars it returns; calls hand on `sizes`."""
 
     name: str
     parameters: tuple[Buffer, ...]
@@ -181,7 +178,7 @@ class Kernel:
     body: tuple[Statement, ...]
     returns: tuple[Buffer, ...]
     part: "Kernel | None" = None  # what every thread runs, if the body holds `Parts`
-    lengths: tuple[str, ...] = ()
+    lengths: tuple[str, ...] = ()  # sizes that are numbers where it is called, and that it reads off its arrays
 
     @property
     def every_size(self) -> tuple[str, ...]:
@@ -315,9 +312,8 @@ def expressions(statement: Statement) -> tuple[Scalar, ...]:
         case If():
             return (statement.condition,)
         case Dot():
-            return tuple(
-                p for m in (statement.left, statement.right, statement.out) for p in (*m.fixed, *(m.window or ()))
-            )
+            matrices = (statement.left, statement.right, statement.out)
+            return tuple(p for m in matrices for p in (*m.fixed, *(m.window or ())))
         case Note():
             return ()
         case _:
@@ -326,12 +322,10 @@ def expressions(statement: Statement) -> tuple[Scalar, ...]:
 
 def bodies(statement: Statement) -> tuple["Statement", ...]:
     match statement:
-        case For():
+        case For() | Parts():
             return statement.body
         case If():
             return (*statement.then, *statement.otherwise)
-        case Parts():
-            return statement.body
         case Assign() | Accumulate() | Dot() | Note():
             return ()
         case _:
