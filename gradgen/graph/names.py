@@ -4,8 +4,10 @@ In: what a value or a loop would like to be called, and what is taken. Out: iden
 comments and loop variables; the user's where they are known.
 """
 
-from collections.abc import Collection, Container, Hashable, Iterable, Mapping
+import re
+from collections.abc import Collection, Container, Hashable, Iterable, Mapping, Sequence
 from itertools import chain, count
+from keyword import iskeyword
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -86,3 +88,16 @@ def index_letters(node: Compute, bound: Mapping[int, str] = MappingProxyType({})
             own = free_letter("" if k < len(given) and not given[k] else "n", {*taken, *given})
         letters.append(own)
     return letters
+
+
+def common_name(names: Sequence[str], taken: Collection[str]) -> str:
+    """What names have in common but for a number, where that is free: W of W1 and W2, l_weight of l1_weight ..."""
+    low, high = min(names), max(names)
+    length = next((k for k, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    head = low[:length].rstrip("0123456789_")
+    tail = re.fullmatch(r"\d*(?P<rest>(_[^\W\d]\w*)?)", low[length:])
+    rest = tail["rest"] if tail and all(n.endswith(tail["rest"]) for n in names) else ""
+    name = f"{head}{rest}"
+    if name in taken or not name.isidentifier() or iskeyword(name):
+        return free_name(f"{names[0]}_stack", taken)
+    return name

@@ -7,11 +7,10 @@ Compiling a driver of hundreds of calls takes Numba a minute; a loop over rows o
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from keyword import iskeyword
 from math import gcd
 
 from gradgen.graph.intern import intern
-from gradgen.graph.names import CALLED, free_letter, free_name
+from gradgen.graph.names import CALLED, common_name, free_letter
 from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import integer
 from gradgen.program.holders import HOLDERS
@@ -165,9 +164,7 @@ def _stacks(program: Program, entries: Sequence[Entry], families: Sequence[Seque
     taken = {b.name for b in program.buffers if b not in inside} | {b.name for e in entries for b in e.parameters}
     place = {b: k for k, b in enumerate(program.buffers)}
     for family in sorted(families, key=lambda f: min(place[b] for b in f)):
-        name = _common([b.name for b in family])
-        if name in taken or not name.isidentifier() or iskeyword(name):
-            name = free_name(f"{family[0].name}_stack", taken)
+        name = common_name([b.name for b in family], taken)
         taken.add(name)
         first = family[0]
         role = "saved" if any(b.role == "saved" for b in family) else first.role
@@ -175,13 +172,6 @@ def _stacks(program: Program, entries: Sequence[Entry], families: Sequence[Seque
         stack = Stack(buffer, tuple(family))
         found |= dict.fromkeys(family, stack)
     return found
-
-
-def _common(names: Sequence[str]) -> str:
-    """What names begin with, without the number: W for W0, W1."""
-    low, high = min(names), max(names)
-    length = next((k for k, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-    return low[:length].rstrip("0123456789_")
 
 
 # ---------------------------------------------------------------- loops

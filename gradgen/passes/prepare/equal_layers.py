@@ -4,13 +4,11 @@ In: outputs as declared. Out: the outputs over the loop, and which parameters ha
 layer goes through all passes then, and its adjoint is one step of a loop backwards; time does not grow with the depth.
 """
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from keyword import iskeyword
 
-from gradgen.graph.names import free_name
+from gradgen.graph.names import common_name
 from gradgen.graph.nodes import (
     Compute,
     Leaf,
@@ -30,7 +28,7 @@ from gradgen.passes.rebuild.all_steps import row
 from gradgen.passes.rebuild.nodes import rebuild, replace_loads
 from gradgen.thresholds import thresholds
 
-__all__ = ["Layers", "as_loop", "common_name"]
+__all__ = ["Layers", "as_loop"]
 
 _STANDS_IN = 1 << 20  # the depth of carries that stand for the operands of a form; no scan is so deep
 
@@ -233,19 +231,6 @@ def _tied(
 
 
 # ---------------------------------------------------------------- to write them
-
-
-def common_name(names: Sequence[str], taken: Collection[str]) -> str:
-    """What names have in common but for a number, where that is free: W of W1 and W2, l_weight of l1_weight ..."""
-    low, high = min(names), max(names)
-    length = next((k for k, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-    head = low[:length].rstrip("0123456789_")
-    tail = re.fullmatch(r"\d*(?P<rest>(_[^\W\d]\w*)?)", low[length:])
-    rest = tail["rest"] if tail and all(n.endswith(tail["rest"]) for n in names) else ""
-    name = f"{head}{rest}"
-    if name in taken or not name.isidentifier() or iskeyword(name):
-        return free_name(f"{names[0]}_stack", taken)
-    return name
 
 
 def _looped(run: _Run, taken: set[str]) -> Layers:

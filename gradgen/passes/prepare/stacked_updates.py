@@ -7,9 +7,10 @@ taken of the layers one by one; they are taken anew, of the loop.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gradgen.graph.derivatives import derivative, remember_derivatives
+from gradgen.graph.names import common_name
 from gradgen.graph.nodes import Leaf, Node, all_inputs, leaf, same_shape, toposort
 from gradgen.graph.scalar import Scalar, integer, step
-from gradgen.passes.prepare.equal_layers import Layers, common_name
+from gradgen.passes.prepare.equal_layers import Layers
 from gradgen.passes.rebuild.all_steps import lift, row
 from gradgen.passes.rebuild.nodes import replace_nodes
 
