@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 import gradgen as gg
+from gradgen.graph.scalar import call, require_poly
 from gradgen.network import Network
+from gradgen.passes.loops.over_states import over_states
+from gradgen.program.loops import Buffer, Dot, Entry, For, If, Kernel, KernelCall, Matrix, Program, Statement
 from tests.cpu.running import assert_close, unjitted
+from tests.passes.statements import array, assign, at, i, j, loop, run, t, where
 
 T, D = gg.size("T"), 32
 
@@ -73,3 +77,65 @@ def test_gradients_are_differences(step: Callable[..., Any], every: bool) -> Non
         return gg.sum(last**2) + (gg.sum(ys) if every and ys is not None else 0.0)
 
     check(compiled(step, read))
+
+
+STATES, RESULT = array("states", 5, 3, 3), array("result", 5, 3, 3)
+VALUE, OTHER, W = array("value", 3, 3), array("other", 3, 3), array("w", 3, 3)
+NEXT = require_poly(t + 1)
+
+
+def dot(left: Buffer, out: Buffer) -> Dot:
+    """out = left @ w"""
+    three = require_poly(3)
+    return Dot(*(Matrix(b, (), three, three) for b in (left, W, out)))
+
+
+COPIED = loop(t, 5, loop(i, 3, loop(j, 3, assign(RESULT, [t, i, j], at(STATES, t, i, j)))))
+KEPT = loop(i, 3, loop(j, 3, assign(RESULT, [t, i, j], at(OTHER, i, j))))
+
+
+def rows_for_values(*step: Statement, behind: tuple[Statement, ...] = (COPIED,)) -> list[str]:
+    """The values of a step that lie in rows of states; the result is the same in any case."""
+    arrays = (STATES, RESULT, VALUE, OTHER, W)
+    kernel = Kernel("steps", arrays, (), (loop(t, 4, *step, kind="serial"), *behind), ())
+    entry = Entry("forward", (W,), (KernelCall("steps", arrays, (), ()),), ())
+    before = Program("small", arrays, (kernel,), (entry,))
+    after = over_states(before)
+    rng = np.random.default_rng(0)
+    given = {b.name: rng.standard_normal([int(n.constant or 0) for n in b.shape]) for b in arrays}
+    found, wanted = (run(p.kernels[0].body, given, {})["result"] for p in (after, before))
+    np.testing.assert_array_equal(found, wanted)
+    return [told.split(":")[0] for told in after.entries[0].decisions if told.endswith("a row of states")]
+
+
+def written(value: Buffer, rows: int = 3, start: int = 0) -> For:
+    """The next row of states: twice the value."""
+    return loop(i, rows, loop(j, 3, assign(STATES, [NEXT, i, j], at(value, i, j) * 2)), start=start)
+
+
+def test_all_of_a_row_is_written_where_the_value_is_read_last() -> None:
+    assert rows_for_values(dot(W, VALUE), written(VALUE)) == ["value"]
+
+
+def test_what_a_step_leaves_of_a_row_stays() -> None:
+    assert rows_for_values(dot(W, VALUE), written(VALUE, rows=2)) == []
+    assert rows_for_values(dot(W, VALUE), written(VALUE, start=1)) == []
+
+
+def test_a_row_that_is_written_by_a_condition_stays_in_other_steps() -> None:
+    assert rows_for_values(dot(W, VALUE), If(call("lt", t, require_poly(2)), (written(VALUE),))) == []
+
+
+def test_a_row_that_is_read_for_the_last_time_takes_what_comes_of_it() -> None:
+    value = loop(i, 3, loop(j, 3, assign(VALUE, [i, j], at(STATES, t, i, j) + 1)))
+    step = (value, dot(VALUE, OTHER), KEPT)
+    assert rows_for_values(*step, behind=()) == ["value"]
+    assert rows_for_values(*step, behind=(COPIED,)) == []
+    again = loop(i, 3, loop(j, 3, assign(OTHER, [i, j], at(OTHER, i, j) + at(STATES, t, j, i))))
+    assert rows_for_values(*step, again, KEPT, behind=()) == []
+
+
+def test_a_row_that_is_not_there_in_every_step_takes_nothing() -> None:
+    earlier = where(call("gt", t, require_poly(0)), at(STATES, require_poly(t - 1), i, j), 1)
+    value = loop(i, 3, loop(j, 3, assign(VALUE, [i, j], earlier)))
+    assert rows_for_values(value, dot(VALUE, OTHER), KEPT, behind=()) == []

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from gradgen.graph.nodes import same_shape
-from gradgen.graph.scalar import Letter, Poly
+from gradgen.passes.loops.element_updates import Access, accesses_in, element_by_element
 from gradgen.program.loops import (
     Buffer,
     Entry,
     For,
-    If,
     Kernel,
     KernelCall,
     Note,
@@ -23,15 +22,13 @@ from gradgen.program.loops import (
     Program,
     Repeat,
     Statement,
-    letter,
     reads,
     writes,
 )
-from gradgen.program.ownership import accesses
 from gradgen.program.registers import names_in
 from gradgen.program.rewriting import moved, with_bodies
 
-__all__ = ["HEIRS", "Access", "accesses_in", "update_in_place"]
+__all__ = ["HEIRS", "update_in_place"]
 
 HEIRS = ("work", "saved", "output", "gradient")
 
@@ -144,16 +141,6 @@ def _spans(touched: Iterable[Iterable[Buffer]]) -> Spans:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Where a statement reads or writes an array: its number in the text, the loops around it, and itself."""
-
-    subscripts: tuple[Poly, ...]
-    place: int
-    loops: tuple[For, ...]
-    statement: Statement
-
-
 @dataclass(slots=True)
 class _Texts:
     """What functions and loops do with arrays, found once for all pairs; kept, so that no other gets their address."""
@@ -180,48 +167,14 @@ class _Texts:
         """Whether a nest reads the element of the old value, then writes that of the new one, once each."""
         if id(loop) not in self.loops:
             self.loops[id(loop)] = loop, accesses_in(loop)
-        before, after = (self.loops[id(loop)][1][b] for b in (old, new))
-        at = before[0].subscripts
-        letters = {a.name for p in at for a in p.atoms if isinstance(a, Letter) and p is letter(a.name)}
-        if len(letters) < len(at):
-            return False
-        aligned = all(
-            len(x.subscripts) == len(at)
-            and all(p is q for p, q in zip(x.subscripts, at, strict=True))
-            and letters.issuperset(loop.letter for loop in x.loops)
-            for x in (*before, *after)
-        )
-        read, written = before[-1].loops, after[0].loops
-        together = len(read) == len(written) and all(x is y for x, y in zip(read, written, strict=True))
-        return aligned and before[-1].place <= after[0].place and together
+        touched = self.loops[id(loop)][1]
+        return element_by_element(touched[old], touched[new])
 
     def _kernel(self, kernel: Kernel) -> tuple[Kernel, Spans, Set[str]]:
         if id(kernel) not in self.kernels:
             touched = _spans(reads(s) | writes(s) for s in kernel.body)
             self.kernels[id(kernel)] = kernel, touched, names_in(kernel.body)
         return self.kernels[id(kernel)]
-
-
-def accesses_in(nest: For) -> Mapping[Buffer, Sequence[Access]]:
-    """Every access to every array, in the order of the text."""
-    found: dict[Buffer, list[Access]] = {}
-    place = 0
-    pending: list[tuple[Statement, tuple[For, ...]]] = [(nest, ())]
-    while pending:
-        statement, loops = pending.pop()
-        place += 1
-        match statement:
-            case For():
-                own: Statement = replace(statement, body=())
-                pending += [(s, (*loops, statement)) for s in reversed(statement.body)]
-            case If():
-                own = If(statement.condition, ())
-                pending += [(s, loops) for s in reversed((*statement.then, *statement.otherwise))]
-            case _:
-                own = statement
-        for b in reads(own) | writes(own):
-            found.setdefault(b, []).extend(Access(tuple(at), place, loops, own) for at in accesses([own], b))
-    return found
 
 
 # ---------------------------------------------------------------- renaming

@@ -10,9 +10,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gradgen.graph.nodes import same_shape
-from gradgen.graph.scalar import Letter, Poly, require_poly
-from gradgen.passes.loops.in_place import HEIRS, Access, accesses_in
-from gradgen.program.loops import Assign, Buffer, Dot, For, Kernel, KernelCall, Program, letter, loaded, reads, writes
+from gradgen.graph.scalar import Poly, integer, require_poly, substitute
+from gradgen.graph.sizes import nonnegative
+from gradgen.passes.loops.element_updates import Access, accesses_in, element_by_element
+from gradgen.passes.loops.in_place import HEIRS
+from gradgen.program.loops import (
+    Assign,
+    Buffer,
+    Dot,
+    For,
+    Kernel,
+    KernelCall,
+    Program,
+    letter,
+    letter_atom,
+    loaded,
+    reads,
+    writes,
+)
 from gradgen.program.ownership import private
 from gradgen.program.rewriting import moved
 
@@ -77,11 +92,11 @@ def _found(kernel: Kernel, alone: set[Buffer]) -> Iterator[tuple[int, Buffer, Bu
         touched = accesses_in(loop)
         for value in (b for b in kernel.parameters if b in scratch):
             for states in (b for b in kernel.parameters if b.role in HEIRS and _is_stack(b, value)):
-                for row in _rows(loop, touched.get(states, ())):
+                for row in _rows(loop, states, touched.get(states, ())):
                     last = states in alone and _is_last(kernel, at, loop, states, row, touched[states])
-                    if _becomes(touched[value], touched[states], row, states) or (
-                        last and _comes_of(touched[value], touched[states], row, value)
-                    ):
+                    own = _of_row(touched[states], row)
+                    becomes = _is_update(touched[value], own, states)
+                    if becomes or (last and _is_update(own, touched[value], value)):
                         yield at, value, states, row
 
 
@@ -90,50 +105,56 @@ def _matrices(loop: For) -> set[Buffer]:
     return {m.buffer for s in loop.body if isinstance(s, Dot) for m in (s.left, s.right, s.out) if not m.fixed}
 
 
-def _rows(loop: For, states: Sequence[Access]) -> list[Poly]:
-    """The rows of states that a step touches; none unless all are so many steps apart from it."""
+def _rows(loop: For, states: Buffer, touched: Sequence[Access]) -> list[Poly]:
+    """The rows of states that every step touches; none unless all are so many steps apart from it."""
     own = letter(loop.letter)
-    if not all(x.subscripts and require_poly(x.subscripts[0] - own).constant is not None for x in states):
+    if not all(x.subscripts and require_poly(x.subscripts[0] - own).constant is not None for x in touched):
         return []
-    return list(dict.fromkeys(x.subscripts[0] for x in states))
+    return [row for row in dict.fromkeys(x.subscripts[0] for x in touched) if _is_there(loop, states, row)]
 
 
 def _is_stack(states: Buffer, value: Buffer) -> bool:
     return states.dtype == value.dtype and same_shape(states.shape[1:], value.shape)
 
 
-def _becomes(value: Sequence[Access], states: Sequence[Access], row: Poly, written: Buffer) -> bool:
-    """Whether every element of the row is written where that of the value is read for the last time."""
-    return _is_update(value, [x for x in states if x.subscripts[0] is row], 0, 1, written)
+def _of_row(states: Sequence[Access], row: Poly) -> list[Access]:
+    """The accesses to one row, as to an array of its own."""
+    return [replace(x, subscripts=x.subscripts[1:]) for x in states if x.subscripts[0] is row]
 
 
-def _comes_of(value: Sequence[Access], states: Sequence[Access], row: Poly, written: Buffer) -> bool:
-    """Whether every element of the value is written where that of the row is read for the last time."""
-    return _is_update([x for x in states if x.subscripts[0] is row], value, 1, 0, written)
-
-
-def _is_update(before: Sequence[Access], after: Sequence[Access], skip: int, skip_after: int, written: Buffer) -> bool:
-    """Whether one nest of the step touches the one last, and writes the other anew, element by element."""
+def _is_update(before: Sequence[Access], after: Sequence[Access], written: Buffer) -> bool:
+    """Whether one nest of a step touches the one last, and writes all of the other anew, element by element."""
     if len(before[-1].loops) < 2 or len(after[0].loops) < 2 or before[-1].loops[1] is not after[0].loops[1]:
         return False
     nest = before[-1].loops[1]
-    old = [x for x in before if len(x.loops) > 1 and x.loops[1] is nest]
-    new = [x for x in after if len(x.loops) > 1 and x.loops[1] is nest]
-    at = old[-1].subscripts[skip:]
-    letters = {a.name for p in at for a in p.atoms if isinstance(a, Letter) and p is letter(a.name)}
-    if len(letters) < len(at):
+    old, new = ([x for x in touched if len(x.loops) > 1 and x.loops[1] is nest] for touched in (before, after))
+    return _is_anew(new[0], written) and element_by_element(_in_step(old), _in_step(new))
+
+
+def _in_step(touched: Sequence[Access]) -> list[Access]:
+    """The same accesses as one step sees them, without the loop over all steps."""
+    return [replace(x, loops=x.loops[1:]) for x in touched]
+
+
+def _is_anew(first: Access, written: Buffer) -> bool:
+    """Whether all of an array or row is written without a look at it: what lay there would be lost."""
+    statement = first.statement
+    if not isinstance(statement, Assign) or statement.buffer is not written or first.chosen:
         return False
-    aligned = all(
-        len(subscripts) == len(at)
-        and all(p is q for p, q in zip(subscripts, at, strict=True))
-        and letters.issuperset(loop.letter for loop in x.loops[1:])
-        for x, subscripts in (*((x, x.subscripts[skip:]) for x in old), *((x, x.subscripts[skip_after:]) for x in new))
-    )
-    first = new[0].statement
-    anew = isinstance(first, Assign) and first.buffer is written and written not in loaded(first.value)
-    outer, inner = old[-1].loops, new[0].loops
-    together = len(outer) == len(inner) and all(x is y for x, y in zip(outer, inner, strict=True))
-    return anew and aligned and together and old[-1].place <= new[0].place
+    if written in loaded(*statement.subscripts, statement.value):
+        return False
+    ranges = {letter(x.letter): (x.start, x.stop) for x in first.loops if x.stride == 1}
+    extents = written.shape[-len(first.subscripts) :]
+    runs = (ranges.get(x, (x, x)) for x in first.subscripts)
+    return all(start is integer(0) and stop is n for (start, stop), n in zip(runs, extents, strict=True))
+
+
+def _is_there(loop: For, states: Buffer, row: Poly) -> bool:
+    """Whether every step has the row: what a step reads by a condition may not be there in others."""
+    start, stop = (loop.start, loop.stop) if loop.stride > 0 else (loop.stop + 1, loop.start + 1)
+    own = letter_atom(loop.letter)
+    first, behind = (require_poly(substitute(row, {own: require_poly(end)})) for end in (start, stop))
+    return nonnegative(first) and nonnegative(require_poly(states.shape[0] - behind))
 
 
 def _is_last(kernel: Kernel, at: int, loop: For, states: Buffer, row: Poly, touched: Sequence[Access]) -> bool:
