@@ -19,7 +19,8 @@ from gradgen.passes.prepare.squeeze import squeeze
 from gradgen.passes.prepare.stacked_updates import stacked_updates
 from gradgen.passes.rebuild.nodes import replace_nodes
 from gradgen.passes.schedule.too_large import outsized
-from gradgen.program.loops import Buffer, Program, Stack
+from gradgen.program.kernels import Program, Stack
+from gradgen.program.loops import Buffer
 
 __all__ = ["Looped", "Model", "stacks_of", "with_loops"]
 

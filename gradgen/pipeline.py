@@ -54,7 +54,8 @@ from gradgen.passes.rewrite.separate_scans import separate
 from gradgen.passes.rewrite.shared_integers import share_integers
 from gradgen.passes.rewrite.simplify import simplify
 from gradgen.passes.schedule.saved_values import choose_saved
-from gradgen.program.loops import Program, Role
+from gradgen.program.kernels import Program
+from gradgen.program.loops import Role
 from gradgen.program.verify import verify_program, violations
 from gradgen.thresholds import thresholds, using, without_parts
 from gradgen.watch import OnProgram, Watch

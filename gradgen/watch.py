@@ -19,7 +19,7 @@ from gradgen.passes.lower.naming import name_nodes
 from gradgen.passes.rebuild.promises import verify_graph
 from gradgen.passes.rebuild.rewrites import Passes, Rewrite
 from gradgen.passes.rewrite.separate_scans import separate_carries
-from gradgen.program.loops import Program
+from gradgen.program.kernels import Program
 from gradgen.program.verify import verify_program
 
 __all__ = ["OnProgram", "Watch"]

@@ -20,6 +20,7 @@ from gradgen.graph.nodes import Shape, product
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, integer, require_poly, size_symbol
 from gradgen.program.extents import is_mentioned, sizes_mentioned, sizes_of_arrays
 from gradgen.program.holders import HOLDER_OF
+from gradgen.program.kernels import Kernel, KernelCall, Row
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -27,12 +28,9 @@ from gradgen.program.loops import (
     Dot,
     For,
     If,
-    Kernel,
-    KernelCall,
     Matrix,
     Note,
     Parts,
-    Row,
     Statement,
     statements,
 )

@@ -14,7 +14,15 @@ from gradgen.emit.templates import render
 from gradgen.graph.names import free_name
 from gradgen.graph.sizes import size_names
 from gradgen.program.holders import HOLDERS, entry_holders, held, workspace_sizes
-from gradgen.program.loops import Buffer, Entry, KernelCall, Program, Repeat, Row, divided
+from gradgen.program.kernels import (
+    Entry,
+    KernelCall,
+    Program,
+    Repeat,
+    Row,
+    divided,
+)
+from gradgen.program.loops import Buffer
 from gradgen.thresholds import thresholds
 
 

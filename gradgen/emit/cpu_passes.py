@@ -11,7 +11,8 @@ from gradgen.emit.long_lines import fit_lines
 from gradgen.emit.maxima import with_integer_maxima
 from gradgen.emit.plain import plain
 from gradgen.graph.names import CALLED
-from gradgen.program.loops import Kernel, Program, Statement
+from gradgen.program.kernels import Kernel, Program
+from gradgen.program.loops import Statement
 from gradgen.program.registers import names_in
 
 __all__ = ["FOR_CPU", "for_cpu", "functions", "names_of_functions"]

@@ -17,7 +17,8 @@ from gradgen.graph.scalar import Poly, size_symbol
 from gradgen.graph.sizes import size_names
 from gradgen.program.extents import sizes_of_arrays
 from gradgen.program.holders import HOLDERS, held, part_counts, workspace_sizes
-from gradgen.program.loops import Buffer, Entry, Program, Row
+from gradgen.program.kernels import Entry, Program, Row
+from gradgen.program.loops import Buffer
 
 __all__ = ["Opening", "fitting_function", "opening", "sizes_compared"]
 

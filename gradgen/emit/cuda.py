@@ -14,15 +14,14 @@ from gradgen.emit.templates import render
 from gradgen.errors import GraphError
 from gradgen.graph.scalar import FLOATS, Poly, require_poly, walk
 from gradgen.graph.sizes import size_names
+from gradgen.program.kernels import Kernel, Program
 from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
     Dot,
     For,
-    Kernel,
     Note,
-    Program,
     Statement,
     expressions,
     letter,

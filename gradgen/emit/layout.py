@@ -5,7 +5,7 @@ In: names, arguments, sentences. Out: lines no longer than `WIDTH`.
 
 from collections.abc import Iterator, Sequence
 
-from gradgen.program.loops import Program
+from gradgen.program.kernels import Program
 from gradgen.version import __version__
 
 __all__ = ["WIDTH", "fill", "signature", "title", "wrap"]

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field, replace
 
 from gradgen.graph.scalar import FLOATS, Call, Load, Poly, Scalar, children, load, require_poly, rewrite, walk
 from gradgen.graph.sizes import is_index_only
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Statement, expressions
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    For,
+    If,
+    Statement,
+    expressions,
+)
 from gradgen.program.registers import Registers, as_branches
 from gradgen.program.rewriting import with_bodies
 

@@ -11,7 +11,14 @@ from dataclasses import replace
 from gradgen.graph.declaration import ScalarFunction
 from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import FLOATS, Load, Scalar, as_poly, call, load, require_poly, rewrite, walk
-from gradgen.program.loops import Accumulate, Assign, For, Statement, expressions, statements
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    For,
+    Statement,
+    expressions,
+    statements,
+)
 from gradgen.program.registers import Registers
 from gradgen.program.rewriting import with_bodies
 from gradgen.thresholds import thresholds

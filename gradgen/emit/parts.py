@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from gradgen.graph.scalar import Scalar
-from gradgen.program.loops import Kernel, Parts
+from gradgen.program.kernels import Kernel
+from gradgen.program.loops import Parts
 
 
 def parts_lines(

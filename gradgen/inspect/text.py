@@ -12,22 +12,24 @@ from gradgen.graph.nodes import Carry, Leaf, Node, all_inputs, show_shape, topos
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Load, Poly
 from gradgen.passes.lower.drafts import Draft
+from gradgen.program.kernels import (
+    Entry,
+    Kernel,
+    KernelCall,
+    Program,
+    Repeat,
+    Row,
+)
 from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
     Dot,
-    Entry,
     For,
     If,
-    Kernel,
-    KernelCall,
     Matrix,
     Note,
     Parts,
-    Program,
-    Repeat,
-    Row,
     Statement,
 )
 

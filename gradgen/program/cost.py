@@ -10,7 +10,16 @@ from typing import assert_never
 
 from gradgen.graph.intern import intern
 from gradgen.graph.scalar import Atom, Call, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, scalar_cost
-from gradgen.program.loops import Accumulate, Assign, Dot, For, If, Note, Parts, Statement
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Dot,
+    For,
+    If,
+    Note,
+    Parts,
+    Statement,
+)
 
 ASSUMED_SIZE = 64  # what a size that is known only at call time is taken for
 

@@ -8,7 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gradgen.graph.scalar import Poly, Scalar, mentions, size_symbol, walk
 from gradgen.graph.sizes import size_names
-from gradgen.program.loops import Buffer, Dot, For, If, Kernel, Parts, Row, Statement, expressions, letter_atom
+from gradgen.program.kernels import Kernel, Row
+from gradgen.program.loops import (
+    Buffer,
+    Dot,
+    For,
+    If,
+    Parts,
+    Statement,
+    expressions,
+    letter_atom,
+)
 
 
 def sizes_mentioned(body: Iterable[Statement], part: Kernel | None) -> Counter[str]:

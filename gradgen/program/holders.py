@@ -4,7 +4,8 @@ In: a `Program`. Out: which arrays each of them carries, and the sizes that a wo
 """
 
 from gradgen.graph.sizes import size_names
-from gradgen.program.loops import Buffer, Entry, Program, divided
+from gradgen.program.kernels import Entry, Program, divided
+from gradgen.program.loops import Buffer
 
 __all__ = ["HOLDERS", "HOLDER_OF", "entry_holders", "held", "part_counts", "workspace_sizes"]
 

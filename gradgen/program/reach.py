@@ -28,20 +28,22 @@ from gradgen.graph.scalar import (
     substitute,
 )
 from gradgen.graph.sizes import is_size, size_names
+from gradgen.program.kernels import (
+    Checked,
+    Kernel,
+    KernelCall,
+    Program,
+)
 from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
-    Checked,
     Dot,
     For,
     If,
-    Kernel,
-    KernelCall,
     Matrix,
     Note,
     Parts,
-    Program,
     Statement,
     expressions,
     letter,

@@ -11,7 +11,18 @@ from dataclasses import replace
 from gradgen.graph.names import Names
 from gradgen.graph.scalar import FLOATS, Call, Const, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, is_zero, walk
 from gradgen.graph.sizes import size_names
-from gradgen.program.loops import Accumulate, Assign, Buffer, Dot, For, If, Parts, Statement, expressions, statements
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    For,
+    If,
+    Parts,
+    Statement,
+    expressions,
+    statements,
+)
 
 SHARED = 4  # operations from which on a part of an expression that is read twice has a name
 LARGE = 24  # operations from which on it has one though it is read once, and a choice is an `if`

@@ -8,7 +8,19 @@ from dataclasses import replace
 from typing import assert_never
 
 from gradgen.graph.scalar import Load, Poly, Scalar, load, loads, require_poly, rewrite
-from gradgen.program.loops import Accumulate, Assign, Buffer, Dot, For, If, Matrix, Note, Parts, Statement, bodies
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    For,
+    If,
+    Matrix,
+    Note,
+    Parts,
+    Statement,
+    bodies,
+)
 
 __all__ = ["moved", "with_bodies", "with_expressions"]
 

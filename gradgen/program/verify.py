@@ -10,20 +10,22 @@ from typing import assert_never
 
 from gradgen.errors import ProgramError
 from gradgen.graph.scalar import Load, walk
+from gradgen.program.kernels import (
+    Entry,
+    Kernel,
+    KernelCall,
+    Program,
+    Row,
+)
 from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
     Dot,
-    Entry,
     For,
     If,
-    Kernel,
-    KernelCall,
     Note,
     Parts,
-    Program,
-    Row,
     Statement,
     expressions,
     statements,

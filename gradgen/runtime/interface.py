@@ -16,7 +16,8 @@ from gradgen.graph.enumeration import Question
 from gradgen.graph.nodes import Leaf, Node, show_size
 from gradgen.program.extents import sizes_of_arrays
 from gradgen.program.holders import HOLDERS, entry_holders, held, part_counts, workspace_sizes
-from gradgen.program.loops import Buffer, Entry, Parts, Program
+from gradgen.program.kernels import Entry, Program
+from gradgen.program.loops import Buffer, Parts
 from gradgen.runtime.requirements import Label, Requirement, labels, requirements
 from gradgen.runtime.sequences import Run, run_of, runs_of
 

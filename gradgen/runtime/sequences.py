@@ -12,7 +12,14 @@ from typing import Any
 from gradgen.graph.nodes import show_size
 from gradgen.program.extents import sizes_of_arrays
 from gradgen.program.holders import HOLDER_OF, held
-from gradgen.program.loops import Buffer, Entry, KernelCall, Program, Repeat, Row
+from gradgen.program.kernels import (
+    Entry,
+    KernelCall,
+    Program,
+    Repeat,
+    Row,
+)
+from gradgen.program.loops import Buffer
 
 __all__ = ["Call", "Operand", "Run", "run_of", "runs_of"]
 

@@ -8,7 +8,15 @@ import numpy as np
 from gradgen.emit.cpu import CpuPrinter
 from gradgen.graph.intern import intern
 from gradgen.graph.scalar import Poly, Scalar, as_scalar, call, load, number, require_poly
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, LoopKind, Statement, letter
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    For,
+    LoopKind,
+    Statement,
+    letter,
+)
 
 h, i, j, k, t = (letter(name) for name in "hijkt")
 

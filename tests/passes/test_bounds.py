@@ -9,7 +9,13 @@ import pytest
 from gradgen.graph.scalar import Scalar, call, number, size_symbol
 from gradgen.passes.loops.bounds import bound_loops
 from gradgen.passes.loops.hoist import hoist
-from gradgen.program.loops import For, If, Statement, choice, statements
+from gradgen.program.loops import (
+    For,
+    If,
+    Statement,
+    choice,
+    statements,
+)
 from gradgen.program.registers import Registers
 from tests.passes.statements import add, array, assign, at, both, h, i, j, k, loop, run, t, text, variable, where
 

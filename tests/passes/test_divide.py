@@ -11,7 +11,17 @@ from gradgen.graph.scalar import call, integer, load, size_symbol
 from gradgen.passes.loops.divide import divide
 from gradgen.passes.lower.storage import Buffers
 from gradgen.program.cost import operations, products
-from gradgen.program.loops import Accumulate, Assign, Buffer, Dot, For, Matrix, Parts, Statement, letter
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    Dot,
+    For,
+    Matrix,
+    Parts,
+    Statement,
+    letter,
+)
 from gradgen.program.ownership import shared_by_parts
 from gradgen.thresholds import USUAL, using
 from tests.cpu.running import unjitted

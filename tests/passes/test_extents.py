@@ -4,7 +4,15 @@ import pytest
 
 from gradgen.graph.scalar import Poly, integer, load, number, require_poly, size_symbol
 from gradgen.program.extents import is_mentioned, sizes_mentioned, sizes_of_arrays
-from gradgen.program.loops import Assign, Buffer, Dot, For, If, Matrix, letter
+from gradgen.program.loops import (
+    Assign,
+    Buffer,
+    Dot,
+    For,
+    If,
+    Matrix,
+    letter,
+)
 
 N, M = size_symbol("N"), size_symbol("M")
 n = letter("n")

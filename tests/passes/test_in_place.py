@@ -4,7 +4,13 @@ import numpy as np
 
 import gradgen as gg
 from gradgen.passes.loops.in_place import update_in_place
-from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Program, Statement
+from gradgen.program.kernels import (
+    Entry,
+    Kernel,
+    KernelCall,
+    Program,
+)
+from gradgen.program.loops import Buffer, Statement
 from tests.passes.statements import add, array, assign, at, i, j, k, loop
 
 x = Buffer("x", array("shape", 9, 9).shape, "float64", "input", None)

@@ -5,7 +5,8 @@ import pytest
 
 from gradgen.graph.scalar import floor_div, require_poly, size_symbol
 from gradgen.passes.loops.keep_inside import keep_inside
-from gradgen.program.loops import If, Kernel, Program, Statement, statements
+from gradgen.program.kernels import Kernel, Program
+from gradgen.program.loops import If, Statement, statements
 from gradgen.program.verify import violations
 from tests.passes.statements import add, array, assign, at, i, loop, run
 

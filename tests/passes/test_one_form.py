@@ -7,7 +7,14 @@ import numpy as np
 import gradgen as gg
 from gradgen.graph.scalar import number
 from gradgen.passes.loops.one_form import one_form
-from gradgen.program.loops import Buffer, Entry, Kernel, KernelCall, Program, Row
+from gradgen.program.kernels import (
+    Entry,
+    Kernel,
+    KernelCall,
+    Program,
+    Row,
+)
+from gradgen.program.loops import Buffer
 from gradgen.program.verify import verify_program
 from gradgen.thresholds import SMALLEST, USUAL, using
 from tests.cpu.running import assert_close, through_entry_points, unjitted

@@ -10,7 +10,20 @@ import gradgen as gg
 from gradgen.graph.scalar import call, require_poly
 from gradgen.network import Network
 from gradgen.passes.loops.over_states import over_states
-from gradgen.program.loops import Buffer, Dot, Entry, For, If, Kernel, KernelCall, Matrix, Program, Statement
+from gradgen.program.kernels import (
+    Entry,
+    Kernel,
+    KernelCall,
+    Program,
+)
+from gradgen.program.loops import (
+    Buffer,
+    Dot,
+    For,
+    If,
+    Matrix,
+    Statement,
+)
 from tests.cpu.running import assert_close, unjitted
 from tests.passes.statements import array, assign, at, i, j, loop, run, t, where
 

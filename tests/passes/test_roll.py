@@ -4,7 +4,7 @@ import gradgen as gg
 from gradgen.graph.tensor import Tensor
 from gradgen.network import Network
 from gradgen.passes.loops.roll import shortened
-from gradgen.program.loops import Repeat
+from gradgen.program.kernels import Repeat
 
 
 def chain(depth: int, strict: bool = False) -> Network:

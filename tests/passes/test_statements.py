@@ -5,7 +5,13 @@ import re
 import gradgen as gg
 from gradgen.emit.plain import plain
 from gradgen.graph.scalar import integer, load, number
-from gradgen.program.loops import Assign, Buffer, For, letter, side_by_side
+from gradgen.program.loops import (
+    Assign,
+    Buffer,
+    For,
+    letter,
+    side_by_side,
+)
 
 T = gg.size("T")
 

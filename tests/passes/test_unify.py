@@ -5,7 +5,8 @@ import numpy as np
 import gradgen as gg
 from gradgen.graph.scalar import integer
 from gradgen.passes.loops.unify import kernel_key
-from gradgen.program.loops import Dot, Kernel, Matrix, Statement
+from gradgen.program.kernels import Kernel
+from gradgen.program.loops import Dot, Matrix, Statement
 from tests.passes.statements import array, assign, at, i, j, loop
 
 x, y, a, b = array("x", 9), array("y", 9), array("a", 9), array("b", 9)

@@ -8,19 +8,21 @@ import pytest
 import gradgen as gg
 from gradgen.errors import GradgenError
 from gradgen.graph.scalar import Poly, Scalar, call, integer, load, number, require_poly, size_symbol
+from gradgen.program.kernels import (
+    Checked,
+    Entry,
+    Kernel,
+    KernelCall,
+    Program,
+)
 from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
-    Checked,
     Dot,
-    Entry,
     For,
     If,
-    Kernel,
-    KernelCall,
     Matrix,
-    Program,
     Statement,
     bodies,
     letter,

@@ -15,22 +15,24 @@ from gradgen.graph.nodes import show_size
 from gradgen.graph.scalar import Load, Poly, Scalar, require_poly
 from gradgen.lang.interpret_scalar import IMPLEMENTATIONS
 from gradgen.program.extents import sizes_of_arrays
+from gradgen.program.kernels import (
+    Entry,
+    Kernel,
+    KernelCall,
+    Program,
+    Repeat,
+    Row,
+)
 from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
     Dot,
-    Entry,
     For,
     If,
-    Kernel,
-    KernelCall,
     Matrix,
     Note,
     Parts,
-    Program,
-    Repeat,
-    Row,
     Statement,
 )
 from gradgen.runtime.interface import evaluate_shape

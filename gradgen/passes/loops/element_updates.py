@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gradgen.graph.scalar import Letter, Poly
-from gradgen.program.loops import Buffer, For, If, Statement, letter, reads, writes
+from gradgen.program.loops import (
+    Buffer,
+    For,
+    If,
+    Statement,
+    letter,
+    reads,
+    writes,
+)
 from gradgen.program.ownership import accesses
 
 __all__ = ["Access", "accesses_in", "element_by_element"]

@@ -11,16 +11,18 @@ from dataclasses import dataclass, field, replace
 
 from gradgen.graph.nodes import same_shape
 from gradgen.passes.loops.element_updates import Access, accesses_in, element_by_element
-from gradgen.program.loops import (
-    Buffer,
+from gradgen.program.kernels import (
     Entry,
-    For,
     Kernel,
     KernelCall,
-    Note,
-    Parts,
     Program,
     Repeat,
+)
+from gradgen.program.loops import (
+    Buffer,
+    For,
+    Note,
+    Parts,
     Statement,
     reads,
     writes,

@@ -11,14 +11,16 @@ from dataclasses import replace
 from gradgen.graph.scalar import Load, Scalar, call, number, require_poly, substitute, walk
 from gradgen.passes.rebuild.conditions import conjunction
 from gradgen.program.extents import sizes_mentioned
-from gradgen.program.loops import (
-    Accumulate,
-    Assign,
-    If,
+from gradgen.program.kernels import (
     Kernel,
     KernelCall,
     Program,
     Repeat,
+)
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    If,
     Statement,
 )
 from gradgen.program.reach import Place, open_accesses

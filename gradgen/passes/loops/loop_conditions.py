@@ -25,7 +25,14 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.spans import SLACK, fits
 from gradgen.passes.loops.decided import certain_parts
-from gradgen.program.loops import For, expressions, letter, letter_atom, statements, writes
+from gradgen.program.loops import (
+    For,
+    expressions,
+    letter,
+    letter_atom,
+    statements,
+    writes,
+)
 
 __all__ = ["Condition", "conditions_on"]
 

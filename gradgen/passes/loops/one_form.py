@@ -12,16 +12,18 @@ from gradgen.graph.names import CALLED, free_name
 from gradgen.graph.scalar import Poly, Scalar, require_poly, size_symbol
 from gradgen.passes.loops.unify import Key, Numbers
 from gradgen.program.extents import sizes_mentioned, sizes_of_arrays
+from gradgen.program.kernels import (
+    Kernel,
+    KernelCall,
+    Program,
+    Repeat,
+)
 from gradgen.program.loops import (
     Buffer,
     Dot,
     For,
-    Kernel,
-    KernelCall,
     Matrix,
     Parts,
-    Program,
-    Repeat,
     Statement,
 )
 from gradgen.program.registers import names_in

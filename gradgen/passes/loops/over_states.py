@@ -14,14 +14,12 @@ from gradgen.graph.scalar import Poly, integer, require_poly, substitute
 from gradgen.graph.sizes import nonnegative
 from gradgen.passes.loops.element_updates import Access, accesses_in, element_by_element
 from gradgen.passes.loops.in_place import HEIRS
+from gradgen.program.kernels import Kernel, KernelCall, Program
 from gradgen.program.loops import (
     Assign,
     Buffer,
     Dot,
     For,
-    Kernel,
-    KernelCall,
-    Program,
     letter,
     letter_atom,
     loaded,

@@ -14,7 +14,15 @@ from gradgen.graph.names import CALLED, common_name, free_letter
 from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import integer
 from gradgen.program.holders import HOLDERS
-from gradgen.program.loops import Buffer, Entry, KernelCall, Program, Repeat, Row, Stack
+from gradgen.program.kernels import (
+    Entry,
+    KernelCall,
+    Program,
+    Repeat,
+    Row,
+    Stack,
+)
+from gradgen.program.loops import Buffer
 from gradgen.thresholds import thresholds
 
 __all__ = ["roll"]

@@ -13,7 +13,17 @@ from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import FLOATS, Call, Scalar, certain, evaluated_parts, load, walk
 from gradgen.graph.sizes import is_index_only
 from gradgen.passes.loops.hoist import COSTLY
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, Parts, Statement, choice, writes
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    For,
+    If,
+    Parts,
+    Statement,
+    choice,
+    writes,
+)
 from gradgen.program.registers import LARGE, SHARED, Registers, as_branches, value_name
 
 __all__ = ["share"]

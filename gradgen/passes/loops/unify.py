@@ -9,6 +9,7 @@ from functools import partial
 from typing import assert_never
 
 from gradgen.graph.scalar import Call, Const, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, call, number, rewrite
+from gradgen.program.kernels import Kernel, KernelCall, Program
 from gradgen.program.loops import (
     ONE,
     Accumulate,
@@ -17,12 +18,9 @@ from gradgen.program.loops import (
     Dot,
     For,
     If,
-    Kernel,
-    KernelCall,
     Matrix,
     Note,
     Parts,
-    Program,
     Statement,
 )
 

@@ -15,6 +15,7 @@ from gradgen.graph.scalar import Load, walk
 from gradgen.passes.loops.unify import body_key
 from gradgen.passes.lower.drafts import Piece
 from gradgen.program.extents import sizes_mentioned
+from gradgen.program.kernels import Kernel, KernelCall
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -22,8 +23,6 @@ from gradgen.program.loops import (
     Dot,
     For,
     If,
-    Kernel,
-    KernelCall,
     Note,
     Parts,
     Statement,

@@ -10,7 +10,13 @@ from gradgen.graph.scalar import Poly
 from gradgen.passes.loops.divide import divide
 from gradgen.passes.lower.storage import Buffers
 from gradgen.program.cost import products
-from gradgen.program.loops import Buffer, Note, Parts, Statement, reads
+from gradgen.program.loops import (
+    Buffer,
+    Note,
+    Parts,
+    Statement,
+    reads,
+)
 from gradgen.program.ownership import written_first
 from gradgen.program.registers import Registers, names_in
 

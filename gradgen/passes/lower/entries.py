@@ -16,7 +16,14 @@ from gradgen.passes.lower.drafts import Draft, Piece
 from gradgen.passes.lower.requests import Request, RequestLowering
 from gradgen.passes.lower.storage import Buffers
 from gradgen.program.holders import HOLDERS
-from gradgen.program.loops import Buffer, Checked, Entry, Kernel, KernelCall, Program, reads
+from gradgen.program.kernels import (
+    Checked,
+    Entry,
+    Kernel,
+    KernelCall,
+    Program,
+)
+from gradgen.program.loops import Buffer, reads
 
 WORKSPACE = HOLDERS["w"]
 

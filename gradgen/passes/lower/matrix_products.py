@@ -12,7 +12,12 @@ from gradgen.passes.lower.here import Here
 from gradgen.passes.lower.repairs import Elements, added_elements, hides, repaired
 from gradgen.passes.rewrite.contract import first_row
 from gradgen.passes.schedule.trees import Item
-from gradgen.program.loops import Buffer, Dot, Matrix, Statement
+from gradgen.program.loops import (
+    Buffer,
+    Dot,
+    Matrix,
+    Statement,
+)
 
 __all__ = ["dot", "repair"]
 

@@ -10,7 +10,12 @@ from gradgen.graph.neutral import neutral
 from gradgen.graph.scalar import Poly, Scalar, conjuncts
 from gradgen.passes.rebuild.conditions import conjunction
 from gradgen.passes.schedule.trees import Item
-from gradgen.program.loops import Accumulate, Buffer, If, Statement
+from gradgen.program.loops import (
+    Accumulate,
+    Buffer,
+    If,
+    Statement,
+)
 
 
 def reduces(item: Item, axis: int) -> bool:

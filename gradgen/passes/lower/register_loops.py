@@ -15,7 +15,17 @@ from gradgen.graph.scalar import Poly, Scalar, call, floor_div, integer, load, n
 from gradgen.passes.lower.storage import Buffers, Storage
 from gradgen.passes.rewrite.outer_products import OuterProducts
 from gradgen.program.boxes import Affine, Box, Boxes, Operand, padded
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, LoopKind, Note, Statement, letter
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    For,
+    If,
+    LoopKind,
+    Note,
+    Statement,
+    letter,
+)
 
 TERMS = 3  # products in a line
 ROLES = {"out": "sums", "vector": "vectors", "scalar": "scalars"}  # what the box of a tensor is called

@@ -13,7 +13,16 @@ from gradgen.graph.sizes import is_index_only
 from gradgen.passes.rebuild.conditions import conjunction
 from gradgen.passes.rebuild.products import split_factors
 from gradgen.passes.schedule.trees import Item
-from gradgen.program.loops import Accumulate, Assign, Buffer, For, If, LoopKind, Statement, letter
+from gradgen.program.loops import (
+    Accumulate,
+    Assign,
+    Buffer,
+    For,
+    If,
+    LoopKind,
+    Statement,
+    letter,
+)
 
 __all__ = ["Elements", "added_elements", "hides", "repaired"]
 

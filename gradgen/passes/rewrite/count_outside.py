@@ -50,7 +50,7 @@ from gradgen.passes.rebuild.all_steps import sum_over_steps
 from gradgen.passes.rebuild.look_through import at
 from gradgen.passes.rebuild.nodes import map_nodes
 from gradgen.passes.rewrite.customs import resolve
-from gradgen.program.loops import Checked
+from gradgen.program.kernels import Checked
 
 __all__ = ["Outside", "established", "outside"]
 
