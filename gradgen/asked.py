@@ -16,7 +16,7 @@ from gradgen.graph.scalar import FLOATS, Poly, SizeSymbol
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.declare import checked_name
 from gradgen.model import Model
-from gradgen.options import Options
+from gradgen.options import TARGETS, Options
 from gradgen.passes.lower.naming import GENERATED, sizes_of
 from gradgen.passes.prepare.stabilize import rules_to_skip
 
@@ -78,33 +78,32 @@ def _warn_of_copies(roots: Sequence[Node]) -> None:
         )
 
 
-def check_target(target: Any) -> None:
-    """Refuse a target that whole networks are not compiled for.
-
-    Raises:
-        OptionError: it is not 'cpu'.
-    """
-    if target != "cpu":
-        raise OptionError(
-            f"{here()}target={target!r}: networks are compiled for 'cpu', and for nothing else yet. Leave target out."
-        )
-
-
 def asked_options(
-    model: Model, dtype: Any, sizes: Any, skip: Any, strict: Any = False, deterministic: Any = False
+    model: Model,
+    dtype: Any,
+    sizes: Any,
+    skip: Any,
+    strict: Any = False,
+    deterministic: Any = False,
+    target: Any = "cpu",
 ) -> Options:
     """The options of `gg.compile`.
 
     Raises:
         OptionError: one has a value that it cannot have.
     """
+    if not isinstance(target, str) or target not in TARGETS:
+        known = " or ".join(map(repr, TARGETS))
+        raise OptionError(
+            f"{here()}target={target!r}: networks are compiled for {known}, and for nothing else yet. Leave target out."
+        )
     if dtype_name(dtype) not in ("float32", "float64"):
         raise OptionError(f"{here()}dtype={dtype!r}: give 'float32' or 'float64'.")
     for name, value in (("strict", strict), ("deterministic", deterministic)):
         if not isinstance(value, bool):
             raise OptionError(f"{here()}{name}={value!r}: give True or False.")
     given = _sizes(model, {} if sizes is None else sizes)
-    return Options(dtype_name(dtype), given, rules_to_skip(skip), strict, deterministic)
+    return Options(dtype_name(dtype), given, rules_to_skip(skip), strict, deterministic, target)
 
 
 def _sizes(model: Model, given: Any) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Any, Never, NoReturn
 import numpy as np
 
 from gradgen import env
-from gradgen.asked import asked_model, asked_options, check_target, leaves_of
+from gradgen.asked import asked_model, asked_options, leaves_of
 from gradgen.emit import store
 from gradgen.emit.cpu_module import render_module
 from gradgen.emit.module import load_module
@@ -72,8 +72,7 @@ def compile(  # noqa: A001  # gg.compile, as in the design
         OptionError: an option with a value that it cannot have.
     """
     model = asked_model(outputs, name, wrt, updates, loss)
-    check_target(target)
-    return Network(model, asked_options(model, dtype, sizes, skip, strict, deterministic))
+    return Network(model, asked_options(model, dtype, sizes, skip, strict, deterministic, target))
 
 
 class Saved:
@@ -344,7 +343,7 @@ class Network:
         """The same model compiled again, in another float dtype or with more sizes known."""
         old = self._options
         more = {**old.sizes, **(sizes or {})}
-        kept = (old.skip, old.strict, old.deterministic)
+        kept = (old.skip, old.strict, old.deterministic, old.target)
         return Network(self._model, asked_options(self._model, dtype or old.dtype, more, *kept))
 
     def save(self, path: str | Path) -> Path:
@@ -372,5 +371,6 @@ def _key(model: Model, options: Options, leaves: Sequence[Leaf]) -> str:
         return ""
     roots = [*model.outputs.values(), *model.updates.values()]
     told = (model.name, model.loss, list(model.outputs), [x.name for x in model.updates], [x.name for x in model.wrt])
-    chosen = (options.dtype, sorted(options.sizes.items()), sorted(options.skip), options.deterministic, thresholds())
+    told_by_name = (sorted(options.sizes.items()), sorted(options.skip))
+    chosen = (options.target, options.dtype, *told_by_name, options.deterministic, thresholds())
     return store.key(repr(told), repr(chosen), repr([x.digest for x in leaves]), fingerprint(roots))

@@ -34,7 +34,7 @@ from gradgen.passes.loops.over_states import over_states
 from gradgen.passes.loops.roll import roll, shortened
 from gradgen.passes.loops.shared_values import share
 from gradgen.passes.loops.unify import unify
-from gradgen.passes.lower.drafts import OnStatements, in_parts, piece_by_piece
+from gradgen.passes.lower.drafts import OnStatements, in_parts, multiplied, piece_by_piece
 from gradgen.passes.lower.entries import Builder
 from gradgen.passes.lower.naming import sizes_of
 from gradgen.passes.lower.requests import Request, RequestLowering, Root
@@ -83,13 +83,20 @@ AFTER_DIFFERENTIATING: Passes = (
 )
 
 
-# What happens to the statements of every entry point before they are cut into functions, ...
+# What happens to the statements of every entry point before they are cut into functions, for every target, ...
 ON_STATEMENTS: tuple[tuple[str, OnStatements, str], ...] = (
     ("bound", piece_by_piece(bound_loops), "conditions on indices become bounds and strides, or cut a loop in pieces"),
     ("move", piece_by_piece(hoist_code), "what does not change in a loop is read and computed in front of it"),
     ("name", piece_by_piece(share), "what statements read several times, or cannot hold, is computed once"),
-    ("divide", in_parts, "the costliest loops are divided among threads, where that pays"),
 )
+
+# ... then for one of them, by what it has: a CPU vector registers and threads; ...
+ON_TARGET: dict[str, tuple[tuple[str, OnStatements, str], ...]] = {
+    "cpu": (
+        ("multiply", multiplied, "sums of products that are no products of matrices are outer products of registers"),
+        ("divide", in_parts, "the costliest loops are divided among threads, where that pays"),
+    )
+}
 
 
 def on_programs(telling: OnProgram = lambda program: program) -> tuple[tuple[str, OnProgram, str], ...]:
@@ -193,7 +200,7 @@ def _compiled(model: Model, options: Options, watch: Watch, told: tuple[str, ...
     checks = _add_checks(builder, watch, after, [*declared.values(), *updates.values()], taken)
     parts = FIXED_PARTS if options.deterministic else None
     checked = established([*declared.values(), *updates.values()])
-    drafts = watch.statements(ON_STATEMENTS, builder.drafts)
+    drafts = watch.statements((*ON_STATEMENTS, *ON_TARGET[options.target]), builder.drafts)
     head = shortened(header(written.outputs, files)) if rows else header(declared, files)
     program = builder.program(drafts, head, parts, checked)
     stacks, of_rows = stacks_of(program, looped.stacks, leaves, gradients, taken)
@@ -295,5 +302,6 @@ def _roots(names: Iterable[str], nodes: Sequence[Node], role: Role = "output") -
 
 
 __all__ = [
-    "AFTER_DIFFERENTIATING", "ON_STATEMENTS", "Compiled", "Model", "after_declaring", "compile_model", "on_programs",
+    "AFTER_DIFFERENTIATING", "ON_STATEMENTS", "ON_TARGET", "Compiled", "Model", "after_declaring", "compile_model",
+    "on_programs",
 ]  # fmt: skip

@@ -16,7 +16,14 @@ from gradgen.passes.derive.reverse import vjp_nodes
 from gradgen.passes.lower.naming import name_nodes
 from gradgen.passes.prepare.retarget import retarget
 from gradgen.passes.rewrite.separate_scans import separate_carries
-from gradgen.pipeline import AFTER_DIFFERENTIATING, ON_STATEMENTS, after_declaring, compile_model, on_programs
+from gradgen.pipeline import (
+    AFTER_DIFFERENTIATING,
+    ON_STATEMENTS,
+    ON_TARGET,
+    after_declaring,
+    compile_model,
+    on_programs,
+)
 from gradgen.watch import Watch
 
 __all__ = ["PASSES", "Stage", "after_pass", "later_texts", "pass_name", "stage_text", "stages"]
@@ -39,7 +46,7 @@ def pass_name(name: str) -> str:
 # What is behind the graph: statements, programs, what the CPU target makes of them; with the reason for each.
 _LATER = {
     "lower": "which formulas share loops and where values live is decided; what happens in the loops is written out",
-    **{name: why for name, _, why in ON_STATEMENTS},
+    **{name: why for name, _, why in (*ON_STATEMENTS, *ON_TARGET["cpu"])},
     "cut": "functions of bounded size",
     **{name: why for name, _, why in on_programs()},
     **{name: why for name, _, why in FOR_CPU},

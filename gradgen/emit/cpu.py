@@ -18,6 +18,7 @@ from gradgen.graph.lengths import may_be_negative
 from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Shape, product
 from gradgen.graph.scalar import FLOATS, Load, Poly, Scalar, integer, require_poly, size_symbol
+from gradgen.program.contractions import one_by_one
 from gradgen.program.extents import is_mentioned, sizes_mentioned, sizes_of_arrays
 from gradgen.program.holders import HOLDER_OF
 from gradgen.program.kernels import Kernel, KernelCall, Row
@@ -25,6 +26,7 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
@@ -174,6 +176,8 @@ class CpuPrinter:
                     found.append(pad + self.accumulate(statement))
                 case Dot():
                     found += [pad + line for line in self.dot(statement, len(pad))]
+                case Contract():
+                    found += self.lines(one_by_one(statement), indent)
                 case Parts():
                     found += [pad + line for line in self.parts(statement, len(pad))]
                 case _:

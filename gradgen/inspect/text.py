@@ -24,6 +24,7 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
@@ -149,6 +150,11 @@ def _lines(body: Iterable[Statement], depth: int, part: Kernel | None = None) ->
                 sign = "=" if statement.scratch is None else "+="
                 left, right, out = (_matrix(m) for m in (statement.left, statement.right, statement.out))
                 lines.append(f"{pad}{out} {sign} {left} @ {right}")
+            case Contract():
+                sides = (statement.out, statement.left, statement.right)
+                out, left, right = (_element(x.buffer, (*x.fixed, *x.subscripts)) for x in sides)
+                letters = ", ".join(f"{name} in 0 .. {_PRINTER.text(extent)}" for name, extent in statement.letters)
+                lines.append(f"{pad}{out} = sum of {left} * {right} for {letters}, where they are there")
             case _:
                 assert_never(statement)
     return lines

@@ -1,15 +1,19 @@
 """Affine contractions held in boxes: flat pieces of tensors with literal strides, the vector index last.
 
 In: a contraction out[f(i)] = sum left[g(i)] * right[h(i)] with affine subscripts, and a schedule of it. Out: the boxes
-that `passes.rewrite.outer_products` costs and `passes.lower.register_loops` fills, multiplies and writes back.
+that `box_plans` costs and `passes.loops.register_loops` fills, multiplies and writes back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from math import gcd, prod
 from typing import Literal
+
+from gradgen.graph.nodes import Shape
+from gradgen.graph.scalar import Atom, Poly, atom_poly
+from gradgen.program.cost import estimate
 
 LANES = 16  # a vector extent is padded to this many elements in a box
 
@@ -20,6 +24,9 @@ class Affine:
 
     terms: Mapping[str, int] = field(default_factory=dict)
     const: int = 0
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.terms.items()), self.const))
 
     def plus(self, other: "Affine", factor: int = 1) -> "Affine":
         terms = dict(self.terms)
@@ -65,6 +72,67 @@ class Affinity:
     vector: Operand
     scalar: Operand
     open_ended: frozenset[str] = frozenset()  # indices whose extent is known only at call time, and assumed here
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.extents.items()), self.out, self.vector, self.scalar, self.open_ended))
+
+
+def affinity(
+    indices: Sequence[tuple[Atom, Poly]],
+    out: tuple[Shape, Sequence[Poly]],
+    left: tuple[Shape, Sequence[Poly]],
+    right: tuple[Shape, Sequence[Poly]],
+) -> Affinity | None:
+    """A contraction with an affine subscript, over the indices "0", "1", ...; None where it is not of this kind.
+
+    One index of a leading axis may be known only at call time, if it stands alone in every subscript.
+
+    Args:
+        indices: their atoms and extents.
+        out: the extents of the result, and at which subscripts sums are added.
+        left: the same of an operand, which is 0 outside.
+        right: the same of the other one.
+    """
+    names = {atom: str(k) for k, (atom, _) in enumerate(indices)}
+    operands = [
+        _operand("out", *out, names), _operand("left", *left, names), _operand("right", *right, names),
+    ]  # fmt: skip
+    known = [x for x in operands if x is not None]
+    unknown = [str(k) for k, (_, extent) in enumerate(indices) if extent.constant is None]
+    if len(known) < len(operands) or len(unknown) > 1:
+        return None
+    subscripts = [s for x in known for s in x.subscripts]
+    if not all(dict(s.terms) == {i: 1} and s.const == 0 for i in unknown for s in subscripts if i in s.terms):
+        return None
+    if not any(len(s.terms) > 1 for s in subscripts):
+        return None  # a plain matrix product
+    extents = {str(k): int(estimate(extent)) for k, (_, extent) in enumerate(indices)}
+    return Affinity(extents, known[0], known[1], known[2], frozenset(unknown))
+
+
+def _operand(
+    side: Literal["out", "left", "right"], shape: Shape, subscripts: Sequence[Poly], names: Mapping[Atom, str]
+) -> Operand | None:
+    found = [x for x in (_affine(s, names) for s in subscripts) if x is not None]
+    if len(found) < len(subscripts):
+        return None
+    for s, extent in zip(subscripts, shape, strict=True):
+        if extent.constant is None and not any(s is atom_poly(a) for a in names):
+            return None
+    return Operand(side, tuple(extent.constant for extent in shape), tuple(found))
+
+
+def _affine(s: Poly, names: Mapping[Atom, str]) -> Affine | None:
+    terms: dict[str, int] = {}
+    constant = 0
+    for monomial, factor in s.terms:
+        if not monomial:
+            constant = factor
+        elif len(monomial) == 1 and monomial[0] in names:
+            terms[names[monomial[0]]] = factor
+        else:
+            return None
+    return Affine({i: terms[i] for i in names.values() if i in terms}, constant)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from gradgen.graph.scalar import Atom, Call, FloorDiv, Letter, Load, Poly, Scala
 from gradgen.program.loops import (
     Accumulate,
     Assign,
+    Contract,
     Dot,
     For,
     If,
@@ -54,7 +55,11 @@ def _total(body: Iterable[Statement], values: Values, everything: bool) -> float
             case Dot():
                 sides = (statement.out.rows, statement.out.columns, statement.left.columns)
                 total += 2.0 * estimate(sides[0], known) * estimate(sides[1], known) * estimate(sides[2], known)
-            case Assign() | Accumulate() | Note() | Parts():  # a loop is divided where its cost is known already
+            case Contract() if everything:
+                total += 2.0 * prod(estimate(extent, known) for _, extent in statement.letters)
+            case Assign() | Accumulate() | Contract() | Note():
+                pass
+            case Parts():  # divided where the cost of the loop is known already
                 pass
             case _:
                 assert_never(statement)

@@ -11,6 +11,7 @@ from gradgen.graph.sizes import size_names
 from gradgen.program.kernels import Kernel, Row
 from gradgen.program.loops import (
     Buffer,
+    Contract,
     Dot,
     For,
     If,
@@ -73,3 +74,7 @@ def _written(statement: Statement) -> Iterator[Scalar]:
                 yield from (m.rows, m.columns)
         if statement.scratch is not None:
             yield from (statement.out.rows, statement.out.columns)
+    if isinstance(statement, Contract):
+        for x in (statement.out, statement.left, statement.right):
+            yield from (*x.subscripts, *x.buffer.shape[len(x.fixed) :])
+        yield from (extent for _, extent in statement.letters)

@@ -130,6 +130,31 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
+class Indexed:
+    """buffer[fixed, subscripts]: elements of an array by the letters of a contraction, which `fixed` does not have.
+
+    Subscripts are sums of numbers and of letters times numbers.
+    """
+
+    buffer: Buffer
+    fixed: tuple[Poly, ...]
+    subscripts: tuple[Poly, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """out = 0, then out += left * right for all values of the letters for which the three elements are there.
+
+    Each letter runs from 0 up to its extent. A target makes loops, tiles or products in registers of it.
+    """
+
+    letters: tuple[tuple[str, Poly], ...]
+    out: Indexed
+    left: Indexed
+    right: Indexed
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """The iterations 0 .. extent of one loop in parts, for threads to share: `body` is a part, from `first` to `last`.
 
@@ -165,7 +190,7 @@ class Note:
         return f"{self.lines}: {self.text}" if self.lines else self.text
 
 
-Statement = For | Assign | Accumulate | If | Dot | Parts | Note
+Statement = For | Assign | Accumulate | If | Dot | Contract | Parts | Note
 
 
 def letter(name: str) -> Poly:
@@ -192,6 +217,8 @@ def expressions(statement: Statement) -> tuple[Scalar, ...]:
         case Dot():
             matrices = (statement.left, statement.right, statement.out)
             return tuple(p for m in matrices for p in (*m.fixed, *(m.window or ())))
+        case Contract():
+            return tuple(p for x in (statement.out, statement.left, statement.right) for p in x.fixed)
         case Note():
             return ()
         case _:
@@ -204,7 +231,7 @@ def bodies(statement: Statement) -> tuple["Statement", ...]:
             return statement.body
         case If():
             return (*statement.then, *statement.otherwise)
-        case Assign() | Accumulate() | Dot() | Note():
+        case Assign() | Accumulate() | Dot() | Contract() | Note():
             return ()
         case _:
             assert_never(statement)
@@ -229,9 +256,10 @@ def reads(statement: Statement) -> set[Buffer]:
         found |= loaded(*expressions(inner))
         if isinstance(inner, Accumulate):
             found.add(inner.buffer.memory)
-        if isinstance(inner, Dot):
+        if isinstance(inner, (Dot, Contract)):
             found |= {inner.left.buffer.memory, inner.right.buffer.memory}
-            found |= {inner.out.buffer.memory} if inner.scratch is not None else set()
+        if isinstance(inner, Dot) and inner.scratch is not None:
+            found.add(inner.out.buffer.memory)
     return _behind(statement, found)
 
 
@@ -241,9 +269,10 @@ def writes(statement: Statement) -> set[Buffer]:
     for inner in statements([statement]):
         if isinstance(inner, (Assign, Accumulate)):
             found.add(inner.buffer.memory)
-        elif isinstance(inner, Dot):
+        elif isinstance(inner, (Dot, Contract)):
             found.add(inner.out.buffer.memory)
-            found |= {inner.scratch} if inner.scratch is not None else set()
+        if isinstance(inner, Dot) and inner.scratch is not None:
+            found.add(inner.scratch)
     return _behind(statement, found)
 
 

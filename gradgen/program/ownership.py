@@ -13,6 +13,7 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
@@ -167,11 +168,11 @@ def accesses(body: Iterable[Statement], buffer: Buffer) -> Iterable[Subscripts]:
         match statement:
             case Assign() | Accumulate() if statement.buffer is buffer:
                 yield statement.subscripts
-            case Dot():
-                for m in (statement.left, statement.right, statement.out):
-                    if m.buffer is buffer:
-                        yield m.fixed
-                if statement.scratch is buffer:
+            case Dot() | Contract():
+                for side in (statement.left, statement.right, statement.out):
+                    if side.buffer is buffer:
+                        yield side.fixed
+                if isinstance(statement, Dot) and statement.scratch is buffer:
                     yield ()
 
 
@@ -188,9 +189,10 @@ def _all_shapes(body: Iterable[Statement]) -> dict[Buffer, set[Buffer]]:
         match statement:
             case Assign() | Accumulate():
                 found.add(statement.buffer)
-            case Dot():
+            case Dot() | Contract():
                 found |= {statement.left.buffer, statement.right.buffer, statement.out.buffer}
-                found |= {statement.scratch} if statement.scratch is not None else set()
+                if isinstance(statement, Dot) and statement.scratch is not None:
+                    found.add(statement.scratch)
     by_memory: dict[Buffer, set[Buffer]] = {}
     for b in found:
         by_memory.setdefault(b.memory, set()).add(b)
@@ -202,10 +204,10 @@ def _written(body: Iterable[Statement], buffer: Buffer) -> Iterable[Subscripts]:
         match statement:
             case Assign() | Accumulate() if statement.buffer is buffer:
                 yield statement.subscripts
-            case Dot():
+            case Dot() | Contract():
                 if statement.out.buffer is buffer:
                     yield statement.out.fixed
-                if statement.scratch is buffer:
+                if isinstance(statement, Dot) and statement.scratch is buffer:
                     yield ()
 
 

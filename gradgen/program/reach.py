@@ -38,6 +38,7 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
@@ -266,6 +267,9 @@ class _Walk:
             case Dot():
                 for m in (statement.left, statement.right, statement.out):
                     self.matrix(statement, m, scope)
+            case Contract():  # multiplies what is there
+                for x in (statement.left, statement.right, statement.out):
+                    self.leading(statement, "multiplies", x.buffer, x.fixed, scope)
             case Assign() | Accumulate():
                 self.write(statement, scope)
             case Note():

@@ -15,6 +15,7 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
@@ -57,6 +58,9 @@ def names_in(body: Sequence[Statement]) -> set[str]:
                 found |= {m.buffer.name for m in (statement.left, statement.right, statement.out)}
                 if statement.scratch is not None:
                     found |= {statement.scratch.name, *statement.adding}
+            case Contract():
+                found |= {x.buffer.name for x in (statement.out, statement.left, statement.right)}
+                found |= {name for name, _ in statement.letters}
         for x in walk(*expressions(statement)):
             if isinstance(x, Load):
                 found.add(x.tensor.name)

@@ -5,16 +5,18 @@ In: a statement, and what to make of its parts. Out: the statement with them, of
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from gradgen.graph.scalar import Load, Poly, Scalar, load, loads, require_poly, rewrite
 from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
+    Indexed,
     Matrix,
     Note,
     Parts,
@@ -24,6 +26,7 @@ from gradgen.program.loops import (
 
 __all__ = ["moved", "with_bodies", "with_expressions"]
 
+Operand = TypeVar("Operand", Matrix, Indexed)
 Homes = Mapping[Buffer, tuple[Buffer, tuple[Poly, ...]]]  # for a buffer another one, and the row of that which it is
 
 
@@ -34,7 +37,7 @@ def with_bodies(statement: Statement, change: Callable[[tuple[Statement, ...]], 
             return replace(statement, body=tuple(change(statement.body)))
         case If():
             return If(statement.condition, tuple(change(statement.then)), tuple(change(statement.otherwise)))
-        case Assign() | Accumulate() | Dot() | Note():
+        case Assign() | Accumulate() | Dot() | Contract() | Note():
             return statement
         case _:
             assert_never(statement)
@@ -63,6 +66,10 @@ def with_expressions(statement: Statement, change: Callable[[Scalar], Scalar]) -
         case Dot():
             left, right, out = map(matrix, (statement.left, statement.right, statement.out))
             return replace(statement, left=left, right=right, out=out)
+        case Contract():
+            sides = (statement.out, statement.left, statement.right)
+            result, first, second = (replace(x, fixed=tuple(map(poly, x.fixed))) for x in sides)
+            return replace(statement, out=result, left=first, right=second)
         case Note():
             return statement
         case _:
@@ -83,9 +90,9 @@ def moved(body: Iterable[Statement], homes: Homes) -> tuple[Statement, ...]:
         is_moved = any(access.tensor in homes for access in loads(x))
         return rewrite(x, change, lambda atom: None) if is_moved else x
 
-    def matrix(m: Matrix) -> Matrix:
-        buffer, fixed = at(m.buffer, m.fixed)
-        return replace(m, buffer=buffer, fixed=fixed)
+    def operand(x: Operand) -> Operand:
+        buffer, fixed = at(x.buffer, x.fixed)
+        return replace(x, buffer=buffer, fixed=fixed)
 
     def written(s: Statement) -> Statement:
         match s:
@@ -94,7 +101,9 @@ def moved(body: Iterable[Statement], homes: Homes) -> tuple[Statement, ...]:
                 return replace(s, buffer=buffer, subscripts=subscripts)
             case Dot():
                 scratch = s.scratch and at(s.scratch, ())[0]
-                return replace(s, left=matrix(s.left), right=matrix(s.right), out=matrix(s.out), scratch=scratch)
+                return replace(s, left=operand(s.left), right=operand(s.right), out=operand(s.out), scratch=scratch)
+            case Contract():
+                return replace(s, out=operand(s.out), left=operand(s.left), right=operand(s.right))
             case Parts():
                 return replace(s, own=tuple((mine, at(behind, ())[0]) for mine, behind in s.own))
         return s

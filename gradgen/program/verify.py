@@ -21,6 +21,7 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
@@ -97,7 +98,7 @@ class _Reader:
                 case Accumulate():
                     self.read(statement)
                     self.need(statement.buffer)
-                case Dot():
+                case Dot() | Contract():
                     self.product(statement)
                 case Parts():
                     self.parts(statement)
@@ -133,13 +134,13 @@ class _Reader:
         both = after & self.defined
         self.defined = both | {b for b in after | self.defined if not b.is_variable}
 
-    def product(self, dot: Dot) -> None:
-        self.read(dot)
-        self.need(dot.left.buffer)
-        self.need(dot.right.buffer)
-        if dot.scratch is not None:
-            self.need(dot.out.buffer)
-        self.defined.add(dot.out.buffer.memory)
+    def product(self, product: Dot | Contract) -> None:
+        self.read(product)
+        self.need(product.left.buffer)
+        self.need(product.right.buffer)
+        if isinstance(product, Dot) and product.scratch is not None:
+            self.need(product.out.buffer)
+        self.defined.add(product.out.buffer.memory)
 
     def read(self, statement: Statement) -> None:
         for x in walk(*expressions(statement)):

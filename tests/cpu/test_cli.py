@@ -40,7 +40,11 @@ z = gg.input("z", (4_000_000, 64)) * (gg.mean(h) + gg.mean(s))  # never allocate
 n, i = gg.indices("n i")
 shifted = gg.compute((n, i), (gg.padded(z)[n, i - 1] - z[n, 0]) / (1.0 + gg.exp(z[n, 1])) + gg.tanh(z[n, i]) ** 2)
 total = shifted * z * 0.5 + shifted * shifted * z * 0.25 - z * z * shifted * 0.125 + z * z * z * 0.0625 + z * 0.3 + 1
-net = gg.compile({"loss": gg.mean(total), "most": gg.max(gg.stop_gradient(z), axis=1)}, name="many")
+image, K = gg.input("image", (2, 8, 40, 40)), gg.param("K", (16, 8, 3, 3))
+m, o, c, p, q = gg.indices("m o c p q")
+a, b = gg.index("a", 38), gg.index("b", 38)
+seen = gg.compute((m, o, a, b), gg.sum(K[o, c, p, q] * image[m, c, a + p, b + q], over=(c, p, q)))
+net = gg.compile({"loss": gg.mean(total) + gg.mean(seen**2), "most": gg.max(gg.stop_gradient(z), axis=1)}, name="many")
 """
 SECOND = """
 plain = gg.compile({"y": y}, name="plain", wrt=[])

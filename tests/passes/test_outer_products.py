@@ -1,7 +1,7 @@
 """Contractions as outer products in registers: the printed loops, un-jitted and jitted, against NumPy."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +11,26 @@ from numba import njit
 
 from gradgen.emit.cpu import CpuPrinter
 from gradgen.graph.nodes import Compute
-from gradgen.graph.scalar import Load, Scalar, call, integer, load, number, position, require_poly, size_symbol
-from gradgen.passes.lower.register_loops import MicroLoops
-from gradgen.passes.lower.storage import Storage
-from gradgen.passes.rewrite import outer_products as microkernel
-from gradgen.passes.rewrite.outer_products import choose, recognise
-from gradgen.program.boxes import Boxes
-from gradgen.program.loops import Buffer
+from gradgen.graph.scalar import (
+    Atom,
+    Load,
+    Poly,
+    Scalar,
+    call,
+    integer,
+    load,
+    number,
+    position,
+    require_poly,
+    size_symbol,
+    substitute,
+)
+from gradgen.passes.loops.register_loops import in_registers, outer_products, over_indices
+from gradgen.passes.rewrite.outer_products import AffineSum, recognise
+from gradgen.program.box_plans import choose, schedules
+from gradgen.program.boxes import Affinity, Boxes
+from gradgen.program.contractions import one_by_one
+from gradgen.program.loops import Buffer, Contract, Indexed, Statement, letter
 from gradgen.thresholds import USUAL, using
 from tests.passes.building import tensor, total
 
@@ -91,44 +104,59 @@ def banded() -> Compute:
     return summed((41, 19), (7,), load(w, [f, u]), load(x, [t + u - 3]))
 
 
-def accesses(node: Compute) -> tuple[Any, Load, Load]:
-    found = recognise(node, LETTERS)
+def recognised(node: Compute) -> tuple[AffineSum, Affinity]:
+    found = recognise(node)
     assert found is not None
     return found
 
 
-def whole(buffer: Buffer) -> Storage:
-    return Storage(buffer, (), tuple(range(len(buffer.shape))))
+def contraction(node: Compute) -> Contract:
+    """The statement for a node: left, right and out are its arrays."""
+    found, _ = recognised(node)
+    letters: dict[Atom, Poly] = {P[k].atoms[0]: letter(LETTERS[k]) for k in range(len(node.extents))}
+
+    def indexed(name: str, shape: Any, subscripts: Sequence[Poly]) -> Indexed:
+        at = tuple(require_poly(substitute(s, letters)) for s in subscripts)
+        return Indexed(Buffer(name, tuple(shape), node.dtype, "output" if name == "out" else "input", None), (), at)
+
+    return Contract(
+        tuple(zip(LETTERS, found.extents, strict=False)),
+        indexed("out", node.shape, found.target),
+        indexed("left", found.left.tensor.shape, found.left.subscripts),
+        indexed("right", found.right.tensor.shape, found.right.subscripts),
+    )
 
 
-def compiled(node: Compute, boxes: Boxes, left: Load, right: Load, jit: bool) -> tuple[Any, list[int]]:
-    keys = {"out": boxes.out, "vector": boxes.vector, "scalar": boxes.scalar}
-    flat = {k: Buffer(f"{k}_box", (integer(b.size),), node.dtype, "work", None) for k, b in keys.items()}
-    places = {
-        "left": whole(Buffer("left", left.tensor.shape, node.dtype, "input", None)),
-        "right": whole(Buffer("right", right.tensor.shape, node.dtype, "input", None)),
-        "out": whole(Buffer("out", node.shape, node.dtype, "output", None)),
-    }
-    by_role = {
-        "out": places["out"],
-        "vector": places[boxes.vector.operand.side],
-        "scalar": places[boxes.scalar.operand.side],
-    }
-    elements = {"out": "out", "vector": "x", "scalar": "y"}
-    stops = {LETTERS[k]: e for k, e in enumerate(node.extents) if e.constant is None}
-    nest = MicroLoops(boxes, by_role, flat, elements, {i: i for i in boxes.spec.extents}, stops)
-    lines = CpuPrinter().lines(nest.statements(), 1)
-    text = "\n".join(["def f(left, right, out, out_box, vector_box, scalar_box, B=0):", *lines])
+Make = Callable[[Contract, Any], list[Statement]]
+
+
+def by_plan(boxes: Boxes) -> Make:
+    return lambda contract, lend: outer_products(contract, boxes, lend, frozenset())
+
+
+def cheapest(contract: Contract, lend: Any) -> list[Statement]:
+    return in_registers([contract], lend, frozenset())
+
+
+def compiled(node: Compute, make: Make, jit: bool) -> tuple[Any, list[Buffer]]:
+    boxes: list[Buffer] = []
+
+    def lend(name: str, shape: Any, dtype: str, role: Any) -> Buffer:
+        boxes.append(Buffer(name, shape, dtype, role, None))
+        return boxes[-1]
+
+    lines = CpuPrinter().lines(make(contraction(node), lend), 1)
+    text = "\n".join([f"def f(left, right, out, {''.join(f'{b.name}, ' for b in boxes)}B=0):", *lines])
     scope: dict[str, Any] = {"np": np}
     exec(text, scope)
     f = njit(error_model="numpy", fastmath={"contract", "reassoc"})(scope["f"]) if jit else scope["f"]
-    return f, [b.size for b in keys.values()]
+    return f, boxes
 
 
-def run(node: Compute, boxes: Boxes, left: Load, right: Load, values: Sequence[Any], jit: bool) -> Any:
-    f, sizes = compiled(node, boxes, left, right, jit)
+def run(node: Compute, values: Sequence[Any], jit: bool = False, make: Make = cheapest) -> Any:
+    f, boxes = compiled(node, make, jit)
     out = np.full([e.constant or 3 for e in node.shape], np.nan, node.dtype)
-    f(*values, out, *[np.full(size, np.nan, node.dtype) for size in sizes], 3)
+    f(*values, out, *[np.full(b.shape[0].constant, np.nan, node.dtype) for b in boxes], 3)
     return out
 
 
@@ -137,15 +165,16 @@ def draw(x: Load, seed: int) -> Any:
     return np.random.default_rng(seed).standard_normal(shape).astype(x.dtype)
 
 
-def plain(node: Compute, left: Load, right: Load, values: Sequence[Any], spec: Any) -> Any:
+def plain(node: Compute, values: Sequence[Any]) -> Any:
     """The sum over every combination of the reduced indices, in float64, straight from the subscripts."""
+    spec = recognised(node)[1]
     shape = [e.constant or 3 for e in node.shape]
     out = np.zeros(shape)
     grid = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij", sparse=True)
     reduced = [range(e.constant or 3) for e in node.extents[len(shape) :]]
     sides = {spec.vector.side: spec.vector, spec.scalar.side: spec.scalar}
     for point in itertools.product(*reduced):
-        known = dict(zip(LETTERS, [*grid, *point], strict=False))
+        known = dict(zip(map(str, range(9)), [*grid, *point], strict=False))
         term = np.ones(shape)
         inside = np.ones(shape, bool)
         for side, value in zip(("left", "right"), values, strict=True):
@@ -178,31 +207,50 @@ CASES = {
 JITTED = ("strided and dilated", "weights, strided", "correlation")  # a second or more of compilation each
 
 
+def drawn(node: Compute) -> list[Any]:
+    found, _ = recognised(node)
+    return [draw(found.left, 1), draw(found.right, 2)]
+
+
 @pytest.mark.parametrize(("name", "jit"), [*((name, False) for name in CASES), *((name, True) for name in JITTED)])
 def test_value(name: str, jit: bool) -> None:
-    node = CASES[name]
-    spec, left, right = accesses(node)
-    found = choose(spec)
-    assert found is not None
-    values = [draw(left, 1), draw(right, 2)]
-    wanted = plain(node, left, right, values, spec)
-    got = run(node, found[1], left, right, values, jit)
+    node, values = CASES[name], drawn(CASES[name])
+    got = run(node, values, jit)
     assert got.dtype == node.dtype
-    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4 if node.dtype == "float32" else 1e-10)
+    close = {"rtol": 1e-4, "atol": 1e-4 if node.dtype == "float32" else 1e-10}
+    np.testing.assert_allclose(got, plain(node, values), **close)
+
+
+@pytest.mark.parametrize("name", ["padded window", "strided and dilated", "weights, strided", "inputs", "banded"])
+def test_one_product_after_the_other(name: str) -> None:
+    node, values = CASES[name], drawn(CASES[name])
+    got = run(node, values, make=lambda contract, _: one_by_one(contract))
+    np.testing.assert_allclose(got, plain(node, values), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["padded window", "strided", "weights", "correlation"])
 def test_every_schedule_means_the_same(name: str) -> None:
-    node = CASES[name]
-    spec, left, right = accesses(node)
-    values = [draw(left, 1), draw(right, 2)]
-    wanted = plain(node, left, right, values, spec)
-    tried = 0
-    for contraction, plan in list(microkernel._candidates(spec))[::13]:
-        got = run(node, Boxes(contraction, plan), left, right, values, False)
+    node, values = CASES[name], drawn(CASES[name])
+    wanted = plain(node, values)
+    plans = list(schedules(recognised(node)[1], USUAL.vector))[::13]
+    assert plans
+    for spec, plan in plans:
+        got = run(node, values, make=by_plan(Boxes(spec, plan)))
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
-        tried += 1
-    assert tried
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_statement_is_the_sum_that_was_recognised(name: str) -> None:
+    assert over_indices(contraction(CASES[name])) == recognised(CASES[name])[1]
+
+
+def test_what_no_index_makes_vectors_of_is_a_plain_nest() -> None:
+    """Both operands change with the index that the result has."""
+    x, y = tensor("x", 30, dtype="float64"), tensor("y", 30, dtype="float64")
+    node = summed((20,), (11,), load(x, [P[0] + P[1]]), load(y, [P[0] + P[1]]))
+    assert choose(recognised(node)[1]) is None
+    values = drawn(node)
+    np.testing.assert_allclose(run(node, values), plain(node, values), rtol=1e-10)
 
 
 def test_batch_known_at_call_time() -> None:
@@ -210,25 +258,19 @@ def test_batch_known_at_call_time() -> None:
     a, k = tensor("a", batch, 4, 9, 9, dtype="float32"), tensor("K", 16, 4, 3, 3, dtype="float32")
     n, o, h, w, c, p, q = P[:7]
     node = summed((batch, 16, 7, 7), (4, 3, 3), load(k, [o, c, p, q]), load(a, [n, c, h + p, w + q]))
-    spec, left, right = accesses(node)
-    found = choose(spec)
+    found = choose(recognised(node)[1])
     assert found is not None
-    assert found[1].plan.loops[0] == "i"
-    values = [draw(left, 1), draw(right, 2)]
-    got = run(node, found[1], left, right, values, True)
-    np.testing.assert_allclose(got, plain(node, left, right, values, spec), rtol=1e-4, atol=1e-4)
+    assert found.plan.loops[0] == "0"
+    values = drawn(node)
+    np.testing.assert_allclose(run(node, values, jit=True), plain(node, values), rtol=1e-4, atol=1e-4)
 
 
 def with_value_inside(name: str, value: float, side: int) -> tuple[np.ndarray, np.ndarray]:
     """What the outer products and the formula give where one element in the middle of an operand is `value`."""
-    node = CASES[name]
-    spec, left, right = accesses(node)
-    found = choose(spec)
-    assert found is not None
-    values = [draw(left, 1), draw(right, 2)]
+    node, values = CASES[name], drawn(CASES[name])
     values[side][(*[x // 2 for x in values[side].shape],)] = value
     with np.errstate(invalid="ignore"):
-        return run(node, found[1], left, right, values, False), plain(node, left, right, values, spec)
+        return run(node, values), plain(node, values)
 
 
 UNPADDED = [(name, side) for name in ("window", "weights", "correlation") for side in (0, 1)]
@@ -260,10 +302,10 @@ def test_what_is_unusual_is_left_alone() -> None:
     band = call("where", call("ge", k - j, integer(0)), call("mul", load(x, [i, k]), load(y, [i, j + k])), number(0))
     largest = total((64, 30), (30,), call("mul", load(x, [i, k]), load(y, [i, j + k])), "max")
     for node in (product, gathered, total((64, 30), (30,), band), largest):
-        assert recognise(node, LETTERS) is None
+        assert recognise(node) is None
 
 
 def test_small_sums_are_left_alone() -> None:
     with using(USUAL):
-        assert recognise(CASES["window"], LETTERS) is None
-        assert recognise(window(56, 3, 8, 16, pad=1), LETTERS) is not None
+        assert recognise(CASES["window"]) is None
+        assert recognise(window(56, 3, 8, 16, pad=1)) is not None

@@ -27,6 +27,7 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
@@ -102,6 +103,8 @@ class NumpyText:
             case Dot():
                 sign = "=" if s.scratch is None else "+="
                 return [f"{self.matrix(s.out)}[...] {sign} {self.matrix(s.left)} @ {self.matrix(s.right)}"]
+            case Contract():
+                return self.contraction(s)
             case Parts():
                 return self.divided(s)
 
@@ -113,6 +116,20 @@ class NumpyText:
         part = f"{m.buffer.name}[{', '.join([*map(self.text, m.fixed), *window, '...'])}]"
         rows, columns = (m.columns, m.rows) if m.transposed else (m.rows, m.columns)
         return f"{part}.reshape({self.text(rows)}, {self.text(columns)}){'.T' if m.transposed else ''}"
+
+    def contraction(self, s: Contract) -> list[str]:
+        """Loops over all letters; what is not there is left out."""
+        out, left, right = (self.element(x.buffer, (*x.fixed, *x.subscripts)) for x in (s.out, s.left, s.right))
+        bounds = [
+            f"0 <= {self.text(at)} < {self.text(extent)}"
+            for x in (s.out, s.left, s.right)
+            for at, extent in zip(x.subscripts, x.buffer.shape[len(x.fixed) :], strict=True)
+        ]
+        fixed = ", ".join([*map(self.text, s.out.fixed), "..."])
+        found = [f"if {' and '.join(bounds)}:", f"    {out} += {left} * {right}"]
+        for name, extent in reversed(s.letters):
+            found = [f"for {name} in range({self.text(extent)}):", *(f"    {x}" for x in found)]
+        return [f"{s.out.buffer.name}[{fixed}] = 0", *found]
 
     def divided(self, s: Parts) -> list[str]:
         """Its parts one after the other, each in a function: what it assigns is its own."""

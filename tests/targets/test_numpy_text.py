@@ -1,10 +1,20 @@
 """A third target reads the same programs: nothing that a target needs is said to one of them alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+import gradgen as gg
+from gradgen.graph.tensor import tensor
+from gradgen.lang.interpret import interpret
+from gradgen.pipeline import ON_TARGET, compile_model
+from gradgen.program.kernels import Program
+from gradgen.program.loops import Contract, Parts, statements
 from gradgen.thresholds import SMALLEST, USUAL, Thresholds, using
+from tests.cpu.models import leaves_of
 from tests.cpu.running import assert_close, case
+from tests.cpu.test_outer_products import CASES, SIZES, arrays_of
 from tests.targets.numpy_text import run
 
 NAMES = (
@@ -13,12 +23,25 @@ NAMES = (
 )  # fmt: skip
 
 
+@pytest.fixture(params=["cpu", "plain"])
+def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the CPU reads, and the same without what is made for a CPU: a target is an entry of a table."""
+    monkeypatch.setitem(ON_TARGET, "plain", ())
+    return str(request.param)
+
+
+def kinds(program: Program) -> set[type]:
+    return {type(s) for k in program.kernels for s in statements(k.body)}
+
+
 @pytest.mark.parametrize("chosen", [USUAL, SMALLEST], ids=["usual", "smallest"])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_numbers(name: str, chosen: Thresholds) -> None:
+def test_the_numbers(name: str, chosen: Thresholds, target: str) -> None:
     this = case(name, "float64")
     with using(chosen):
-        program = this.net.compiled_with().compiled.program
+        program = compile_model(this.net.model, replace(this.net.options, target=target)).program
+    found = kinds(program)
+    assert Parts not in found or target == "cpu"
     cotangents = {f"d_{key}": x[()] for key, x in this.cotangents.items()}
     with np.errstate(all="ignore"):
         forward = run(program, "forward", this.arrays, this.model.sizes)
@@ -28,3 +51,37 @@ def test_the_numbers(name: str, chosen: Thresholds) -> None:
     for x in this.wrt:
         if f"d_{x.name}" in backward:
             assert_close(backward[f"d_{x.name}"], this.gradients[x.name], "float64", f"the gradient by {x.name}")
+
+
+def steps_of_windows() -> gg.Tensor:
+    """Every step of a scan slides the same window over what the last one left."""
+    a, k = gg.param("a", (2, 9, 9)), gg.param("K", (3, 3))
+    n, h, w, p, q = gg.index("n", 2), gg.index("h", 9), gg.index("w", 9), gg.index("p", 3), gg.index("q", 3)
+
+    def step(x: gg.Tensor, _: None) -> tuple[gg.Tensor, None]:
+        slid = gg.compute((n, h, w), gg.sum(k[p, q] * gg.padded(x)[n, h + p - 1, w + q - 1], over=(p, q)))
+        return gg.tanh(slid), None
+
+    last, _ = gg.scan(step, a, length=3)
+    return last
+
+
+@pytest.mark.parametrize("name", [*CASES, "in a scan"])
+def test_contractions_are_whole_until_a_target_makes_loops_of_them(name: str, target: str) -> None:
+    with using(replace(USUAL, outer=1)):
+        y = CASES[name]() if name in CASES else steps_of_windows()
+        leaves = leaves_of({"y": y})
+        net = gg.compile({"y": y}, wrt=[tensor(x) for x in leaves])
+        program = compile_model(net.model, replace(net.options, target=target)).program
+    assert (Contract in kinds(program)) is (target == "plain")
+    arrays = arrays_of(leaves, "float32", SIZES)
+    values = {x: arrays[x.name] for x in leaves}
+    seed = gg.input("d_y", y.shape)
+    pulled = [g.node for g in gg.vjp([y], [tensor(x) for x in leaves], [seed])]
+    wanted, *_ = interpret([y.node], values, SIZES)
+    cotangent = np.random.default_rng(5).standard_normal(wanted.shape).astype(np.float32)
+    forward = run(program, "forward", arrays, SIZES)
+    backward = run(program, "backward", {**forward, **arrays, "d_y": cotangent}, SIZES)
+    assert_close(forward["y"], wanted, "float32", "y")
+    for x, g in zip(leaves, interpret(pulled, {**values, seed.node: cotangent}, SIZES), strict=True):
+        assert_close(backward[f"d_{x.name}"], g, "float32", f"d_{x.name}")

@@ -31,6 +31,7 @@ from gradgen.passes.loops.loop_conditions import Condition, conditions_on
 from gradgen.program.loops import (
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
@@ -305,7 +306,7 @@ def _key(body: Iterable[Statement]) -> object:
             tuple(id(x) for x in expressions(s)),
             _key(s.then) if isinstance(s, If) else None,
             _key(s.otherwise) if isinstance(s, If) else _key(bodies(s)),
-            id(s) if isinstance(s, (Dot, Note)) else None,
+            id(s) if isinstance(s, (Dot, Contract, Note)) else None,
         )
         for s in body
     )

@@ -32,16 +32,17 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
-    Matrix,
     Statement,
     choice,
     expressions,
     loaded,
     statements,
 )
+from gradgen.program.rewriting import with_expressions
 
 CASTS = ("float32", "float64", "int32", "int64", "uint32")
 
@@ -97,9 +98,8 @@ class _Simplifier:
                     if statement.buffer in self.once and (masked or self._is_plain(value, statement.value)):
                         self.values[statement.buffer] = value
                         self.masked |= {statement.buffer} if masked else set()
-                case Dot():
-                    left, right, out = (self.matrix(m) for m in (statement.left, statement.right, statement.out))
-                    found.append(replace(statement, left=left, right=right, out=out))
+                case Dot() | Contract():
+                    found.append(with_expressions(statement, lambda x: self.value(x)[0]))
                 case _:
                     found.append(statement)
         return tuple(found)
@@ -108,9 +108,6 @@ class _Simplifier:
         """Whether a value has become a number, or the value of another variable that never changes."""
         is_plain = isinstance(_bare(value), Const) or (isinstance(value, Load) and value.tensor in self.once)
         return is_plain and value is not before
-
-    def matrix(self, m: Matrix) -> Matrix:
-        return replace(m, fixed=tuple(require_poly(self.value(s)[0]) for s in m.fixed))
 
     def value(self, root: Scalar) -> tuple[Scalar, bool]:
         """The expression as it is here, and whether it is a 0 that a mask leaves."""
@@ -254,7 +251,7 @@ def _start_of(term: Accumulate, before: Sequence[Statement]) -> int | None:
         if isinstance(s, Assign) and s.buffer is term.buffer:
             same = all(a is b for a, b in zip(s.subscripts, term.subscripts, strict=True))
             return k if same and _is_nothing(term, s.value) and not _reads(term, s.buffer) else None
-        if term.buffer.memory in mentioned([s]) or isinstance(s, Dot):
+        if term.buffer.memory in mentioned([s]) or isinstance(s, (Dot, Contract)):
             return None
     return None
 

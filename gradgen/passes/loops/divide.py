@@ -19,6 +19,7 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     Parts,
@@ -93,7 +94,7 @@ def _is_plain(loop: For) -> bool:
         and loop.stride == 1
         and loop.within is None
         and isinstance(loop.stop, Poly)
-        and not any(isinstance(s, Dot) or (isinstance(s, For) and s.kind == "serial") for s in inside)
+        and not any(isinstance(s, (Dot, Contract)) or (isinstance(s, For) and s.kind == "serial") for s in inside)
     )
 
 

@@ -20,6 +20,7 @@ from gradgen.program.kernels import (
 )
 from gradgen.program.loops import (
     Buffer,
+    Contract,
     Dot,
     For,
     Matrix,
@@ -135,6 +136,8 @@ def _with_sizes(kernel: Kernel, names: Mapping[int, str]) -> Kernel:
                     )
                 case Dot():
                     yield replace(s, left=matrix(s.left), right=matrix(s.right), out=matrix(s.out))
+                case Contract():
+                    yield replace(s, letters=tuple((name, extent(n)) for name, n in s.letters))
                 case _:
                     yield with_bodies(s, sized)
 

@@ -15,6 +15,7 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
@@ -123,6 +124,11 @@ class Numbers:
             case Dot():
                 scratch = None if s.scratch is None else self.buffer(s.scratch)
                 return ("dot", self.matrix(s.left), self.matrix(s.right), self.matrix(s.out), scratch)
+            case Contract():
+                letters = tuple((self.new(("letter", name)), self.extent(extent)) for name, extent in s.letters)
+                operands = (self.buffer(x.buffer) for x in (s.out, s.left, s.right))
+                at = (self.scalars((*x.fixed, *x.subscripts)) for x in (s.out, s.left, s.right))
+                return ("contract", letters, *operands, *at)
             case Parts():
                 own = tuple((self.buffer(mine), self.buffer(behind)) for mine, behind in s.own)
                 return ("parts", self.scalar(s.extent), own, self.body(s.body))

@@ -20,6 +20,7 @@ from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     Dot,
     For,
     If,
@@ -58,7 +59,7 @@ def _products_early(pieces: Sequence[Piece]) -> list[Piece]:
     touched = {id(piece): (_touched(piece, reads), _touched(piece, writes)) for piece in pieces}
     for piece in pieces:
         at = len(found)
-        if len(piece.body) == 1 and isinstance(piece.body[0], Dot):
+        if len(piece.body) == 1 and isinstance(piece.body[0], (Dot, Contract)):
             while at and not _depends(*touched[id(piece)], *touched[id(found[at - 1])]):
                 at -= 1
             if not at:
@@ -99,7 +100,7 @@ def _names_clash(group: Sequence[Piece], piece: Piece) -> bool:
 
 
 def _is_product(piece: Piece) -> bool:
-    return any(isinstance(s, Dot) for s in piece.body)
+    return any(isinstance(s, (Dot, Contract)) for s in piece.body)
 
 
 def _is_scan(piece: Piece) -> bool:
@@ -171,6 +172,9 @@ def ordered_buffers(body: Sequence[Statement]) -> list[Buffer]:
                 written[statement.out.buffer] = None
                 if statement.scratch is not None:
                     written[statement.scratch] = None
+            case Contract():
+                read.update({statement.left.buffer: None, statement.right.buffer: None})
+                written[statement.out.buffer] = None
             case For() | If() | Parts() | Note():
                 pass
             case _:

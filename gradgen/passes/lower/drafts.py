@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from gradgen.graph.scalar import Poly
 from gradgen.passes.loops.divide import divide
+from gradgen.passes.loops.register_loops import in_registers
 from gradgen.passes.lower.storage import Buffers
 from gradgen.program.cost import products
 from gradgen.program.loops import (
@@ -20,7 +21,7 @@ from gradgen.program.loops import (
 from gradgen.program.ownership import written_first
 from gradgen.program.registers import Registers, names_in
 
-__all__ = ["Draft", "OnStatements", "Piece", "in_parts", "piece_by_piece"]
+__all__ = ["Draft", "OnStatements", "Piece", "in_parts", "multiplied", "piece_by_piece"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,6 @@ class Piece:
     notes: tuple[Note, ...]
     body: tuple[Statement, ...]
     alone: bool = False  # a function of its own, whatever its size
-    final: bool = False  # stands as it should run
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,20 @@ def piece_by_piece(change: Callable[[Sequence[Statement], Registers], Sequence[S
 
     def run(draft: Draft) -> Draft:
         def changed(piece: Piece) -> Piece:
-            if piece.final:
-                return piece
             return replace(piece, body=tuple(change(piece.body, Registers(piece.body, draft.arrays.taken))))
 
         return _with_pieces(draft, [changed(piece) for piece in draft.pieces])
 
     return run
+
+
+def multiplied(draft: Draft) -> Draft:
+    """Every contraction as outer products of registers."""
+
+    def changed(piece: Piece) -> Piece:
+        return replace(piece, body=tuple(in_registers(piece.body, draft.arrays.lend, draft.arrays.taken)))
+
+    return _with_pieces(draft, [changed(piece) for piece in draft.pieces])
 
 
 def in_parts(draft: Draft) -> Draft:

@@ -20,7 +20,7 @@ from gradgen.passes.rewrite.materialize import is_materialized
 from gradgen.passes.schedule.inline import expand
 from gradgen.passes.schedule.nest import schedule
 from gradgen.passes.schedule.trees import Item, ScanLoop, Tree, flatten, memory, unsafe_overwrites
-from gradgen.program.loops import Buffer, Note, Role
+from gradgen.program.loops import Buffer, Contract, Note, Role
 from gradgen.program.registers import names_in
 
 
@@ -217,14 +217,13 @@ class RequestLowering:
         items = list(dict.fromkeys(flatten([tree])))
         body = lowering.trees([tree])
         lowering.buffers.passing |= names_in(body)
-        outer_products = isinstance(tree, Item) and tree.outer is not None
         last = names[items[-1].node] if items else "scan"
         if isinstance(tree, ScanLoop):
             last = names[next(_results(tree.scan, names))]
         steps = {loop.scan.depth: loop.letter for loop, _ in scan_loops([tree])}
         formulas = [self.note(item, names, unnamed, steps) for item in items]
         notes = (*self.carried([tree], names, lowering.places), *formulas)
-        return Piece(last, notes, tuple(body), alone=outer_products, final=outer_products)
+        return Piece(last, notes, tuple(body), alone=any(isinstance(s, Contract) for s in body))
 
     def carried(
         self, trees: Sequence[Tree], names: Mapping[Node, str], places: Mapping[Node, Storage]

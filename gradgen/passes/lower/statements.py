@@ -21,6 +21,7 @@ from gradgen.graph.scalar import (
     position,
     require_poly,
 )
+from gradgen.passes.lower.affine_sums import contract
 from gradgen.passes.lower.here import Here, end_of
 from gradgen.passes.lower.matrix_products import dot, repair
 from gradgen.passes.lower.naming import is_named_by_user
@@ -32,7 +33,6 @@ from gradgen.passes.lower.reductions import (
     reduces,
     runs_in_variable,
 )
-from gradgen.passes.lower.register_loops import outer_products
 from gradgen.passes.lower.storage import Storage
 from gradgen.passes.schedule.trees import Item, Loop, ScanLoop, Tile, Tree
 from gradgen.program.loops import (
@@ -155,8 +155,7 @@ class Lowering(Here):
         if item.contraction is not None:
             return dot(self, item)
         if item.outer is not None:
-            product = outer_products(item.node, item.outer, self.places, self.names, self.buffers)
-            return [*product, *repair(self, item)]
+            return [contract(self, item), *repair(self, item)]
         value = self.value(item, item.body)
         place = self.places[item.node]
         if item.gathers and len(item.extents) == item.rank:

@@ -33,7 +33,7 @@ from gradgen.graph.sizes import Ranges, index_atoms, is_index_only
 from gradgen.passes.rebuild.conditions import conjunction
 from gradgen.passes.rebuild.formulas import map_formulas
 from gradgen.passes.rebuild.products import is_zero_outside, split_factors, without_hiding
-from gradgen.passes.rewrite.outer_products import plan_outer_products
+from gradgen.passes.rewrite.outer_products import affine_sum
 from gradgen.program.cost import volume
 from gradgen.thresholds import thresholds
 
@@ -199,7 +199,7 @@ def pack_operands(node: Node, lengths: Mapping[int, Poly] = MappingProxyType({})
     """sum of a product of factors -> sum of left * right, each a matrix in memory or packed into one."""
     if not isinstance(node, Compute) or node.reducer != "sum" or not node.gathers or node.dtype not in FLOATS:
         return None
-    if classify(node) is not None or plan_outer_products(node) is not None:
+    if classify(node) is not None or affine_sum(node) is not None:
         return None
     split = split_factors(node.body)
     if split is None:

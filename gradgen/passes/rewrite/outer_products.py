@@ -1,59 +1,60 @@
-"""Contractions with an affine operand as outer products in registers: recognition, and the choice of a schedule.
+"""Contractions with an affine subscript, which are no products of matrices and yet worth more than plain loops.
 
-In: a node that is a sum of the product of two accesses. Out: its contraction over named indices and the cheapest of a
-small family of schedules by one cost table, for `register_loops`. A sum that is unusual in any way is left alone.
+In: a node that is a sum of the product of two accesses. Out: its factors and where they lie, for `schedule`, which lets
+it stand alone, and `lower`, which makes a `Contract` of it. A sum that is unusual in any way is left alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from math import gcd, prod
-from typing import Literal
+from weakref import WeakKeyDictionary
 
 from gradgen.graph.nodes import Compute, Node
-from gradgen.graph.scalar import FLOATS, Load, Poly, Position, position
+from gradgen.graph.scalar import FLOATS, Load, Poly, load, position, position_atom
 from gradgen.passes.rebuild.products import is_inside_test, without_hiding
-from gradgen.passes.rewrite.lattice import Lattice, unfold
-from gradgen.program.boxes import LANES, Affine, Affinity, Box, Boxes, Operand, Plan, owns, padded
-from gradgen.program.cost import estimate
+from gradgen.passes.rewrite.lattice import unfold
+from gradgen.program.box_plans import choose
+from gradgen.program.boxes import Affinity, affinity
 from gradgen.thresholds import Thresholds, thresholds
 
-LARGEST_BLOCK = 100  # multiplications in the text of the innermost loop
-L1, L2 = 28_000, 700_000  # bytes that may be counted on
-FROM_L2, FROM_L3 = 32, 12  # bytes a cycle
-REGISTERS = 31
-THREADS = 4  # among which the outermost loop is divided
-VISIT = 15  # cycles to enter the vector loop
-COPY, TRANSPOSE, CLEAR, ADD = 0.15, 1.2, 0.08, 0.3  # cycles for one element of a box
+__all__ = ["AffineSum", "affine_sum", "recognise"]
 
 
 @dataclass(frozen=True, slots=True)
-class OuterProducts:
-    """A contraction as outer products: its boxes, and the accesses that they hold. Index `k` is position k."""
+class AffineSum:
+    """result[target] += left * right over all positions below `extents`, wherever the elements are there.
 
-    boxes: Boxes
+    Where the node gathers what is spread over a lattice, positions are those of the spreading.
+    """
+
+    extents: tuple[Poly, ...]
+    target: tuple[Poly, ...]
     left: Load
     right: Load
 
+    def over(self, result: Compute) -> Affinity | None:
+        """The contraction over named indices: index `k` is position k."""
+        indices = [(position_atom(k), extent) for k, extent in enumerate(self.extents)]
+        operands = ((x.tensor.shape, x.subscripts) for x in (self.left, self.right))
+        return affinity(indices, (result.shape, self.target), *operands)
 
-def plan_outer_products(node: Node) -> OuterProducts | None:
-    """The schedule of a node as outer products in registers, or None where that is not possible or does not pay."""
-    return _planned(node, thresholds())
+
+_known: WeakKeyDictionary[Compute, dict[Thresholds, AffineSum | None]] = WeakKeyDictionary()
 
 
-@lru_cache(maxsize=512)
-def _planned(node: Node, usual: Thresholds) -> OuterProducts | None:
-    found = recognise(node, [str(k) for k in range(len(node.extents))]) if isinstance(node, Compute) else None
-    if found is None:
+def affine_sum(node: Node) -> AffineSum | None:
+    """The contraction that a node is, if it pays to multiply in registers what plain loops would."""
+    if not isinstance(node, Compute) or node.reducer != "sum":
         return None
-    best = choose(found[0])
-    return None if best is None else OuterProducts(best[1], found[1], found[2])
+    known = _known.setdefault(node, {})
+    usual = thresholds()
+    if usual not in known:
+        found = recognise(node)
+        pays = found is not None and choose(found[1]) is not None
+        known[usual] = found[0] if found is not None and pays else None
+    return known[usual]
 
 
-# ---------------------------------------------------------------- recognition
-
-
-def recognise(node: Node, letters: Sequence[str]) -> tuple[Affinity, Load, Load] | None:
+def recognise(node: Node) -> tuple[AffineSum, Affinity] | None:
     """sum of where(both accesses are inside their tensors, left * right, 0) over literal extents, or None.
 
     Further conditions may stand there where one of the accesses is 0 outside of them.
@@ -70,221 +71,21 @@ def recognise(node: Node, letters: Sequence[str]) -> tuple[Affinity, Load, Load]
     lattice = unfold(node, (left, right), conditions)
     if not all(is_inside_test(c, (left, right)) or lattice.holds(c) for c in conditions):
         return None
-    operands = [_operand("left", left, letters, lattice, 0), _operand("right", right, letters, lattice, 1)]
-    if operands[0] is None or operands[1] is None:
+    unfolded = (
+        load(x.tensor, [lattice.subscripts.get((side, axis), s) for axis, s in enumerate(x.subscripts)])
+        for side, x in enumerate((left, right))
+    )
+    extents = tuple(lattice.extents.get(k, extent) for k, extent in enumerate(node.extents))
+    target = tuple(lattice.targets.get(k, position(k)) for k in range(len(node.shape)))
+    found = AffineSum(extents, target, *unfolded)
+    spec = found.over(node)
+    if spec is None or prod(spec.extents.values()) < thresholds().outer:
         return None
-    unknown = [k for k, e in enumerate(node.extents) if e.constant is None]
-    if len(unknown) > 1 or not all(_stands_alone(letters[k], operands) for k in unknown):
-        return None
-    axes = [_affine(lattice.targets.get(k, position(k)), letters) for k in range(len(node.shape))]
-    if any(axis is None for axis in axes):
-        return None
-    out = Operand("out", tuple(e.constant for e in node.shape), tuple(axis for axis in axes if axis is not None))
-    if not any(len(s.terms) > 1 for x in (*operands, out) if x for s in x.subscripts):
-        return None  # a plain matrix product
-    extents = {letters[k]: int(estimate(lattice.extents.get(k, e))) for k, e in enumerate(node.extents)}
-    if prod(extents.values()) < thresholds().outer or not all(_covers(out, k, extents) for k in lattice.targets):
-        return None
-    return Affinity(extents, out, operands[0], operands[1], frozenset(letters[k] for k in unknown)), left, right
+    return (found, spec) if all(_covers(spec, k) for k in lattice.targets) else None
 
 
-def _covers(out: Operand, axis: int, extents: Mapping[str, int]) -> bool:
+def _covers(spec: Affinity, axis: int) -> bool:
     """Whether the sums reach every element of the result along an axis, or one beside it."""
-    subscript, extent = out.subscripts[axis], out.shape[axis]
-    least, most = subscript.span(extents)
+    subscript, extent = spec.out.subscripts[axis], spec.out.shape[axis]
+    least, most = subscript.span(spec.extents)
     return extent is not None and gcd(*subscript.terms.values()) == 1 and least <= 0 and most >= extent - 1
-
-
-def _affine(s: Poly, letters: Sequence[str]) -> Affine | None:
-    terms: dict[str, int] = {}
-    constant = 0
-    for monomial, factor in s.terms:
-        if not monomial:
-            constant = factor
-        elif len(monomial) == 1 and isinstance(monomial[0], Position):
-            terms[letters[monomial[0].position]] = factor
-        else:
-            return None
-    return Affine(terms, constant)
-
-
-def _operand(
-    side: Literal["left", "right"], access: Load, letters: Sequence[str], lattice: Lattice, number: int
-) -> Operand | None:
-    wanted = [lattice.subscripts.get((number, axis), s) for axis, s in enumerate(access.subscripts)]
-    subscripts = [x for x in (_affine(s, letters) for s in wanted) if x is not None]
-    if len(subscripts) < len(wanted):
-        return None
-    for s, extent in zip(wanted, access.tensor.shape, strict=True):
-        bare = len(s.atoms) == 1 and isinstance(s.atoms[0], Position) and s is position(s.atoms[0].position)
-        if extent.constant is None and not bare:
-            return None
-    return Operand(side, tuple(e.constant for e in access.tensor.shape), tuple(subscripts))
-
-
-def _stands_alone(letter: str, operands: Sequence[Operand | None]) -> bool:
-    holders = [s for x in operands if x is not None for s in x.subscripts if letter in s.terms]
-    return all(dict(s.terms) == {letter: 1} and s.const == 0 for s in holders)
-
-
-# ---------------------------------------------------------------- costs
-
-
-def cost(boxes: Boxes) -> float:
-    """Cycles where THREADS share the outermost loop as evenly as it can be cut; what stands outside of it is serial."""
-    trips = [-(-boxes.spec.extents[i] // boxes.plan.block.get(i, 1)) for i in boxes.plan.loops]
-    outermost = next((t for t in trips if t > 1), 1)
-    serial, shared = 0.0, _multiplying(boxes, trips)
-    for b in (boxes.vector, boxes.scalar, boxes.out):
-        contiguous = b.dims[-1] == b.operand.subscripts[-1].only(b.inner)
-        times = prod(trips[: b.level])
-        cycles = times * b.size * ((COPY if contiguous else TRANSPOSE) + (CLEAR if b is boxes.out else 0.0))
-        if times > 1:
-            shared += cycles
-        else:
-            serial += cycles + (b.size * THREADS * (CLEAR + ADD) if b is boxes.out else 0.0)  # sums of every part
-    return serial + shared * -(-outermost // THREADS) / outermost
-
-
-def _multiplying(boxes: Boxes, trips: Sequence[int]) -> float:
-    """Cycles on one core: whichever of arithmetic and memory is slower."""
-    spec, plan = boxes.spec, boxes.plan
-    products = boxes.products
-    pairs = [pair for found in products.values() for pair in found]
-    accumulators, vectors, scalars = len(products), len({v for _, v in pairs}), len({s for s, _ in pairs})
-    steps = padded(plan.vector, spec, plan) // LANES
-    kept = vectors if len(pairs) > vectors and accumulators > 1 else min(accumulators, vectors)
-    spilled = max(0, scalars + kept + 1 - REGISTERS)
-    shifted = any(len(d.terms) > 1 and plan.vector in d.terms for d in boxes.vector.dims)
-    moved = max(accumulators + vectors * (2 if shifted else 1) + spilled, 2 * accumulators)
-    visit = steps * (max(len(pairs), moved) + spilled) + scalars + VISIT
-    slowest = float(prod(trips) * visit)
-    for room, rate in ((L1, FROM_L2), (L2, FROM_L3)):
-        k = next((k for k in range(len(trips) + 1) if _window(boxes, k) <= room), len(trips))
-        k = max(0, k - 1)  # the window that fits slides along the next loop
-        traffic = 2 * _touched(boxes.out, boxes, k) + _touched(boxes.vector, boxes, k)
-        slowest = max(slowest, prod(trips[:k]) * traffic / rate if k else 0.0)
-    return slowest
-
-
-def _window(boxes: Boxes, k: int) -> int:
-    return sum(_touched(b, boxes, k) for b in (boxes.out, boxes.vector, boxes.scalar))
-
-
-def _touched(b: Box, boxes: Boxes, k: int) -> int:
-    """Bytes of a box that the loops from k on touch."""
-    spec, plan = boxes.spec, boxes.plan
-    outside = set(plan.loops[:k])
-    size = {i: plan.block.get(i, 1) if i in outside else padded(i, spec, plan) for i in spec.extents}
-    elements = 1
-    for d, g in zip(b.dims, b.step, strict=True):
-        low, high = d.span(size)
-        elements *= (high - low) // g + 1
-    return 4 * elements
-
-
-# ---------------------------------------------------------------- schedules
-
-
-def choose(spec: Affinity) -> tuple[float, Boxes] | None:
-    """The cheapest schedule, with its cycles."""
-    best: tuple[float, Boxes] | None = None
-    for contraction, plan in _candidates(spec):
-        block = prod(plan.block.values()) * prod(
-            e for i, e in contraction.extents.items() if i not in plan.loops and i != plan.vector
-        )
-        if block > LARGEST_BLOCK:
-            continue
-        boxes = Boxes(contraction, plan)
-        cycles = cost(boxes)
-        if best is None or cycles < best[0]:
-            best = cycles, boxes
-    return best
-
-
-def _candidates(spec: Affinity) -> Iterator[tuple[Affinity, Plan]]:
-    """Which index is the vector, which are unrolled, how many positions at once, how many rows share a packing."""
-    taps, companions = _taps(spec)
-    for swapped in (spec, replace(spec, vector=spec.scalar, scalar=spec.vector)):
-        holders = [*swapped.out.subscripts, *swapped.vector.subscripts]
-        for v, extent in spec.extents.items():
-            if v not in spec.out.indices & swapped.vector.indices - swapped.scalar.indices or v in taps:
-                continue
-            if extent < thresholds().vector or v in spec.open_ended or any(s.terms.get(v, 1) != 1 for s in holders):
-                continue
-            yield from _blocked(swapped, v, taps, companions)
-
-
-def _taps(spec: Affinity) -> tuple[list[str], list[str]]:
-    """The small indices of affine subscripts, unrolled while they make no more than ten positions; the large ones."""
-    affine = [s for x in (spec.vector, spec.scalar, spec.out) for s in x.subscripts if len(s.terms) > 1]
-    pairs = [sorted(s.terms, key=lambda i: spec.extents[i]) for s in affine]
-    taps = [i for i in spec.extents if any(i == p[0] for p in pairs)]
-    while prod(spec.extents[i] for i in taps) > 10:
-        taps = taps[1:]
-    return taps, [i for i in spec.extents if any(i == p[-1] for p in pairs)]
-
-
-def _blocked(spec: Affinity, v: str, taps: Sequence[str], companions: Sequence[str]) -> Iterator[tuple[Affinity, Plan]]:
-    loops = [i for i in spec.extents if i not in taps and i != v]
-    innermost = [i for i in companions if i in loops][-1:]
-    rows = [i for i in loops if i in companions and i not in innermost][:1]
-    others = [i for i in loops if i not in innermost and i not in rows]
-    leads = sorted(spec.open_ended) or [i for i in others if i in spec.out.indices][:1]
-    if not spec.open_ended:
-        leads += [i for i in others if i not in spec.out.indices][:1]
-    for lead in leads:
-        middle = [i for i in others if i != lead]
-        free = [i for i in middle if i in spec.scalar.indices][-1:]
-        for row, contraction in _strips(spec, rows):
-            first, second = [lead, *row[:1]], row[1:]
-            for count in (1, 2, 3, 4, 6):
-                for extra in (1, 2, 4) if free else (1,):
-                    block = _block(innermost, count, free, extra)
-                    if any(_overshoots(contraction, i, n) for i, n in block.items()):
-                        continue
-                    plan = Plan(v, (*first, *middle, *second, *innermost), block, {})
-                    yield contraction, replace(plan, levels=_levels(contraction, plan, len(first)))
-
-
-def _block(innermost: Sequence[str], count: int, free: Sequence[str], extra: int) -> dict[str, int]:
-    wanted = [*((i, count) for i in innermost), *((i, extra) for i in free)]
-    return {i: n for i, n in wanted if n > 1}
-
-
-def _overshoots(spec: Affinity, i: str, count: int) -> bool:
-    """Whether a block would add terms that the formula does not have."""
-    alone = any(set(s.terms) == {i} for s in spec.out.subscripts)
-    return spec.extents[i] % count != 0 and not alone
-
-
-def _strips(spec: Affinity, rows: Sequence[str]) -> Iterator[tuple[list[str], Affinity]]:
-    """The row index as loops: outside (one row for each packing), inside (all), or cut into strips."""
-    if not rows:
-        yield [], spec
-        return
-    row = rows[0]
-    yield [row], spec
-    for height in (2, 4, 8, spec.extents[row]):
-        if height <= spec.extents[row] and spec.extents[row] % height == 0:
-            outer = f"{row}_strip"
-            extents: Mapping[str, int] = {outer: spec.extents[row] // height, **spec.extents, row: height}
-            parts = [
-                Operand(x.side, x.shape, tuple(_stripped(s, row, outer, height) for s in x.subscripts))
-                for x in (spec.out, spec.vector, spec.scalar)
-            ]
-            yield [outer, row], Affinity(extents, parts[0], parts[1], parts[2], spec.open_ended)
-
-
-def _stripped(s: Affine, row: str, outer: str, height: int) -> Affine:
-    return s.plus(Affine({outer: s.terms[row] * height})) if row in s.terms else s
-
-
-def _levels(spec: Affinity, plan: Plan, outer: int) -> dict[str, int]:
-    """Boxes are filled inside the outer loops that move them; that of the result outside of what is summed."""
-    out = 0
-    while out < outer and owns(spec, plan, out):
-        out += 1
-    operands = {"vector": spec.vector, "scalar": spec.scalar}
-    moved = {key: any(i in x.indices for i in plan.loops[:outer]) for key, x in operands.items()}
-    return {"out": out, **{key: outer if moves else 0 for key, moves in moved.items()}}

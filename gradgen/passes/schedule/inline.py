@@ -22,7 +22,7 @@ from gradgen.graph.scalar import (
 from gradgen.graph.sizes import is_index_only
 from gradgen.passes.rewrite.contract import classify
 from gradgen.passes.rewrite.materialize import is_materialized
-from gradgen.passes.rewrite.outer_products import plan_outer_products
+from gradgen.passes.rewrite.outer_products import affine_sum
 from gradgen.program.cost import volume
 
 CHEAP = 4.0  # additions' worth of work that is repeated rather than stored
@@ -108,7 +108,7 @@ def _reads_in_part(reader: Compute, node: Node) -> bool:
 
 
 def _reads_memory(node: Compute) -> bool:
-    return classify(node) is not None or plan_outer_products(node) is not None
+    return classify(node) is not None or affine_sum(node) is not None
 
 
 def expand(x: Scalar, inlined: Mapping[Node, Scalar]) -> Scalar:

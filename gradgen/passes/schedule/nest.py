@@ -11,7 +11,7 @@ from gradgen.graph.names import free_letter, index_letters
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, Scan, body_nodes, toposort
 from gradgen.graph.scalar import Scalar, load, loads, position, require_poly
 from gradgen.passes.rewrite.contract import classify
-from gradgen.passes.rewrite.outer_products import plan_outer_products
+from gradgen.passes.rewrite.outer_products import affine_sum
 from gradgen.passes.schedule.fission import part_off
 from gradgen.passes.schedule.fusion import joining_axis, loop_order, mergeable
 from gradgen.passes.schedule.inline import choose_inlined, direct_reads, expand
@@ -120,7 +120,7 @@ class _Builder:
     def item(self, node: Compute) -> Item:
         body = expand(node.body, self.inlined)
         target = tuple(require_poly(expand(t, self.inlined)) for t in node.target)
-        found, outer = classify(node), plan_outer_products(node)
+        found, outer = classify(node), affine_sum(node)
         free = [*found.loops, *found.summed_loops] if found else [] if outer else loop_order(node, body)
         free = [k for k in free if not (node.gathers and k < len(node.shape) and node.extents[k].constant == 1)]
         late = self.overwrites.get(node)

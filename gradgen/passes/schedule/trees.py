@@ -7,7 +7,7 @@ from gradgen.graph.canonical import bare_position
 from gradgen.graph.nodes import Compute, Leaf, Node, Reshape, Scan, project
 from gradgen.graph.scalar import Poly, Scalar, loads
 from gradgen.passes.rewrite.contract import Contraction
-from gradgen.passes.rewrite.outer_products import OuterProducts
+from gradgen.passes.rewrite.outer_products import AffineSum
 
 
 @dataclass(eq=False, slots=True)
@@ -20,7 +20,7 @@ class Item:
     extents: tuple[Poly, ...]
     free: list[int]
     contraction: Contraction | None = None
-    outer: OuterProducts | None = None  # a contraction that brings all its loops itself
+    outer: AffineSum | None = None  # a contraction that brings all its loops itself
     bound: dict[int, str] = field(default_factory=dict)
     tile: int | None = None  # the position of which a `Tile` around it does a part
     tile_letter: str = ""

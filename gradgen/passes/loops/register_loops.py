@@ -1,68 +1,91 @@
-"""A scheduled contraction as statements: boxes filled, outer products of scalars and vectors, the result written back.
+"""Contractions as outer products of registers: boxes filled, scalars times vectors added up, the result written back.
 
-In: the boxes of `outer_products.choose` and the memory of the three tensors. Out: loops with literal strides and
-without a test in the innermost one, for `cut_kernels`.
+In: a `Contract`, for which `box_plans` has a schedule. Out: loops with literal strides and without a test in the
+innermost one. A contraction without a schedule is a plain nest of loops.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 
 from gradgen.graph.intern import intern
-from gradgen.graph.names import free_letter, free_name, index_letters
-from gradgen.graph.nodes import Compute, Node
+from gradgen.graph.names import free_name
+from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import Poly, Scalar, call, floor_div, integer, load, number, require_poly
-from gradgen.passes.lower.storage import Buffers, Storage
-from gradgen.passes.rewrite.outer_products import OuterProducts
-from gradgen.program.boxes import Affine, Box, Boxes, Operand, padded
+from gradgen.program.box_plans import choose
+from gradgen.program.boxes import Affine, Affinity, Box, Boxes, Operand, affinity, padded
+from gradgen.program.contractions import one_by_one
 from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
+    Contract,
     For,
     If,
+    Indexed,
     LoopKind,
     Note,
+    Role,
     Statement,
     letter,
+    letter_atom,
 )
+from gradgen.program.rewriting import with_bodies
+
+__all__ = ["MicroLoops", "in_registers"]
 
 TERMS = 3  # products in a line
 ROLES = {"out": "sums", "vector": "vectors", "scalar": "scalars"}  # what the box of a tensor is called
 
+Make = Callable[[str, Shape, str, Role], Buffer]
 
-def outer_products(
-    node: Compute,
-    found: OuterProducts,
-    places: Mapping[Node, Storage],
-    names: Mapping[Node, str],
-    buffers: Buffers,
-) -> list[Statement]:
-    """The statements of a node, with boxes among the buffers."""
-    boxes = found.boxes
-    accesses = {"left": found.left.tensor, "right": found.right.tensor}
-    tensors = {"out": node, **{role: accesses[box.operand.side] for role, box in _pairs(boxes)[1:]}}
+
+def in_registers(body: Sequence[Statement], make: Make, taken: Set[str]) -> list[Statement]:
+    """The statements with every contraction as loops; `make` gives arrays for boxes, no variable is in `taken`."""
+    found: list[Statement] = []
+    for statement in body:
+        if isinstance(statement, Contract):
+            boxes = choose(spec) if (spec := over_indices(statement)) is not None else None
+            found += one_by_one(statement) if boxes is None else outer_products(statement, boxes, make, taken)
+        else:
+            found.append(with_bodies(statement, lambda inner: in_registers(inner, make, taken)))
+    return found
+
+
+def over_indices(contraction: Contract) -> Affinity | None:
+    """The contraction over named indices: index `k` is its letter number k."""
+    indices = [(letter_atom(name), extent) for name, extent in contraction.letters]
+    sides = (contraction.out, contraction.left, contraction.right)
+    return affinity(indices, *((x.buffer.shape[len(x.fixed) :], x.subscripts) for x in sides))
+
+
+def outer_products(contraction: Contract, boxes: Boxes, make: Make, taken: Set[str]) -> list[Statement]:
+    """The statements of a contraction by a schedule of it."""
+    sides = {"left": contraction.left, "right": contraction.right}
+    tensors = {"out": contraction.out, **{role: sides[box.operand.side] for role, box in _pairs(boxes)[1:]}}
+    dtype = contraction.out.buffer.dtype
     flat = {
-        role: buffers.lend(f"{names[tensors[role]]}_{ROLES[role]}", (integer(box.size),), node.dtype, "work")
+        role: make(f"{tensors[role].buffer.name}_{ROLES[role]}", (integer(box.size),), dtype, "work")
         for role, box in _pairs(boxes)
     }
-    letters = _name_indices(boxes.spec.extents, index_letters(node), buffers.taken)
+    letters = [name for name, _ in contraction.letters]
+    names = _name_indices(boxes.spec.extents, letters, taken)
     nest = MicroLoops(
         boxes,
-        {role: places[tensor] for role, tensor in tensors.items()},
+        tensors,
         flat,
-        _element_names(tensors, names, buffers.taken),
-        letters,
-        {str(k): extent for k, extent in enumerate(node.extents) if extent.constant is None},
-        buffers.taken.union(letters.values()),
+        _element_names({role: x.buffer.name for role, x in tensors.items()}, taken),
+        names,
+        {str(k): extent for k, (_, extent) in enumerate(contraction.letters) if extent.constant is None},
+        taken | {*names.values()},
     )
     return nest.statements()
 
 
-def _element_names(tensors: Mapping[str, Node], names: Mapping[Node, str], taken: set[str]) -> dict[str, str]:
+def _element_names(names: Mapping[str, str], taken: Set[str]) -> dict[str, str]:
     """`K` for the elements `K_0`, `K_1`, ... of K; longer where one of these is the name of something else."""
-    found = {role: names[tensor] for role, tensor in tensors.items()}
-    for role, name in found.items():
+    found = dict(names)
+    for role, name in names.items():
         others = {n for r, n in found.items() if r != role}
         if name in others or any(t.startswith(f"{name}_") and t[len(name) + 1 :].isdigit() for t in taken):
             found[role] = f"{name}_{ROLES[role][:-1]}"
@@ -70,15 +93,14 @@ def _element_names(tensors: Mapping[str, Node], names: Mapping[Node, str], taken
 
 
 def _name_indices(indices: Iterable[str], letters: Sequence[str], taken: Iterable[str]) -> dict[str, str]:
-    """A loop variable for every index: `3` is the letter of position 3, `3_strip` counts strips of it."""
-    used = set(taken)
+    """A loop variable for every index: `3` is letter number 3, `3_strip` counts strips of it."""
+    used = {*taken, *letters}
     found: dict[str, str] = {}
     for index in indices:
         position, _, suffix = index.partition("_")
-        letter = letters[int(position)]
-        name = free_name(f"{letter}_{suffix}", used) if suffix else free_letter(letter, used)
-        used.add(name)
-        found[index] = name
+        own = letters[int(position)]
+        found[index] = free_name(f"{own}_{suffix}", used) if suffix else own
+        used.add(found[index])
     return found
 
 
@@ -86,12 +108,12 @@ def _name_indices(indices: Iterable[str], letters: Sequence[str], taken: Iterabl
 class MicroLoops:
     """The statements of one contraction; `stops` holds the extents that only the call knows.
 
-    `places`, `flat` and `elements` are by the keys of `ROLES`: where a tensor lives, its box, and what the scalar
+    `tensors`, `flat` and `elements` are by the keys of `ROLES`: where a tensor lives, its box, and what the scalar
     variables that hold elements of it are called. No variable has a name in `taken`.
     """
 
     boxes: Boxes
-    places: Mapping[str, Storage]
+    tensors: Mapping[str, Indexed]
     flat: Mapping[str, Buffer]
     elements: Mapping[str, str]
     names: Mapping[str, str]  # index -> loop variable
@@ -194,9 +216,9 @@ class MicroLoops:
         axes = [(self.axis(d), size) for d, size in zip(box.dims, box.shape, strict=True) if size > 1]
         shape = f"{' x '.join(str(size) for _, size in axes)}, by {', '.join(text for text, _ in axes)}"
         what = {
-            "out": f"sums for {self.places[key].buffer.name}",
-            "vector": f"{self.places[key].buffer.name}, the vectors",
-            "scalar": f"{self.places[key].buffer.name}, the scalars that vectors are multiplied by",
+            "out": f"sums for {self.tensors[key].buffer.name}",
+            "vector": f"{self.tensors[key].buffer.name}, the vectors",
+            "scalar": f"{self.tensors[key].buffer.name}, the scalars that vectors are multiplied by",
         }[key]
         return Note(f"{self.flat[key].name}: {what}: {shape}")
 
@@ -210,7 +232,7 @@ class MicroLoops:
 
     def copy(self, key: str, box: Box, into_box: bool) -> list[Statement]:
         """Fill a box, zero where the tensor ends, or write the result back, in the memory order of the tensor."""
-        operand, place, flat = box.operand, self.places[key], self.flat[key]
+        operand, tensor, flat = box.operand, self.tensors[key], self.flat[key]
         axes = [box.coordinate(s) for s in operand.subscripts]
         names = [self.counter(d) for d in box.dims]
         address = integer(0)
@@ -220,11 +242,11 @@ class MicroLoops:
             self.poly(at) if k is None else require_poly(letter(names[k]) * box.step[k] + self.poly(at))
             for k, at in axes
         ]
-        element = place.subscripts(tuple(subscripts))
+        element = (*tensor.fixed, *subscripts)
         body: Statement = (
-            Assign(flat, (address,), load(place.buffer, element))
+            Assign(flat, (address,), load(tensor.buffer, element))
             if into_box
-            else Assign(place.buffer, element, load(flat, [address]))
+            else Assign(tensor.buffer, element, load(flat, [address]))
         )
         clipped = False
         for k in reversed(_copy_order(box, axes)):
