@@ -24,6 +24,7 @@ from gradgen.graph.nodes import Leaf
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.sizes import size_names
 from gradgen.graph.tensor import Tensor
+from gradgen.machine import machine
 from gradgen.model import Model
 from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
@@ -32,7 +33,6 @@ from gradgen.runtime.bindings import Array, Cotangents
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
 from gradgen.runtime.interface import Argument, Interface, evaluate_shape, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
-from gradgen.thresholds import thresholds
 from gradgen.watch import Watch
 
 
@@ -372,5 +372,5 @@ def _key(model: Model, options: Options, leaves: Sequence[Leaf]) -> str:
     roots = [*model.outputs.values(), *model.updates.values()]
     told = (model.name, model.loss, list(model.outputs), [x.name for x in model.updates], [x.name for x in model.wrt])
     told_by_name = (sorted(options.sizes.items()), sorted(options.skip))
-    chosen = (options.target, options.dtype, *told_by_name, options.deterministic, thresholds())
+    chosen = (options.target, options.dtype, *told_by_name, options.deterministic, machine())
     return store.key(repr(told), repr(chosen), repr([x.digest for x in leaves]), fingerprint(roots))

@@ -21,6 +21,7 @@ from gradgen.graph.nodes import (
 from gradgen.graph.origin import files_of
 from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.inspect.header import header
+from gradgen.machine import machine, using, without_parts
 from gradgen.model import Model, stacks_of, with_loops
 from gradgen.options import Options
 from gradgen.passes.derive.reverse import vjp_nodes
@@ -57,7 +58,6 @@ from gradgen.passes.schedule.saved_values import choose_saved
 from gradgen.program.kernels import Program
 from gradgen.program.loops import Role
 from gradgen.program.verify import verify_program, violations
-from gradgen.thresholds import thresholds, using, without_parts
 from gradgen.watch import OnProgram, Watch
 
 
@@ -146,7 +146,7 @@ def compile_model(model: Model, options: Options, watch: Watch | None = None) ->
     except ProgramError as error:
         wrong = str(error).splitlines()[1].strip()
         told = f"without parts, with which the program would not be legal; please report this with the model: {wrong}"
-        with using(without_parts(thresholds())):
+        with using(without_parts(machine())):
             return _compiled(model, options, watch, (told,))
 
 

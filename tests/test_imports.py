@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "gradgen"
 
-BASE = {"errors", "version", "env", "options", "thresholds"}  # what everybody may import
+BASE = {"errors", "version", "env", "options", "machine"}  # what everybody may import
 LIBRARY = BASE | {
     "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "model", "watch", "pipeline", "asked", "network",
     "files",
@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "env": {"errors"},
     "options": {"errors", "env"},
-    "thresholds": {"env"},
+    "machine": {"env"},
     "files": {"errors"},
     # what is declared: whole tensors, pure
     "graph": BASE,

@@ -13,6 +13,7 @@ from gradgen.emit.scalar_library import HEADER, blocks
 from gradgen.emit.templates import render
 from gradgen.graph.names import free_name
 from gradgen.graph.sizes import size_names
+from gradgen.machine import machine
 from gradgen.program.holders import HOLDERS, entry_holders, held, workspace_sizes
 from gradgen.program.kernels import (
     Entry,
@@ -23,7 +24,6 @@ from gradgen.program.kernels import (
     divided,
 )
 from gradgen.program.loops import Buffer
-from gradgen.thresholds import thresholds
 
 
 def render_module(program: Program) -> str:
@@ -127,7 +127,7 @@ def _entry(
     needed = _sizes_needed(entry)
     begin = opening(printer, program, entry, needed, parameters, fitted)
     calls = _calls(printer, entry)
-    if not begin.tests or sum(len(held(program, key)) for key in holders) <= thresholds().fields:
+    if not begin.tests or sum(len(held(program, key)) for key in holders) <= machine().fields:
         return [_function(entry.name, parameters, [*doc, *(begin.lines() + calls or ["pass"])])]
     # in a function with branches Numba copies a whole named tuple for each field that is read: quadratic in the fields
     inner = free_name(f"{entry.name}_fitted", taken | bare)

@@ -14,6 +14,7 @@ from gradgen.emit.templates import render
 from gradgen.errors import GraphError
 from gradgen.graph.scalar import FLOATS, Poly, require_poly, walk
 from gradgen.graph.sizes import size_names
+from gradgen.machine import machine
 from gradgen.program.kernels import Kernel, Program
 from gradgen.program.loops import (
     Accumulate,
@@ -32,7 +33,6 @@ from gradgen.program.loops import (
 from gradgen.program.ownership import private, unowned
 from gradgen.program.rewriting import moved
 from gradgen.program.verify import verify_program
-from gradgen.thresholds import thresholds
 
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "uint32": 4, "int64": 8, "bool": 1}
 MATH = {
@@ -179,7 +179,7 @@ def _launch(kernel: Kernel, name: str, notes: tuple[Note, ...], before: Sequence
         count = _count(b)
         if count == 1:
             replaced[b] = Buffer(b.name, (), b.dtype, "local", None), ()
-        elif count is not None and used + count * BYTES[b.dtype] <= thresholds().local_bytes:
+        elif count is not None and used + count * BYTES[b.dtype] <= machine().local_bytes:
             used += count * BYTES[b.dtype]
             own.append(b)
         else:

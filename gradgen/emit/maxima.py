@@ -11,6 +11,7 @@ from dataclasses import replace
 from gradgen.graph.declaration import ScalarFunction
 from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import FLOATS, Load, Scalar, as_poly, call, load, require_poly, rewrite, walk
+from gradgen.machine import machine
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -21,7 +22,6 @@ from gradgen.program.loops import (
 )
 from gradgen.program.registers import Registers
 from gradgen.program.rewriting import with_bodies
-from gradgen.thresholds import thresholds
 
 __all__ = ["ORDERS", "with_integer_maxima"]
 
@@ -110,4 +110,4 @@ def _is_short(loop: For) -> bool:
     if start is None or stop is None:
         return False
     extent = require_poly(stop - start).constant
-    return extent is not None and abs(extent) < thresholds().maximum * abs(loop.stride)
+    return extent is not None and abs(extent) < machine().maximum * abs(loop.stride)

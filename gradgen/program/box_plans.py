@@ -9,53 +9,46 @@ from dataclasses import replace
 from functools import lru_cache
 from math import prod
 
-from gradgen.program.boxes import LANES, Affine, Affinity, Box, Boxes, Operand, Plan, owns, padded
-from gradgen.thresholds import thresholds
+from gradgen.machine import Machine, machine
+from gradgen.program.boxes import Affine, Affinity, Box, Boxes, Operand, Plan, owns, padded
 
 __all__ = ["choose", "schedules"]
-
-LARGEST_BLOCK = 100  # multiplications in the text of the innermost loop
-L1, L2 = 28_000, 700_000  # bytes that may be counted on
-FROM_L2, FROM_L3 = 32, 12  # bytes a cycle
-REGISTERS = 31
-THREADS = 4  # among which the outermost loop is divided
-VISIT = 15  # cycles to enter the vector loop
-COPY, TRANSPOSE, CLEAR, ADD = 0.15, 1.2, 0.08, 0.3  # cycles for one element of a box
-
 
 # ---------------------------------------------------------------- costs
 
 
-def cost(boxes: Boxes) -> float:
-    """Cycles where THREADS share the outermost loop as evenly as it can be cut; what stands outside of it is serial."""
+def cost(boxes: Boxes, here: Machine) -> float:
+    """Cycles where cores share the outermost loop as evenly as it can be cut; what stands outside of it is serial."""
     trips = [-(-boxes.spec.extents[i] // boxes.plan.block.get(i, 1)) for i in boxes.plan.loops]
     outermost = next((t for t in trips if t > 1), 1)
-    serial, shared = 0.0, _multiplying(boxes, trips)
+    serial, shared = 0.0, _multiplying(boxes, trips, here)
     for b in (boxes.vector, boxes.scalar, boxes.out):
         contiguous = b.dims[-1] == b.operand.subscripts[-1].only(b.inner)
         times = prod(trips[: b.level])
-        cycles = times * b.size * ((COPY if contiguous else TRANSPOSE) + (CLEAR if b is boxes.out else 0.0))
+        cleared = here.cleared if b is boxes.out else 0.0
+        cycles = times * b.size * ((here.copied if contiguous else here.transposed) + cleared)
         if times > 1:
             shared += cycles
         else:
-            serial += cycles + (b.size * THREADS * (CLEAR + ADD) if b is boxes.out else 0.0)  # sums of every part
-    return serial + shared * -(-outermost // THREADS) / outermost
+            sums_of_parts = b.size * here.cores * (here.cleared + here.added) if b is boxes.out else 0.0
+            serial += cycles + sums_of_parts
+    return serial + shared * -(-outermost // here.cores) / outermost
 
 
-def _multiplying(boxes: Boxes, trips: Sequence[int]) -> float:
+def _multiplying(boxes: Boxes, trips: Sequence[int], here: Machine) -> float:
     """Cycles on one core: whichever of arithmetic and memory is slower."""
     spec, plan = boxes.spec, boxes.plan
     products = boxes.products
     pairs = [pair for found in products.values() for pair in found]
     accumulators, vectors, scalars = len(products), len({v for _, v in pairs}), len({s for s, _ in pairs})
-    steps = padded(plan.vector, spec, plan) // LANES
+    steps = padded(plan.vector, spec, plan) // here.box_lanes
     kept = vectors if len(pairs) > vectors and accumulators > 1 else min(accumulators, vectors)
-    spilled = max(0, scalars + kept + 1 - REGISTERS)
+    spilled = max(0, scalars + kept + 1 - here.registers)
     shifted = any(len(d.terms) > 1 and plan.vector in d.terms for d in boxes.vector.dims)
     moved = max(accumulators + vectors * (2 if shifted else 1) + spilled, 2 * accumulators)
-    visit = steps * (max(len(pairs), moved) + spilled) + scalars + VISIT
+    visit = steps * (max(len(pairs), moved) + spilled) + scalars + here.visit
     slowest = float(prod(trips) * visit)
-    for room, rate in ((L1, FROM_L2), (L2, FROM_L3)):
+    for room, rate in ((here.nearest, here.from_near), (here.near, here.from_far)):
         k = next((k for k in range(len(trips) + 1) if _window(boxes, k) <= room), len(trips))
         k = max(0, k - 1)  # the window that fits slides along the next loop
         traffic = 2 * _touched(boxes.out, boxes, k) + _touched(boxes.vector, boxes, k)
@@ -84,26 +77,26 @@ def _touched(b: Box, boxes: Boxes, k: int) -> int:
 
 def choose(spec: Affinity) -> Boxes | None:
     """The boxes of the cheapest schedule; None where no index can be that of a vector."""
-    return _chosen(spec, thresholds().vector)
+    return _chosen(spec, machine())
 
 
 @lru_cache(maxsize=512)
-def _chosen(spec: Affinity, vector: int) -> Boxes | None:
+def _chosen(spec: Affinity, here: Machine) -> Boxes | None:
     best: tuple[float, Boxes] | None = None
-    for contraction, plan in schedules(spec, vector):
+    for contraction, plan in schedules(spec):
         block = prod(plan.block.values()) * prod(
             e for i, e in contraction.extents.items() if i not in plan.loops and i != plan.vector
         )
-        if block > LARGEST_BLOCK:
+        if block > here.block:
             continue
         boxes = Boxes(contraction, plan)
-        cycles = cost(boxes)
+        cycles = cost(boxes, here)
         if best is None or cycles < best[0]:
             best = cycles, boxes
     return None if best is None else best[1]
 
 
-def schedules(spec: Affinity, vector: int) -> Iterator[tuple[Affinity, Plan]]:
+def schedules(spec: Affinity) -> Iterator[tuple[Affinity, Plan]]:
     """Which index is the vector, which are unrolled, how many positions at once, how many rows share a packing."""
     taps, companions = _taps(spec)
     for swapped in (spec, replace(spec, vector=spec.scalar, scalar=spec.vector)):
@@ -111,7 +104,7 @@ def schedules(spec: Affinity, vector: int) -> Iterator[tuple[Affinity, Plan]]:
         for v, extent in spec.extents.items():
             if v not in spec.out.indices & swapped.vector.indices - swapped.scalar.indices or v in taps:
                 continue
-            if extent < vector or v in spec.open_ended or any(s.terms.get(v, 1) != 1 for s in holders):
+            if extent < machine().vector or v in spec.open_ended or any(s.terms.get(v, 1) != 1 for s in holders):
                 continue
             yield from _blocked(swapped, v, taps, companions)
 

@@ -13,9 +13,8 @@ from typing import Literal
 
 from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import Atom, Poly, atom_poly
+from gradgen.machine import machine
 from gradgen.program.cost import estimate
-
-LANES = 16  # a vector extent is padded to this many elements in a box
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ class Plan:
 
 
 def padded(i: str, spec: Affinity, plan: Plan) -> int:
-    step = LANES if i == plan.vector else plan.block.get(i, 1)
+    step = machine().box_lanes if i == plan.vector else plan.block.get(i, 1)
     return -(-spec.extents[i] // step) * step
 
 

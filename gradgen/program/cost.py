@@ -10,6 +10,7 @@ from typing import assert_never
 
 from gradgen.graph.intern import intern
 from gradgen.graph.scalar import Atom, Call, FloorDiv, Letter, Load, Poly, Scalar, SizeSymbol, scalar_cost
+from gradgen.machine import machine
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -21,8 +22,6 @@ from gradgen.program.loops import (
     Parts,
     Statement,
 )
-
-ASSUMED_SIZE = 64  # what a size that is known only at call time is taken for
 
 Values = Mapping[Atom, float]
 
@@ -72,7 +71,7 @@ def volume(shape: Iterable[Poly]) -> float:
 
 
 def estimate(x: Scalar, values: Values | None = None) -> float:
-    """An integer expression as a number; sizes that are known only at call time count as ASSUMED_SIZE."""
+    """An integer expression as a number; sizes that are known only at call time count as `Machine.unknown`."""
     known = values or {}
     match x:
         case Poly():
@@ -85,7 +84,7 @@ def estimate(x: Scalar, values: Values | None = None) -> float:
             return total
         case Call(function=f, arguments=(a, b)) if f.name in ("maximum", "minimum"):
             return (max if f.name == "maximum" else min)(estimate(a, known), estimate(b, known))
-    return float(ASSUMED_SIZE)
+    return float(machine().unknown)
 
 
 def _atom(atom: Atom, known: Values) -> float:
@@ -93,5 +92,5 @@ def _atom(atom: Atom, known: Values) -> float:
         case FloorDiv():
             return estimate(atom.numerator, known) // max(estimate(atom.denominator, known), 1.0)
         case SizeSymbol() | Load():
-            return float(ASSUMED_SIZE)
+            return float(machine().unknown)
     return known.get(atom, 0.0)

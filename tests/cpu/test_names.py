@@ -20,8 +20,8 @@ from gradgen.graph.names import CALLED
 from gradgen.graph.nodes import Leaf, all_inputs, toposort
 from gradgen.graph.origin import naming
 from gradgen.lang.interpret import interpret
+from gradgen.machine import CPU, using
 from gradgen.passes.lower.naming import GENERATED
-from gradgen.thresholds import USUAL, using
 from tests.cpu.running import assert_close, unjitted
 
 Outputs = dict[str, gg.Tensor]
@@ -96,7 +96,7 @@ STEP = 9  # of the namings that are tried; 1 tries every name in every role, whi
 
 @pytest.fixture(autouse=True)
 def loops_in_parts() -> Iterator[None]:
-    with using(replace(USUAL, threads=1.0)):
+    with using(replace(CPU, threads=1.0)):
         yield
 
 

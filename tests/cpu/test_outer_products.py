@@ -13,15 +13,15 @@ import pytest
 import gradgen as gg
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
+from gradgen.machine import CPU, using
 from gradgen.network import Network
-from gradgen.thresholds import USUAL, using
 from tests.cpu.models import leaves_of
 from tests.cpu.running import assert_close, unjitted
 
 
 @pytest.fixture(autouse=True)
 def every_size_pays() -> Iterator[None]:
-    with using(replace(USUAL, outer=1)):
+    with using(replace(CPU, outer=1)):
         yield
 
 

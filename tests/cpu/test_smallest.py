@@ -13,9 +13,9 @@ import gradgen as gg
 from gradgen import nn
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
+from gradgen.machine import CPU, SMALLEST, Machine, using
 from gradgen.network import Network
 from gradgen.passes.schedule import tiling as tiles
-from gradgen.thresholds import SMALLEST, USUAL, Thresholds, using
 from tests.cpu.models import MODELS, leaves_of, parameter
 from tests.cpu.running import Case, assert_close, unjitted
 from tests.cpu.test_models import check_gradients, check_outputs, run
@@ -106,10 +106,10 @@ def groups_as_an_axis() -> Mapping[str, Tensor]:
 READ_OTHERWISE = (heads_by_subscript, heads_side_by_side, encoder_layer, groups_as_an_axis)
 
 
-@pytest.mark.parametrize("thresholds", [USUAL, SMALLEST], ids=["usual", "smallest"])
+@pytest.mark.parametrize("thresholds", [CPU, SMALLEST], ids=["usual", "smallest"])
 @pytest.mark.parametrize("build", READ_OTHERWISE)
 def test_readers_in_another_loop_and_in_another_shape(
-    build: Callable[[], Mapping[str, Tensor]], thresholds: Thresholds
+    build: Callable[[], Mapping[str, Tensor]], thresholds: Machine
 ) -> None:
     outputs = build()
     with using(thresholds):

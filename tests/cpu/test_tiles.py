@@ -16,9 +16,9 @@ import gradgen as gg
 from gradgen.graph.sizes import size_names
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang.interpret import interpret
+from gradgen.machine import SMALLEST, using
 from gradgen.network import Network
 from gradgen.program.holders import held
-from gradgen.thresholds import SMALLEST, using
 from tests.cpu.models import leaves_of
 from tests.cpu.running import unjitted
 

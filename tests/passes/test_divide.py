@@ -8,6 +8,7 @@ import pytest
 
 import gradgen as gg
 from gradgen.graph.scalar import call, integer, load, size_symbol
+from gradgen.machine import CPU, using
 from gradgen.passes.loops.divide import divide
 from gradgen.passes.lower.storage import Buffers
 from gradgen.program.cost import operations, products
@@ -23,7 +24,6 @@ from gradgen.program.loops import (
     letter,
 )
 from gradgen.program.ownership import shared_by_parts
-from gradgen.thresholds import USUAL, using
 from tests.cpu.running import unjitted
 
 N, D = integer(1000), integer(64)
@@ -48,7 +48,7 @@ NEIGHBOUR = Assign(y, (n, i), load(y, (n - 1, i)))
 
 @pytest.fixture(autouse=True)
 def everything_pays() -> Iterator[None]:
-    with using(replace(USUAL, threads=1.0)):
+    with using(replace(CPU, threads=1.0)):
         yield
 
 
@@ -84,7 +84,7 @@ def test_rows_that_are_read_later_are_no_part_s_own() -> None:
 
 
 def test_small_loops_stay_whole() -> None:
-    with using(USUAL):
+    with using(CPU):
         assert isinstance(divided(ADD)[0], For)
 
 

@@ -10,14 +10,14 @@ import pytest
 import gradgen as gg
 from gradgen import nn
 from gradgen.graph.nodes import Project, all_inputs, toposort
+from gradgen.machine import CPU, using
 from gradgen.network import Network
-from gradgen.thresholds import USUAL, using
 from tests.cpu.running import assert_close, unjitted
 
 Model = tuple[dict[str, gg.Tensor], gg.Tensor]  # outputs; the loss
 B = gg.size("B")
 D = 5
-LOOPS, NO_LOOPS = replace(USUAL, layers=8, layer=40), replace(USUAL, layers=10**9, layer=0)
+LOOPS, NO_LOOPS = replace(CPU, layers=8, layer=40), replace(CPU, layers=10**9, layer=0)
 
 
 def weights(k: int, name: str = "W", shape: tuple[int, ...] = (D, D)) -> gg.Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 
 import gradgen as gg
 from gradgen.graph.scalar import number
+from gradgen.machine import CPU, SMALLEST, using
 from gradgen.passes.loops.one_form import one_form
 from gradgen.program.kernels import (
     Entry,
@@ -16,7 +17,6 @@ from gradgen.program.kernels import (
 )
 from gradgen.program.loops import Buffer
 from gradgen.program.verify import verify_program
-from gradgen.thresholds import SMALLEST, USUAL, using
 from tests.cpu.running import assert_close, through_entry_points, unjitted
 from tests.passes.statements import array, assign, at, i, j, loop
 
@@ -113,7 +113,7 @@ def test_a_row_of_a_stack_tells_lengths_too() -> None:
     h = h @ gg.param("B", (8, 9))
     for k in range(5):
         h = gg.tanh(h @ gg.param(f"B{k}", (9, 9)))
-    with using(replace(USUAL, forms=2, product=1, side=1, repetitions=2, statements=6, kind=2)):
+    with using(replace(CPU, forms=2, product=1, side=1, repetitions=2, statements=6, kind=2)):
         net = gg.compile({"loss": gg.sum(h)}, name="two_stacks")
         program = net.compiled.program
     calls = [call for entry in program.entries for call in entry.kernel_calls]

@@ -25,13 +25,13 @@ from gradgen.graph.scalar import (
     size_symbol,
     substitute,
 )
+from gradgen.machine import CPU, using
 from gradgen.passes.loops.register_loops import in_registers, outer_products, over_indices
 from gradgen.passes.rewrite.outer_products import AffineSum, recognise
 from gradgen.program.box_plans import choose, schedules
 from gradgen.program.boxes import Affinity, Boxes
 from gradgen.program.contractions import one_by_one
 from gradgen.program.loops import Buffer, Contract, Indexed, Statement, letter
-from gradgen.thresholds import USUAL, using
 from tests.passes.building import tensor, total
 
 LETTERS = "ijkmnpqrs"
@@ -40,7 +40,7 @@ P = [position(at) for at in range(9)]
 
 @pytest.fixture(autouse=True)
 def every_size_pays() -> Iterator[None]:
-    with using(replace(USUAL, outer=1)):
+    with using(replace(CPU, outer=1)):
         yield
 
 
@@ -232,7 +232,7 @@ def test_one_product_after_the_other(name: str) -> None:
 def test_every_schedule_means_the_same(name: str) -> None:
     node, values = CASES[name], drawn(CASES[name])
     wanted = plain(node, values)
-    plans = list(schedules(recognised(node)[1], USUAL.vector))[::13]
+    plans = list(schedules(recognised(node)[1]))[::13]
     assert plans
     for spec, plan in plans:
         got = run(node, values, make=by_plan(Boxes(spec, plan)))
@@ -306,6 +306,6 @@ def test_what_is_unusual_is_left_alone() -> None:
 
 
 def test_small_sums_are_left_alone() -> None:
-    with using(USUAL):
+    with using(CPU):
         assert recognise(CASES["window"]) is None
         assert recognise(window(56, 3, 8, 16, pad=1)) is not None

@@ -8,6 +8,7 @@ import pytest
 import gradgen as gg
 from gradgen.errors import GradgenError
 from gradgen.graph.scalar import Poly, Scalar, call, integer, load, number, require_poly, size_symbol
+from gradgen.machine import CPU, using
 from gradgen.program.kernels import (
     Checked,
     Entry,
@@ -28,7 +29,6 @@ from gradgen.program.loops import (
     letter,
 )
 from gradgen.program.verify import verify_program, violations
-from gradgen.thresholds import USUAL, using
 from tests.cpu.models import BY_NAME
 
 N = size_symbol("N")
@@ -335,6 +335,6 @@ def test_what_data_choose_is_known_before_functions_are_merged() -> None:
         z = h @ gg.param(f"W{k}", (4, 4)).T
         chosen = gg.argmax(z, axis=1)
         h = gg.compute((b, i), z[b, chosen[b]] * z[b, i])
-    with using(replace(USUAL, product=1, side=1, statements=6)):
+    with using(replace(CPU, product=1, side=1, statements=6)):
         program = gg.compile({"loss": gg.sum(h * h)}, name="chosen").compiled.program
     assert len(program.kernels) < len([call for e in program.entries for call in e.kernel_calls])

@@ -1,6 +1,6 @@
 """Random matrices, read in every way at once: by rows, by columns, in other shapes, by data, by another loop.
 
-In: draws. Out: a `Case` of products and what follows from them, with sizes that are symbols, and random `Thresholds`:
+In: draws. Out: a `Case` of products and what follows from them, with sizes that are symbols, and random `Machine`:
 what is computed a row at a time, and by which of the ways that large models go, has readers that want it otherwise.
 """
 
@@ -14,8 +14,8 @@ import gradgen as gg
 from gradgen.graph.nodes import Leaf, show_size, toposort
 from gradgen.graph.scalar import Poly
 from gradgen.graph.tensor import Tensor
+from gradgen.machine import CPU, SMALLEST, Machine
 from gradgen.runtime.interface import evaluate_size
-from gradgen.thresholds import SMALLEST, USUAL, Thresholds
 from tests.properties.cases import Case
 
 __all__ = ["any_thresholds", "matrices"]
@@ -24,12 +24,12 @@ D = 4
 
 
 @st.composite
-def any_thresholds(draw: Callable) -> Thresholds:
+def any_thresholds(draw: Callable) -> Machine:
     """Every threshold as usual or at its smallest; what counts as outsized anywhere between the two."""
-    names = [name for name in Thresholds.__dataclass_fields__ if name not in ("whole", "excess")]
-    chosen = {name: getattr(draw(st.sampled_from((SMALLEST, USUAL))), name) for name in names}
-    whole = draw(st.sampled_from((1, 4, 12, 64, USUAL.whole)))
-    return Thresholds(whole=whole, excess=draw(st.sampled_from((0.0, 0.5, 1.0))), **chosen)
+    names = [name for name in Machine.__dataclass_fields__ if name not in ("whole", "excess")]
+    chosen = {name: getattr(draw(st.sampled_from((SMALLEST, CPU))), name) for name in names}
+    whole = draw(st.sampled_from((1, 4, 12, 64, CPU.whole)))
+    return Machine(whole=whole, excess=draw(st.sampled_from((0.0, 0.5, 1.0))), **chosen)
 
 
 class Pool:

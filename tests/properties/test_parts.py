@@ -7,7 +7,7 @@ from collections import Counter
 
 from hypothesis import given, settings
 
-from gradgen.thresholds import Thresholds, using
+from gradgen.machine import Machine, using
 from tests.cpu.running import unjitted
 from tests.properties import checks
 from tests.properties.cases import Case
@@ -19,7 +19,7 @@ def test_what_is_computed_in_parts_is_right_for_every_reader() -> None:
 
     @settings(max_examples=max(settings.default.max_examples // 15, 20))
     @given(matrices(), any_thresholds())
-    def check(drawn: tuple[Case, dict[str, int]], chosen: Thresholds) -> None:
+    def check(drawn: tuple[Case, dict[str, int]], chosen: Machine) -> None:
         case, sizes = drawn
         with using(chosen):
             net = checks.emitted(case, sizes)

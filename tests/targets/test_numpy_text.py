@@ -8,10 +8,10 @@ import pytest
 import gradgen as gg
 from gradgen.graph.tensor import tensor
 from gradgen.lang.interpret import interpret
+from gradgen.machine import CPU, SMALLEST, Machine, using
 from gradgen.pipeline import ON_TARGET, compile_model
 from gradgen.program.kernels import Program
 from gradgen.program.loops import Contract, Parts, statements
-from gradgen.thresholds import SMALLEST, USUAL, Thresholds, using
 from tests.cpu.models import leaves_of
 from tests.cpu.running import assert_close, case
 from tests.cpu.test_outer_products import CASES, SIZES, arrays_of
@@ -34,9 +34,9 @@ def kinds(program: Program) -> set[type]:
     return {type(s) for k in program.kernels for s in statements(k.body)}
 
 
-@pytest.mark.parametrize("chosen", [USUAL, SMALLEST], ids=["usual", "smallest"])
+@pytest.mark.parametrize("chosen", [CPU, SMALLEST], ids=["usual", "smallest"])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_numbers(name: str, chosen: Thresholds, target: str) -> None:
+def test_the_numbers(name: str, chosen: Machine, target: str) -> None:
     this = case(name, "float64")
     with using(chosen):
         program = compile_model(this.net.model, replace(this.net.options, target=target)).program
@@ -68,7 +68,7 @@ def steps_of_windows() -> gg.Tensor:
 
 @pytest.mark.parametrize("name", [*CASES, "in a scan"])
 def test_contractions_are_whole_until_a_target_makes_loops_of_them(name: str, target: str) -> None:
-    with using(replace(USUAL, outer=1)):
+    with using(replace(CPU, outer=1)):
         y = CASES[name]() if name in CASES else steps_of_windows()
         leaves = leaves_of({"y": y})
         net = gg.compile({"y": y}, wrt=[tensor(x) for x in leaves])

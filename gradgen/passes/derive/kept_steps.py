@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from gradgen.graph.nodes import Compute, Custom, Node, Project, Reshape, inputs
 from gradgen.graph.scalar import scalar_cost
+from gradgen.machine import machine
 
 __all__ = ["kept_values", "reading", "stacked_values"]
-
-RECOMPUTED = 3.0  # additions' worth of work in a step of a scan that its adjoint repeats rather than keeps
 
 
 def reading(order: Sequence[Node], targets: set[Node]) -> set[Node]:
@@ -52,4 +51,4 @@ def stacked_values(contributions: Sequence[Node], carried: set[Node]) -> list[No
 
 
 def _is_cheap(node: Compute) -> bool:
-    return node.reducer == "none" and scalar_cost(node.body) <= RECOMPUTED
+    return node.reducer == "none" and scalar_cost(node.body) <= machine().repeated

@@ -26,6 +26,7 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import nonnegative
+from gradgen.machine import machine
 from gradgen.passes.loops.decided import Known, mentioned, simplified, size, with_first_terms
 from gradgen.passes.loops.loop_conditions import Condition, conditions_on
 from gradgen.program.loops import (
@@ -44,9 +45,6 @@ from gradgen.program.loops import (
     statements,
 )
 from gradgen.program.registers import Registers
-from gradgen.thresholds import thresholds
-
-HALVES = 1.2  # what the halves of a loop may have to be read, beside the whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +143,7 @@ class _Bounder:
     ) -> list[Statement]:
         """Skip the iterations in which a false condition leaves nothing to do."""
         orders = [c for c in conditions if c.kind == "order"]
-        if len(orders) > 2 * thresholds().segments:  # a choice among many: each half has fewer to ask about
+        if len(orders) > 2 * machine().segments:  # a choice among many: each half has fewer to ask about
             pieces = self.split(loop, low, high, orders, scope, inside)
             if pieces is not None:
                 return pieces
@@ -202,7 +200,7 @@ class _Bounder:
         for new in dict.fromkeys(c.seam for c in orders):
             at = next((k for k, s in enumerate(seams) if scope.at_least(s, new)), len(seams))
             seams.insert(at, new)
-        if len(seams) >= thresholds().segments:
+        if len(seams) >= machine().segments:
             return self.halved(loop, start, stop, seams[len(seams) // 2], orders, scope, inside)
         found: list[tuple[Poly, Poly, tuple[Statement, ...], Scope]] = []
         before: list[Statement] = []
@@ -226,7 +224,7 @@ class _Bounder:
             else:
                 found.append((low, high, body, within))
             low = high
-        if sum(size(body) for _, _, body, _ in found) > max(thresholds().growth, size(loop.body)):
+        if sum(size(body) for _, _, body, _ in found) > max(machine().growth, size(loop.body)):
             return None
         for low, high, body, within in found:
             if body:
@@ -250,7 +248,7 @@ class _Bounder:
                     within = within.knowing(*c.facts(loop.letter, holds))
             body = within.simplified(loop.body, decided)
             halves.append((replace(loop, start=low, stop=high, body=body), within))
-        if sum(_operations(half.body) for half, _ in halves) > HALVES * _operations(loop.body):
+        if sum(_operations(half.body) for half, _ in halves) > machine().halves * _operations(loop.body):
             return None
         for half, within in halves:
             before += self.loop(half, within) if half.body else []

@@ -13,6 +13,7 @@ from gradgen.graph.names import free_name, fresh_names
 from gradgen.graph.nodes import Shape, product
 from gradgen.graph.scalar import Load, Poly, integer, load, number, walk
 from gradgen.graph.sizes import size_names
+from gradgen.machine import machine
 from gradgen.passes.loops.hoist import replaced
 from gradgen.program.cost import estimate, operations
 from gradgen.program.loops import (
@@ -35,7 +36,6 @@ from gradgen.program.loops import (
 from gradgen.program.ownership import accesses, owns, private, shapes
 from gradgen.program.registers import Registers, names_in
 from gradgen.program.rewriting import moved
-from gradgen.thresholds import thresholds
 
 FIXED_PARTS = 16  # where results may not depend on the number of threads
 
@@ -58,7 +58,7 @@ def divide(
     """
     costs = [operations([s]) if isinstance(s, For) else 0.0 for s in body]
     best = max(range(len(body)), key=costs.__getitem__, default=None)
-    if best is None or costs[best] < max(thresholds().threads, thresholds().beside * elsewhere):
+    if best is None or costs[best] < max(machine().threads, machine().beside * elsewhere):
         return list(body)
     loop = body[best]
     assert isinstance(loop, For)
@@ -119,7 +119,7 @@ def _in_parts(
                 own[buffer] = make(name, (parts, *buffer.shape), buffer.dtype, "work")
         elif buffer.shape and owns(loop, buffer):
             continue
-        elif not _is_only_summed(loop, buffer) or estimate(product(buffer.shape)) * thresholds().share > cost:
+        elif not _is_only_summed(loop, buffer) or estimate(product(buffer.shape)) * machine().share > cost:
             return None
         elif not buffer.shape:
             row = intern(Buffer, free_name(f"{buffer.name}_part", used), (integer(1),), buffer.dtype, "work", None)

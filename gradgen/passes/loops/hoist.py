@@ -25,6 +25,7 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import nonnegative, reads_data, size_names
+from gradgen.machine import machine
 from gradgen.passes.loops.bounds import known_extent
 from gradgen.passes.loops.decided import certain_parts
 from gradgen.program.loops import (
@@ -41,8 +42,6 @@ from gradgen.program.loops import (
 )
 from gradgen.program.registers import Registers, element_name, value_name
 from gradgen.program.rewriting import with_bodies, with_expressions
-
-COSTLY = 4.0  # a division; cheaper arithmetic stays where it is read
 
 Ranges = Mapping[Atom, Poly]
 
@@ -178,10 +177,8 @@ def _costly(statement: Statement, movable: Callable[[Scalar], bool]) -> Iterator
 
 def _is_costly(x: Call) -> bool:
     """Whether a value that is only known at run time is divided by, or put into a function."""
-    return any(
-        isinstance(part, Call) and part.function.cost >= COSTLY and any(isinstance(p, (Load, Poly)) for p in walk(part))
-        for part in walk(x)
-    )
+    costly = (part for part in walk(x) if isinstance(part, Call) and part.function.cost >= machine().costly)
+    return any(isinstance(p, (Load, Poly)) for part in costly for p in walk(part))
 
 
 def _letters(x: Scalar) -> set[Atom]:

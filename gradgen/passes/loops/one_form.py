@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from gradgen.graph.names import CALLED, free_name
 from gradgen.graph.scalar import Poly, Scalar, require_poly, size_symbol
+from gradgen.machine import machine
 from gradgen.passes.loops.unify import Key, Numbers
 from gradgen.program.extents import sizes_mentioned, sizes_of_arrays
 from gradgen.program.kernels import (
@@ -29,7 +30,6 @@ from gradgen.program.loops import (
 )
 from gradgen.program.registers import names_in
 from gradgen.program.rewriting import moved, with_bodies
-from gradgen.thresholds import thresholds
 
 __all__ = ["one_form"]
 
@@ -44,7 +44,7 @@ def one_form(program: Program) -> Program:
             families.setdefault(key, []).append((kernel, form.lengths))
     replaced: dict[str, Kernel] = {}
     for family in families.values():
-        common = _common(family) if len(family) >= thresholds().forms else None
+        common = _common(family) if len(family) >= machine().forms else None
         if common is not None:
             replaced |= {kernel.name: common for kernel, _ in family}
     if not replaced:

@@ -13,6 +13,7 @@ from gradgen.graph.intern import intern
 from gradgen.graph.names import CALLED, common_name, free_letter
 from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import integer
+from gradgen.machine import machine
 from gradgen.program.holders import HOLDERS
 from gradgen.program.kernels import (
     Entry,
@@ -23,11 +24,9 @@ from gradgen.program.kernels import (
     Stack,
 )
 from gradgen.program.loops import Buffer
-from gradgen.thresholds import thresholds
 
 __all__ = ["roll"]
 
-LONGEST = 24  # calls in one repetition
 STACKED = {role: key for key in ("p", "s", "w", "g") for role in HOLDERS[key]}
 
 
@@ -63,10 +62,10 @@ def _runs(at: int, entry: Entry) -> list[Run]:
     """Runs that do not overlap, from the first call on, each the one that covers most."""
     calls = [c for c in entry.calls if isinstance(c, KernelCall)]
     found: list[Run] = []
-    start, least = 0, thresholds().repetitions
+    start, least = 0, machine().repetitions
     while start < len(calls):
         best: Run | None = None
-        for period in range(1, min(LONGEST, (len(calls) - start) // least) + 1):
+        for period in range(1, min(machine().repetition, (len(calls) - start) // least) + 1):
             run = _run(at, calls, start, period)
             if run.count >= least and (best is None or run.count * period > best.count * best.period):
                 best = run
@@ -227,10 +226,10 @@ def shortened(lines: Sequence[str]) -> tuple[str, ...]:
     """Formulas that repeat with other numbers, once, with a count: the head of a file does not follow the depth."""
     keys = [_formula_key(line) for line in lines]
     found: list[str] = []
-    at, least = 0, thresholds().repetitions
+    at, least = 0, machine().repetitions
     while at < len(lines):
         period, count = 0, 0
-        for p in range(1, min(LONGEST, (len(lines) - at) // least) + 1):
+        for p in range(1, min(machine().repetition, (len(lines) - at) // least) + 1):
             times = 1
             while keys[at + times * p : at + (times + 1) * p] == keys[at : at + p]:
                 times += 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from gradgen.graph.polynomials import applied
 from gradgen.graph.scalar import FLOATS, Call, Scalar, certain, evaluated_parts, load, walk
 from gradgen.graph.sizes import is_index_only
-from gradgen.passes.loops.hoist import COSTLY
+from gradgen.machine import machine
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -131,7 +131,7 @@ class _Block:
         x, _ = version
         if not (x.dtype in FLOATS or (x.dtype == "bool" and not is_index_only(x))):
             return False
-        return size >= LARGE or (self.uses[version] > 1 and (size >= SHARED or x.function.cost >= COSTLY))
+        return size >= LARGE or (self.uses[version] > 1 and (size >= SHARED or x.function.cost >= machine().costly))
 
 
 _KINDS: Mapping[str, str] = {"mul": "factor", "div": "factor", "add": "term", "sub": "term", "where": "test"}

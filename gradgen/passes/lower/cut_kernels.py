@@ -12,6 +12,7 @@ from typing import assert_never
 from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name
 from gradgen.graph.scalar import Load, walk
+from gradgen.machine import machine
 from gradgen.passes.loops.unify import body_key
 from gradgen.passes.lower.drafts import Piece
 from gradgen.program.extents import sizes_mentioned
@@ -33,7 +34,6 @@ from gradgen.program.loops import (
     writes,
 )
 from gradgen.program.registers import names_in
-from gradgen.thresholds import thresholds
 
 
 def cut(pieces: Sequence[Piece]) -> list[list[Piece]]:
@@ -43,7 +43,7 @@ def cut(pieces: Sequence[Piece]) -> list[list[Piece]]:
     keys = {id(piece): body_key(piece.body) for piece in pieces}
     counts = Counter(keys.values())
     for piece in pieces:
-        again = counts[keys[id(piece)]] >= thresholds().kind
+        again = counts[keys[id(piece)]] >= machine().kind
         if groups and again and any(keys[id(p)] == keys[id(piece)] for p in groups[-1]):
             groups.append([piece])  # one function for all of a kind
         elif groups and _fits(groups[-1], piece):
@@ -81,7 +81,7 @@ def _fits(group: Sequence[Piece], piece: Piece) -> bool:
     size = sum(1 for p in (*group, piece) for _ in statements(p.body))
     if group[-1].alone or piece.alone or _names_clash(group, piece):
         return False
-    if size > thresholds().statements or any(_is_scan(p) for p in (*group, piece)):
+    if size > machine().statements or any(_is_scan(p) for p in (*group, piece)):
         return False
     kinds = [_is_product(p) for p in (*group, piece)]
     changes = sum(a is not b for a, b in itertools.pairwise(kinds))

@@ -24,9 +24,9 @@ from gradgen.graph.nodes import (
 )
 from gradgen.graph.origin import carry_origin
 from gradgen.graph.scalar import integer, loads, step
+from gradgen.machine import machine
 from gradgen.passes.rebuild.all_steps import row
 from gradgen.passes.rebuild.nodes import rebuild, replace_loads
-from gradgen.thresholds import thresholds
 
 __all__ = ["Layers", "as_loop"]
 
@@ -85,9 +85,9 @@ def _longest(roots: Sequence[Node]) -> _Run | None:
     order = toposort(roots, all_inputs)
     line = [n for n in order if not isinstance(n, Leaf) and not n.steps]
     forms = _numbered(line)
-    least = thresholds().repetitions
+    least = machine().repetitions
     candidates: list[tuple[int, int, int]] = []  # nodes, period, start
-    for period in range(1, min(len(line) // least, thresholds().layer) + 1):
+    for period in range(1, min(len(line) // least, machine().layer) + 1):
         at = 0
         while at + period < len(line):
             length = 0
@@ -101,7 +101,7 @@ def _longest(roots: Sequence[Node]) -> _Run | None:
         for x in all_inputs(n):
             readers[x].append(n)
     for nodes, period, start in sorted(candidates, key=lambda c: (-c[0], c[1], c[2])):
-        if nodes < thresholds().layers:
+        if nodes < machine().layers:
             break
         found = [
             run
@@ -151,7 +151,7 @@ def _run(
     while forms[first : first + period] == forms[first + count * period : first + (count + 1) * period]:
         count += 1
     layers = [tuple(line[first + p * period : first + (p + 1) * period]) for p in range(count)]
-    while len(layers) >= max(thresholds().repetitions, 2):
+    while len(layers) >= max(machine().repetitions, 2):
         place = {n: (p, k) for p, layer in enumerate(layers) for k, n in enumerate(layer)}
         ties = [_ties(layer, p, place) for p, layer in enumerate(layers)]
         same = next((p for p in range(2, len(layers)) if ties[p] != ties[1]), len(layers))

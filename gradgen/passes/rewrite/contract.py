@@ -30,12 +30,12 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import Ranges, index_atoms, is_index_only
+from gradgen.machine import machine
 from gradgen.passes.rebuild.conditions import conjunction
 from gradgen.passes.rebuild.formulas import map_formulas
 from gradgen.passes.rebuild.products import is_zero_outside, split_factors, without_hiding
 from gradgen.passes.rewrite.outer_products import affine_sum
 from gradgen.program.cost import volume
-from gradgen.thresholds import thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def _after(positions: tuple[int, ...], fixed: Sequence[int]) -> tuple[int, ...] 
 
 def _pays(extents: Shape, rows: Sequence[int], columns: Sequence[int], summed: Sequence[int]) -> bool:
     sides = [volume([extents[k] for k in group]) for group in (rows, columns, summed)]
-    usual = thresholds()
+    usual = machine()
     return math.prod(sides) >= usual.product and min(sides[1:]) >= usual.side and sides[0] >= 1
 
 

@@ -9,8 +9,8 @@ from gradgen.graph.nodes import Compute, Node, Reshape
 from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, integer, load, loads, rewrite, walk
 from gradgen.graph.sizes import is_index_only, reads_data
 from gradgen.graph.spans import fits
+from gradgen.machine import machine
 from gradgen.passes.rebuild.look_through import is_pointwise, pointwise_body
-from gradgen.thresholds import thresholds
 
 __all__ = ["compose_copies", "is_copy"]
 
@@ -67,7 +67,7 @@ def is_copy(node: Node) -> bool:
 
 
 def _is_small(body: Scalar) -> bool:
-    return sum(1 for _ in walk(body)) <= thresholds().composed
+    return sum(1 for _ in walk(body)) <= machine().composed
 
 
 def _moves_data(root: Scalar) -> bool:

@@ -10,11 +10,11 @@ from weakref import WeakKeyDictionary
 
 from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.scalar import FLOATS, Load, Poly, load, position, position_atom
+from gradgen.machine import Machine, machine
 from gradgen.passes.rebuild.products import is_inside_test, without_hiding
 from gradgen.passes.rewrite.lattice import unfold
 from gradgen.program.box_plans import choose
 from gradgen.program.boxes import Affinity, affinity
-from gradgen.thresholds import Thresholds, thresholds
 
 __all__ = ["AffineSum", "affine_sum", "recognise"]
 
@@ -38,7 +38,7 @@ class AffineSum:
         return affinity(indices, (result.shape, self.target), *operands)
 
 
-_known: WeakKeyDictionary[Compute, dict[Thresholds, AffineSum | None]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Compute, dict[Machine, AffineSum | None]] = WeakKeyDictionary()
 
 
 def affine_sum(node: Node) -> AffineSum | None:
@@ -46,7 +46,7 @@ def affine_sum(node: Node) -> AffineSum | None:
     if not isinstance(node, Compute) or node.reducer != "sum":
         return None
     known = _known.setdefault(node, {})
-    usual = thresholds()
+    usual = machine()
     if usual not in known:
         found = recognise(node)
         pays = found is not None and choose(found[1]) is not None
@@ -79,7 +79,7 @@ def recognise(node: Node) -> tuple[AffineSum, Affinity] | None:
     target = tuple(lattice.targets.get(k, position(k)) for k in range(len(node.shape)))
     found = AffineSum(extents, target, *unfolded)
     spec = found.over(node)
-    if spec is None or prod(spec.extents.values()) < thresholds().outer:
+    if spec is None or prod(spec.extents.values()) < machine().outer:
         return None
     return (found, spec) if all(_covers(spec, k) for k in lattice.targets) else None
 

@@ -23,13 +23,13 @@ from gradgen.graph.scalar import (
     require_poly,
     substitute,
 )
+from gradgen.machine import machine
 from gradgen.passes.rebuild.conditions import fold_conditions, mask_of, normal_where
 from gradgen.passes.rebuild.formulas import map_formulas
 from gradgen.passes.rewrite.algebra import simplify_algebra
 from gradgen.passes.rewrite.copies import compose_copies
 from gradgen.passes.rewrite.factors import pull_out_factors
 from gradgen.passes.rewrite.merge_scans import merge_scans
-from gradgen.thresholds import thresholds
 
 __all__ = ["simplify"]
 
@@ -50,7 +50,7 @@ def simplify(roots: Sequence[Node]) -> list[Node]:
 
 def _simplified(node: Compute, lengths: Mapping[int, Poly]) -> Node:
     """The formula in normal form. One that is found so is remembered: rounds and later calls meet it again."""
-    around = (thresholds().composed, *lengths.items())
+    around = (machine().composed, *lengths.items())
     simple = _simple.setdefault(node, set())
     if around in simple:
         return node

@@ -5,12 +5,9 @@ elements at a time, any other one by one; a `tanh` after a short sum costs more 
 """
 
 from gradgen.graph.scalar import Call, scalar_cost, walk
+from gradgen.machine import machine
 from gradgen.passes.schedule.trees import Item, Loop, needed, reads_memory_of
 from gradgen.program.cost import estimate, volume
-from gradgen.thresholds import thresholds
-
-COSTLY = 10.0  # additions; a function from which on storing its argument is little
-LANES = 8  # elements at a time
 
 
 def part_off(loop: Loop) -> list[Item]:
@@ -19,7 +16,7 @@ def part_off(loop: Loop) -> list[Item]:
     `u[i] = sum_j X[i, j] * a[j]` and `h[i] = tanh(u[i])`, sharing a loop over i, get a loop each where j is short.
     """
     movable = [item for item in loop.axis if _is_innermost(item)]
-    if len(movable) == len(loop.axis) or estimate(loop.extent) < thresholds().lanes:
+    if len(movable) == len(loop.axis) or estimate(loop.extent) < machine().lanes:
         return []
     movable = _undisturbed(loop, movable)
     late: list[Item] = []
@@ -27,7 +24,7 @@ def part_off(loop: Loop) -> list[Item]:
         if _is_costly(item) or any(before.node in needed(item) for before in late):
             late.append(item)
     left = sum(_work(item, axis) for item, axis in loop.axis.items() if item not in late)
-    return late if sum(scalar_cost(item.body) for item in late) * LANES >= left else []
+    return late if sum(scalar_cost(item.body) for item in late) * machine().together >= left else []
 
 
 def _is_innermost(item: Item) -> bool:
@@ -46,7 +43,7 @@ def _undisturbed(loop: Loop, movable: list[Item]) -> list[Item]:
 
 
 def _is_costly(item: Item) -> bool:
-    return any(isinstance(x, Call) and x.function.cost >= COSTLY for x in walk(item.body))
+    return any(isinstance(x, Call) and x.function.cost >= machine().function for x in walk(item.body))
 
 
 def _work(item: Item, axis: int) -> float:

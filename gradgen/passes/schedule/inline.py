@@ -20,12 +20,12 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.graph.sizes import is_index_only
+from gradgen.machine import machine
 from gradgen.passes.rewrite.contract import classify
 from gradgen.passes.rewrite.materialize import is_materialized
 from gradgen.passes.rewrite.outer_products import affine_sum
 from gradgen.program.cost import volume
 
-CHEAP = 4.0  # additions' worth of work that is repeated rather than stored
 SELECTING = ("where", "and", "or", "ge", "eq")  # what may surround a value that is only moved
 
 
@@ -69,7 +69,7 @@ def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node | Scan
         return None  # a matrix product or a reshape reads memory
     work = scalar_cost(body)
     if not loads(body):
-        return "it reads nothing" if work <= CHEAP else None
+        return "it reads nothing" if work <= machine().cheap else None
     if not node.shape and work > 1:
         return None  # one evaluation, not one for every element of its readers
     moved = sum(1 for x in walk(body) if isinstance(x, Call) and x.function.name not in SELECTING)
@@ -79,11 +79,11 @@ def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node | Scan
         return "a loop begins with it"
     size = volume(node.shape)
     evaluations = sum(volume(r.extents) for r in readers if isinstance(r, Compute))
-    if len(readers) == 1 and work <= CHEAP and evaluations <= size:
+    if len(readers) == 1 and work <= machine().cheap and evaluations <= size:
         return f"work of {work:g} against a store and a load"
     if (
         readers
-        and work <= CHEAP
+        and work <= machine().cheap
         and all(isinstance(r, Compute) and _reads_in_part(r, node) and volume(r.extents) <= size for r in readers)
     ):
         return f"work of {work:g} for the elements that they read against a store of all"

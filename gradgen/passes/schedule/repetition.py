@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, children, walk
+from gradgen.machine import machine
 from gradgen.passes.schedule.trees import Item, Loop
-from gradgen.thresholds import thresholds
 
 __all__ = ["Kinds", "is_repeated", "repeated"]
 
@@ -21,7 +21,7 @@ def repeated(items: Iterable[Item]) -> dict[Item, Kind]:
     """The kind of every item of which there are many."""
     kinds = {item: kind_of(item) for item in items}
     counts = Counter(kinds.values())
-    return {item: kind for item, kind in kinds.items() if counts[kind] >= thresholds().kind}
+    return {item: kind for item, kind in kinds.items() if counts[kind] >= machine().kind}
 
 
 def is_repeated(item: Item, loop: Loop, kinds: Kinds) -> bool:

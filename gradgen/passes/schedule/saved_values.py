@@ -7,15 +7,13 @@ from collections.abc import Iterable, Sequence, Set
 
 from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, all_inputs, toposort
 from gradgen.graph.scalar import scalar_cost
+from gradgen.machine import machine
 from gradgen.passes.rewrite.materialize import is_materialized
-from gradgen.passes.schedule.inline import CHEAP
 from gradgen.passes.schedule.too_large import outsized
 from gradgen.passes.schedule.trees import memory
 from gradgen.program.cost import volume
 
 __all__ = ["choose_saved"]
-
-LARGEST_CONE = 16  # cheap values on the way from saved ones to one that is saved in their place
 
 
 def choose_saved(outputs: Sequence[Node], gradients: Sequence[Node]) -> list[Node]:
@@ -72,7 +70,7 @@ def _cone(node: Node, saved: Set[Node]) -> tuple[set[Node], set[Node]]:
     inner, below = {node}, set[Node]()
     stack = [node]
     while stack:
-        if len(inner) > LARGEST_CONE:
+        if len(inner) > machine().cone:
             return {node}, set()
         for n in all_inputs(stack.pop()):
             if n in saved:
@@ -92,4 +90,4 @@ def _elements(nodes: Iterable[Node]) -> float:
 def _is_cheap(node: Node) -> bool:
     if not isinstance(node, Compute) or node.reducer != "none" or is_materialized(node):
         return False
-    return scalar_cost(node.body) <= CHEAP
+    return scalar_cost(node.body) <= machine().cheap

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from gradgen.graph.canonical import bare_position
 from gradgen.graph.nodes import Node
 from gradgen.graph.scalar import Poly, loads
+from gradgen.machine import machine
 from gradgen.passes.schedule.fusion import joining_axis, part_axes
 from gradgen.passes.schedule.trees import Item, ScanLoop, Tile, memory, needed, produced
 from gradgen.program.cost import volume
-from gradgen.thresholds import thresholds
 
 Entry = Item | ScanLoop
 
@@ -33,7 +33,7 @@ def with_tiles(entries: Sequence[Entry], large: set[Node], make: Callable[[Item,
 def rows_of_part(item: Item, axis: int) -> int:
     """How many elements of an axis make a part of about as many as one may have: a power of two."""
     others = volume(item.node.shape[axis + 1 :])
-    usual = thresholds()
+    usual = machine()
     count = usual.most_rows
     while count > usual.fewest_rows and count * others > usual.part:
         count //= 2

@@ -9,9 +9,9 @@ from math import inf
 
 from gradgen.graph.nodes import Compute, Node, Shape, product
 from gradgen.graph.scalar import Step
+from gradgen.machine import machine
 from gradgen.passes.rewrite.materialize import is_materialized
 from gradgen.program.cost import volume
-from gradgen.thresholds import thresholds
 
 
 def outsized(order: Iterable[Node], kept: Iterable[Node]) -> set[Node]:
@@ -32,7 +32,7 @@ def outsized(order: Iterable[Node], kept: Iterable[Node]) -> set[Node]:
 
 def is_large(shape: Shape, degree: int = 0, largest: float = 0.0) -> bool:
     """Whether a shape outgrows tensors of at most this degree in the sizes of a call, and this many elements."""
-    usual = thresholds()
+    usual = machine()
     more = _degree(shape) > max(degree, 1) or volume(shape) > max(usual.whole, usual.excess * largest)
     return more and usual.whole < inf
 
