@@ -4,7 +4,7 @@ In: loops. Out: the buffers that iterations share although they must not, for `v
 `passes.loops.divide`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import Atom, Poly, Scalar, atom_poly, integer, loads, mentions, require_poly
@@ -75,12 +75,14 @@ def shared_by_parts(parts: Parts) -> list[str]:
     return found
 
 
-def private(loop: For) -> list[Buffer]:
+def private(loop: For, among: Set[Buffer] | None = None) -> list[Buffer]:
     """What every iteration writes before it reads it, all of it anew: each could have a copy of its own.
 
     Places of an array that belong to one iteration alone are not private: they are there for whoever comes behind.
+    `among` are those that are asked for, all of them without.
     """
     written = {b for s in loop.body for b in writes(s) if b.role in ("work", "local")}
+    written = written if among is None else written & among
     through = _all_shapes(loop.body)
     touched = {id(s): reads(s) | writes(s) for s in statements(loop.body)}
     found = (b for b in sorted(written, key=lambda b: b.name) if through[b] == {b} and _is_private(loop, b, touched))

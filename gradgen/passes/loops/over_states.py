@@ -83,18 +83,18 @@ def _found(kernel: Kernel, alone: set[Buffer]) -> Iterator[tuple[int, Buffer, Bu
     for at, loop in enumerate(kernel.body):
         if not isinstance(loop, For) or loop.kind == "parallel":
             continue
-        outside = {b for s in kernel.body if s is not loop for b in reads(s) | writes(s)}
-        scratch = {b for b in private(loop) if b.role == "work" and b in alone and b in _matrices(loop)} - outside
-        if scratch.isdisjoint(kernel.parameters):
-            continue
-        touched = accesses_in(loop)
+        scratch = {b for b in _matrices(loop) if b.role == "work" and b in alone}
+        if scratch:
+            scratch -= {b for s in kernel.body if s is not loop for b in reads(s) | writes(s)}
+        touched = accesses_in(loop) if scratch else {}
         for value in (b for b in kernel.parameters if b in scratch):
             for states in (b for b in kernel.parameters if b.role in HEIRS and _is_stack(b, value)):
                 for row in _rows(loop, states, touched.get(states, ())):
                     last = states in alone and _is_last(kernel, at, loop, states, row, touched[states])
                     own = _of_row(touched[states], row)
                     becomes = _is_update(touched[value], own, states)
-                    if becomes or (last and _is_update(own, touched[value], value)):
+                    update = becomes or (last and _is_update(own, touched[value], value))
+                    if update and private(loop, {value}):
                         yield at, value, states, row
 
 
