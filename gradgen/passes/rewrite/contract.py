@@ -31,6 +31,7 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.sizes import Ranges, index_atoms, is_index_only
 from gradgen.machine import machine
+from gradgen.passes.rebuild.by_node import by_node
 from gradgen.passes.rebuild.conditions import conjunction
 from gradgen.passes.rebuild.formulas import map_formulas
 from gradgen.passes.rebuild.products import is_zero_outside, split_factors, without_hiding
@@ -70,6 +71,7 @@ class Group:
 # ---------------------------------------------------------------- recognition
 
 
+@by_node
 def classify(node: Node) -> Contraction | None:
     """The matrix product that a node is as it stands, or None where loops serve it better."""
     if not isinstance(node, Compute) or node.reducer != "sum" or not node.gathers or node.dtype not in FLOATS:

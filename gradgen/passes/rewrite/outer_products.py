@@ -6,11 +6,11 @@ it stand alone, and `lower`, which makes a `Contract` of it. A sum that is unusu
 
 from dataclasses import dataclass
 from math import gcd, prod
-from weakref import WeakKeyDictionary
 
 from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.scalar import FLOATS, Load, Poly, load, position, position_atom
-from gradgen.machine import Machine, machine
+from gradgen.machine import machine
+from gradgen.passes.rebuild.by_node import by_node
 from gradgen.passes.rebuild.products import is_inside_test, without_hiding
 from gradgen.passes.rewrite.lattice import unfold
 from gradgen.program.box_plans import choose
@@ -38,20 +38,11 @@ class AffineSum:
         return affinity(indices, (result.shape, self.target), *operands)
 
 
-_known: WeakKeyDictionary[Compute, dict[Machine, AffineSum | None]] = WeakKeyDictionary()
-
-
+@by_node
 def affine_sum(node: Node) -> AffineSum | None:
     """The contraction that a node is, if it pays to multiply in registers what plain loops would."""
-    if not isinstance(node, Compute) or node.reducer != "sum":
-        return None
-    known = _known.setdefault(node, {})
-    usual = machine()
-    if usual not in known:
-        found = recognise(node)
-        pays = found is not None and choose(found[1]) is not None
-        known[usual] = found[0] if found is not None and pays else None
-    return known[usual]
+    found = recognise(node)
+    return None if found is None or choose(found[1]) is None else found[0]
 
 
 def recognise(node: Node) -> tuple[AffineSum, Affinity] | None:
