@@ -103,12 +103,15 @@ def import_module(path: Path) -> ModuleType:
 
 
 def _execute(data: bytes, name: str, path: Path) -> ModuleType:
+    from gradgen.emit.inner_functions import without_ways_in  # with Numba, which generated modules import anyway
+
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module  # before execution: what Numba loads from its cache looks here for the module's classes
     try:
         exec(compile(data, path, "exec", dont_inherit=True), vars(module))
         protect(module)
+        without_ways_in(module)
     except BaseException:
         del sys.modules[name]
         raise

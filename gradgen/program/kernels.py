@@ -9,6 +9,8 @@ from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import Poly
 from gradgen.program.loops import Buffer, Parts, Statement
 
+ENTRY_POINTS = ("forward", "backward", "value_and_grad", "step", "check")
+
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
@@ -86,7 +88,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry point (forward, backward, value_and_grad, step): its kernels' calls in order."""
+    """One of `ENTRY_POINTS`: its kernels' calls in order."""
 
     name: str
     parameters: tuple[Buffer, ...]

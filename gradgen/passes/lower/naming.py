@@ -23,13 +23,14 @@ from gradgen.graph.nodes import (
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Call, Const, Poly, Scalar, loads
 from gradgen.graph.sizes import size_names
+from gradgen.program.kernels import ENTRY_POINTS
 
 # What generated modules call by name.
 GENERATED = (
     CALLED
     | {"njit", "NamedTuple", "FAST", "FAST_SCALAR"}
     | {"Params", "Work", "Outputs", "Gradients", "State", "workspace"}
-    | {"forward", "backward", "value_and_grad", "step", "check"}
+    | {*ENTRY_POINTS}
 )
 RESERVED = GENERATED | {*keyword.kwlist, *dir(builtins)}
 
