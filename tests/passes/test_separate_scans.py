@@ -1,13 +1,16 @@
 """Scans whose carries look alike: each has its own when loops are laid out, inside other scans too."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.graph.nodes import Project, Scan, all_inputs, toposort
+from gradgen.graph.nodes import Project, Scan, all_inputs, leaf, reshape, toposort
+from gradgen.graph.scalar import load, position, require_poly, size_symbol
 from gradgen.graph.tensor import tensor
 from gradgen.lang.interpret import interpret
-from gradgen.passes.rewrite.separate_scans import separate
+from gradgen.passes.rewrite.separate_scans import _unravelled, separate
 from gradgen.pipeline import AFTER_DIFFERENTIATING
 from tests.cpu.running import unjitted
 
@@ -49,11 +52,11 @@ def test_it_is_the_last_pass_on_graphs() -> None:
 
 
 @pytest.mark.parametrize("rows", [3, gg.size("B")])
-@pytest.mark.parametrize("shape", ["flat", "split", "turned"])
+@pytest.mark.parametrize("shape", ["flat", "split", "turned", "ones"])
 def test_a_carry_in_another_shape(rows: int | gg.Tensor, shape: str) -> None:
     """A view would be of the states of all steps: value and gradient are those of the steps written out."""
     start, scale = gg.param("start", (rows, 4), dtype="float64"), gg.input("scale", (3,), dtype="float64")
-    other = {"flat": (rows * 4,), "split": (rows, 2, 2), "turned": (2, rows * 2)}[shape]
+    other = {"flat": (rows * 4,), "split": (rows, 2, 2), "turned": (2, rows * 2), "ones": (1, rows, 1, 4)}[shape]
 
     def step(h: gg.Tensor, s: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
         whole = h.reshape(other)
@@ -72,3 +75,29 @@ def test_a_carry_in_another_shape(rows: int | gg.Tensor, shape: str) -> None:
     (first, d_first), (second, d_second) = (net.value_and_grad(**given) for net in nets)
     np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-12)
     np.testing.assert_allclose(d_first["start"], d_second["start"], rtol=1e-10)
+
+
+B, C = size_symbol("B"), size_symbol("C")
+
+
+@pytest.mark.parametrize(
+    ("shape", "source", "read"),
+    [
+        ((4, 32, 64), (4, 32, 4, 16), ["i", "j", "k // 16", "k % 16"]),
+        ((4, 32, 4, 16), (4, 32, 64), ["i", "j", "16 * k + n"]),
+        ((B, 12), (B, 3, 4), ["i", "j // 4", "j % 4"]),
+        ((6, 4), (3, 8), ["(4 * i + j) // 8", "(4 * i + j) % 8"]),
+        ((12,), (1, 3, 4), ["0", "i // 4", "i % 4"]),
+        ((B * C,), (B, C), ["i // C", "i % C"]),
+        ((4, 1, 3), (1, 4, 3), ["0", "i", "3 * j + k"]),
+    ],
+)
+def test_axes_that_become_others_among_themselves_are_divided_among_themselves(
+    shape: tuple[Any, ...], source: tuple[Any, ...], read: list[str]
+) -> None:
+    x = leaf("x", tuple(map(require_poly, source)), "float32", "input")
+    whole = reshape(x, tuple(map(require_poly, shape)))
+    found = _unravelled(load(whole, [position(k) for k in range(len(shape))]))
+    letters = {"ijkn"[k]: position(k) for k in range(len(shape))}
+    wanted = [require_poly(eval(x, {"C": C}, letters)) for x in read]
+    assert all(a is b for a, b in zip(found.subscripts, wanted, strict=True)), found.subscripts

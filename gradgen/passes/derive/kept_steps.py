@@ -22,15 +22,22 @@ def reading(order: Sequence[Node], targets: set[Node]) -> set[Node]:
 
 
 def kept_values(adjoint_nodes: Sequence[Node], body: Sequence[Node]) -> list[Node]:
-    """The forward values of a step that the adjoint reads and that cost more than a few additions to compute again."""
+    """The forward values of a step that the adjoint reads and that cost more than a few additions to compute again.
+
+    What sums read would have to be stored once more, so it is kept unless it is a copy.
+    """
     wanted: set[Node] = set()
+    summed: set[Node] = set()
     for node in adjoint_nodes:
         wanted.update(inputs(node))
+        if isinstance(node, Compute) and node.reducer != "none":
+            summed.update(inputs(node))
     kept: list[Node] = []
     for node in reversed(body):
         if node in wanted and isinstance(node, (Compute, Custom, Project, Reshape)):
-            if isinstance(node, Reshape) or (isinstance(node, Compute) and _is_cheap(node)):
+            if isinstance(node, Reshape) or (isinstance(node, Compute) and _is_cheap(node, node in summed)):
                 wanted.update(inputs(node))
+                summed.update(inputs(node) if node in summed else ())
             else:
                 kept.append(node)
     return kept[::-1]
@@ -50,5 +57,5 @@ def stacked_values(contributions: Sequence[Node], carried: set[Node]) -> list[No
     return list(wanted)
 
 
-def _is_cheap(node: Compute) -> bool:
-    return node.reducer == "none" and scalar_cost(node.body) <= machine().repeated
+def _is_cheap(node: Compute, summed: bool) -> bool:
+    return node.reducer == "none" and scalar_cost(node.body) <= (0.0 if summed else machine().repeated)

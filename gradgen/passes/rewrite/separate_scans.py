@@ -5,7 +5,7 @@ what a body computes from it, in which loop it lives. Until then two scans whose
 because nodes are interned, and equal bodies are found to be equal.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from gradgen.graph.nodes import (
     Carry,
@@ -13,9 +13,11 @@ from gradgen.graph.nodes import (
     Project,
     Reshape,
     Scan,
+    Shape,
     all_inputs,
     carry,
     pointwise,
+    product,
     project,
     scan,
     toposort,
@@ -85,17 +87,45 @@ def _with_whole_sources(roots: Sequence[Node]) -> list[Node]:
 
 
 def _unravelled(access: Load) -> Load:
-    """R[f] = source[g] for any reshape R: the place of the element in memory, and the subscripts of that place."""
+    """R[f] = source[g] for any reshape R: the place of the element in memory, and the subscripts of that place.
+
+    Axes that become others among themselves are divided among themselves: X[i, k] = x[i, k // 4, k % 4].
+    """
     node = access.tensor
     assert isinstance(node, Reshape)
-    place = integer(0)
-    for s, extent in zip(access.subscripts, node.shape, strict=True):
-        place = require_poly(place * extent + s)
-    subscripts: list[Poly] = []
-    for extent in reversed(node.source.shape[1:]):
-        subscripts.append(require_poly(place % extent))
-        place = require_poly(place // extent)
-    return load(node.source, [*([place] if node.source.shape else []), *reversed(subscripts)])
+    found: list[Poly] = []
+    subscripts = list(access.subscripts)
+    for own, others in _joint_axes(node.shape, node.source.shape):
+        place = integer(0)
+        for extent in own:
+            place = require_poly(place * extent + subscripts.pop(0))
+        first = next((k for k, extent in enumerate(others) if extent.constant != 1), None)
+        divided: list[Poly] = []
+        for k, extent in reversed([*enumerate(others)]):
+            divided.append(place if k == first else require_poly(place % extent))
+            place = require_poly(place // extent)
+        found += reversed(divided)
+    return load(node.source, found)
+
+
+def _joint_axes(a: Shape, b: Shape) -> Iterator[tuple[Shape, Shape]]:
+    """Two shapes of as many elements in groups of axes, as short as can be, that have as many elements each."""
+    first, second = list(a), list(b)
+    if any(extent.constant == 0 for extent in a):
+        yield a, b
+        return
+    while first or second:
+        own, others = first[:1], second[:1]
+        del first[:1], second[:1]
+        while product(own) is not product(others) and (first or second):
+            longer = not second or (first and _is_less(product(own), product(others)))
+            (own if longer else others).append((first if longer else second).pop(0))
+        yield tuple(own), tuple(others)
+
+
+def _is_less(a: Poly, b: Poly) -> bool:
+    """Whether a group of axes is known to need more of them; one of unknown lengths takes what it can."""
+    return a.constant is None or b.constant is None or a.constant < b.constant
 
 
 def _free(owners: dict[Carry, Scan], source: Scan) -> int:
