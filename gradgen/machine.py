@@ -75,7 +75,7 @@ class Machine:
     # functions: text, and what Numba takes for each, in the columns of compilation of tests.benchmarks
     statements: int = 60  # in one function
     layers: int = 48  # formulas in all of some equal layers, which are better one loop
-    layer: int = 12  # formulas of such a layer: what is in a loop is in one function
+    layer: int = 128  # formulas of such a layer: what is in a loop is in one function
     fields: int = 32  # of the named tuples of a function that has branches
     kind: int = 12  # formulas of a kind that are better a loop of calls than one function
     repetitions: int = 4  # of calls that are worth a loop

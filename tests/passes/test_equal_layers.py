@@ -17,7 +17,7 @@ from tests.cpu.running import assert_close, unjitted
 Model = tuple[dict[str, gg.Tensor], gg.Tensor]  # outputs; the loss
 B = gg.size("B")
 D = 5
-LOOPS, NO_LOOPS = replace(CPU, layers=8, layer=40), replace(CPU, layers=10**9, layer=0)
+LOOPS, NO_LOOPS = replace(CPU, layers=8), replace(CPU, layers=10**9, layer=0)
 
 
 def weights(k: int, name: str = "W", shape: tuple[int, ...] = (D, D)) -> gg.Tensor:
@@ -105,6 +105,26 @@ def sums_on_the_way() -> Model:
     return {"loss": loss}, loss
 
 
+def transformer() -> Model:
+    """Causal attention with two heads, and what follows it: reshapes, masks and products of every kind in one layer."""
+    h = gg.input("x", (2, 3, 8))
+    b, g, i, j, e = gg.indices("b g i j e")
+    for k in range(4):
+        u = nn.layer_norm(h, weights(k, "n", (8,)), weights(k, "m", (8,)))
+        q, key, v = (
+            x.reshape((2, 3, 2, 4))
+            for x in gg.split(u @ weights(k, "A", (24, 8)).T + weights(k, "a", (24,)), 3, axis=2)
+        )
+        scores = gg.compute((b, g, i, j), gg.sum(q[b, i, g, e] * key[b, j, g, e], over=e) * 0.5)
+        p = nn.softmax(gg.compute((b, g, i, j), gg.where(j <= i, scores[b, g, i, j], -float("inf"))))
+        y = gg.compute((b, i, g, e), gg.sum(p[b, g, i, j] * v[b, j, g, e], over=j)).reshape((2, 3, 8))
+        h = h + y @ weights(k, "O", (8, 8)).T
+        u = nn.layer_norm(h, weights(k, "r", (8,)), weights(k, "s", (8,)))
+        h = h + gg.relu(u @ weights(k, "U", (16, 8)).T + weights(k, "u", (16,))) @ weights(k, "V", (8, 16)).T
+    loss = gg.mean(h**2)
+    return {"loss": loss}, loss
+
+
 MODELS: tuple[Callable[[], Model], ...] = (
     plain,
     residual,
@@ -114,6 +134,7 @@ MODELS: tuple[Callable[[], Model], ...] = (
     read_on_the_way,
     normalised,
     sums_on_the_way,
+    transformer,
 )
 
 
@@ -173,6 +194,7 @@ OPTIMISERS: dict[str, Callable[[gg.Tensor], Any]] = {
         (residual, "clipped"),
         (two_stacks, "adam"),
         (normalised, "momentum"),
+        (transformer, "adam"),
     ],
 )
 def test_steps_are_those_of_the_layers(model: Callable[[], Model], name: str) -> None:
