@@ -75,7 +75,8 @@ def multiplied(draft: Draft) -> Draft:
     """Every contraction as outer products of registers."""
 
     def changed(piece: Piece) -> Piece:
-        return replace(piece, body=tuple(in_registers(piece.body, draft.arrays.lend, draft.arrays.taken)))
+        taken = draft.arrays.taken | names_in(piece.body)
+        return replace(piece, body=tuple(in_registers(piece.body, draft.arrays.lend, taken)))
 
     return _with_pieces(draft, [changed(piece) for piece in draft.pieces])
 
