@@ -14,6 +14,7 @@ from gradgen.graph.scalar import FLOATS, Letter, Poly, Scalar, atom_poly, call, 
 
 Role = Literal["input", "param", "state", "output", "saved", "work", "cotangent", "gradient", "local", "one"]
 LoopKind = Literal["parallel", "serial", "reduce"]
+Operation = Literal["sum", "max", "min"]
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
@@ -80,7 +81,7 @@ class Accumulate:
 
     buffer: Buffer
     subscripts: tuple[Poly, ...]
-    operation: Literal["sum", "max", "min"]
+    operation: Operation
     value: Scalar
 
 

@@ -17,6 +17,7 @@ from gradgen.program.loops import (
     Dot,
     For,
     If,
+    Operation,
     Parts,
     Statement,
     expressions,
@@ -57,6 +58,17 @@ def owns(loop: For, buffer: Buffer) -> bool:
     places = {subscripts: _places(subscripts, loop.letter, inner) for subscripts in touched}
     varying = {letter_atom(loop.letter), *inner}
     return all(places[a] & places[b] or _apart(a, b, varying) for a in written for b in touched)
+
+
+def combined(loop: For, buffer: Buffer) -> Operation | None:
+    """The one operation by which iterations combine what they have with what an array holds, if that is all they do.
+
+    Ranges of iterations may then combine apart, from what changes nothing, and their results in order.
+    """
+    inside = [s for s in statements(loop.body) if isinstance(s, (Assign, Accumulate)) and s.buffer is buffer]
+    operations = {s.operation if isinstance(s, Accumulate) else None for s in inside}
+    alone = shapes(loop.body, buffer) == [buffer] and len(list(accesses(loop.body, buffer))) == len(inside)
+    return operations.pop() if alone and len(operations) == 1 else None
 
 
 def shared_by_parts(parts: Parts) -> list[str]:

@@ -1,12 +1,13 @@
 """Loops in parts: what is divided, what stays whole, and what the verifier says of parts that share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import gradgen as gg
+from gradgen.emit.cpu import CpuPrinter
 from gradgen.graph.scalar import call, integer, load, size_symbol
 from gradgen.machine import CPU, using
 from gradgen.passes.loops.divide import divide
@@ -43,6 +44,7 @@ COPY = Assign(row, (i,), load(x, (n, i)))
 STORE = Assign(y, (n, i), call("mul", load(row, (i,)), load(row, (i,))))
 ADD = Accumulate(total, (i,), "sum", load(x, (n, i)))
 LARGEST = Accumulate(total, (i,), "max", load(x, (n, i)))
+BOTH = Accumulate(total, (i,), "sum", load(total, (0,)))
 NEIGHBOUR = Assign(y, (n, i), load(y, (n - 1, i)))
 
 
@@ -65,10 +67,35 @@ def test_rows_and_sums_get_one_for_each_part() -> None:
     assert not shared_by_parts(parts)
 
 
-@pytest.mark.parametrize("statement", [LARGEST, NEIGHBOUR])
-def test_what_iterations_need_of_each_other_keeps_a_loop_whole(statement: Statement) -> None:
-    assert len(divided(statement)) == 1
-    assert isinstance(divided(statement)[0], For)
+@pytest.mark.parametrize("statements", [[NEIGHBOUR], [BOTH], [ADD, LARGEST]])
+def test_what_iterations_need_of_each_other_keeps_a_loop_whole(statements: list[Statement]) -> None:
+    assert len(divided(*statements)) == 1
+    assert isinstance(divided(*statements)[0], For)
+
+
+def test_the_largest_of_all_parts_is_the_largest() -> None:
+    parts, combined = divided(LARGEST)
+    assert isinstance(parts, Parts)
+    begun, _ = parts.body
+    assert "total_part[at] = np.float32(-np.inf)" in "\n".join(CpuPrinter().lines([begun]))
+    assert "maximum_f32(total[at], total_parts[part, at])" in "\n".join(CpuPrinter().lines([combined]))
+
+
+@pytest.mark.parametrize("most", [gg.max, gg.min])
+@pytest.mark.parametrize("axis", [None, 0])
+def test_largest_values_over_parts(most: Callable[..., gg.Tensor], axis: int | None) -> None:
+    """Of numbers, with the nan that comes first, of negative numbers only, and of zeros of both signs."""
+    x = gg.param("x", (gg.size("B"), 5))
+    net = unjitted(gg.compile({"y": most(x * 1.0, axis=axis)}, name="largest"))
+    assert "prange(parts)" in net.source
+    rng = np.random.default_rng(0)
+    drawn = rng.standard_normal((37, 5)).astype(np.float32)
+    with_nan = drawn.copy()
+    with_nan[[5, 30], 2] = np.nan
+    zeros = np.where(drawn > 0, np.float32(0), np.float32(-0.0))
+    for given in (drawn, -np.abs(drawn), with_nan, zeros, drawn[:1]):
+        wanted = (np.max if most is gg.max else np.min)(given, axis=axis)
+        np.testing.assert_array_equal(net(x=given)["y"], wanted)
 
 
 def test_names_that_are_taken_get_a_number() -> None:

@@ -1,8 +1,8 @@
 """One loop of a kernel divided among threads, where it is worth that.
 
 In: the statements of a piece. Out: the same, or with a `Parts` in place of the costliest loop: every thread runs a
-range of iterations. What an iteration has for itself gets a row per part, sums over the loop are added up per part and
-combined in the order of the parts, so that results depend on the number of parts alone.
+range of iterations. What an iteration has for itself gets a row per part; sums and largest values over the loop are
+those of each part, combined in the order of the parts, so that results depend on the number of parts alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name, fresh_names
+from gradgen.graph.neutral import neutral
 from gradgen.graph.nodes import Shape, product
-from gradgen.graph.scalar import Load, Poly, integer, load, number, walk
+from gradgen.graph.scalar import Load, Poly, integer, load, walk
 from gradgen.graph.sizes import size_names
 from gradgen.machine import machine
 from gradgen.passes.loops.hoist import replaced
@@ -33,7 +34,7 @@ from gradgen.program.loops import (
     statements,
     writes,
 )
-from gradgen.program.ownership import accesses, owns, private, shapes
+from gradgen.program.ownership import combined, owns, private
 from gradgen.program.registers import Registers, names_in
 from gradgen.program.rewriting import moved
 
@@ -101,7 +102,7 @@ def _is_plain(loop: For) -> bool:
 def _in_parts(
     loop: For, cost: float, make: Make, mine: Sequence[Buffer], used: set[str], parts: Poly
 ) -> list[Statement] | None:
-    """The loop in parts, and what adds the sums of all parts up; None where iterations need each other otherwise.
+    """The loop in parts, and what combines those of all parts; None where iterations need each other otherwise.
 
     `mine` is what iterations may have copies of.
     """
@@ -111,48 +112,40 @@ def _in_parts(
     sums: dict[Buffer, Buffer] = {}
     before: list[Statement] = []
     after: list[Statement] = []
-    combined: list[Statement] = []
+    added: list[Statement] = []
     for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
         name = f"{buffer.name}_parts"
         if buffer in mine:
             if buffer.shape:
                 own[buffer] = make(name, (parts, *buffer.shape), buffer.dtype, "work")
-        elif buffer.shape and owns(loop, buffer):
             continue
-        elif not _is_only_summed(loop, buffer) or estimate(product(buffer.shape)) * machine().share > cost:
+        if buffer.shape and owns(loop, buffer):
+            continue
+        operation = combined(loop, buffer)
+        if operation is None or estimate(product(buffer.shape)) * machine().share > cost:
             return None
-        elif not buffer.shape:
+        nothing = neutral(operation, buffer.dtype)
+        if not buffer.shape:
             row = intern(Buffer, free_name(f"{buffer.name}_part", used), (integer(1),), buffer.dtype, "work", None)
             own[row] = make(name, (parts, integer(1)), buffer.dtype, "work")
-            before.append(Assign(buffer, (), number(0)))
+            before.append(Assign(buffer, (), nothing))
             after.append(Assign(row, (integer(0),), load(buffer, ())))
             value = load(own[row], (letter(part), integer(0)))
-            combined.append(For(part, integer(0), parts, "reduce", (Accumulate(buffer, (), "sum", value),)))
+            added.append(For(part, integer(0), parts, "reduce", (Accumulate(buffer, (), operation, value),)))
         else:
             part_name = free_name(f"{buffer.name}_part", used)
             sums[buffer] = intern(Buffer, part_name, buffer.shape, buffer.dtype, "work", None)
             own[sums[buffer]] = make(name, (parts, *buffer.shape), buffer.dtype, "work")
             axes = tuple(letter(name) for name in _axis_names(buffer.shape, used))
-            zero = Assign(sums[buffer], axes, number(0))
-            term = Accumulate(buffer, axes, "sum", load(own[sums[buffer]], (letter(part), *axes)))
-            before += _over(buffer.shape, zero, used)
-            combined.append(For(part, integer(0), parts, "reduce", tuple(_over(buffer.shape, term, used))))
+            first_value = Assign(sums[buffer], axes, nothing)
+            term = Accumulate(buffer, axes, operation, load(own[sums[buffer]], (letter(part), *axes)))
+            before += _over(buffer.shape, first_value, used)
+            added.append(For(part, integer(0), parts, "reduce", tuple(_over(buffer.shape, term, used))))
     body = moved(loop.body, {buffer: (of_part, ()) for buffer, of_part in sums.items()})
     mine_only = replace(loop, start=letter(first), stop=letter(last), body=body)
     assert isinstance(loop.stop, Poly)
     inside = (*side_by_side(before), mine_only, *after)
-    return [Parts(loop.stop, inside, tuple(own.items()), parts, part, first, last), *side_by_side(combined)]
-
-
-def _is_only_summed(loop: For, buffer: Buffer) -> bool:
-    """Whether iterations do nothing with a buffer but add to it."""
-    inside = [s for s in statements(loop.body) if isinstance(s, (Assign, Accumulate)) and s.buffer is buffer]
-    reached = list(accesses(loop.body, buffer))
-    return (
-        shapes(loop.body, buffer) == [buffer]
-        and all(isinstance(s, Accumulate) and s.operation == "sum" for s in inside)
-        and len(reached) == len(inside)
-    )
+    return [Parts(loop.stop, inside, tuple(own.items()), parts, part, first, last), *side_by_side(added)]
 
 
 def _axis_names(shape: Shape, used: set[str]) -> list[str]:

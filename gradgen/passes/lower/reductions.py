@@ -3,8 +3,6 @@
 In: an item of a schedule. Out: values and statements, which `lower` puts around and into loops.
 """
 
-from typing import Literal
-
 from gradgen.graph.accesses import guarded
 from gradgen.graph.neutral import neutral
 from gradgen.graph.scalar import Poly, Scalar, conjuncts
@@ -14,6 +12,7 @@ from gradgen.program.loops import (
     Accumulate,
     Buffer,
     If,
+    Operation,
     Statement,
 )
 
@@ -41,7 +40,7 @@ def added(buffer: Buffer, subscripts: tuple[Poly, ...], value: Scalar, reducer: 
     return [If(conjunction([part for c in conditions for part in conjuncts(c)]), (update,))] if conditions else [update]
 
 
-def operation(reducer: str) -> Literal["sum", "max", "min"]:
+def operation(reducer: str) -> Operation:
     return "max" if reducer == "max" else "min" if reducer == "min" else "sum"
 
 
