@@ -12,7 +12,6 @@ from gradgen.graph.scalar import Load, loads
 from gradgen.passes.lower.naming import is_named_by_user, name_nodes
 from gradgen.passes.rebuild.look_through import is_pointwise
 from gradgen.passes.rewrite.separate_scans import separate_carries
-from gradgen.passes.schedule.inline import direct_reads
 
 __all__ = ["header"]
 
@@ -45,7 +44,7 @@ def _parts_of_statements(order: Sequence[Node], kept: Set[Node]) -> set[Node]:
     """The nodes that one other node reads, in one place: that of the same statement."""
     readers: dict[Node, list[Node]] = {}
     for node in order:
-        read = [x.tensor for x in loads(node.body, *node.target)] if isinstance(node, Compute) else direct_reads(node)
+        read = [x.tensor for x in loads(node.body, *node.target)] if isinstance(node, Compute) else all_inputs(node)
         for source in read:
             readers.setdefault(source, []).append(node)
     statements: dict[Node, tuple[str, int, int] | None] = {}

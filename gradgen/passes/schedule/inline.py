@@ -5,7 +5,7 @@ In: the nodes of one program. Out: the bodies so expanded, for `schedule`.
 
 from collections.abc import Mapping, Sequence
 
-from gradgen.graph.nodes import Compute, Node, Project, Reshape, Scan
+from gradgen.graph.nodes import Compute, Node, Project, Scan, all_inputs
 from gradgen.graph.scalar import (
     Call,
     Load,
@@ -35,7 +35,7 @@ def choose_inlined(
     """The pointwise nodes that are written into their readers, with their bodies so expanded."""
     readers: dict[Node, dict[Node | Scan, None]] = {}
     for node in order:
-        for n in direct_reads(node):
+        for n in all_inputs(node):
             readers.setdefault(n, {})[node.scan if isinstance(node, Project) else node] = None
     inlined: dict[Node, Scalar] = {}
     for node in order:
@@ -50,17 +50,6 @@ def choose_inlined(
             inlined[node] = body
             decisions.append(f"{name.get(node, 'value')}: written into its readers, {reason}")
     return inlined
-
-
-def direct_reads(node: Node) -> tuple[Node, ...]:
-    match node:
-        case Compute():
-            return tuple(dict.fromkeys(access.tensor for access in loads(node.body, *node.target)))
-        case Reshape():
-            return (node.source,)
-        case Project():
-            return (*node.scan.inits, *node.scan.nexts, *node.scan.outputs)
-    return ()
 
 
 def _reason_to_inline(node: Compute, body: Scalar, readers: Sequence[Node | Scan]) -> str | None:

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gradgen.graph.names import free_letter, index_letters
-from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, Scan, body_nodes, toposort
+from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, Scan, all_inputs, body_nodes, toposort
 from gradgen.graph.scalar import Scalar, load, loads, position, require_poly
 from gradgen.passes.rewrite.contract import classify
 from gradgen.passes.rewrite.outer_products import affine_sum
 from gradgen.passes.schedule.fission import part_off
 from gradgen.passes.schedule.fusion import joining_axis, loop_order, mergeable
-from gradgen.passes.schedule.inline import choose_inlined, direct_reads, expand
+from gradgen.passes.schedule.inline import choose_inlined, expand
 from gradgen.passes.schedule.repetition import Kinds, is_repeated, repeated
 from gradgen.passes.schedule.tiling import rows_of_part, with_tiles
 from gradgen.passes.schedule.too_large import outsized
@@ -50,7 +50,7 @@ def schedule(
     keep = set(roots) | kept
 
     def reads(node: Node) -> tuple[Node, ...]:
-        return () if node in given else direct_reads(node)
+        return () if node in given else all_inputs(node)
 
     everything = toposort(roots, reads)
     for node in everything:
