@@ -1,6 +1,6 @@
 """What holds for every formula: shapes, gradients against differences, the dot test, second order, passes.
 
-`--hypothesis-profile=long` draws 5,000 examples of each instead of 180 (docs/debugging.md).
+`--hypothesis-profile=long` draws 5,000 examples of each instead of 120 (docs/debugging.md).
 """
 
 from collections import Counter
