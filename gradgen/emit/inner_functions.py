@@ -1,9 +1,12 @@
-"""Functions that compiled code alone calls, without the ways in from Python and from C that Numba makes for each.
+"""Functions that compiled code alone calls, without the way in from Python that Numba makes for each.
 
 In: an imported module. Out: the same module; what its functions call is compiled in a tenth to a fifth less time, the
-more arguments the more. From Python such a function is still called like any other: an ordinary one is made then.
+more arguments the more. From Python such a function is still called like any other: an ordinary one, with the same
+text and without a cache, is made then.
 """
 
+import threading
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -14,25 +17,65 @@ from gradgen.program.kernels import ENTRY_POINTS
 
 __all__ = ["InnerFunction", "without_ways_in"]
 
-_WITHOUT = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_WITHOUT = {"no_cpython_wrapper": True}
+_making = threading.Lock()
 
 
 class InnerFunction(CPUDispatcher):  # type: ignore[misc]  # Numba is not typed
-    """A function of Numba's that only compiled code can enter; others enter an ordinary one with the same text."""
+    """A function of Numba's that Python cannot enter; who calls it from there enters an ordinary one."""
+
+    @property
+    def ordinary(self) -> Callable[..., Any]:
+        """The same function with a way in, compiled when it is called."""
+        with _making:
+            if "_ordinary" not in vars(self):
+                told = {k: x for k, x in self.targetoptions.items() if k not in _WITHOUT and k != "nopython"}
+                self._ordinary = njit(**told)(self.py_func)
+        found: Callable[..., Any] = self._ordinary
+        return found
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        ordinary = vars(self).get("_ordinary")
-        if ordinary is None:
-            told = {k: x for k, x in self.targetoptions.items() if k not in _WITHOUT and k != "nopython"}
-            ordinary = self._ordinary = njit(**told)(self.py_func)
-        return ordinary(*arguments, **named)
+        return self.ordinary(*arguments, **named)
+
+    def compile(self, signature: Any) -> "InnerFunction":
+        """What Numba does, but for what it returns: the way in that is not there."""
+        super().compile(signature)
+        return self
+
+    def get_overload(self, signature: Any) -> "_Overload":
+        return _Overload(self, super().get_overload(signature))
+
+
+class _Overload:
+    """What Numba finds a compiled function by, equal to the way in that is not there; called, it is not entered."""
+
+    __slots__ = ("function", "key")
+
+    def __init__(self, function: InnerFunction, key: object) -> None:
+        self.function, self.key = function, key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return self.key is (other.key if isinstance(other, _Overload) else other)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function.ordinary(*arguments)
 
 
 def without_ways_in(module: ModuleType) -> None:
-    """Make inner functions of those that others of the module call, but for its entry points."""
+    """Make inner functions of those that others of the module call, but for its entry points.
+
+    Their machine code is kept apart from that of functions with ways in.
+    """
     found = {name: x for name, x in vars(module).items() if type(x) is CPUDispatcher}
     own = {name: x for name, x in found.items() if x.py_func.__module__ == module.__name__}
     called = {name for x in own.values() for name in x.py_func.__code__.co_names}
     for name in called.intersection(own).difference(ENTRY_POINTS):
-        own[name].targetoptions.update(_WITHOUT)
-        own[name].__class__ = InnerFunction
+        function = own[name]
+        function.targetoptions = function._compiler.targetoptions = {**function.targetoptions, **_WITHOUT}
+        function.__class__ = InnerFunction
+        kept = getattr(function._cache, "_cache_file", None)
+        if kept is not None:
+            kept.mark("inner")

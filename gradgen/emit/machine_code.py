@@ -53,6 +53,10 @@ class SealedFiles:
         self._function = str(numba_file._index_name).removesuffix(".nbi")
         self._source = f"{numba_file._version} {numba_file._source_stamp!r}"
 
+    def mark(self, kind: str) -> None:
+        """Keep what is compiled from now on apart from what was compiled of the same text in another way."""
+        self._source = f"{self._source} {kind}"
+
     def _path(self, key: object) -> Path:
         return self._folder / f"{self._function}.{digest(f'{self._source} {key!r}'.encode())[:16]}.nbs"
 

@@ -19,6 +19,8 @@ def neutral(reducer: str, dtype: str) -> Const:
         return number(-math.inf if least else math.inf)
     if dtype == "bool":
         return number(not least)
+    if dtype == "uint32":
+        return number(0 if least else 2**32 - 1)
     bits = 32 if dtype == "int32" else 64
     return number(-(2 ** (bits - 1)) if least else 2 ** (bits - 1) - 1)
 

@@ -101,9 +101,12 @@ def schedules(spec: Affinity) -> Iterator[tuple[Affinity, Plan]]:
     taps, companions = _taps(spec)
     for swapped in (spec, replace(spec, vector=spec.scalar, scalar=spec.vector)):
         holders = [*swapped.out.subscripts, *swapped.vector.subscripts]
+        once = [x.subscripts for x in (swapped.out, swapped.vector)]
         for v, extent in spec.extents.items():
             if v not in spec.out.indices & swapped.vector.indices - swapped.scalar.indices or v in taps:
                 continue
+            if any(sum(v in s.terms for s in subscripts) > 1 for subscripts in once):
+                continue  # the elements of a vector would not lie side by side
             if extent < machine().vector or v in spec.open_ended or any(s.terms.get(v, 1) != 1 for s in holders):
                 continue
             yield from _blocked(swapped, v, taps, companions)

@@ -46,8 +46,8 @@ class Buffer:
 
     @property
     def by_value(self) -> bool:
-        """Whether the emitted code passes a scalar instead of an array."""
-        return not self.shape and self.role in ("local", "input", "cotangent", "one")
+        """Whether the emitted code passes a scalar instead of an array; another shape of an array is an array."""
+        return not self.shape and self.alias_of is None and self.role in ("local", "input", "cotangent", "one")
 
 
 ONE = {dtype: Buffer("1", (), dtype, "one") for dtype in FLOATS}

@@ -4,12 +4,12 @@ In: a `Program` from `passes.lower.entries`. Out: the violations in words; a leg
 on it: what one iteration owns may run on any thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
 from gradgen.errors import ProgramError
-from gradgen.graph.scalar import Load, walk
+from gradgen.graph.scalar import Load, Poly, require_poly, walk
 from gradgen.program.kernels import (
     Entry,
     Kernel,
@@ -28,6 +28,7 @@ from gradgen.program.loops import (
     Note,
     Parts,
     Statement,
+    bodies,
     expressions,
     statements,
     writes,
@@ -64,12 +65,24 @@ def violations(program: Program, merged: Program | None = None) -> list[str]:
                 found += [f"{kernel.name}: {text}" for text in unowned(statement)]
             elif isinstance(statement, Parts):
                 found += [f"{kernel.name}: {text}" for text in shared_by_parts(statement)]
+        found += [f"{kernel.name}: {text}" for text in _shadowed(kernel.body, frozenset())]
     found += strays(program)
     kernels = {kernel.name: kernel for kernel in whole.kernels}
     known: Readers = {}
     for entry in whole.entries:
         found += [f"{entry.name}: {text}" for text in _undefined(whole, entry, kernels, known)]
     return list(dict.fromkeys(found))
+
+
+def _shadowed(body: Sequence[Statement], around: frozenset[str]) -> Iterator[str]:
+    """The loops inside loops of the same letter, which take its value from what stands behind them."""
+    for statement in body:
+        inside = around
+        if isinstance(statement, For):
+            if statement.letter in around:
+                yield f"a loop over {statement.letter} is inside of another one"
+            inside = around | {statement.letter}
+        yield from _shadowed(bodies(statement), inside)
 
 
 # ---------------------------------------------------------------- written before read
@@ -141,6 +154,9 @@ class _Reader:
         if isinstance(product, Dot) and product.scratch is not None:
             self.need(product.out.buffer)
         self.defined.add(product.out.buffer.memory)
+        for x in (product.left, product.right):
+            if x.buffer.memory is product.out.buffer.memory and not _are_other_rows(x.fixed, product.out.fixed):
+                self.found.append(f"{self.kernel} multiplies {x.buffer.name} into itself")
 
     def read(self, statement: Statement) -> None:
         for x in walk(*expressions(statement)):
@@ -207,3 +223,8 @@ def _left_by(program: Program, entry: Entry) -> set[Buffer]:
 
 
 __all__ = ["verify_program", "violations"]
+
+
+def _are_other_rows(a: Sequence[Poly], b: Sequence[Poly]) -> bool:
+    """Whether two matrices lie in different rows of a stack, whatever the indices are."""
+    return any(require_poly(x - y).constant not in (None, 0) for x, y in zip(a, b, strict=False))

@@ -37,7 +37,7 @@ DATA = 4  # the place of the address in the words of an array
 
 def headers_are_known() -> bool:
     """Whether arrays and scalars of this NumPy and this Python lie in memory as the offsets above say."""
-    if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != _WORD:
+    if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != _WORD or sys.byteorder != "little":
         return False
 
     def word(x: object, offset: int) -> int:
@@ -146,11 +146,15 @@ def direct_call() -> Callable[..., bool | None]:
 
 
 class Code(NamedTuple):
-    """How a compiled function is called: code that unpacks a frame for it, the function, the words of its arguments."""
+    """How a compiled function is called: code that unpacks a frame for it, the function, the words of its arguments.
+
+    And the dtypes of what it returns, as Numba infers them: an int32 of the model may be an int64.
+    """
 
     unpacking: int
     function: int
     width: int
+    returned: tuple[np.dtype[Any], ...]
 
 
 _unpacked: dict[str, tuple[int, int]] = {}  # by the type of a function: functions of one type share it
@@ -168,9 +172,19 @@ def codes_of(functions: Sequence[Any]) -> list[Code]:
         if new:
             _unpacked.update(zip(new, _unpacking(functions[0].target_context, list(new.values())), strict=True))
         return [
-            Code(address, x.library.get_pointer_to_function(x.fndesc.llvm_func_name), width)
+            Code(address, x.library.get_pointer_to_function(x.fndesc.llvm_func_name), width, _returned(x.signature))
             for x, (address, width) in zip(functions, (_unpacked[str(kind)] for kind in kinds), strict=True)
         ]
+
+
+def _returned(signature: Any) -> tuple[np.dtype[Any], ...]:
+    from numba import types
+    from numba.np.numpy_support import as_dtype
+
+    kind = signature.return_type
+    if kind == types.none:
+        return ()
+    return tuple(as_dtype(types.unliteral(t)) for t in (kind.types if isinstance(kind, types.BaseTuple) else (kind,)))
 
 
 def _function_type(compiled: Any) -> Any:

@@ -243,6 +243,13 @@ class Frames:
         return laid_out
 
 
+def _as_returned(declared: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """How a number lies in memory: of a wider integer the first bytes are those of the declared one."""
+    known = np.dtype(declared)
+    assert dtype == known or (dtype.kind in "iub" and known.kind in "iub" and dtype.itemsize >= known.itemsize)
+    return dtype
+
+
 class _LaidOut:
     """Frames of functions, as they are written one after the other."""
 
@@ -269,7 +276,8 @@ class _LaidOut:
         for x in call.operands:
             self.words += self._operand(x, k, moves)
         assert len(self.words) == start + ARGUMENTS + code.width, "Numba passes arrays in another way"
-        kind = np.dtype(list(call.results), align=True)
+        returned = zip(call.results, code.returned, strict=True)
+        kind = np.dtype([(name, _as_returned(declared, dtype)) for (name, declared), dtype in returned], align=True)
         end = len(self.words) * _WORD
         self.words[start + RESULTS], self.words[start + ERRORS] = end, (start + 2) * _WORD
         self._own += [start + RESULTS, start + ERRORS]

@@ -51,6 +51,27 @@ def echo() -> Tensor:
     return gg.compute((b, t), gg.sum(x[b, t + u] * x[b, u], over=u))
 
 
+def slanted() -> Tensor:
+    """y[o, i, j] = sum_p x[i + p, i + 2 p, j] * K[o, p]: two axes of a box are made of the same indices."""
+    x, k = gg.param("x", (12, 15, 16)), gg.param("K", (5, 4))
+    o, i, j, p = gg.index("o", 5), gg.index("i", 9), gg.index("j", 16), gg.index("p", 4)
+    return gg.compute((o, i, j), gg.sum(x[i + p, i + 2 * p, j] * k[o, p], over=p))
+
+
+def diagonal() -> Tensor:
+    """y[o, i] = sum_p x[i + p, i + 2 p] * K[o, p]: elements side by side along i lie apart in memory."""
+    x, k = gg.param("x", (20, 24)), gg.param("K", (5, 4))
+    o, i, p = gg.index("o", 5), gg.index("i", 17), gg.index("p", 4)
+    return gg.compute((o, i), gg.sum(x[i + p, i + 2 * p] * k[o, p], over=p))
+
+
+def twice_as_far() -> Tensor:
+    """y[o, i] = sum_p x[i + p, 2 i] * K[o, p]"""
+    x, k = gg.param("x", (20, 33)), gg.param("K", (16, 4))
+    o, i, p = gg.index("o", 16), gg.index("i", 17), gg.index("p", 4)
+    return gg.compute((o, i), gg.sum(x[i + p, 2 * i] * k[o, p], over=p))
+
+
 CASES: dict[str, Callable[[], Tensor]] = {
     "odd channels": window(3, 5, 9, 7, 3, pad=1),
     "one image, one channel": window(1, 1, 11, 9, 5),
@@ -60,6 +81,7 @@ CASES: dict[str, Callable[[], Tensor]] = {
     "dilated": window(2, 3, 12, 17, 3, pad=2, d=2),
     "any number of images": window("B", 4, 8, 16, 3, pad=1),
     "one tensor twice": echo,
+    "two axes of the same indices": slanted,
 }
 SIZES = {"B": 3}
 
@@ -100,6 +122,12 @@ def check(net: Network, y: Tensor, dtype: str, sizes: dict[str, int]) -> None:
 def test_as_plain_python(name: str) -> None:
     net, y = compiled(CASES[name], "float32")
     assert "_sums[" in net.source
+    check(unjitted(net), y, "float32", SIZES)
+
+
+@pytest.mark.parametrize("build", [diagonal, twice_as_far])
+def test_what_makes_no_vectors(build: Callable[[], Tensor]) -> None:
+    net, y = compiled(build, "float32")
     check(unjitted(net), y, "float32", SIZES)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 import gradgen as gg
+from gradgen.graph.scalar import require_poly
 from gradgen.passes.loops.in_place import update_in_place
 from gradgen.program.kernels import (
     Entry,
@@ -10,7 +11,7 @@ from gradgen.program.kernels import (
     KernelCall,
     Program,
 )
-from gradgen.program.loops import Buffer, Statement
+from gradgen.program.loops import Buffer, Dot, Matrix, Statement
 from tests.passes.statements import add, array, assign, at, i, j, k, loop
 
 x = Buffer("x", array("shape", 9, 9).shape, "float64", "input", None)
@@ -91,3 +92,27 @@ def test_a_name_that_another_kernel_uses_for_a_variable_is_not_taken() -> None:
     )
     used = Program("small", (x, u, h), (one, other), entries)
     assert update_in_place(used).buffers == (x, u, h)
+
+
+def test_a_product_is_not_written_over_its_operand() -> None:
+    """Product by product, each into the rows that it reads: BLAS writes elements before it has read all others."""
+    three = require_poly(3)
+    rows, out, w = array("rows", 2, 3, 3), array("out", 2, 3, 3), array("w", 3, 3)
+    made = loop(i, 2, loop(j, 3, loop(k, 3, assign(rows, [i, j, k], 1.0))))
+    dot = Dot(Matrix(rows, (i,), three, three), Matrix(w, (), three, three), Matrix(out, (i,), three, three))
+    body = (made, loop(i, 2, dot))
+    arrays = (rows, out, w)
+    entry = Entry("forward", (w,), (KernelCall("compute", arrays, (), ()),), ())
+    program = Program("small", arrays, (Kernel("compute", arrays, (), body, ()),), (entry,))
+    assert set(update_in_place(program).buffers) == set(arrays)
+
+
+def test_products_of_products_as_machine_code() -> None:
+    """Large enough for BLAS to go through an operand in more than one piece."""
+    x, u, w = gg.input("x", (2, 500, 500)), gg.input("u", (500, 500)), gg.input("w", (2, 500, 500))
+    net = gg.compile({"y": (x @ u) @ w}, name="products")
+    rng = np.random.default_rng(0)
+    given = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in
+             (("x", (2, 500, 500)), ("u", (500, 500)), ("w", (2, 500, 500)))}  # fmt: skip
+    wanted = (given["x"] @ given["u"]) @ given["w"]
+    np.testing.assert_allclose(net(**given)["y"], wanted, rtol=1e-3, atol=1e-2)

@@ -6,9 +6,10 @@ import pytest
 from gradgen.graph.scalar import floor_div, require_poly, size_symbol
 from gradgen.passes.loops.keep_inside import keep_inside
 from gradgen.program.kernels import Kernel, Program
-from gradgen.program.loops import If, Statement, statements
+from gradgen.program.loops import For, If, Statement, statements
+from gradgen.program.reach import open_accesses
 from gradgen.program.verify import violations
-from tests.passes.statements import add, array, assign, at, i, loop, run
+from tests.passes.statements import add, array, assign, at, i, j, loop, run
 
 N = size_symbol("N")
 x, y = array("x", N), array("y", N)
@@ -30,6 +31,20 @@ def test_a_place_that_nothing_is_known_of_gets_a_guard(statement: Statement) -> 
     arrays = {"x": np.arange(5.0), "y": np.ones(5)}
     found, wanted = (run(p.kernels[0].body, arrays, {"N": 5}) for p in (after, before))
     np.testing.assert_array_equal(found["y"], wanted["y"])
+
+
+def test_a_bound_of_a_loop_that_is_read_somewhere_gets_a_guard() -> None:
+    starts = array("starts", N, dtype="int64")
+    inner = For("j", at(starts, ROOM), N, "reduce", (add(y, [j], at(x, i)),))
+    before = Program(
+        "small", (x, y, starts), (Kernel("sum_y", (x, y, starts), ("N",), (loop(i, N, inner, kind="reduce"),), ()),), ()
+    )
+    after = keep_inside(before)
+    arrays = {"x": np.arange(5.0), "y": np.ones(5), "starts": np.array([3, 1, 4, 0, 2])}
+    found, wanted = (run(p.kernels[0].body, arrays, {"N": 5}) for p in (after, before))
+    np.testing.assert_array_equal(found["y"], wanted["y"])
+    assert [place for place in open_accesses(before) if place.buffer is starts] != []
+    assert [place for place in open_accesses(after) if place.buffer is starts] == []
 
 
 def test_what_is_outside_is_neither_read_nor_written() -> None:

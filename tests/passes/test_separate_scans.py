@@ -101,3 +101,13 @@ def test_axes_that_become_others_among_themselves_are_divided_among_themselves(
     letters = {"ijkn"[k]: position(k) for k in range(len(shape))}
     wanted = [require_poly(eval(x, {"C": C}, letters)) for x in read]
     assert all(a is b for a, b in zip(found.subscripts, wanted, strict=True)), found.subscripts
+
+
+@pytest.mark.parametrize(("shape", "other"), [((0, 3), (0,)), ((0,), (0, 3)), ((3, 0), (0,)), ((3, 0), (0, 2))])
+def test_a_carry_without_elements_in_another_shape(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
+    def step(h: gg.Tensor, _: None) -> tuple[gg.Tensor, gg.Tensor]:
+        return h + 1, gg.reshape(h, other) * 2.0
+
+    _, seen = gg.scan(step, gg.input("start", shape), length=2)
+    net = unjitted(gg.compile({"y": gg.sum(seen)}, name="without_elements"))
+    assert net(start=np.zeros(shape, np.float32))["y"] == 0

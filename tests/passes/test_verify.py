@@ -338,3 +338,23 @@ def test_what_data_choose_is_known_before_functions_are_merged() -> None:
     with using(replace(CPU, product=1, side=1, statements=6)):
         program = gg.compile({"loss": gg.sum(h * h)}, name="chosen").compiled.program
     assert len(program.kernels) < len([call for e in program.entries for call in e.kernel_calls])
+
+
+def test_a_product_is_not_written_into_what_it_reads() -> None:
+    """Unless it reads another row of the same stack."""
+    states = array("states", "work", N, N, N)
+
+    def product(read: Poly, written: Poly) -> list[str]:
+        dot = Dot(Matrix(states, (read,), N, N), Matrix(x, (), N, N), Matrix(states, (written,), N, N))
+        return [text for text in violations(program(over("i", dot, kind="serial"))) if "into itself" in text]
+
+    assert product(i, i) == ["forward: compute_y multiplies states into itself"]
+    assert product(i, require_poly(i + 1)) == []
+    assert product(i, j) == ["forward: compute_y multiplies states into itself"]
+
+
+def test_no_loop_has_the_letter_of_one_around_it() -> None:
+    inner = over("i", Assign(y, (i, i), load(x, (i, i))), kind="serial")
+    shadowed = "compute_y: a loop over i is inside of another one"
+    assert shadowed in violations(program(over("i", inner, kind="serial")))
+    assert shadowed not in violations(program(inner, inner))

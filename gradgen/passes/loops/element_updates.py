@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from gradgen.graph.scalar import Letter, Poly
 from gradgen.program.loops import (
     Buffer,
+    Contract,
+    Dot,
     For,
     If,
     Statement,
@@ -56,7 +58,10 @@ def accesses_in(nest: For) -> Mapping[Buffer, Sequence[Access]]:
 
 
 def element_by_element(before: Sequence[Access], after: Sequence[Access]) -> bool:
-    """Whether each element of the one array is touched for the last time where that of the other is for the first."""
+    """Whether each element of the one array is touched for the last time where that of the other is for the first.
+
+    In one statement, unless that is a product, which reads elements again when it has written others.
+    """
     at = before[-1].subscripts
     letters = {a.name for p in at for a in p.atoms if isinstance(a, Letter) and p is letter(a.name)}
     if len(letters) < len(at):
@@ -69,4 +74,6 @@ def element_by_element(before: Sequence[Access], after: Sequence[Access]) -> boo
     )
     read, written = before[-1].loops, after[0].loops
     together = len(read) == len(written) and all(x is y for x, y in zip(read, written, strict=True))
-    return aligned and before[-1].place <= after[0].place and together
+    last, first = before[-1], after[0]
+    at_once = last.place == first.place and not isinstance(first.statement, (Dot, Contract))
+    return aligned and together and (last.place < first.place or at_once)

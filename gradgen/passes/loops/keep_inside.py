@@ -7,6 +7,7 @@ bounds of loops. Bounds are what code should have, so few programs have anything
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from gradgen.graph.scalar import Load, Scalar, call, number, require_poly, substitute, walk
 from gradgen.passes.rebuild.conditions import conjunction
@@ -24,7 +25,7 @@ from gradgen.program.loops import (
     Statement,
 )
 from gradgen.program.reach import Place, open_accesses
-from gradgen.program.rewriting import with_bodies
+from gradgen.program.rewriting import with_bodies, with_expressions
 
 
 def keep_inside(program: Program) -> Program:
@@ -57,16 +58,14 @@ def _guarded(body: Sequence[Statement], found: dict[int, list[Place]]) -> tuple[
     for statement in body:
         places = found.get(id(statement), [])
         match statement:
-            case If():
-                guarded = replace(statement, condition=_read(statement.condition, places))
-                new.append(with_bodies(guarded, lambda inner: _guarded(inner, found)))
             case Assign() | Accumulate():
                 written = [_read(_inside(place), places) for place in places if place.what == "writes"]
                 subscripts = tuple(require_poly(_read(s, places)) for s in statement.subscripts)
                 update = replace(statement, subscripts=subscripts, value=_read(statement.value, places))
                 new.append(If(conjunction(written), (update,)) if written else update)
             case _:
-                new.append(with_bodies(statement, lambda inner: _guarded(inner, found)))
+                reading = with_expressions(statement, partial(_read, places=places)) if places else statement
+                new.append(with_bodies(reading, lambda inner: _guarded(inner, found)))
     return tuple(new)
 
 

@@ -80,6 +80,8 @@ def _touched_by_one(program: Program) -> set[Buffer]:
 
 def _found(kernel: Kernel, alone: set[Buffer]) -> Iterator[tuple[int, Buffer, Buffer, Poly]]:
     """A loop of the kernel, a value of its steps, states, and the row of them that it can be."""
+    reshaped = {b.alias_of for b in kernel.parameters}
+    stacks = [b for b in kernel.parameters if b.role in HEIRS and b.alias_of is None and b not in reshaped]
     for at, loop in enumerate(kernel.body):
         if not isinstance(loop, For) or loop.kind == "parallel":
             continue
@@ -88,7 +90,7 @@ def _found(kernel: Kernel, alone: set[Buffer]) -> Iterator[tuple[int, Buffer, Bu
             scratch -= {b for s in kernel.body if s is not loop for b in reads(s) | writes(s)}
         touched = accesses_in(loop) if scratch else {}
         for value in (b for b in kernel.parameters if b in scratch):
-            for states in (b for b in kernel.parameters if b.role in HEIRS and _is_stack(b, value)):
+            for states in (b for b in stacks if _is_stack(b, value)):
                 for row in _rows(loop, states, touched.get(states, ())):
                     last = states in alone and _is_last(kernel, at, loop, states, row, touched[states])
                     own = _of_row(touched[states], row)
@@ -149,6 +151,8 @@ def _is_anew(first: Access, written: Buffer) -> bool:
 
 def _is_there(loop: For, states: Buffer, row: Poly) -> bool:
     """Whether every step has the row: what a step reads by a condition may not be there in others."""
+    if not isinstance(loop.start, Poly) or not isinstance(loop.stop, Poly):
+        return False
     start, stop = (loop.start, loop.stop) if loop.stride > 0 else (loop.stop + 1, loop.start + 1)
     own = letter_atom(loop.letter)
     first, behind = (require_poly(substitute(row, {own: require_poly(end)})) for end in (start, stop))

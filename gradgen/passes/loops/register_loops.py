@@ -189,10 +189,14 @@ class MicroLoops:
             self.locals[what] = intern(Buffer, free, (), dtype, "local", None)
         return self.locals[what]
 
-    def counter(self, dim: Affine) -> str:
-        """The loop variable for a dimension of a box."""
-        letters = [self.names[i] for i in dim.terms]
-        return letters[0] if len(letters) == 1 else free_name("_".join(letters), self.taken)
+    def counters(self, box: Box) -> list[str]:
+        """A loop variable for each dimension of a box: the letter of its index, or those of several joined."""
+        found: list[str] = []
+        for dim in box.dims:
+            letters = [self.names[i] for i in dim.terms]
+            alone = len(letters) == 1 and letters[0] not in found
+            found.append(letters[0] if alone else free_name("_".join(letters), self.taken | {*found}))
+        return found
 
     def base(self, box: Box) -> Poly:
         """The part of an address that the loops inside the box's level move."""
@@ -234,7 +238,7 @@ class MicroLoops:
         """Fill a box, zero where the tensor ends, or write the result back, in the memory order of the tensor."""
         operand, tensor, flat = box.operand, self.tensors[key], self.flat[key]
         axes = [box.coordinate(s) for s in operand.subscripts]
-        names = [self.counter(d) for d in box.dims]
+        names = self.counters(box)
         address = integer(0)
         for name, stride in zip(names, box.stride, strict=True):
             address = require_poly(address + letter(name) * stride)

@@ -95,6 +95,8 @@ def _unravelled(access: Load) -> Load:
     assert isinstance(node, Reshape)
     found: list[Poly] = []
     subscripts = list(access.subscripts)
+    if any(extent.constant == 0 for extent in node.shape):
+        return load(node.source, [integer(0) for _ in node.source.shape])  # nothing is read
     for own, others in _joint_axes(node.shape, node.source.shape):
         place = integer(0)
         for extent in own:
@@ -111,9 +113,6 @@ def _unravelled(access: Load) -> Load:
 def _joint_axes(a: Shape, b: Shape) -> Iterator[tuple[Shape, Shape]]:
     """Two shapes of as many elements in groups of axes, as short as can be, that have as many elements each."""
     first, second = list(a), list(b)
-    if any(extent.constant == 0 for extent in a):
-        yield a, b
-        return
     while first or second:
         own, others = first[:1], second[:1]
         del first[:1], second[:1]
