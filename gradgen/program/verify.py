@@ -155,7 +155,8 @@ class _Reader:
             self.need(product.out.buffer)
         self.defined.add(product.out.buffer.memory)
         for x in (product.left, product.right):
-            if x.buffer.memory is product.out.buffer.memory and not _are_other_rows(x.fixed, product.out.fixed):
+            other = x.buffer is product.out.buffer and _are_other_rows(x.fixed, product.out.fixed)
+            if x.buffer.memory is product.out.buffer.memory and not other:
                 self.found.append(f"{self.kernel} multiplies {x.buffer.name} into itself")
 
     def read(self, statement: Statement) -> None:

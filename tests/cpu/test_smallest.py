@@ -106,13 +106,13 @@ def groups_as_an_axis() -> Mapping[str, Tensor]:
 READ_OTHERWISE = (heads_by_subscript, heads_side_by_side, encoder_layer, groups_as_an_axis)
 
 
-@pytest.mark.parametrize("thresholds", [CPU, SMALLEST], ids=["usual", "smallest"])
+@pytest.mark.parametrize("machine", [CPU, SMALLEST], ids=["usual", "smallest"])
 @pytest.mark.parametrize("build", READ_OTHERWISE)
 def test_readers_in_another_loop_and_in_another_shape(
-    build: Callable[[], Mapping[str, Tensor]], thresholds: Machine
+    build: Callable[[], Mapping[str, Tensor]], machine: Machine
 ) -> None:
     outputs = build()
-    with using(thresholds):
+    with using(machine):
         net = unjitted(gg.compile(dict(outputs), name=build.__name__, dtype="float64"))
     assert "without parts" not in net.explain()
     agrees(net, outputs["loss"], {"T": 3})

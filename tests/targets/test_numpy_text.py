@@ -9,6 +9,7 @@ import gradgen as gg
 from gradgen.graph.tensor import tensor
 from gradgen.lang.interpret import interpret
 from gradgen.machine import CPU, SMALLEST, Machine, using
+from gradgen.options import TARGETS
 from gradgen.pipeline import ON_TARGET, compile_model
 from gradgen.program.kernels import Program
 from gradgen.program.loops import Contract, Parts, statements
@@ -28,6 +29,10 @@ def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """What the CPU reads, and the same without what is made for a CPU: a target is an entry of a table."""
     monkeypatch.setitem(ON_TARGET, "plain", ())
     return str(request.param)
+
+
+def test_every_target_that_users_may_name_has_passes() -> None:
+    assert set(ON_TARGET) == set(TARGETS)
 
 
 def kinds(program: Program) -> set[type]:

@@ -109,10 +109,10 @@ def _in_parts(
     used = used | set(size_names(parts))
     part, first, last = fresh_names({k: k for k in ("part", "first", "last")}, used).values()
     own: dict[Buffer, Buffer] = {}
-    sums: dict[Buffer, Buffer] = {}
+    of_parts: dict[Buffer, Buffer] = {}
     before: list[Statement] = []
     after: list[Statement] = []
-    added: list[Statement] = []
+    behind: list[Statement] = []
     for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
         name = f"{buffer.name}_parts"
         if buffer in mine:
@@ -131,21 +131,21 @@ def _in_parts(
             before.append(Assign(buffer, (), nothing))
             after.append(Assign(row, (integer(0),), load(buffer, ())))
             value = load(own[row], (letter(part), integer(0)))
-            added.append(For(part, integer(0), parts, "reduce", (Accumulate(buffer, (), operation, value),)))
+            behind.append(For(part, integer(0), parts, "reduce", (Accumulate(buffer, (), operation, value),)))
         else:
             part_name = free_name(f"{buffer.name}_part", used)
-            sums[buffer] = intern(Buffer, part_name, buffer.shape, buffer.dtype, "work", None)
-            own[sums[buffer]] = make(name, (parts, *buffer.shape), buffer.dtype, "work")
+            of_parts[buffer] = intern(Buffer, part_name, buffer.shape, buffer.dtype, "work", None)
+            own[of_parts[buffer]] = make(name, (parts, *buffer.shape), buffer.dtype, "work")
             axes = tuple(letter(name) for name in _axis_names(buffer.shape, used))
-            first_value = Assign(sums[buffer], axes, nothing)
-            term = Accumulate(buffer, axes, operation, load(own[sums[buffer]], (letter(part), *axes)))
+            first_value = Assign(of_parts[buffer], axes, nothing)
+            term = Accumulate(buffer, axes, operation, load(own[of_parts[buffer]], (letter(part), *axes)))
             before += _over(buffer.shape, first_value, used)
-            added.append(For(part, integer(0), parts, "reduce", tuple(_over(buffer.shape, term, used))))
-    body = moved(loop.body, {buffer: (of_part, ()) for buffer, of_part in sums.items()})
+            behind.append(For(part, integer(0), parts, "reduce", tuple(_over(buffer.shape, term, used))))
+    body = moved(loop.body, {buffer: (of_part, ()) for buffer, of_part in of_parts.items()})
     mine_only = replace(loop, start=letter(first), stop=letter(last), body=body)
     assert isinstance(loop.stop, Poly)
     inside = (*side_by_side(before), mine_only, *after)
-    return [Parts(loop.stop, inside, tuple(own.items()), parts, part, first, last), *side_by_side(added)]
+    return [Parts(loop.stop, inside, tuple(own.items()), parts, part, first, last), *side_by_side(behind)]
 
 
 def _axis_names(shape: Shape, used: set[str]) -> list[str]:

@@ -37,7 +37,7 @@ def contract(here: Here, item: Item) -> Contract:
 
 
 def _indexed(buffer: Buffer, subscripts: Sequence[Poly], names: Sequence[str]) -> Indexed:
-    """An element: what only the loops around it move is fixed."""
+    """An element: what only the loops around it move is fixed, whether it is a row of a stack or not."""
     own = [letter_atom(name) for name in names]
     fixed = 0
     while fixed < len(subscripts) and subscripts[fixed].constant is None:
