@@ -40,6 +40,19 @@ def assert_close(found: Any, wanted: Any, dtype: str, what: str = "") -> None:
     np.testing.assert_allclose(found, wanted, rtol=TOLERANCE[dtype], atol=tolerance, err_msg=what)
 
 
+class StrictNumpy:
+    """NumPy, but for products into an operand: NumPy copies what overlaps, and BLAS in compiled code does not."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    @staticmethod
+    def dot(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
+        assert not np.may_share_memory(a, out), "a product is written over its left operand"
+        assert not np.may_share_memory(b, out), "a product is written over its right operand"
+        return np.dot(a, b, out)
+
+
 def unjitted_module(source: str, name: str = "unjitted") -> types.ModuleType:
     """The emitted text as NUMBA_DISABLE_JIT=1 would import it: its decorators do nothing."""
 
@@ -55,6 +68,7 @@ def unjitted_module(source: str, name: str = "unjitted") -> types.ModuleType:
         exec(compile(source, f"<{name}>", "exec", dont_inherit=True), vars(module))
     finally:
         sys.modules["numba"] = true
+    vars(module)["np"] = StrictNumpy()
     return module
 
 
