@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from types import ModuleType
 
+from gradgen.emit.inner_functions import without_ways_in
 from gradgen.emit.machine_code import protect
 from gradgen.emit.store import cache_directory, check_private, digest, make_private, temporary_directory
 from gradgen.errors import CacheError
@@ -103,8 +104,6 @@ def import_module(path: Path) -> ModuleType:
 
 
 def _execute(data: bytes, name: str, path: Path) -> ModuleType:
-    from gradgen.emit.inner_functions import without_ways_in  # with Numba, which generated modules import anyway
-
     module = ModuleType(name)
     module.__file__ = str(path)
     sys.modules[name] = module  # before execution: what Numba loads from its cache looks here for the module's classes
