@@ -5,6 +5,7 @@ In: loops. Out: the buffers that iterations share although they must not, for `v
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 
 from gradgen.graph.nodes import same_shape
 from gradgen.graph.scalar import Atom, Poly, Scalar, atom_poly, integer, loads, mentions, require_poly
@@ -233,7 +234,7 @@ def _apart(a: Subscripts, b: Subscripts, varying: set[Atom]) -> bool:
     )
 
 
-def _places(subscripts: Subscripts, name: str, inner: dict[Atom, For]) -> set[Place]:
+def _places(subscripts: Subscripts, name: str, inner: Mapping[Atom, For | None]) -> set[Place]:
     """For each axis along which iterations are apart: how far, and from where on."""
     own = letter_atom(name)
     found: set[Place] = set()
@@ -250,7 +251,7 @@ def _places(subscripts: Subscripts, name: str, inner: dict[Atom, For]) -> set[Pl
     return found
 
 
-def _spread(rest: Poly, inner: dict[Atom, For]) -> tuple[Poly, Poly | None]:
+def _spread(rest: Poly, inner: Mapping[Atom, For | None]) -> tuple[Poly, Poly | None]:
     """How many places the loops inside reach beyond the first one, and that one; None where that is not known."""
     spread, least = integer(0), rest
     for atom, loop in inner.items():
@@ -259,6 +260,8 @@ def _spread(rest: Poly, inner: dict[Atom, For]) -> tuple[Poly, Poly | None]:
             return spread, None
         if factor.constant == 0:
             continue
+        if loop is None:
+            return spread, None
         start, stop = loop.start, loop.stop
         if not isinstance(start, Poly) or not isinstance(stop, Poly) or loop.stride < 1 or index_atoms(factor):
             return spread, None
@@ -269,8 +272,32 @@ def _spread(rest: Poly, inner: dict[Atom, For]) -> tuple[Poly, Poly | None]:
     return spread, least
 
 
-def _inner_loops(loop: For) -> dict[Atom, For]:
-    return {letter_atom(s.letter): s for s in statements(loop.body) if isinstance(s, For)}
+def _inner_loops(loop: For) -> dict[Atom, For | None]:
+    """The loops inside of a loop by their letters; of several that run on where the one before ends, all of them."""
+    found: dict[Atom, For | None] = {}
+    for s in statements(loop.body):
+        if isinstance(s, For):
+            atom = letter_atom(s.letter)
+            found[atom] = _joined(found[atom], s) if atom in found else s
+    return found
+
+
+def _joined(first: For | None, second: For) -> For | None:
+    """One loop over what two loops of one letter run over, at least; None where that is not known."""
+    if first is None or first.stride != second.stride:
+        return None
+    if first.start is second.start and first.stop is second.stop:
+        return first
+    if first.stop is second.start:
+        return replace(first, stop=second.stop)
+    if second.stop is first.start:
+        return replace(first, start=second.start)
+    ends = [(x.start, x.stop) for x in (first, second)]
+    known = [(a.constant, b.constant) for a, b in ends if isinstance(a, Poly) and isinstance(b, Poly)]
+    starts, stops = [a for a, _ in known if a is not None], [b for _, b in known if b is not None]
+    if len(starts) < len(ends) or len(stops) < len(ends):
+        return None
+    return replace(first, start=integer(min(starts)), stop=integer(max(stops)))
 
 
 def written_first(body: Sequence[Statement], buffer: Buffer) -> bool:

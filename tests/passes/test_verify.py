@@ -28,6 +28,7 @@ from gradgen.program.loops import (
     bodies,
     letter,
 )
+from gradgen.program.ownership import owns
 from gradgen.program.verify import verify_program, violations
 from tests.cpu.models import BY_NAME
 
@@ -351,6 +352,22 @@ def test_a_product_is_not_written_into_what_it_reads() -> None:
     assert product(i, i) == ["forward: compute_y multiplies states into itself"]
     assert product(i, require_poly(i + 1)) == []
     assert product(i, j) == ["forward: compute_y multiplies states into itself"]
+
+
+def test_pieces_of_one_loop_reach_as_far_as_the_whole() -> None:
+    """y[4 i + j] for j < 8, in one loop over j or in two: iterations of i overlap in any case."""
+    at = require_poly(4 * i + j)
+    out = Buffer("y", (require_poly(4 * N + 4),), "float32", "output", None)
+
+    def written(*pieces: tuple[int, int]) -> For:
+        stored = Assign(out, (at,), load(x, (i, i)))
+        loops = tuple(For("j", integer(a), integer(b), "serial", (stored,)) for a, b in pieces)
+        return For("i", integer(0), N, "parallel", loops)
+
+    assert owns(written((0, 4)), out)
+    assert owns(written((0, 2), (2, 4)), out)
+    for pieces in ([(0, 8)], [(0, 4), (4, 8)], [(0, 8), (0, 4)], [(0, 4), (6, 8)], [(4, 8), (0, 4)]):
+        assert not owns(written(*pieces), out)
 
 
 def test_no_loop_has_the_letter_of_one_around_it() -> None:

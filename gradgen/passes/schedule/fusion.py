@@ -26,6 +26,8 @@ INNERMOST_VOTES = 2  # weight of the result's last axis when the innermost loop 
 
 def joining_axis(item: Item, group: Loop | Tile) -> int | None:
     """The axis of the item that runs with the group's loop: dependences at distance 0, or a common operand."""
+    if item.overwrites is not None and not item.gathers and reads_memory_of(group, item.overwrites):
+        return None  # what it starts from is written in front of the loop
     required: set[int | None] = set()
     suggested: list[int] = []
     for member, axis in group.axis.items() if item.overwrites is not None else ():
@@ -80,7 +82,8 @@ def mergeable(early: Loop, late: Loop, between: Sequence[Tree]) -> bool:
 
 
 def _overwrites_memory_of(tree: Tree, read: Loop) -> bool:
-    return any(reads_memory_of(read, item.overwrites) for item in flatten([tree]) if item.overwrites is not None)
+    items = tree.axis if isinstance(tree, (Loop, Tile)) else flatten([tree])  # loops have no members yet
+    return any(reads_memory_of(read, item.overwrites) for item in items if item.overwrites is not None)
 
 
 def part_axes(item: Item) -> list[int]:

@@ -139,19 +139,53 @@ def reads_memory_of(tree: Tree, leaf: Leaf | None) -> bool:
 
 
 def unsafe_overwrites(trees: Sequence[Tree]) -> set[Node]:
-    """The nodes that may not take over a leaf's memory: they, or what runs after them, still read its old values."""
-    order = list(flatten(trees))
+    """The nodes that may not take over a leaf's memory: they, or what runs after them, still read its old values.
+
+    What shares loops with them runs after them, too, in the next iterations: unless these reach other elements.
+    """
+    order = list(_in_order(trees, ()))
+    reading = [needed(tree) for tree, _ in order]
     found: set[Node] = set()
-    for k, item in enumerate(order):
-        leaf = item.overwrites
-        if leaf is None:
+    for k, (item, path) in enumerate(order):
+        if not isinstance(item, Item) or item.overwrites is None:
             continue
+        leaf = item.overwrites
         own = [access for access in loads(item.body, *item.target) if leaf in memory(access.tensor)]
         aligned = all(
             access.tensor is leaf and all(bare_position(s) == k for k, s in enumerate(access.subscripts))
             for access in own
         )
         pointwise = item.gathers and len(item.extents) == item.rank
-        if (own and not (aligned and pointwise)) or any(leaf in needed(later) for later in order[k + 1 :]):
+        others = ((j, tree, at) for j, (tree, at) in enumerate(order) if j != k and leaf in reading[j])
+        late = any(j > k or not _reads_in_time(tree, at, item, path) for j, tree, at in others)
+        if late or (own and not (aligned and pointwise)):
             found.add(item.node)
     return found
+
+
+def _in_order(trees: Sequence[Tree], path: tuple[Tree, ...]) -> Iterator[tuple[Item | ScanLoop, tuple[Tree, ...]]]:
+    """Items and scans in the order in which they are done, with the loops around them."""
+    for tree in trees:
+        if not isinstance(tree, Item):
+            yield from _in_order(tree.members, (*path, tree))
+        if isinstance(tree, (Item, ScanLoop)):
+            yield tree, path
+
+
+def _reads_in_time(reader: Item | ScanLoop, at: Sequence[Tree], item: Item, path: Sequence[Tree]) -> bool:
+    """Whether every element of a leaf is read before its next value is written, by what stands in front of that."""
+    shared = [loop for loop, other in zip(path, at, strict=False) if loop is other]
+    if not shared:
+        return True
+    if not isinstance(reader, Item) or not item.gathers:
+        return False
+    own = [x for x in loads(reader.body, *reader.target) if any(n is item.overwrites for n in memory(x.tensor))]
+    for loop in shared:
+        if not isinstance(loop, (Loop, Tile)) or item not in loop.axis or reader not in loop.axis:
+            return False
+        axis = loop.axis[item]
+        if axis >= item.rank or any(x.tensor is not item.overwrites for x in own):
+            return False
+        if any(bare_position(x.subscripts[axis]) != loop.axis[reader] for x in own):
+            return False
+    return True
