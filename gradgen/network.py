@@ -29,7 +29,7 @@ from gradgen.model import Model
 from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
 from gradgen.pipeline import Compiled, compile_model
-from gradgen.runtime.bindings import Array, Cotangents
+from gradgen.runtime.bindings import Array, Cotangents, rows_of
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
 from gradgen.runtime.interface import Argument, Interface, evaluate_shape, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
@@ -259,7 +259,7 @@ class Network:
         for x in self.interface.stacks:
             names = [f.name for f in self.interface.fields[x.holder][x.at : x.at + x.count]]
             if all(name in found for name in names):
-                found |= zip(names, np.stack([found[name] for name in names]), strict=True)
+                found |= zip(names, rows_of(np.stack([found[name] for name in names])), strict=True)
         return found
 
     def flatten(self, arrays: Mapping[str, Any]) -> tuple[Array, dict[str, Array]]:

@@ -21,7 +21,7 @@ from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
     "Array", "Cotangents", "as_array", "bind_sizes", "check_fits", "check_label", "check_names", "check_requirements",
-    "checked", "label_bounds", "one_array", "refuse_overlaps",
+    "checked", "label_bounds", "one_array", "refuse_overlaps", "rows_of",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -238,6 +238,11 @@ def refuse_overlaps(arrays: Mapping[str, Array], written: Iterable[str]) -> None
             raise BindingError(f"{before} and {name} share memory, and the step updates in place. Give a copy of one.")
         if stop > end:
             end, before = stop, name
+
+
+def rows_of(array: Array) -> list[Array]:
+    """The rows of an array as views; iterating over one axis gives numbers, whose memory is not that of the array."""
+    return [array[k, ...] for k in range(len(array))]
 
 
 def one_array(rows: Sequence[Array]) -> Array | None:

@@ -25,6 +25,7 @@ from gradgen.runtime.bindings import (
     checked,
     one_array,
     refuse_overlaps,
+    rows_of,
 )
 from gradgen.runtime.direct import Code, codes_of, direct_call, headers_are_known
 from gradgen.runtime.interface import EntryPoint, Interface
@@ -137,7 +138,8 @@ class Caller:
         if plan.g:
             rows = made[len(plan.out) :]
             if self._stacks["g"]:
-                rows = [row for x, (*_, count) in zip(rows, plan.g, strict=True) for row in (x if count else [x])]
+                parts = zip(rows, plan.g, strict=True)
+                rows = [row for x, (*_, count) in parts for row in (rows_of(x) if count else [x])]
             gradients = dict(zip(self._g_names, rows, strict=True))
         return (outputs if self._in_order else {name: outputs[name] for name in self._output_names}), gradients
 
@@ -263,7 +265,7 @@ class Caller:
                         f"{names[0]} .. {names[-1]} {why} and must be rows of one array. "
                         "Give the arrays of net.init(), or those of net.stack(...)."
                     )
-                found[at] = list(np.stack(found[at]))
+                found[at] = rows_of(np.stack(found[at]))
         return tuple(found)
 
     def _stacks_of(self, key: str, layout: Layout, fields: tuple[Any, ...]) -> list[Any]:
@@ -273,6 +275,9 @@ class Caller:
         for x in self._stacks[key]:
             rows = fields[x.at : x.at + x.count]
             whole = one_array(rows)
+            names = [f.name for f in self.interface.fields[key][x.at : x.at + x.count]]
+            if whole is None and any(name in self.entry.uses for name in names):
+                raise GradgenError(f"{self.interface.name}: the rows of a stack are not those of one array")
             found += [*fields[end : x.at], np.empty((0, *rows[0].shape), rows[0].dtype) if whole is None else whole]
             end = x.at + x.count
         return [*found, *fields[end:]]

@@ -105,6 +105,15 @@ def sums_on_the_way() -> Model:
     return {"loss": loss}, loss
 
 
+def scaled() -> Model:
+    """Every layer has a number of its own."""
+    h = inputs()
+    for k in range(6):
+        h = gg.tanh(h @ weights(k) * weights(k, "s", ()) + weights(k, "b", (D,)))
+    loss = gg.mean(h**2)
+    return {"loss": loss}, loss
+
+
 def transformer() -> Model:
     """Causal attention with two heads, and what follows it: reshapes, masks and products of every kind in one layer."""
     h = gg.input("x", (2, 3, 8))
@@ -134,6 +143,7 @@ MODELS: tuple[Callable[[], Model], ...] = (
     read_on_the_way,
     normalised,
     sums_on_the_way,
+    scaled,
     transformer,
 )
 
@@ -195,6 +205,7 @@ OPTIMISERS: dict[str, Callable[[gg.Tensor], Any]] = {
         (two_stacks, "adam"),
         (normalised, "momentum"),
         (transformer, "adam"),
+        (scaled, "momentum"),
     ],
 )
 def test_steps_are_those_of_the_layers(model: Callable[[], Model], name: str) -> None:
