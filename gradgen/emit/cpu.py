@@ -112,8 +112,12 @@ class CpuPrinter:
     def function(self, name: str, dtype: str, arguments: list[str]) -> str:
         if name == "from_order":
             dtype = next(f for f, order in ORDERS.items() if order == dtype)
-        if name in INTEGERS:
+        if name in INTEGERS and dtype not in FLOATS:
             dtype = "int64"
+        if name in ("floor", "ceil", "round") and dtype not in FLOATS:
+            return self.cast(arguments[0], dtype)
+        if name == "sign" and dtype == "uint32":
+            return f"np.uint32({arguments[0]} != 0)"  # which Numba compares as if it were signed
         if name in ONE_AT_A_TIME and not self.innermost:
             return f"np.{name}({arguments[0]})"
         if in_library(name, dtype):

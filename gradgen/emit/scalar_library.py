@@ -42,7 +42,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "polygamma": ("digamma",),
 }
 SUFFIXES = {"float32": "f32", "float64": "f64"}
-INTEGERS = ("add", "sub", "mul", "left_shift", "right_shift")  # of int64, which wraps around
+INTEGERS = ("add", "sub", "mul", "pow", "left_shift", "right_shift")  # of int64, which wraps around
 
 
 def in_library(function: str, dtype: str) -> bool:

@@ -46,6 +46,7 @@ from gradgen.graph.scalar import (
 )
 from gradgen.graph.spans import fits
 
+WHOLE = ("int32", "int64", "uint32")
 ATOM, UNARY, PRODUCT, SUM, COMPARISON, NOT, AND, OR, CHOICE = 100, 30, 20, 10, 5, 4, 3, 2, 1
 INFIX = {"add", "sub", "mul", "div", "floordiv", "mod", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"}
 SHIFTS = {"left_shift", "right_shift"}
@@ -85,6 +86,7 @@ class ScalarPrinter:
             case Load():
                 text = self.access(x, self)
                 wider = dtype in FLOATS or (dtype == "int64" and x.dtype in NARROW)
+                wider = wider or (x.dtype == "bool" and dtype in WHOLE)  # two of NumPy's bools have a bool for a sum
                 return (self.cast(text, dtype or ""), ATOM) if wider and x.dtype != dtype else (text, ATOM)
             case Call():
                 return self._call(x, dtype)
@@ -152,8 +154,8 @@ class ScalarPrinter:
             text, level = self.functions(name, work, arguments), ATOM
         if is_widened(x):
             text, level = self.cast(text, x.dtype), ATOM
-        if dtype == "int64" and x.dtype in NARROW:
-            return self.cast(text, dtype), ATOM
+        if (dtype == "int64" and x.dtype in NARROW) or (dtype in WHOLE and x.dtype == "bool"):
+            return self.cast(text, dtype or ""), ATOM
         if dtype in FLOATS and x.dtype != dtype and not (x.dtype == "pyfloat" and work == dtype):
             return self.cast(text, dtype), ATOM
         return text, level
@@ -168,6 +170,7 @@ class ScalarPrinter:
             work = x.dtype
         else:
             work = promote([a.dtype for a in arguments])
+            work = x.dtype if work == "bool" and x.dtype in WHOLE else work
         if work == "pyfloat" or (work == "pyint" and dtype in FLOATS):
             return dtype if dtype in FLOATS and dtype is not None else "float32" if work == "pyfloat" else "int64"
         return work
