@@ -76,7 +76,10 @@ def compile(  # noqa: A001  # gg.compile, as in the design
 
 
 class Saved:
-    """What a forward pass keeps for its backward pass: private, good for any number of backward passes."""
+    """What a forward pass keeps for its backward pass: private, good for any number of backward passes.
+
+    The arguments are those of the call: who writes into one before `backward` changes what it finds.
+    """
 
     def __init__(self, interface: Interface, room: Room, plan: Plan, arguments: dict[str, Any]) -> None:
         self.interface = interface
@@ -86,6 +89,10 @@ class Saved:
 
     def __del__(self) -> None:
         self.plan.free.append(self.room)
+
+    def __reduce__(self) -> Never:
+        """Copies would give one workspace back twice."""
+        raise TypeError("what forward keeps for backward cannot be copied or pickled")
 
 
 class Network:
@@ -150,7 +157,7 @@ class Network:
         return self._entries["forward"](arguments)[0]
 
     def forward(self, /, *unnamed: Never, **arguments: Any) -> tuple[dict[str, Any], Saved]:
-        """The outputs, and what `backward` needs."""
+        """The outputs, and what `backward` needs; the arguments are part of that, and have to stay as they are."""
         if unnamed:
             self._refuse_unnamed("forward")
         self._refuse_outside(arguments)

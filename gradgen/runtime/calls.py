@@ -127,8 +127,11 @@ class Caller:
             if saved is None:
                 plan.free.append(room)
             if done is None:
-                raise GradgenError(f"{self.interface.name}.{self.entry.name} failed. Call net.module to see where.")
+                raise self._failed()
         return self._checked(layout, values, saved)
+
+    def _failed(self) -> GradgenError:
+        return GradgenError(f"{self.interface.name}.{self.entry.name} failed. Call net.module to see where.")
 
     def _named(self, plan: Plan, made: list[Array], returned: dict[str, Any]) -> Results:
         """Outputs and gradients from the arrays that were made for them, and the numbers that came back."""
@@ -173,6 +176,8 @@ class Caller:
             with self._settling:
                 frames.settle(values)
                 done = self._direct(frames.table, words, *values, *made)
+            if done is None:
+                raise self._failed()  # once more, what was updated would be updated twice
             if done:
                 if all(map(is_, values[layout.first_kept :], given[layout.first_kept :])):
                     layout.frames = frames

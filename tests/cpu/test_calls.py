@@ -1,5 +1,7 @@
 """Calls of a compiled network: what is refused, what is recognised from the call before, what a process remembers."""
 
+import copy
+import pickle
 import threading
 import warnings
 import weakref
@@ -664,3 +666,12 @@ def test_names_in_any_order_from_several_threads() -> None:
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+def test_what_forward_keeps_is_not_copied() -> None:
+    """Two owners would hand its workspace to two calls at once."""
+    w = gg.param("w", (3,))
+    _, saved = gg.compile({"loss": gg.sum(w * w)}, name="kept").forward(w=np.ones(3, np.float32))
+    for copying in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="cannot be copied"):
+            copying(saved)
