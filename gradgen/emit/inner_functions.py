@@ -1,8 +1,8 @@
 """Functions that compiled code alone calls, without the way in from Python that Numba makes for each.
 
-In: an imported module. Out: the same module; what its functions call is compiled in a tenth to a fifth less time, the
-more arguments the more. From Python such a function is still called like any other: an ordinary one, with the same
-text and without a cache, is made then.
+In: an imported module. Out: the same module; what its functions call is compiled in less time, the more arguments the
+more. From Python such a function is still called like any other: an ordinary one, with the same text and without a
+cache, is made then.
 """
 
 import threading

@@ -27,7 +27,8 @@ from gradgen.runtime.bindings import (
     refuse_overlaps,
     rows_of,
 )
-from gradgen.runtime.direct import Code, codes_of, direct_call, headers_are_known
+from gradgen.runtime.codes import Code, codes_of
+from gradgen.runtime.direct import direct_call, headers_are_known
 from gradgen.runtime.interface import EntryPoint, Interface
 from gradgen.runtime.plans import KEPT, Frames, Layout, Plan, Room, RoomPool
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from gradgen.runtime.bindings import Array, label_bounds, out_of_reach
-from gradgen.runtime.direct import ARGUMENTS, DATA, ERRORS, RESULTS, Code, Move, Words, array_words, row, table
+from gradgen.runtime.codes import Code
+from gradgen.runtime.direct import ARGUMENTS, DATA, ERRORS, RESULTS, Move, Words, array_words, row, table
 from gradgen.runtime.interface import Argument, EntryPoint, Interface, evaluate_shape, evaluate_size
 from gradgen.runtime.sequences import Call, Operand
 
