@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from math import inf
+from typing import Literal
 
 from gradgen.env import smallest
 
-__all__ = ["CPU", "SMALLEST", "Machine", "machine", "using", "without_parts"]
+__all__ = ["CPU", "GPU", "SMALLEST", "Machine", "machine", "machine_of", "using", "without_parts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,10 @@ class Machine:
     Behind each group stands what measures it: a name alone is a benchmark, `python -m tests.benchmarks.NAME`. Sizes of
     text are chosen, not measured.
     """
+
+    # what it is
+    parts: Literal["threads", "iterations"] = "threads"  # one for each core, or one for each iteration of a loop
+    by_value: bool = True  # a function hands back numbers; without that a number is an array without axes
 
     # work, in additions; measured by functions
     cheap: float = 4.0  # is done again rather than stored
@@ -85,6 +90,17 @@ class Machine:
 
 
 CPU = Machine()
+GPU = replace(
+    CPU,
+    parts="iterations",
+    by_value=False,
+    product=inf,  # there is no text for a product yet but its loops
+    outer=inf,
+    whole=inf,  # a value in parts would be one launch for each of them
+    threads=0.0,
+    lanes=2**62,  # threads are no vectors: a costly function may stand beside others
+)
+MACHINES = {"cpu": CPU, "cuda": GPU}
 SMALLEST = replace(
     CPU,
     whole=1,
@@ -119,10 +135,16 @@ _chosen: ContextVar[Machine | None] = ContextVar("machine", default=None)
 
 def machine() -> Machine:
     """The machine that code is made for here and now."""
+    return machine_of("cpu")
+
+
+def machine_of(target: str) -> Machine:
+    """The machine of a target, unless another one is chosen; a CPU's, of a target that has no entry."""
     chosen = _chosen.get()
     if chosen is not None:
         return chosen
-    return SMALLEST if smallest() else CPU
+    usual = MACHINES.get(target, CPU)
+    return SMALLEST if smallest() and usual is CPU else usual
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from gradgen.graph.nodes import Leaf
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.sizes import size_names
 from gradgen.graph.tensor import Tensor
-from gradgen.machine import machine
+from gradgen.machine import machine_of
 from gradgen.model import Model
 from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
@@ -379,5 +379,5 @@ def _key(model: Model, options: Options, leaves: Sequence[Leaf]) -> str:
     roots = [*model.outputs.values(), *model.updates.values()]
     told = (model.name, model.loss, list(model.outputs), [x.name for x in model.updates], [x.name for x in model.wrt])
     told_by_name = (sorted(options.sizes.items()), sorted(options.skip))
-    chosen = (options.target, options.dtype, *told_by_name, options.deterministic, machine())
+    chosen = (options.target, options.dtype, *told_by_name, options.deterministic, machine_of(options.target))
     return store.key(repr(told), repr(chosen), repr([x.digest for x in leaves]), fingerprint(roots))

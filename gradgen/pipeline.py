@@ -21,12 +21,11 @@ from gradgen.graph.nodes import (
 from gradgen.graph.origin import files_of
 from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.inspect.header import header
-from gradgen.machine import machine, using, without_parts
+from gradgen.machine import machine_of, using, without_parts
 from gradgen.model import Model, stacks_of, with_loops
 from gradgen.options import Options
 from gradgen.passes.derive.reverse import vjp_nodes
 from gradgen.passes.loops.bounds import bound_loops
-from gradgen.passes.loops.divide import FIXED_PARTS
 from gradgen.passes.loops.hoist import hoist as hoist_code
 from gradgen.passes.loops.in_place import update_in_place
 from gradgen.passes.loops.keep_inside import keep_inside
@@ -34,8 +33,9 @@ from gradgen.passes.loops.one_form import one_form
 from gradgen.passes.loops.over_states import over_states
 from gradgen.passes.loops.roll import roll, shortened
 from gradgen.passes.loops.shared_values import share
+from gradgen.passes.loops.threads import FIXED_PARTS
 from gradgen.passes.loops.unify import unify
-from gradgen.passes.lower.drafts import OnStatements, in_parts, multiplied, piece_by_piece
+from gradgen.passes.lower.drafts import OnStatements, multiplied, piece_by_piece, placed, threaded
 from gradgen.passes.lower.entries import Builder
 from gradgen.passes.lower.naming import sizes_of
 from gradgen.passes.lower.requests import Request, RequestLowering, Root
@@ -94,8 +94,10 @@ ON_STATEMENTS: tuple[tuple[str, OnStatements, str], ...] = (
 ON_TARGET: dict[str, tuple[tuple[str, OnStatements, str], ...]] = {
     "cpu": (
         ("multiply", multiplied, "sums of products that are no products of matrices are outer products of registers"),
-        ("divide", in_parts, "the costliest loops are divided among threads, where that pays"),
-    )
+        ("place", placed, "the costliest loops are shared by threads, where that pays"),
+        ("threads", threaded, "what each thread needs for itself is a row of the workspace; its sums are added up"),
+    ),
+    "cuda": (("place", placed, "every iteration of an outermost loop is a thread, with variables and small arrays"),),
 }
 
 
@@ -141,12 +143,14 @@ class Compiled:
 def compile_model(model: Model, options: Options, watch: Watch | None = None) -> Compiled:
     """Every pass, for every entry point; without parts where the program with them is not legal, as `explain` says."""
     watch = Watch() if watch is None else watch
+    usual = machine_of(options.target)
     try:
-        return _compiled(model, options, watch)
+        with using(usual):
+            return _compiled(model, options, watch)
     except ProgramError as error:
         wrong = str(error).splitlines()[1].strip()
         told = f"without parts, with which the program would not be legal; please report this with the model: {wrong}"
-        with using(without_parts(machine())):
+        with using(without_parts(usual)):
             return _compiled(model, options, watch, (told,))
 
 

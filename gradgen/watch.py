@@ -20,7 +20,7 @@ from gradgen.passes.rebuild.promises import verify_graph
 from gradgen.passes.rebuild.rewrites import Passes, Rewrite
 from gradgen.passes.rewrite.separate_scans import separate_carries
 from gradgen.program.kernels import Program
-from gradgen.program.verify import verify_program
+from gradgen.program.verify import verify_program, verify_statements
 
 __all__ = ["OnProgram", "Watch"]
 
@@ -63,6 +63,8 @@ class Watch:
             began = time.perf_counter()
             current = [run(draft) for draft in current]
             self._took(f"statements, {name}", began)
+            for piece, draft in ((piece, d) for d in current if self.verifies for piece in d.everything):
+                verify_statements(piece.body, f"{piece.name} of {draft.entry} behind {name}")
             self._look(name, drafts_text, current)
         return current
 

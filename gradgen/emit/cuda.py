@@ -12,9 +12,8 @@ from gradgen.emit.cpu import CpuPrinter, size_sources
 from gradgen.emit.layout import signature, title
 from gradgen.emit.templates import render
 from gradgen.errors import GraphError
-from gradgen.graph.scalar import FLOATS, Poly, require_poly, walk
-from gradgen.graph.sizes import size_names
-from gradgen.machine import machine
+from gradgen.graph.scalar import FLOATS, require_poly
+from gradgen.program.extents import sizes_mentioned
 from gradgen.program.kernels import Kernel, Program
 from gradgen.program.loops import (
     Accumulate,
@@ -24,17 +23,13 @@ from gradgen.program.loops import (
     For,
     Note,
     Statement,
-    expressions,
-    letter,
     reads,
     statements,
     writes,
 )
-from gradgen.program.ownership import private, unowned
-from gradgen.program.rewriting import moved
+from gradgen.program.ownership import private
 from gradgen.program.verify import verify_program
 
-BYTES = {"float32": 4, "float64": 8, "int32": 4, "uint32": 4, "int64": 8, "bool": 1}
 MATH = {
     **{
         name: f"math.{name}({{}})"
@@ -90,8 +85,7 @@ SUFFIX = {"float32": "f32", "float64": "f64"}
 class CudaKernel:
     """One launch: what every thread computes beforehand, the loop that the threads share, and its arrays and sizes.
 
-    `own` are the arrays of a thread. A parameter that the program's workspace has without its first axis has one row
-    for every iteration.
+    `own` are the arrays of a thread.
     """
 
     name: str
@@ -169,26 +163,9 @@ def _launches(kernel: Kernel) -> list[CudaKernel]:
 
 
 def _launch(kernel: Kernel, name: str, notes: tuple[Note, ...], before: Sequence[Assign], loop: For) -> CudaKernel:
-    _require_owner(kernel, loop)
-    own: list[Buffer] = []
-    replaced: dict[Buffer, tuple[Buffer, tuple[Poly, ...]]] = {}  # by another buffer with subscripts in front
-    used = 0
-    for b in private(loop):
-        if not b.shape:
-            continue
-        count = _count(b)
-        if count == 1:
-            replaced[b] = Buffer(b.name, (), b.dtype, "local", None), ()
-        elif count is not None and used + count * BYTES[b.dtype] <= machine().local_bytes:
-            used += count * BYTES[b.dtype]
-            own.append(b)
-        else:
-            rows = Buffer(b.name, (require_poly(loop.stop), *b.shape), b.dtype, "work", None)
-            replaced[b] = rows, (letter(loop.letter),)
-    (body,) = moved((loop,), replaced)
-    assert isinstance(body, For)
+    _require_threads(kernel, loop)
     needed: list[Assign] = []
-    inside: list[Statement] = [body]
+    inside: list[Statement] = [loop]
     for assign in reversed(before):
         if assign.buffer in {b for s in inside for b in reads(s)}:
             if any(b in {w for s in kernel.body for w in writes(s)} and not b.by_value for b in reads(assign)):
@@ -196,41 +173,27 @@ def _launch(kernel: Kernel, name: str, notes: tuple[Note, ...], before: Sequence
             needed.insert(0, assign)
             inside.insert(0, assign)
     touched = {b for s in inside for b in reads(s) | writes(s)}
-    kept = [b for b in kernel.parameters if b.memory in touched and b not in own]
-    rows_of = [b for b, _ in replaced.values() if b.shape]
-    sizes = {s for x in statements(inside) for e in expressions(x) for p in walk(e) if isinstance(p, Poly)
-             for s in size_names(p)}  # fmt: skip
-    return CudaKernel(name, notes, tuple(needed), body, tuple(own), (*kept, *rows_of), tuple(sorted(sizes)))
+    own = sorted((b for b in touched if b.is_thread_array), key=lambda b: b.name)
+    kept = [b for b in kernel.parameters if b.memory in touched]
+    return CudaKernel(
+        name, notes, tuple(needed), loop, tuple(own), tuple(kept), tuple(sorted(sizes_mentioned(inside, None)))
+    )
 
 
-def _require_owner(kernel: Kernel, loop: For) -> None:
+def _require_threads(kernel: Kernel, loop: For) -> None:
+    if loop.shared is not None and not loop.shared.sums:
+        return
     if loop.kind == "serial":
         raise GraphError(f"{kernel.name}: the steps of {loop.letter} follow each other, threads do not")
-    wrong = unowned(loop)
-    if wrong or loop.kind != "parallel":
-        sums = {s.buffer for s in statements(loop.body) if isinstance(s, Accumulate)}
-        shared = sorted(b.name for b in sums - set(private(loop)))
-        raise GraphError(
-            f"{kernel.name}: the loop over {loop.letter} sums into {', '.join(shared)}, which its iterations share; "
-            "on a GPU they would overwrite each other. Only loops that own what they write become CUDA kernels yet."
-            if not wrong or loop.kind == "reduce"
-            else f"{kernel.name}: {wrong[0]}"
-        )
     for statement in statements(loop.body):
         if isinstance(statement, Dot):
             raise GraphError(f"{kernel.name} multiplies matrices: there is no CUDA text for products yet")
-    if loop.stride != 1 or not isinstance(loop.stop, Poly) or not isinstance(loop.start, Poly):
-        raise GraphError(f"{kernel.name}: the loop over {loop.letter} is not a plain range")
-
-
-def _count(b: Buffer) -> int | None:
-    """How many elements an array has, where that is a known number."""
-    total = 1
-    for extent in b.shape:
-        if extent.constant is None:
-            return None
-        total *= extent.constant
-    return total
+    sums = {s.buffer for s in statements(loop.body) if isinstance(s, Accumulate)}
+    shared = sorted(b.name for b in sums - set(private(loop)))
+    raise GraphError(
+        f"{kernel.name}: the loop over {loop.letter} sums into {', '.join(shared)}, which its iterations share; "
+        "on a GPU they would overwrite each other. Only loops that own what they write become CUDA kernels yet."
+    )
 
 
 # ---------------------------------------------------------------- text

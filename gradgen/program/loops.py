@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
 from gradgen.graph.intern import digest_of, intern
+from gradgen.graph.neutral import neutral
 from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import FLOATS, Letter, Poly, Scalar, atom_poly, call, loads
 
@@ -19,7 +20,9 @@ Operation = Literal["sum", "max", "min"]
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
 class Buffer:
-    """Memory with a name; of rank 0 and role `local` a scalar variable. `alias_of` marks another shape of a buffer.
+    """Memory with a name; `local` is what a thread has for itself: a variable, or with axes a small array.
+
+    `alias_of` marks another shape of a buffer.
 
     Role `one` is no memory but the number 1, the cotangent that a gradient starts from.
     """
@@ -45,12 +48,41 @@ class Buffer:
         return self.role == "local" and not self.shape
 
     @property
+    def is_thread_array(self) -> bool:
+        """Whether it is an array that one thread has for itself: no function takes it."""
+        return self.role == "local" and bool(self.shape)
+
+    @property
     def by_value(self) -> bool:
         """Whether the emitted code passes a scalar instead of an array; another shape of an array is an array."""
         return not self.shape and self.alias_of is None and self.role in ("local", "input", "cotangent", "one")
 
 
 ONE = {dtype: Buffer("1", (), dtype, "one") for dtype in FLOATS}
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What the iterations of a loop put into a buffer by one operation, which does nothing else with it."""
+
+    buffer: Buffer
+    operation: Operation
+
+    @property
+    def first(self) -> Scalar:
+        """The value that an accumulation begins with, if it begins anew."""
+        return neutral(self.operation, self.buffer.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How several threads may run the iterations of a loop, each some of them: `own` is what each needs for itself.
+
+    What is in `sums` they sum up apart, and then together; whatever else is written belongs to one iteration.
+    """
+
+    own: tuple[Buffer, ...]
+    sums: tuple[Sum, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +96,7 @@ class For:
     body: tuple["Statement", ...]
     stride: int = 1
     within: Poly | None = None
+    shared: Sharing | None = None  # among threads, once `place` has decided it
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,19 @@ def combined(loop: For, buffer: Buffer) -> Operation | None:
     return operations.pop() if alone and len(operations) == 1 else None
 
 
+def shared_wrongly(loop: For) -> list[str]:
+    """What the threads that share a loop write and others reach too, in spite of what its `Sharing` says."""
+    assert loop.shared is not None
+    mine = set(private(loop, {*loop.shared.own}))
+    sums = {x.buffer: x.operation for x in loop.shared.sums}
+    found = []
+    for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
+        is_sum = buffer in sums and combined(loop, buffer) == sums[buffer]
+        if not (buffer in mine or is_sum or (buffer.shape and owns(loop, buffer))):
+            found.append(f"the threads of the loop over {loop.letter} share what they write of {buffer.name}")
+    return found
+
+
 def shared_by_parts(parts: Parts) -> list[str]:
     """What the parts of a loop write and other parts reach too: neither rows of their own, nor what iterations own."""
     loop, own = parts.loop, dict(parts.own)

@@ -20,6 +20,7 @@ from gradgen.program.loops import (
     Matrix,
     Note,
     Parts,
+    Sharing,
     Statement,
     bodies,
 )
@@ -106,6 +107,9 @@ def moved(body: Iterable[Statement], homes: Homes) -> tuple[Statement, ...]:
                 return replace(s, out=operand(s.out), left=operand(s.left), right=operand(s.right))
             case Parts():
                 return replace(s, own=tuple((mine, at(behind, ())[0]) for mine, behind in s.own))
+            case For(shared=Sharing() as shared):
+                sums = tuple(replace(x, buffer=at(x.buffer, ())[0]) for x in shared.sums)
+                return replace(s, shared=Sharing(tuple(at(b, ())[0] for b in shared.own), sums))
         return s
 
     return tuple(

@@ -33,7 +33,7 @@ from gradgen.program.loops import (
     statements,
     writes,
 )
-from gradgen.program.ownership import private, shared_by_parts, unowned
+from gradgen.program.ownership import private, shared_by_parts, shared_wrongly, unowned
 from gradgen.program.reach import strays
 
 
@@ -51,6 +51,17 @@ def verify_program(program: Program, merged: Program | None = None) -> None:
         raise ProgramError(f"the program of {program.name} is not legal:\n{listed}\nPlease report this with the model.")
 
 
+def verify_statements(body: Sequence[Statement], where: str) -> None:
+    """Refuse statements whose loops promise too much.
+
+    Raises:
+        ProgramError: a bug of gradgen, with everything that is wrong.
+    """
+    found = [f"  {text}" for text in dict.fromkeys(wrong_loops(body))]
+    if found:
+        raise ProgramError("\n".join([f"{where} is not legal:", *found, "Please report this with the model."]))
+
+
 def violations(program: Program, merged: Program | None = None) -> list[str]:
     """Everything that is wrong with a program, in the order of its text.
 
@@ -60,18 +71,25 @@ def violations(program: Program, merged: Program | None = None) -> list[str]:
     whole = program if merged is None else merged
     found: list[str] = []
     for kernel in whole.kernels:
-        for statement in statements(kernel.body):
-            if isinstance(statement, For) and statement.kind == "parallel":
-                found += [f"{kernel.name}: {text}" for text in unowned(statement)]
-            elif isinstance(statement, Parts):
-                found += [f"{kernel.name}: {text}" for text in shared_by_parts(statement)]
-        found += [f"{kernel.name}: {text}" for text in _shadowed(kernel.body, frozenset())]
+        found += [f"{kernel.name}: {text}" for text in wrong_loops(kernel.body)]
     found += strays(program)
     kernels = {kernel.name: kernel for kernel in whole.kernels}
     known: Readers = {}
     for entry in whole.entries:
         found += [f"{entry.name}: {text}" for text in _undefined(whole, entry, kernels, known)]
     return list(dict.fromkeys(found))
+
+
+def wrong_loops(body: Sequence[Statement]) -> Iterator[str]:
+    """The loops whose iterations reach what is not theirs, although they may run in any order."""
+    for statement in statements(body):
+        match statement:
+            case For():
+                yield from unowned(statement) if statement.kind == "parallel" else ()
+                yield from shared_wrongly(statement) if statement.shared is not None else ()
+            case Parts():
+                yield from shared_by_parts(statement)
+    yield from _shadowed(body, frozenset())
 
 
 def _shadowed(body: Sequence[Statement], around: frozenset[str]) -> Iterator[str]:
@@ -223,7 +241,7 @@ def _left_by(program: Program, entry: Entry) -> set[Buffer]:
     return {b.memory for b in found if b.role == "saved"}
 
 
-__all__ = ["verify_program", "violations"]
+__all__ = ["verify_program", "verify_statements", "violations"]
 
 
 def _are_other_rows(a: Sequence[Poly], b: Sequence[Poly]) -> bool:

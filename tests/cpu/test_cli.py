@@ -129,7 +129,7 @@ def test_build_in_another_dtype_and_size(model: Path, tmp_path: Path) -> None:
 STATEMENTS = PASSES.index("lower")  # from here on passes see statements, and not formulas
 
 
-@pytest.mark.parametrize("after", ["lower", "divide", "cut", "roll", "fit-lines"])
+@pytest.mark.parametrize("after", ["lower", "place", "threads", "cut", "roll", "fit-lines"])
 def test_show_prints_the_statements_after_every_later_pass(model: Path, after: str) -> None:
     result = run("show", model, "--after", after)
     assert result.exit_code == 0, result.output

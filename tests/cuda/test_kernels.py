@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from gradgen.emit.cuda import CudaKernel, cuda_kernels, render_cuda_module
 from gradgen.errors import GraphError, OptionError
 from gradgen.graph.nodes import show_size
 from gradgen.network import Network
+from gradgen.pipeline import compile_model
+from gradgen.program.kernels import Program
 from gradgen.runtime.interface import evaluate_size
 
 ROWS = 11
@@ -39,17 +42,22 @@ def network(columns: int = 24, wide: bool = False) -> Network:
     return gg.compile({"y": nn.functional.softmax(y, axis=-1)}, name="layernorm_softmax")
 
 
-def forward_kernels(net: Network) -> list[str]:
-    entry = next(e for e in net.compiled.program.entries if e.name == "forward")
-    return [call.kernel for call in entry.calls]
+@cache
+def program_of(net: Network) -> Program:
+    return compile_model(net.model, replace(net.options, target="cuda")).program
+
+
+def kernels_of(program: Program, name: str) -> list[str]:
+    entry = next(e for e in program.entries if e.name == name)
+    return [call.kernel for call in entry.kernel_calls]
 
 
 def text_of(net: Network) -> str:
-    return render_cuda_module(net.compiled.program, forward_kernels(net))
+    return render_cuda_module(program_of(net), kernels_of(program_of(net), "forward"))
 
 
 def launches(net: Network) -> list[CudaKernel]:
-    return cuda_kernels(net.compiled.program, forward_kernels(net))
+    return cuda_kernels(program_of(net), kernels_of(program_of(net), "forward"))
 
 
 def arguments(columns: int = 24) -> dict[str, np.ndarray]:
@@ -110,7 +118,7 @@ def test_a_short_row_is_the_thread_s_own_and_a_long_one_a_row_of_the_workspace()
     assert [b.shape[0].constant for b in short.own] == [24, 24]
     assert long.own == ()
     rows = [b for b in long.parameters if b.role == "work"]
-    assert [[str(extent) for extent in b.shape] for b in rows if b.name.endswith("_row")] == [["B", "300"]] * 2
+    assert [[str(extent) for extent in b.shape] for b in rows if b.name.endswith("_rows")] == [["B", "300"]] * 2
 
 
 def test_the_text(tmp_path: Path) -> None:
@@ -131,15 +139,14 @@ def test_the_text(tmp_path: Path) -> None:
 
 
 def test_sums_that_all_rows_share_are_refused() -> None:
-    program = network().compiled.program
-    entry = next(e for e in program.entries if e.name == "backward")
+    program = program_of(network())
     with pytest.raises(GraphError, match=r"sums into d_bias, d_weight, which its iterations share"):
-        render_cuda_module(program, [call.kernel for call in entry.calls])
+        render_cuda_module(program, kernels_of(program, "backward"))
 
 
 def test_an_unknown_kernel_is_refused() -> None:
     with pytest.raises(GraphError, match="layernorm_softmax has no kernel compute_z; it has compute_"):
-        render_cuda_module(network().compiled.program, ["compute_z"])
+        render_cuda_module(program_of(network()), ["compute_z"])
 
 
 def test_whole_networks_are_not_offered_yet() -> None:

@@ -39,6 +39,7 @@ from gradgen.program.loops import (
 from gradgen.runtime.interface import evaluate_shape
 
 PARTS = 3  # of every loop that is divided
+EMPTY = {"float32": "np.nan", "float64": "np.nan", "int64": "99", "int32": "99", "uint32": "99", "bool": "True"}
 COMBINED = {"max": "maximum", "min": "minimum"}
 
 
@@ -89,7 +90,9 @@ class NumpyText:
                 return [f"# {s.shown}"]
             case For():
                 span = ", ".join([self.text(s.start), self.text(s.stop), str(s.stride)])
-                return self.block(f"for {s.letter} in range({span}):", s.body)
+                runs = f"range({span})" if s.shared is None else f"shuffled({span})"
+                head, *body = self.block(f"for {s.letter} in {runs}:", s.body)
+                return [head, *(f"    {line}" for line in self.own(s)), *body]
             case If():
                 otherwise = self.block("else:", s.otherwise) if s.otherwise else []
                 return [*self.block(f"if {self.text(s.condition)}:", s.then), *otherwise]
@@ -107,6 +110,14 @@ class NumpyText:
                 return self.contraction(s)
             case Parts():
                 return self.divided(s)
+
+    def own(self, s: For) -> list[str]:
+        """What an iteration of a loop that threads share has for itself: arrays in which nothing is yet."""
+        arrays = [b for b in s.shared.own if b.shape] if s.shared is not None else []
+        shapes = [f"({', '.join(map(self.text, b.shape))},)" for b in arrays]
+        return [
+            f"{b.name} = np.full({at}, {EMPTY[b.dtype]}, np.{b.dtype})" for b, at in zip(arrays, shapes, strict=True)
+        ]
 
     def value(self, s: Assign | Accumulate) -> str:
         return self.scalars.text(s.value, s.buffer.dtype)
@@ -185,10 +196,15 @@ class NumpyText:
         return "\n".join(["import numpy as np", *heads, *(line for f in functions for line in ("", *f))]) + "\n"
 
 
+def shuffled(start: int, stop: int, stride: int) -> list[int]:
+    """The iterations of a loop as threads may come to them."""
+    return [int(k) for k in np.random.default_rng(0).permutation(range(start, stop, stride))]
+
+
 def run(program: Program, entry: str, given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
     """What an entry point computes: the arrays that a call allocates, and what it returns."""
     text = NumpyText(program).module()
-    module: dict[str, Any] = {"F": IMPLEMENTATIONS}
+    module: dict[str, Any] = {"F": IMPLEMENTATIONS, "shuffled": shuffled}
     exec(compile(text, "<numpy>", "exec"), module)
     known = {**sizes, "parts": PARTS}
     stacked = {b for stack in program.stacks for b in stack.members}

@@ -1,6 +1,7 @@
 """A third target reads the same programs: nothing that a target needs is said to one of them alone."""
 
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
@@ -8,11 +9,11 @@ import pytest
 import gradgen as gg
 from gradgen.graph.tensor import tensor
 from gradgen.lang.interpret import interpret
-from gradgen.machine import CPU, SMALLEST, Machine, using
+from gradgen.machine import CPU, GPU, MACHINES, SMALLEST, Machine, using
 from gradgen.options import TARGETS
 from gradgen.pipeline import ON_TARGET, compile_model
 from gradgen.program.kernels import Program
-from gradgen.program.loops import Contract, Parts, statements
+from gradgen.program.loops import Contract, Dot, Parts, statements
 from tests.cpu.models import leaves_of
 from tests.cpu.running import assert_close, case
 from tests.cpu.test_outer_products import CASES, SIZES, arrays_of
@@ -31,8 +32,8 @@ def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return str(request.param)
 
 
-def test_every_target_that_users_may_name_has_passes() -> None:
-    assert set(ON_TARGET) == set(TARGETS)
+def test_every_target_that_users_may_name_has_passes_and_a_machine() -> None:
+    assert set(TARGETS) <= set(ON_TARGET) == set(MACHINES)
 
 
 def kinds(program: Program) -> set[type]:
@@ -42,11 +43,27 @@ def kinds(program: Program) -> set[type]:
 @pytest.mark.parametrize("chosen", [CPU, SMALLEST], ids=["usual", "smallest"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_numbers(name: str, chosen: Machine, target: str) -> None:
+    found = check_numbers(name, chosen, target)
+    assert Parts not in kinds(found) or target == "cpu"
+
+
+SMALL_GPU = replace(SMALLEST, parts="iterations", by_value=False, product=inf, outer=inf, threads=0.0)
+
+
+@pytest.mark.parametrize("chosen", [GPU, replace(GPU, local_bytes=0), SMALL_GPU], ids=["usual", "rows", "smallest"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_numbers_of_what_a_gpu_is_given(name: str, chosen: Machine) -> None:
+    """Iterations that share a loop may run in any order, each with memory of its own, and no function returns any."""
+    program = check_numbers(name, chosen, "cuda")
+    assert not kinds(program) & {Parts, Contract, Dot}
+    assert not any(kernel.returns for kernel in program.kernels)
+
+
+def check_numbers(name: str, chosen: Machine, target: str) -> Program:
+    """Values and gradients of a model against the interpreter's, from the program as NumPy text."""
     this = case(name, "float64")
     with using(chosen):
         program = compile_model(this.net.model, replace(this.net.options, target=target)).program
-    found = kinds(program)
-    assert Parts not in found or target == "cpu"
     cotangents = {f"d_{key}": x[()] for key, x in this.cotangents.items()}
     with np.errstate(all="ignore"):
         forward = run(program, "forward", this.arrays, this.model.sizes)
@@ -56,6 +73,7 @@ def test_the_numbers(name: str, chosen: Machine, target: str) -> None:
     for x in this.wrt:
         if f"d_{x.name}" in backward:
             assert_close(backward[f"d_{x.name}"], this.gradients[x.name], "float64", f"the gradient by {x.name}")
+    return program
 
 
 def steps_of_windows() -> gg.Tensor:

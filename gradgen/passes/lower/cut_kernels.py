@@ -122,7 +122,7 @@ def make_kernel(group: Sequence[Piece], later: set[Buffer], taken: Set[str]) -> 
     touched = ordered_buffers(body)
     written = {b for s in body for b in writes(s)}
     assigned_first = defined_locals(body)
-    parameters = [b for b in touched if not (b.by_value and b in assigned_first)]
+    parameters = [b for b in touched if not (b.is_thread_array or (b.by_value and b in assigned_first))]
     returns = tuple(b for b in touched if b.by_value and b in written and b in later)
     name = free_name(f"compute_{group[-1].name}", taken)
     divided = next((s for s in body if isinstance(s, Parts)), None)

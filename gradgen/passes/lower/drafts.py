@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gradgen.graph.scalar import Poly
-from gradgen.passes.loops.divide import divide
+from gradgen.passes.loops.place import place
 from gradgen.passes.loops.register_loops import in_registers
+from gradgen.passes.loops.threads import on_threads
 from gradgen.passes.lower.storage import Buffers
 from gradgen.program.cost import products
 from gradgen.program.loops import (
@@ -21,7 +22,7 @@ from gradgen.program.loops import (
 from gradgen.program.ownership import written_first
 from gradgen.program.registers import Registers, names_in
 
-__all__ = ["Draft", "OnStatements", "Piece", "in_parts", "multiplied", "piece_by_piece"]
+__all__ = ["Draft", "OnStatements", "Piece", "multiplied", "piece_by_piece", "placed", "threaded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ def multiplied(draft: Draft) -> Draft:
     return _with_pieces(draft, [changed(piece) for piece in draft.pieces])
 
 
-def in_parts(draft: Draft) -> Draft:
-    """Every piece with its costliest loop divided among threads, where that pays beside the products of the draft."""
+def placed(draft: Draft) -> Draft:
+    """Every piece with the loops shared for which the machine has threads, beside the products of the draft."""
     busy = sum(products(piece.body) for piece in draft.pieces)
     readers: dict[Buffer, list[int]] = {}
     following = [*draft.pieces, *draft.late]
@@ -90,14 +91,23 @@ def in_parts(draft: Draft) -> Draft:
         for b in {b for s in piece.body for b in reads(s)}:
             readers.setdefault(b, []).append(k)
 
-    def divided(k: int, piece: Piece) -> Piece:
+    def changed(k: int, piece: Piece) -> Piece:
         def read_later(b: Buffer) -> bool:
             return any(at > k and not written_first(following[at].body, b) for at in readers.get(b, ()))
 
-        body = tuple(divide(piece.body, draft.arrays.lend, draft.arrays.taken, draft.parts, busy, read_later))
+        return replace(piece, body=tuple(place(piece.body, draft.arrays.lend, busy, read_later)))
+
+    return _with_pieces(draft, [changed(k, piece) for k, piece in enumerate(draft.pieces)])
+
+
+def threaded(draft: Draft) -> Draft:
+    """Every loop that is shared divided among the threads of a CPU, in a function of its own."""
+
+    def changed(piece: Piece) -> Piece:
+        body = tuple(on_threads(piece.body, draft.arrays.lend, draft.arrays.taken, draft.parts))
         return replace(piece, body=body, alone=piece.alone or any(isinstance(s, Parts) for s in body))
 
-    return _with_pieces(draft, [divided(k, piece) for k, piece in enumerate(draft.pieces)])
+    return _with_pieces(draft, [changed(piece) for piece in draft.pieces])
 
 
 def _with_pieces(draft: Draft, pieces: Sequence[Piece]) -> Draft:

@@ -12,6 +12,7 @@ from gradgen.graph.nodes import Leaf, Node, Project, Reshape, Scan, all_inputs, 
 from gradgen.graph.origin import Files
 from gradgen.graph.scalar import Poly, Scalar, size_symbol
 from gradgen.graph.sizes import size_names
+from gradgen.machine import machine
 from gradgen.passes.lower.drafts import Draft, Piece
 from gradgen.passes.lower.naming import GENERATED, is_named_by_user, name_nodes
 from gradgen.passes.lower.statements import Lowering
@@ -149,7 +150,7 @@ class RequestLowering:
                 else:
                     results[node] = buffer
                 continue
-            scalar_result = not node.shape and role == "output"
+            scalar_result = not node.shape and role == "output" and machine().by_value
             buffer = arrays.make(root.name, node.shape, node.dtype, "local" if scalar_result else role)
             if node in given or node in results or saved:
                 copies.append((node, buffer))

@@ -11,6 +11,7 @@ from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Node, Project, project, same_shape
 from gradgen.graph.scalar import Poly, integer, loads, require_poly
+from gradgen.machine import machine
 from gradgen.passes.lower.naming import described
 from gradgen.passes.lower.reductions import accumulated_dtype, reduces, runs_in_variable
 from gradgen.passes.schedule.too_large import is_large
@@ -164,7 +165,7 @@ def assign_storage(
         else:
             local_axes, parts = _axes_kept(item, path, readers.get(node, []))
             shape = tuple(integer(parts[k].rows) if k in parts else node.shape[k] for k in local_axes)
-            role: Role = "work" if shape else "local"
+            role: Role = "work" if shape or _outlives_a_function(path, readers.get(node, [])) else "local"
             less = "_row" if len(shape) == 1 else "_slice"
             suffix = "_part" if parts and shape else less if shape and len(shape) < item.rank else ""
             make = buffers.derive if suffix else buffers.make
@@ -174,6 +175,11 @@ def assign_storage(
             found = replace(found, register=_register(item, path, readers.get(node, []), names, buffers))
         places[node] = found
     return places
+
+
+def _outlives_a_function(path: Path, readers: Iterable[tuple[Item | None, Path]]) -> bool:
+    """Whether a number may be needed in another function than the one that computes it, which cannot hand it back."""
+    return not machine().by_value and any(not other or not path or path[0] is not other[0] for _, other in readers)
 
 
 def whole_values(plan: Schedule) -> list[Node]:
@@ -273,6 +279,8 @@ def _register(
     own = tuple(loop for loop in path if isinstance(loop, ScanLoop) or not reduces(item, loop.axis.get(item, 0)))
     if not any(reader is not None and other[: len(own)] == own for reader, other in readers):
         return None
+    if not own and not machine().by_value:
+        return None  # readers may be in another function
     what = "here" if len(own) == len(path) else "acc"
     if what == "acc" and (not own or accumulated_dtype(item) != item.node.dtype):
         return None  # a whole sum ends behind all loops

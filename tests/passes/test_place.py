@@ -1,6 +1,6 @@
 """Loops in parts: what is divided, what stays whole, and what the verifier says of parts that share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +8,10 @@ import pytest
 
 import gradgen as gg
 from gradgen.emit.cpu import CpuPrinter
-from gradgen.graph.scalar import call, integer, load, size_symbol
-from gradgen.machine import CPU, using
-from gradgen.passes.loops.divide import divide
+from gradgen.graph.scalar import call, integer, load, number, size_symbol
+from gradgen.machine import CPU, GPU, using
+from gradgen.passes.loops.place import place
+from gradgen.passes.loops.threads import on_threads
 from gradgen.passes.lower.storage import Buffers
 from gradgen.program.cost import operations, products
 from gradgen.program.loops import (
@@ -21,10 +22,13 @@ from gradgen.program.loops import (
     For,
     Matrix,
     Parts,
+    Sharing,
     Statement,
+    Sum,
     letter,
+    writes,
 )
-from gradgen.program.ownership import shared_by_parts
+from gradgen.program.ownership import shared_by_parts, shared_wrongly
 from tests.cpu.running import unjitted
 
 N, D = integer(1000), integer(64)
@@ -54,8 +58,11 @@ def everything_pays() -> Iterator[None]:
         yield
 
 
-def divided(*body: Statement) -> list[Statement]:
-    return divide([over_rows(*body)], Buffers().lend, (), PARTS)
+def divided(
+    *body: Statement, taken: Iterable[str] = (), elsewhere: float = 0.0, later: Iterable[Buffer] = ()
+) -> list[Statement]:
+    lend = Buffers().lend
+    return on_threads(place([over_rows(*body)], lend, elsewhere, lambda b: b in later), lend, taken, PARTS)
 
 
 def test_rows_and_sums_get_one_for_each_part() -> None:
@@ -99,14 +106,14 @@ def test_largest_values_over_parts(most: Callable[..., gg.Tensor], axis: int | N
 
 
 def test_names_that_are_taken_get_a_number() -> None:
-    parts, _ = divide([over_rows(COPY, STORE, ADD)], Buffers().lend, {"part", "first", "at"}, PARTS)
+    parts, _ = divided(COPY, STORE, ADD, taken={"part", "first", "at"})
     assert isinstance(parts, Parts)
     assert (parts.part, parts.first, parts.last) == ("part_2", "first_2", "last")
     assert parts.loop.letter == "n"
 
 
 def test_rows_that_are_read_later_are_no_part_s_own() -> None:
-    (loop,) = divide([over_rows(COPY, STORE)], Buffers().lend, (), PARTS, read_later=lambda b: b is row)
+    (loop,) = divided(COPY, STORE, later=[row])
     assert isinstance(loop, For)
 
 
@@ -117,8 +124,8 @@ def test_small_loops_stay_whole() -> None:
 
 def test_loops_beside_larger_products_stay_whole() -> None:
     work = operations([over_rows(ADD)])
-    assert isinstance(divide([over_rows(ADD)], Buffers().lend, (), PARTS, elsewhere=work - 1)[0], Parts)
-    assert isinstance(divide([over_rows(ADD)], Buffers().lend, (), PARTS, elsewhere=work + 1)[0], For)
+    assert isinstance(divided(ADD, elsewhere=work - 1)[0], Parts)
+    assert isinstance(divided(ADD, elsewhere=work + 1)[0], For)
 
 
 def test_products_are_counted_apart() -> None:
@@ -137,6 +144,46 @@ def test_the_verifier_refuses_parts_that_share() -> None:
     (mine, _), *_ = parts.own
     too_few = replace(parts, own=((mine, row), *parts.own[1:]))
     assert shared_by_parts(too_few) == ["row does not hold one row for each part"]
+
+
+def test_the_verifier_refuses_iterations_that_share() -> None:
+    loop = over_rows(COPY, STORE, ADD, NEIGHBOUR)
+    sums = (Sum(total, "sum"),)
+    assert shared_wrongly(replace(over_rows(COPY, STORE, ADD), shared=Sharing((row,), sums))) == []
+    assert shared_wrongly(replace(loop, shared=Sharing((row,), (Sum(total, "max"),)))) == [
+        "the threads of the loop over n share what they write of total",
+        "the threads of the loop over n share what they write of y",
+    ]
+    assert shared_wrongly(replace(over_rows(COPY, STORE), shared=Sharing(()))) == [
+        "the threads of the loop over n share what they write of row"
+    ]
+    assert shared_wrongly(replace(over_rows(STORE, COPY), shared=Sharing((row,)))) != []
+
+
+@pytest.mark.parametrize(("bytes_", "where"), [(256, "local"), (255, "work")])
+def test_what_an_iteration_needs_for_itself_on_a_gpu(bytes_: int, where: str) -> None:
+    with using(replace(GPU, local_bytes=bytes_)):
+        (loop,) = place([over_rows(COPY, STORE)], Buffers().lend)
+    assert isinstance(loop, For)
+    assert loop.shared is not None
+    assert not shared_wrongly(loop)
+    mine = {b for s in loop.body for b in writes(s) if b is not y}
+    assert [(b.name, b.role, len(b.shape)) for b in mine] == [
+        ("row", "local", 1) if where == "local" else ("rows", "work", 2)
+    ]
+    assert {b for b in mine if b.is_thread_array} == {b for b in loop.shared.own if b.shape}
+
+
+def test_every_outermost_loop_that_may_be_shared_is_shared_by_a_gpu() -> None:
+    with using(GPU):
+        copied, added, serial = place(
+            [over_rows(STORE), over_rows(ADD), replace(over_rows(STORE), kind="serial")], Buffers().lend
+        )
+    assert all(isinstance(s, For) for s in (copied, added, serial))
+    assert [s.shared for s in (copied, added, serial) if isinstance(s, For)] == [
+        Sharing(()), Sharing((), (Sum(total, "sum"),)), None
+    ]  # fmt: skip
+    assert Sum(total, "max").first is number(-float("inf"))
 
 
 def test_an_unrelated_formula_in_parts_as_plain_python() -> None:

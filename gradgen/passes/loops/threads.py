@@ -1,8 +1,8 @@
-"""One loop of a kernel divided among threads, where it is worth that.
+"""Loops divided among the threads of a CPU, written out.
 
-In: the statements of a piece. Out: the same, or with a `Parts` in place of the costliest loop: every thread runs a
-range of iterations. What an iteration has for itself gets a row per part; sums and largest values over the loop are
-those of each part, combined in the order of the parts, so that results depend on the number of parts alone.
+In: statements behind `place`. Out: the same with a `Parts` for every loop that is shared: every thread runs a range of
+iterations. What an iteration has for itself gets a row per part; sums and largest values over the loop are those of
+each part, combined in the order of the parts, so that results depend on the number of parts alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,31 +10,25 @@ from dataclasses import replace
 
 from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name, fresh_names
-from gradgen.graph.neutral import neutral
-from gradgen.graph.nodes import Shape, product
+from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import Load, Poly, integer, load, walk
 from gradgen.graph.sizes import size_names
-from gradgen.machine import machine
 from gradgen.passes.loops.hoist import replaced
-from gradgen.program.cost import estimate, operations
 from gradgen.program.loops import (
     Accumulate,
     Assign,
     Buffer,
-    Contract,
-    Dot,
     For,
     Parts,
     Role,
+    Sharing,
     Statement,
     expressions,
     letter,
-    reads,
     side_by_side,
     statements,
     writes,
 )
-from gradgen.program.ownership import combined, owns, private
 from gradgen.program.registers import Registers, names_in
 from gradgen.program.rewriting import moved
 
@@ -43,34 +37,20 @@ FIXED_PARTS = 16  # where results may not depend on the number of threads
 Make = Callable[[str, Shape, str, Role], Buffer]
 
 
-def divide(
-    body: Sequence[Statement],
-    make: Make,
-    taken: Iterable[str],
-    parts: Poly,
-    elsewhere: float = 0.0,
-    read_later: Callable[[Buffer], bool] = lambda b: False,
-) -> list[Statement]:
-    """The costliest loop among the statements in parts, if it is worth it; `make` gives arrays of the workspace.
+def on_threads(body: Sequence[Statement], make: Make, taken: Iterable[str], parts: Poly) -> list[Statement]:
+    """Every loop that is shared, in as many parts as there are threads; `make` gives arrays of the workspace.
 
-    `parts` is their number, a size; `taken` are names that the rest of the function may use. What is read later than
-    the last statement is no part's own. The loop must have more work than the matrix products `elsewhere` in the
-    program: threads that wait for the next loop keep the cores busy, and BLAS would have to share them.
+    `parts` is their number, a size; `taken` are names that the rest of the function may use.
     """
-    costs = [operations([s]) if isinstance(s, For) else 0.0 for s in body]
-    best = max(range(len(body)), key=costs.__getitem__, default=None)
-    if best is None or costs[best] < max(machine().threads, machine().beside * elsewhere):
-        return list(body)
-    loop = body[best]
-    assert isinstance(loop, For)
-    if not _is_plain(loop):
-        return list(body)
-    single, loop = _with_single_elements(loop, Registers(body, taken))
-    used = {*names_in([*body, *single]), *taken}
-    behind = {b for s in body[best + 1 :] for b in reads(s)}
-    mine = [b for b in private(loop) if b not in behind and not read_later(b)]
-    found = _in_parts(loop, costs[best], make, mine, used, parts)
-    return list(body) if found is None else [*body[:best], *single, *found, *body[best + 1 :]]
+    found: list[Statement] = []
+    for s in body:
+        if isinstance(s, For) and s.shared is not None:
+            single, loop = _with_single_elements(s, Registers(body, taken))
+            used = {*names_in([*body, *single]), *taken}
+            found += [*single, *_in_parts(loop, s.shared, make, used, parts)]
+        else:
+            found.append(s)
+    return found
 
 
 def _with_single_elements(loop: For, registers: Registers) -> tuple[list[Statement], For]:
@@ -86,26 +66,8 @@ def _with_single_elements(loop: For, registers: Registers) -> tuple[list[Stateme
     return [Assign(b, (), x) for x, b in single.items()], inside
 
 
-def _is_plain(loop: For) -> bool:
-    """Whether it may be cut anywhere: no product inside, which has threads of its own, and no recurrence."""
-    inside = list(statements(loop.body))
-    return (
-        loop.kind != "serial"
-        and loop.start is integer(0)
-        and loop.stride == 1
-        and loop.within is None
-        and isinstance(loop.stop, Poly)
-        and not any(isinstance(s, (Dot, Contract)) or (isinstance(s, For) and s.kind == "serial") for s in inside)
-    )
-
-
-def _in_parts(
-    loop: For, cost: float, make: Make, mine: Sequence[Buffer], used: set[str], parts: Poly
-) -> list[Statement] | None:
-    """The loop in parts, and what combines those of all parts; None where iterations need each other otherwise.
-
-    `mine` is what iterations may have copies of.
-    """
+def _in_parts(loop: For, shared: Sharing, make: Make, used: set[str], parts: Poly) -> list[Statement]:
+    """The loop in parts, and what combines the sums of all parts."""
     used = used | set(size_names(parts))
     part, first, last = fresh_names({k: k for k in ("part", "first", "last")}, used).values()
     own: dict[Buffer, Buffer] = {}
@@ -113,18 +75,14 @@ def _in_parts(
     before: list[Statement] = []
     after: list[Statement] = []
     behind: list[Statement] = []
-    for buffer in sorted({b for s in loop.body for b in writes(s)}, key=lambda b: b.name):
+    sums = {x.buffer: x for x in shared.sums}
+    for buffer in sorted({*shared.own, *sums}, key=lambda b: b.name):
         name = f"{buffer.name}_parts"
-        if buffer in mine:
+        if buffer not in sums:
             if buffer.shape:
                 own[buffer] = make(name, (parts, *buffer.shape), buffer.dtype, "work")
             continue
-        if buffer.shape and owns(loop, buffer):
-            continue
-        operation = combined(loop, buffer)
-        if operation is None or estimate(product(buffer.shape)) * machine().share > cost:
-            return None
-        nothing = neutral(operation, buffer.dtype)
+        operation, nothing = sums[buffer].operation, sums[buffer].first
         if not buffer.shape:
             row = intern(Buffer, free_name(f"{buffer.name}_part", used), (integer(1),), buffer.dtype, "work", None)
             own[row] = make(name, (parts, integer(1)), buffer.dtype, "work")
@@ -142,7 +100,7 @@ def _in_parts(
             before += _over(buffer.shape, first_value, used)
             behind.append(For(part, integer(0), parts, "reduce", tuple(_over(buffer.shape, term, used))))
     body = moved(loop.body, {buffer: (of_part, ()) for buffer, of_part in of_parts.items()})
-    mine_only = replace(loop, start=letter(first), stop=letter(last), body=body)
+    mine_only = replace(loop, start=letter(first), stop=letter(last), body=body, shared=None)
     assert isinstance(loop.stop, Poly)
     inside = (*side_by_side(before), mine_only, *after)
     return [Parts(loop.stop, inside, tuple(own.items()), parts, part, first, last), *side_by_side(behind)]
