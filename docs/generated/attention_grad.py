@@ -92,7 +92,7 @@ def compute_loss(q, k, v, g, s_sum_part, p_masked, p_exp_row, p_sum, p_part, y_s
     # 87: s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
     # 89: p_max[b, i] = max_j (s[b, i, j] if i >= j else -inf)
     # 89: p_masked[b, i] = p_max[b, i] if abs(p_max[b, i]) < inf else 0
-    # 89: p_exp[b, i, j] = exp((s[b, i, j] if i >= j else -inf) - p_masked[b, i])
+    # 89: p_exp[b, i, j] = exp(s[b, i, j] - p_masked[b, i]) if i >= j else 0
     # 89: p_sum[b, i] = sum_j p_exp[b, i, j]
     # 89: p[b, i, j] = p_exp[b, i, j] / p_sum[b, i]
     # 90: y[b, i, c] = sum_j p[b, i, j] * v[b, j, c]
@@ -116,10 +116,8 @@ def compute_loss(q, k, v, g, s_sum_part, p_masked, p_exp_row, p_sum, p_part, y_s
                     p_exp_here = exp_f32(p_exp_here_term - p_masked_here)
                     p_exp_row[j] = p_exp_here
                     p_sum_acc += p_exp_here
-                p_exp_here = np.exp(np.float32(-np.inf) - p_masked_here)
                 for j in range(i + 1, T):
-                    p_exp_row[j] = p_exp_here
-                    p_sum_acc += p_exp_here
+                    p_exp_row[j] = np.float32(0.0)
                 p_sum[b, i] = p_sum_acc
                 for j in range(T):
                     p_part[i - i0, j] = p_exp_row[j] / p_sum_acc
@@ -154,7 +152,7 @@ def compute_d_v(
     # 91: d_y[b, i, c] = d_loss * g[b, i, c]
     # 90: d_p[b, i, j] = sum_n d_y[b, i, n] * v[b, j, n]
     # 87: s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
-    # 89: p_exp[b, i, j] = exp((s[b, i, j] if i >= j else -inf) - p_masked[b, i])
+    # 89: p_exp[b, i, j] = exp(s[b, i, j] - p_masked[b, i]) if i >= j else 0
     # 89: p[b, i, j] = p_exp[b, i, j] / p_sum[b, i]
     # 89: d_p_sum_term[b, i] = sum_j -(d_p[b, i, j] * p[b, i, j])
     # 89: d_s[b, i, j] = (d_p[b, i, j] * p[b, i, j] if i >= j else 0) + (d_p_sum_term[b, i] * p[b, i, j] if i >= j
@@ -184,11 +182,8 @@ def compute_d_v(
                     p_here = p_exp / p_sum_b_i
                     p_part[i - i0, j] = p_here
                     d_p_sum_term -= d_p_part[i - i0, j] * p_here
-                p_exp = np.exp(np.float32(-np.inf) - p_masked[b, i])
-                p_here = p_exp / p_sum[b, i]
                 for j in range(i + 1, T):
-                    p_part[i - i0, j] = p_here
-                    d_p_sum_term -= d_p_part[i - i0, j] * p_here
+                    p_part[i - i0, j] = np.float32(0.0)
                 for j in range(i + 1):
                     d_s = d_p_part[i - i0, j] * p_part[i - i0, j] + d_p_sum_term * p_part[i - i0, j]
                     d_s_sum_part[i - i0, j] = d_s * np.float32(0.17677669529663687)
@@ -244,7 +239,7 @@ def compute_loss_2(
     # 87: s_sum[b, i, j] = sum_c q[b, i, c] * k[b, j, c]
     # 89: p_max[b, i] = max_j (s[b, i, j] if i >= j else -inf)
     # 89: p_masked[b, i] = p_max[b, i] if abs(p_max[b, i]) < inf else 0
-    # 89: p_exp[b, i, j] = exp((s[b, i, j] if i >= j else -inf) - p_masked[b, i])
+    # 89: p_exp[b, i, j] = exp(s[b, i, j] - p_masked[b, i]) if i >= j else 0
     # 89: p_sum[b, i] = sum_j p_exp[b, i, j]
     # 89: p[b, i, j] = p_exp[b, i, j] / p_sum[b, i]
     # 90: y[b, i, c] = sum_j p[b, i, j] * v[b, j, c]
@@ -278,10 +273,8 @@ def compute_loss_2(
                     p_exp_here = exp_f32(s_sum_part[i - i0, j] / np.float32(5.656854249492381) - p_masked)
                     p_exp_row[j] = p_exp_here
                     p_sum += p_exp_here
-                p_exp_here = np.exp(np.float32(-np.inf) - p_masked)
                 for j in range(i + 1, T):
-                    p_exp_row[j] = p_exp_here
-                    p_sum += p_exp_here
+                    p_exp_row[j] = np.float32(0.0)
                 for j in range(T):
                     p_part[i - i0, j] = p_exp_row[j] / p_sum
             np.dot(p_part[: i1 - i0], v[b], y_slice[i0:i1])

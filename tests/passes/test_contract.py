@@ -94,3 +94,23 @@ def test_an_operand_that_the_condition_on_another_shields_is_no_matrix() -> None
     node = gg.compute((n, m), gg.sum(gg.where(n + k < 40, a[n, k] * short[k, m], 0), over=k)).node
     assert classify(node) is None
     assert pack_operands(node) is None
+
+
+def test_a_batch_index_in_the_middle_of_a_row_that_every_step_reads() -> None:
+    """The steps of a scan stay inside what they read: heads side by side in one axis are packed there, too."""
+    rows = gg.input("rows", (5, T, H * D), dtype="float64")
+
+    def step(total: gg.Tensor, row: gg.Tensor) -> tuple[gg.Tensor, None]:
+        heads = row.reshape((T, H, D))
+        products = gg.compute((h, i, j), gg.sum(total[i, h, e] * heads[j, h, e], over=e))
+        seen = gg.where(j <= i, products[h, i, j] * heads[j, h, d], 0)
+        return total + gg.compute((i, h, d), gg.sum(seen, over=j)), None
+
+    last, _ = gg.scan(step, gg.zeros((T, H, D), "float64") + 1, rows)
+    net = gg.compile({"y": last}, dtype="float64", name="heads")
+    assert net.source.count("np.dot(") == 2
+    x = np.random.default_rng(0).standard_normal((5, T, H, D))
+    wanted = np.ones((T, H, D))
+    for row in x:
+        wanted = wanted + np.einsum("ihe,jhe,jhd,ij->ihd", wanted, row, row, np.tri(T))
+    np.testing.assert_allclose(net(rows=x.reshape(5, T, H * D))["y"], wanted, rtol=1e-10)

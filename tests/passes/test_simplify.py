@@ -19,6 +19,7 @@ from tests.passes.building import (
     formulas,
     i,
     j,
+    k,
     scans,
     tensor,
     total,
@@ -94,6 +95,21 @@ def test_axes_of_size_1_vanish() -> None:
     assert isinstance(split_axis, Reshape)
 
 
+def test_axes_of_a_slice_are_split_where_it_is_read() -> None:
+    """Heads of attention, colours of a picture: `x[:, 2:8].reshape(N, 2, 3)`. What is no copy is read as it is."""
+    x = tensor("x", N, 10)
+    part = formula((N, 6), at(x, i, j + 2))
+    split = reshape(part, (N, integer(2), integer(3)))
+    assert simple(formula((N, 2, 3), at(split, i, j, k) * 2)) is formula((N, 2, 3), at(x, i, 3 * j + k + 2) * 2)
+    joined = formula((6 * N,), at(reshape(part, (6 * N,)), i) * 2)
+    assert simple(joined) is joined
+    whole = formula((N, 2, 5), at(reshape(x, (N, integer(2), integer(5))), i, j, k) * 2)
+    assert simple(whole) is whole
+    padded = formula((N, 6), where(j >= 2, at(x, i, j - 2)))
+    after = simple(formula((N, 2, 3), at(reshape(padded, (N, integer(2), integer(3))), i, j, k) + 1))
+    assert after is formula((N, 2, 3), where(3 * j + k >= 2, at(x, i, 3 * j + k - 2)) + 1)
+
+
 def test_a_copy_that_grows_is_stored() -> None:
     node = x = tensor("x", 64)
     for level in range(12):
@@ -103,6 +119,19 @@ def test_a_copy_that_grows_is_stored() -> None:
     assert all(len(formulas(n)) < 40 for n in formulas(after))
     assert_same_values([node], [after])
     assert x is not after
+
+
+def test_powers_under_a_mask_are_zero_outside() -> None:
+    """What a safe softmax subtracts is finite: exp(-inf - m) need not be computed to be 0."""
+    x, top = tensor("x", N, M), tensor("top", N)
+    safe = formula((N,), where(f("lt", f("abs", at(top, i)), np.inf), at(top, i), 0))
+    masked = where(i >= j, at(x, i, j), -np.inf)
+    node = formula((N, M), f("exp", f("sub", masked, at(safe, i))))
+    after = simple(node)
+    assert after is formula((N, M), where(i >= j, f("exp", f("sub", at(x, i, j), at(safe, i)))))
+    assert_same_values([node], [after], special=True)
+    unsafe = formula((N, M), f("exp", f("sub", masked, at(top, i))))
+    assert simple(unsafe) is unsafe
 
 
 # ---------------------------------------------------------------- conditions

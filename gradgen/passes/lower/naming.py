@@ -21,7 +21,7 @@ from gradgen.graph.nodes import (
     toposort,
 )
 from gradgen.graph.origin import origin
-from gradgen.graph.scalar import Call, Const, Poly, Scalar, loads
+from gradgen.graph.scalar import Call, Const, Poly, Scalar, is_zero, loads
 from gradgen.graph.sizes import size_names
 from gradgen.program.kernels import ENTRY_POINTS
 
@@ -189,6 +189,11 @@ def _kind(node: Compute) -> str:
         return node.reducer
     if isinstance(node.body, (Const, Poly)) or not loads(node.body):
         return "constant"
-    if isinstance(node.body, Call):
-        return RESULT_OF.get(node.body.function.name, node.body.function.name)
+    match node.body:
+        case Call(function=f, arguments=(_, Call(function=g), other)) if (
+            f.name == "where" and is_zero(other) and g.name not in RESULT_OF
+        ):
+            return g.name  # under a mask
+        case Call(function=f):
+            return RESULT_OF.get(f.name, f.name)
     return "part"

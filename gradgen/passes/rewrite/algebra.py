@@ -8,7 +8,9 @@ import operator
 
 import numpy as np
 
-from gradgen.graph.scalar import FLOATS, Call, Const, Poly, Scalar, call, number, promote, rewrite
+from gradgen.graph.nodes import Compute
+from gradgen.graph.scalar import FLOATS, Call, Const, Load, Poly, Scalar, call, number, promote, rewrite
+from gradgen.passes.rebuild.look_through import is_pointwise
 
 __all__ = ["simplify_algebra"]
 
@@ -50,7 +52,34 @@ def _simpler(x: Call) -> Scalar | None:
             return a
         case "not", (Call(function=f, arguments=(a,)),) if f.name == "not":
             return a
+        case "exp", (Call(function=f, arguments=(a, b)),) if f.name == "sub" and x.dtype in FLOATS:
+            return _masked_power(a, b)
     return None
+
+
+def _masked_power(a: Scalar, b: Scalar) -> Scalar | None:
+    """exp(where(c, y, -inf) - b) = where(c, exp(y - b), 0) for a finite b, as in a softmax under a mask."""
+    match a:
+        case Call(function=f, arguments=(condition, y, least)) if (
+            f.name == "where" and _value(least) == -math.inf and _is_finite(b)
+        ):
+            return call("where", condition, call("exp", call("sub", y, b)), number(0))
+    return None
+
+
+def _is_finite(x: Scalar) -> bool:
+    """Whether a value is where(abs(u) < inf, u, 0), or read from a tensor of such."""
+    if isinstance(x, Load):
+        node = x.tensor
+        return isinstance(node, Compute) and is_pointwise(node) and _is_finite(node.body)
+    match x:
+        case Call(
+            function=f,
+            arguments=(Call(function=g, arguments=(Call(function=h, arguments=(u,)), bound)), v, other),
+        ) if (f.name, g.name, h.name) == ("where", "lt", "abs"):
+            least = _value(other)
+            return u is v and _value(bound) == math.inf and least is not None and math.isfinite(least)
+    return False
 
 
 def _negative(x: Scalar) -> Scalar | None:

@@ -210,7 +210,7 @@ def pack_operands(node: Node, lengths: Mapping[int, Poly] = MappingProxyType({})
     best = _best_groups(node, factors, conditions, ranges)
     by_index = _stays_inside(factors, ranges, ())  # else conditions on indices keep the reads inside
     hiding = [c for c in conditions if by_index or not is_index_only(c)]
-    return None if best is None else _packed(node, *best, hiding)
+    return None if best is None else _packed(node, *best, hiding, lengths)
 
 
 def _best_groups(
@@ -285,7 +285,9 @@ def _is_product(node: Compute, left: Group, right: Group) -> bool:
     return set(range(len(node.extents))) == covered and _pays(node.extents, rows, columns, summed) and bool(rows)
 
 
-def _packed(node: Compute, left: Group, right: Group, hidden: Sequence[Scalar]) -> Node | None:
+def _packed(
+    node: Compute, left: Group, right: Group, hidden: Sequence[Scalar], lengths: Mapping[int, Poly]
+) -> Node | None:
     """The contraction over packed operands, the one with the smaller loop count of the two orders of the operands.
 
     The conditions that hide values stay around the product.
@@ -300,7 +302,7 @@ def _packed(node: Compute, left: Group, right: Group, hidden: Sequence[Scalar]) 
             break
         loops += 1
     if not rest or all(sides) or not any(sides):
-        return _batch_first(node, [k for k in range(rank) if k in batch])
+        return _batch_first(node, [k for k in range(rank) if k in batch], lengths)
     summed = [k for k in node.reduced if k in left.positions & right.positions]
     looped = _summed_loops(left, right, loops, summed)
     first, second = _pack(node, left, loops, looped, summed), _pack(node, right, loops, looped, summed)
@@ -316,7 +318,7 @@ def _packed(node: Compute, left: Group, right: Group, hidden: Sequence[Scalar]) 
     return None if classify(new) is None else new
 
 
-def _batch_first(node: Compute, batch: list[int]) -> Node | None:
+def _batch_first(node: Compute, batch: list[int], lengths: Mapping[int, Poly]) -> Node | None:
     """out[n, k, i] = product[k, n, i]: an index of both operands that is not the first of the result is looped over."""
     rank = len(node.shape)
     order = [*batch, *(k for k in range(rank) if k not in batch)]
@@ -330,7 +332,7 @@ def _batch_first(node: Compute, batch: list[int]) -> Node | None:
         "sum",
         substitute(node.body, moved),
     )
-    product = first if classify(first) is not None else pack_operands(first)
+    product = first if classify(first) is not None else pack_operands(first, lengths)
     return None if product is None else pointwise(node.shape, load(product, [position(k) for k in order]))
 
 

@@ -10,7 +10,7 @@ from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, integer, load,
 from gradgen.graph.sizes import is_index_only, reads_data
 from gradgen.graph.spans import fits
 from gradgen.machine import machine
-from gradgen.passes.rebuild.look_through import is_pointwise, pointwise_body
+from gradgen.passes.rebuild.look_through import is_pointwise, pointwise_body, reshaped_access
 
 __all__ = ["compose_copies", "is_copy"]
 
@@ -38,7 +38,7 @@ def composed(access: Load) -> Scalar:
     """What an access reads in the end; producers are composed already, so one step does for each of them."""
     current: Scalar = access
     while isinstance(current, Load):
-        following: Scalar | None = _squeezed(current) if isinstance(current.tensor, Reshape) else None
+        following: Scalar | None = _reshaped(current) if isinstance(current.tensor, Reshape) else None
         if is_copy(current.tensor):
             following = pointwise_body(current)
         if following is None:
@@ -89,6 +89,14 @@ def _moves_data(root: Scalar) -> bool:
             case _:
                 return False
     return True
+
+
+def _reshaped(access: Load) -> Load | None:
+    """R[f] = source[g] for a reshape that only puts in or leaves out axes of size 1, or splits those of a copy."""
+    found = _squeezed(access)
+    if found is None and isinstance(access.tensor, Reshape) and is_copy(access.tensor.source):
+        return reshaped_access(access)
+    return found
 
 
 def _squeezed(access: Load) -> Load | None:

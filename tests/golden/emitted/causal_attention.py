@@ -73,7 +73,7 @@ def compute_loss(q, k, v, g, s_sum_part, p_exp_row, p_part, y_slice):
     # 158: s_sum[b, h, i, j] = sum_c q[b, h, i, c] * k[b, h, j, c]
     # 160: p_max[b, h, i] = max_j (s[b, h, i, j] if i >= j else -inf)
     # 160: p_masked[b, h, i] = p_max[b, h, i] if abs(p_max[b, h, i]) < inf else 0
-    # 160: p_exp[b, h, i, j] = exp((s[b, h, i, j] if i >= j else -inf) - p_masked[b, h, i])
+    # 160: p_exp[b, h, i, j] = exp(s[b, h, i, j] - p_masked[b, h, i]) if i >= j else 0
     # 160: p_sum[b, h, i] = sum_j p_exp[b, h, i, j]
     # 160: p[b, h, i, j] = p_exp[b, h, i, j] / p_sum[b, h, i]
     # 161: y[b, h, i, c] = sum_j p[b, h, i, j] * v[b, h, j, c]
@@ -95,10 +95,8 @@ def compute_loss(q, k, v, g, s_sum_part, p_exp_row, p_part, y_slice):
                         p_exp_here = exp_f32(s_sum_part[i - i0, j] * np.float32(0.5) - p_masked)
                         p_exp_row[j] = p_exp_here
                         p_sum += p_exp_here
-                    p_exp_here = np.exp(np.float32(-np.inf) - p_masked)
                     for j in range(i + 1, T):
-                        p_exp_row[j] = p_exp_here
-                        p_sum += p_exp_here
+                        p_exp_row[j] = np.float32(0.0)
                     for j in range(T):
                         p_part[i - i0, j] = p_exp_row[j] / p_sum
                 np.dot(p_part[: i1 - i0], v[b, h], y_slice[i0:i1])
