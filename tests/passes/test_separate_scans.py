@@ -77,6 +77,32 @@ def test_a_carry_in_another_shape(rows: int | gg.Tensor, shape: str) -> None:
     np.testing.assert_allclose(d_first["start"], d_second["start"], rtol=1e-10)
 
 
+@pytest.mark.parametrize("rows", [4, gg.size("B")])
+@pytest.mark.parametrize("shape", ["flat", "split", "turned", "ones"])
+def test_what_every_step_leaves_in_another_shape(rows: int | gg.Tensor, shape: str) -> None:
+    """It is a row of a view of what all steps leave, forward and backward: nothing is copied to be read."""
+    start, scale = gg.param("start", (rows, 4), dtype="float64"), gg.input("scale", (3,), dtype="float64")
+    other = {"flat": (rows * 4,), "split": (rows, 2, 2), "turned": (2, rows * 2), "ones": (1, rows, 1, 4)}[shape]
+
+    def step(h: gg.Tensor, s: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
+        left = gg.sin(h * s)
+        whole = left.reshape(other)
+        return h + gg.sum(gg.flip(whole, axis=0) * whole) * 0.1, left
+
+    last, seen = gg.scan(step, start, scale)
+    loss = gg.sum(last**2) + gg.sum(seen.reshape((3, *other)) ** 3)
+    h, total = start, 0.0
+    for t in range(3):
+        h, left = step(h, scale[t])
+        total = total + gg.sum(left**3)
+    given = {"start": np.linspace(-1, 1, 16).reshape(4, 4), "scale": np.array([0.5, -1.0, 1.5])}
+    nets = [unjitted(gg.compile({"loss": x}, name="reshaped_step")) for x in (loss, gg.sum(h**2) + total)]
+    assert "//" not in nets[0].source.split("def forward")[0]
+    (first, d_first), (second, d_second) = (net.value_and_grad(**given) for net in nets)
+    np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-12)
+    np.testing.assert_allclose(d_first["start"], d_second["start"], rtol=1e-10)
+
+
 B, C = size_symbol("B"), size_symbol("C")
 
 

@@ -197,20 +197,20 @@ class RequestLowering:
     def place_reshapes(
         self, order: Sequence[Node], places: dict[Node, Storage], names: Mapping[Node, str], arrays: Buffers
     ) -> None:
-        """Another shape of a buffer is a view that the entry makes."""
+        """Another shape of a buffer is a view that the entry makes; that of a row, the same row of a view of all."""
         for node in order:
             if isinstance(node, Reshape) and node not in places and node.source in places:
-                source = places[node.source].buffer
+                source, row = places[node.source].buffer, places[node.source].prefix
                 if not source.shape and source.alias_of is None:  # one element, which may be a variable
-                    places[node] = Storage(source, places[node.source].prefix, ())
+                    places[node] = Storage(source, row, ())
                     continue
                 base = source.alias_of or source
                 name = names[node]
                 if name in arrays.by_name:
                     name = free_name(f"{name}_view", {*arrays.taken, *arrays.by_name})
                 arrays.taken.add(name)
-                view = intern(Buffer, name, node.shape, node.dtype, base.role, base)
-                places[node] = Storage(view, (), tuple(range(len(node.shape))))
+                view = intern(Buffer, name, (*source.shape[: len(row)], *node.shape), node.dtype, base.role, base)
+                places[node] = Storage(view, row, tuple(range(len(node.shape))))
 
     # ------------------------------------------------------------ pieces
 

@@ -5,8 +5,22 @@ In: a body. Out: the same body reading the sources of such nodes; `simplify` cal
 
 from collections.abc import Sequence
 
-from gradgen.graph.nodes import Compute, Node, Reshape
-from gradgen.graph.scalar import Call, Const, Load, Poly, Scalar, integer, load, loads, rewrite, walk
+from gradgen.graph.nodes import Compute, Node, Reshape, reshape
+from gradgen.graph.origin import carry_place
+from gradgen.graph.scalar import (
+    Call,
+    Const,
+    Load,
+    Poly,
+    Scalar,
+    integer,
+    load,
+    loads,
+    position,
+    positions_of,
+    rewrite,
+    walk,
+)
 from gradgen.graph.sizes import is_index_only, reads_data
 from gradgen.graph.spans import fits
 from gradgen.machine import machine
@@ -92,11 +106,33 @@ def _moves_data(root: Scalar) -> bool:
 
 
 def _reshaped(access: Load) -> Load | None:
-    """R[f] = source[g] for a reshape that only puts in or leaves out axes of size 1, or splits those of a copy."""
+    """R[f] = source[g] for a reshape that only puts in or leaves out axes of size 1, or that of a copy where it can."""
+    node = access.tensor
+    assert isinstance(node, Reshape)
     found = _squeezed(access)
-    if found is None and isinstance(access.tensor, Reshape) and is_copy(access.tensor.source):
-        return reshaped_access(access)
+    if found is None and is_copy(node.source):
+        found = reshaped_access(access)
+        return _row_of_reshape(access) if found is None else found
     return found
+
+
+def _row_of_reshape(access: Load) -> Load | None:
+    """R[f] = reshape(X)[t, f], where R is another shape of the row X[t]."""
+    node = access.tensor
+    assert isinstance(node, Reshape)
+    source = node.source
+    row = source.body if isinstance(source, Compute) else source
+    if not isinstance(row, Load) or row.dtype != node.dtype:
+        return None
+    lead = len(row.subscripts) - len(source.shape)
+    own = zip(row.subscripts[lead:], row.tensor.shape[lead:], source.shape, strict=True) if lead >= 0 else ()
+    if lead < 1 or not all(s is position(k) and a is b for k, (s, a, b) in enumerate(own)):
+        return None
+    if any(positions_of(s) for s in row.subscripts[:lead]):
+        return None
+    whole = reshape(row.tensor, (*row.tensor.shape[:lead], *node.shape))
+    carry_place(node, whole)
+    return load(whole, (*row.subscripts[:lead], *access.subscripts))
 
 
 def _squeezed(access: Load) -> Load | None:

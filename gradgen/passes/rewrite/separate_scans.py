@@ -30,7 +30,7 @@ __all__ = ["separate", "separate_carries"]
 
 
 def separate(roots: Sequence[Node]) -> list[Node]:
-    """Scans that share a carry with one before them are written with others; reshapes in a body read no row of a stack.
+    """Scans that share a carry with one before them are written with others; reshapes in a body read no state.
 
     Scans inside them were equal and have become different by that, so it is done again until nothing changes.
     """
@@ -69,15 +69,16 @@ def _once_separated(roots: Sequence[Node]) -> list[Node]:
 
 
 def _with_whole_sources(roots: Sequence[Node]) -> list[Node]:
-    """R = reshape(x) in a body becomes R[i, j] = x[...], where x or R is one row of what all steps write.
+    """R = reshape(x) in a body becomes R[i, j] = x[...], where x is a state, or R one row of what all steps write.
 
-    A reshape is a view of a whole buffer, in which the rows of other steps lie too; and nothing writes a view.
+    A reshape is a view, and nothing writes a view; in that of all states lies the one that a step makes of another.
     """
     scans = {n.scan for n in toposort(roots, all_inputs) if isinstance(n, Project)}
-    stacked = {n for s in scans for n in (*s.carries, *s.nexts, *s.outputs)}
+    states = {n for s in scans for n in (*s.carries, *s.nexts)}
+    stacked = states.union(n for s in scans for n in s.outputs)
 
     def change(node: Node) -> Node | None:
-        if not isinstance(node, Reshape) or not node.steps or stacked.isdisjoint((node, node.source)):
+        if not isinstance(node, Reshape) or not node.steps or (node not in stacked and node.source not in states):
             return None
         access = load(node, [position(k) for k in range(len(node.shape))])
         exact = reshaped_access(access)
