@@ -1,5 +1,6 @@
 """Scans whose carries look alike: each has its own when loops are laid out, inside other scans too."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_what_every_step_leaves_in_another_shape(rows: int | gg.Tensor, shape: s
         total = total + gg.sum(left**3)
     given = {"start": np.linspace(-1, 1, 16).reshape(4, 4), "scale": np.array([0.5, -1.0, 1.5])}
     nets = [unjitted(gg.compile({"loss": x}, name="reshaped_step")) for x in (loss, gg.sum(h**2) + total)]
-    assert "//" not in nets[0].source.split("def forward")[0]
+    assert not re.search(r"\[.*//.*\] ", nets[0].source)
     (first, d_first), (second, d_second) = (net.value_and_grad(**given) for net in nets)
     np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-12)
     np.testing.assert_allclose(d_first["start"], d_second["start"], rtol=1e-10)
