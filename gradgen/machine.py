@@ -14,7 +14,9 @@ from typing import Literal
 
 from gradgen.env import smallest
 
-__all__ = ["CPU", "GPU", "SMALLEST", "Machine", "machine", "machine_of", "using", "without_parts"]
+__all__ = [
+    "CPU", "GPU", "MACHINES", "SMALLEST", "SMALLEST_GPU", "Machine", "machine", "machine_of", "using", "without_parts",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Machine:
     """
 
     # what it is
-    parts: Literal["threads", "iterations"] = "threads"  # one for each core, or one for each iteration of a loop
+    shared_by: Literal["cores", "iterations", "nobody"] = "cores"  # a thread for each: who shares the work of a loop
     by_value: bool = True  # a function hands back numbers; without that a number is an array without axes
 
     # work, in additions; measured by functions
@@ -90,17 +92,15 @@ class Machine:
 
 
 CPU = Machine()
-GPU = replace(
+GPU = replace(  # as far as there is text for it: products are loops, values are whole
     CPU,
-    parts="iterations",
+    shared_by="iterations",
     by_value=False,
-    product=inf,  # there is no text for a product yet but its loops
+    product=inf,
     outer=inf,
-    whole=inf,  # a value in parts would be one launch for each of them
-    threads=0.0,
+    whole=inf,
     lanes=2**62,  # threads are no vectors: a costly function may stand beside others
 )
-MACHINES = {"cpu": CPU, "cuda": GPU}
 SMALLEST = replace(
     CPU,
     whole=1,
@@ -130,21 +130,24 @@ SMALLEST = replace(
     local_bytes=0,
 )
 
+SMALLEST_GPU = replace(SMALLEST, shared_by="iterations", by_value=False, product=inf, outer=inf)
+MACHINES = {"cpu": (CPU, SMALLEST), "cuda": (GPU, SMALLEST_GPU)}  # as it is, and with every threshold at its smallest
+
 _chosen: ContextVar[Machine | None] = ContextVar("machine", default=None)
 
 
 def machine() -> Machine:
-    """The machine that code is made for here and now."""
+    """The machine that code is made for here and now: that of the compilation that runs, a CPU outside of any."""
     return machine_of("cpu")
 
 
 def machine_of(target: str) -> Machine:
-    """The machine of a target, unless another one is chosen; a CPU's, of a target that has no entry."""
+    """The machine of a target, unless another one is chosen; a CPU for a target without an entry."""
     chosen = _chosen.get()
     if chosen is not None:
         return chosen
-    usual = MACHINES.get(target, CPU)
-    return SMALLEST if smallest() and usual is CPU else usual
+    usual, least = MACHINES.get(target, MACHINES["cpu"])
+    return least if smallest() else usual
 
 
 @contextmanager
@@ -159,4 +162,4 @@ def using(chosen: Machine) -> Iterator[None]:
 
 def without_parts(usual: Machine) -> Machine:
     """The same, with every value whole and every loop in one piece."""
-    return replace(usual, whole=inf, outer=inf, threads=inf)
+    return replace(usual, whole=inf, outer=inf, shared_by="nobody")

@@ -16,18 +16,14 @@ from gradgen.graph.scalar import FLOATS, require_poly
 from gradgen.program.extents import sizes_mentioned
 from gradgen.program.kernels import Kernel, Program
 from gradgen.program.loops import (
-    Accumulate,
     Assign,
     Buffer,
-    Dot,
     For,
     Note,
     Statement,
     reads,
-    statements,
     writes,
 )
-from gradgen.program.ownership import private
 from gradgen.program.verify import verify_program
 
 MATH = {
@@ -181,19 +177,16 @@ def _launch(kernel: Kernel, name: str, notes: tuple[Note, ...], before: Sequence
 
 
 def _require_threads(kernel: Kernel, loop: For) -> None:
-    if loop.shared is not None and not loop.shared.sums:
-        return
-    if loop.kind == "serial":
-        raise GraphError(f"{kernel.name}: the steps of {loop.letter} follow each other, threads do not")
-    for statement in statements(loop.body):
-        if isinstance(statement, Dot):
-            raise GraphError(f"{kernel.name} multiplies matrices: there is no CUDA text for products yet")
-    sums = {s.buffer for s in statements(loop.body) if isinstance(s, Accumulate)}
-    shared = sorted(b.name for b in sums - set(private(loop)))
-    raise GraphError(
-        f"{kernel.name}: the loop over {loop.letter} sums into {', '.join(shared)}, which its iterations share; "
-        "on a GPU they would overwrite each other. Only loops that own what they write become CUDA kernels yet."
-    )
+    where = f"{kernel.name}: the loop over {loop.letter}"
+    if loop.shared is None:
+        if loop.kind == "serial":
+            raise GraphError(f"{kernel.name}: the steps of {loop.letter} follow each other, threads do not")
+        raise GraphError(f"{where} is not shared by threads: its iterations need each other, or it is made for a CPU")
+    if loop.shared.sums:
+        raise GraphError(
+            f"{where} sums into {', '.join(x.buffer.name for x in loop.shared.sums)}, which its iterations share; "
+            "on a GPU they would overwrite each other. Only loops that own what they write become CUDA kernels yet."
+        )
 
 
 # ---------------------------------------------------------------- text
@@ -222,9 +215,9 @@ class CudaPrinter(CpuPrinter):
     def range(self, loop: For) -> str:
         if loop is not self.shared:
             return CpuPrinter.range(self, loop)
-        start = self.size(loop.start)
-        first = "cuda.grid(1)" if start == "0" else f"{start} + cuda.grid(1)"
-        return f"range({first}, {self.size(loop.stop)}, cuda.gridsize(1))"
+        start, times = self.size(loop.start), "" if loop.stride == 1 else f"{loop.stride} * "
+        first = f"{times}cuda.grid(1)" if start == "0" else f"{start} + {times}cuda.grid(1)"
+        return f"range({first}, {self.size(loop.stop)}, {times}cuda.gridsize(1))"
 
     def launch(self, kernel: CudaKernel) -> dict[str, object]:
         self.shared = kernel.loop

@@ -1,7 +1,7 @@
 """What the iterations of a parallel loop own, and what each could have for itself.
 
 In: loops. Out: the buffers that iterations share although they must not, for `verify`; what parts need a copy of, for
-`passes.loops.divide`.
+`passes.loops.place`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set

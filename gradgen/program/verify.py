@@ -150,6 +150,7 @@ class _Reader:
     def loop(self, loop: For) -> None:
         outside = {b for b in self.defined if b.is_variable}
         hidden = set(private(loop)) if loop.kind == "parallel" else set()
+        hidden |= set() if loop.shared is None else {*loop.shared.own}
         if loop.kind == "parallel":
             changed = sorted({b.name for s in loop.body for b in writes(s) if b in outside and b not in hidden})
             self.found += [f"the parallel loop over {loop.letter} of {self.kernel} changes {name}" for name in changed]
@@ -172,6 +173,9 @@ class _Reader:
         if isinstance(product, Dot) and product.scratch is not None:
             self.need(product.out.buffer)
         self.defined.add(product.out.buffer.memory)
+        for m in (product.left, product.right, product.out) if isinstance(product, Dot) else ():
+            if len(m.fixed) == len(m.buffer.shape):
+                self.found.append(f"{self.kernel} takes a number of {m.buffer.name} for a matrix")
         for x in (product.left, product.right):
             other = x.buffer is product.out.buffer and _are_other_rows(x.fixed, product.out.fixed)
             if x.buffer.memory is product.out.buffer.memory and not other:

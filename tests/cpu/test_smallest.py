@@ -142,3 +142,17 @@ def test_a_program_that_is_not_legal_in_parts_is_compiled_without(monkeypatch: p
     assert "without parts, with which the program would not be legal" in net.explain()
     assert "rows at a time" not in net.explain()
     agrees(net, outputs["loss"], {"T": 3})
+
+
+@pytest.mark.usefixtures("smallest")
+@pytest.mark.parametrize("what", ["one row and one column", "one element"])
+def test_products_that_give_one_number(what: str) -> None:
+    """A number is no matrix: a product written into one was written nowhere, as plain Python and compiled."""
+    x, w = gg.param("x", (3, 1), dtype="float64"), gg.param("w", (1, 3), dtype="float64")
+    read = gg.roll(x, 1, 0).reshape((3, 1, 1, 1)) if what == "one row and one column" else x[:1].T.reshape((1, 1, 1, 1))
+    net = unjitted(gg.compile({"y": gg.sum((read @ w) ** 2)}, name="numbers", dtype="float64", wrt=[x, w]))
+    a, b = np.array([[1.0], [2.0], [3.0]]), np.array([[0.1, 0.2, 0.3]])
+    _, gradients = net.value_and_grad(x=a, w=b)
+    seen = np.ones_like(a) if what == "one row and one column" else np.array([[1.0], [0.0], [0.0]])
+    np.testing.assert_allclose(gradients["x"], 2 * (b**2).sum() * a * seen, rtol=1e-12)
+    np.testing.assert_allclose(gradients["w"], 2 * (a**2 * seen).sum() * b, rtol=1e-12)

@@ -17,12 +17,14 @@ import pytest
 
 import gradgen as gg
 from gradgen import nn
-from gradgen.emit.cuda import CudaKernel, cuda_kernels, render_cuda_module
+from gradgen.emit.cuda import CudaKernel, CudaPrinter, cuda_kernels, render_cuda_module
 from gradgen.errors import GraphError, OptionError
 from gradgen.graph.nodes import show_size
+from gradgen.graph.scalar import integer, number
 from gradgen.network import Network
 from gradgen.pipeline import compile_model
 from gradgen.program.kernels import Program
+from gradgen.program.loops import Assign, Buffer, For, Sharing, letter
 from gradgen.runtime.interface import evaluate_size
 
 ROWS = 11
@@ -142,6 +144,29 @@ def test_sums_that_all_rows_share_are_refused() -> None:
     program = program_of(network())
     with pytest.raises(GraphError, match=r"sums into d_bias, d_weight, which its iterations share"):
         render_cuda_module(program, kernels_of(program, "backward"))
+
+
+def test_loops_begin_anywhere() -> None:
+    """Conditions on an index cut its loop: each piece is a launch."""
+    N, n, i = gg.size("N"), gg.index("n"), gg.index("i", 5)
+    x = gg.param("x", (N, 5))
+    net = gg.compile({"y": gg.compute((n, i), gg.where(n < 1, gg.exp(x[n, i]), gg.sin(x[n, i])))}, name="begin")
+    assert len(launches(net)) == 2
+    assert "for n in range(n_seam + cuda.grid(1), N, cuda.gridsize(1)):" in text_of(net)
+
+
+def test_loops_go_in_strides() -> None:
+    b = Buffer("b", (integer(9),), "float32", "output", None)
+    loop = For(
+        "n", integer(1), integer(9), "parallel", (Assign(b, (letter("n"),), number(0.0)),), 2, shared=Sharing(())
+    )
+    assert CudaPrinter(shared=loop).range(loop) == "range(1 + 2 * cuda.grid(1), 9, 2 * cuda.gridsize(1))"
+
+
+def test_what_is_made_for_a_cpu_is_refused() -> None:
+    program = network().compiled.program
+    with pytest.raises(GraphError, match=r"is not shared by threads: .* it is made for a CPU"):
+        render_cuda_module(program, kernels_of(program, "forward"))
 
 
 def test_an_unknown_kernel_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Loops in parts: what is divided, what stays whole, and what the verifier says of parts that share."""
+"""Loops that threads share: which, what each thread has for itself, parts for the cores of a CPU, and what is refused."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -169,7 +169,7 @@ def test_what_an_iteration_needs_for_itself_on_a_gpu(bytes_: int, where: str) ->
     assert not shared_wrongly(loop)
     mine = {b for s in loop.body for b in writes(s) if b is not y}
     assert [(b.name, b.role, len(b.shape)) for b in mine] == [
-        ("row", "local", 1) if where == "local" else ("rows", "work", 2)
+        ("row", "local", 1) if where == "local" else ("row_rows", "work", 2)
     ]
     assert {b for b in mine if b.is_thread_array} == {b for b in loop.shared.own if b.shape}
 

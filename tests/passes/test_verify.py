@@ -24,6 +24,7 @@ from gradgen.program.loops import (
     For,
     If,
     Matrix,
+    Sharing,
     Statement,
     bodies,
     letter,
@@ -165,6 +166,23 @@ def test_such_a_row_means_nothing_behind_the_loop() -> None:
     assert violations(program(over("i", write), read)) == [
         "forward: compute_y reads row before anything is written there"
     ]
+
+
+def test_what_threads_have_for_themselves_means_nothing_behind_the_loop() -> None:
+    here, behind = Buffer("here", (), "float32", "local", None), "before anything is written there"
+    for mine, write in (
+        (here, Assign(here, (), load(x, (i, i)))),
+        (row, over("j", Assign(row, (j,), load(x, (i, j))))),
+    ):
+        loop = replace(over("i", write, kind="reduce"), shared=Sharing((mine,)))
+        read = over("k", Assign(total, (letter("k"),), load(mine, (letter("k"),) if mine.shape else ())))
+        assert violations(program(loop, read))[0] == f"forward: compute_y reads {mine.name} {behind}"
+
+
+def test_a_number_is_no_matrix() -> None:
+    one, matrix = array("one", "work", N), Matrix(x, (), N, N)
+    dot = Dot(matrix, matrix, Matrix(one, (i,), integer(1), integer(1)))
+    assert "forward: compute_y takes a number of one for a matrix" in violations(program(over("i", dot)))
 
 
 def test_what_is_read_was_written() -> None:

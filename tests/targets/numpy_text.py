@@ -92,7 +92,8 @@ class NumpyText:
                 span = ", ".join([self.text(s.start), self.text(s.stop), str(s.stride)])
                 runs = f"range({span})" if s.shared is None else f"shuffled({span})"
                 head, *body = self.block(f"for {s.letter} in {runs}:", s.body)
-                return [head, *(f"    {line}" for line in self.own(s)), *body]
+                begun, left = ([f"    {line}" for line in lines] for lines in self.own(s))
+                return [head, *begun, *body, *left]
             case If():
                 otherwise = self.block("else:", s.otherwise) if s.otherwise else []
                 return [*self.block(f"if {self.text(s.condition)}:", s.then), *otherwise]
@@ -111,13 +112,16 @@ class NumpyText:
             case Parts():
                 return self.divided(s)
 
-    def own(self, s: For) -> list[str]:
-        """What an iteration of a loop that threads share has for itself: arrays in which nothing is yet."""
-        arrays = [b for b in s.shared.own if b.shape] if s.shared is not None else []
-        shapes = [f"({', '.join(map(self.text, b.shape))},)" for b in arrays]
-        return [
-            f"{b.name} = np.full({at}, {EMPTY[b.dtype]}, np.{b.dtype})" for b, at in zip(arrays, shapes, strict=True)
-        ]
+    def own(self, s: For) -> tuple[list[str], list[str]]:
+        """What an iteration of a loop that threads share has for itself: nothing yet in it, nothing left behind."""
+        mine = s.shared.own if s.shared is not None else ()
+        begun = []
+        for b in mine:
+            shape = f"({', '.join(map(self.text, b.shape))},)"
+            begun.append(
+                f"{b.name} = {f'np.full({shape}, {EMPTY[b.dtype]}, np.{b.dtype})' if b.shape else EMPTY[b.dtype]}"
+            )
+        return begun, [f"{b.name} = None" for b in mine]
 
     def value(self, s: Assign | Accumulate) -> str:
         return self.scalars.text(s.value, s.buffer.dtype)
@@ -209,6 +213,7 @@ def run(program: Program, entry: str, given: Mapping[str, Any], sizes: Mapping[s
     known = {**sizes, "parts": PARTS}
     stacked = {b for stack in program.stacks for b in stack.members}
     wanted = [b for b in {*program.buffers, *stacked} if b.alias_of is None]
-    arrays = {b.name: np.zeros(evaluate_shape([show_size(e) for e in b.shape], known), b.dtype) for b in wanted}
+    shapes = {b: evaluate_shape([show_size(e) for e in b.shape], known) for b in wanted}
+    arrays = {b.name: np.full(shape, eval(EMPTY[b.dtype]), b.dtype) for b, shape in shapes.items()}
     arrays |= {name: np.array(x) if np.ndim(x) else x for name, x in given.items()}
     return {**arrays, **module[entry](arrays, known)}

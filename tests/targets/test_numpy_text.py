@@ -1,7 +1,6 @@
 """A third target reads the same programs: nothing that a target needs is said to one of them alone."""
 
 from dataclasses import replace
-from math import inf
 
 import numpy as np
 import pytest
@@ -9,11 +8,11 @@ import pytest
 import gradgen as gg
 from gradgen.graph.tensor import tensor
 from gradgen.lang.interpret import interpret
-from gradgen.machine import CPU, GPU, MACHINES, SMALLEST, Machine, using
+from gradgen.machine import CPU, GPU, MACHINES, SMALLEST, SMALLEST_GPU, Machine, using, without_parts
 from gradgen.options import TARGETS
 from gradgen.pipeline import ON_TARGET, compile_model
 from gradgen.program.kernels import Program
-from gradgen.program.loops import Contract, Dot, Parts, statements
+from gradgen.program.loops import Contract, Dot, For, Parts, statements
 from tests.cpu.models import leaves_of
 from tests.cpu.running import assert_close, case
 from tests.cpu.test_outer_products import CASES, SIZES, arrays_of
@@ -47,16 +46,24 @@ def test_the_numbers(name: str, chosen: Machine, target: str) -> None:
     assert Parts not in kinds(found) or target == "cpu"
 
 
-SMALL_GPU = replace(SMALLEST, parts="iterations", by_value=False, product=inf, outer=inf, threads=0.0)
-
-
-@pytest.mark.parametrize("chosen", [GPU, replace(GPU, local_bytes=0), SMALL_GPU], ids=["usual", "rows", "smallest"])
+@pytest.mark.parametrize("chosen", [GPU, replace(GPU, local_bytes=0), SMALLEST_GPU], ids=["usual", "rows", "smallest"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_numbers_of_what_a_gpu_is_given(name: str, chosen: Machine) -> None:
     """Iterations that share a loop may run in any order, each with memory of its own, and no function returns any."""
     program = check_numbers(name, chosen, "cuda")
     assert not kinds(program) & {Parts, Contract, Dot}
     assert not any(kernel.returns for kernel in program.kernels)
+    outermost = [s for kernel in program.kernels for s in kernel.body if isinstance(s, For)]
+    assert all(s.shared is not None for s in outermost if s.kind == "parallel")
+
+
+def test_nobody_shares_a_loop_where_parts_were_not_legal() -> None:
+    this = case("causal_attention", "float64")
+    for usual in (CPU, SMALLEST, GPU):
+        with using(without_parts(usual)):
+            program = compile_model(this.net.model, this.net.options).program
+        assert Parts not in kinds(program)
+        assert all(s.shared is None for k in program.kernels for s in statements(k.body) if isinstance(s, For))
 
 
 def check_numbers(name: str, chosen: Machine, target: str) -> Program:

@@ -6,7 +6,7 @@ rows in `threads`. A GPU has a thread for every iteration, of every loop; what a
 variables and small arrays, and rows of the workspace where it is large.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from gradgen.graph.intern import intern
@@ -43,68 +43,95 @@ def place(
     elsewhere: float = 0.0,
     read_later: Callable[[Buffer], bool] = lambda b: False,
 ) -> list[Statement]:
-    """The statements with loops shared, where the machine is the quicker for it; `make` gives arrays of the workspace.
+    """The statements with loops shared as the machine has threads; `make` gives arrays of the workspace.
 
-    What is read later than the last statement nobody has for himself. On a CPU a loop must have more work than the
-    matrix products `elsewhere` in the program: threads that wait for the next loop keep the cores busy, and BLAS would
-    have to share them.
+    A buffer that is read behind its loop, or later than the last statement, is nobody's own. Cores share a loop only
+    if it has more work than the matrix products `elsewhere` in the program: threads that wait for the next loop keep
+    them busy, and BLAS would have to share them.
     """
-    found = list(body)
+    match machine().shared_by:
+        case "cores":
+            return _for_cores(body, elsewhere, read_later)
+        case "iterations":
+            return _for_iterations(body, make, read_later)
+        case "nobody":
+            return list(body)
+
+
+def _for_cores(body: Sequence[Statement], elsewhere: float, read_later: Callable[[Buffer], bool]) -> list[Statement]:
+    """The costliest loop shared, if it is worth starting threads."""
     costs = [operations([s]) if isinstance(s, For) else 0.0 for s in body]
-    chosen = _costliest(costs, elsewhere) if machine().parts == "threads" else range(len(body))
-    behind: set[Buffer] = set()
-    for k in reversed(range(len(body))):
-        loop = body[k]
-        if k in chosen and isinstance(loop, For) and _is_plain(loop):
-            own = tuple(b for b in private(loop) if b not in behind and not read_later(b))
-            sums = _sums(loop, own, costs[k])
-            if sums is not None:
-                found[k] = replace(loop, shared=Sharing(own, sums))
-        behind |= reads(loop)
-    return found if machine().parts == "threads" else [_with_own_memory(s, make) for s in found]
-
-
-def _costliest(costs: Sequence[float], elsewhere: float) -> Sequence[int]:
-    """The loop that is worth starting threads for, if there is one."""
     best = max(range(len(costs)), key=costs.__getitem__, default=None)
-    worth = max(machine().threads, machine().beside * elsewhere)
-    return [] if best is None or costs[best] < worth else [best]
+    if best is None or costs[best] < max(machine().threads, machine().beside * elsewhere):
+        return list(body)
+    loop = body[best]
+    assert isinstance(loop, For)
+    if not _may_be_cut(loop):
+        return list(body)
+    shared = _sharing(loop, body[best + 1 :], read_later)
+    if shared is None or any(_volume(x.buffer) * machine().share > costs[best] for x in shared.sums):
+        return list(body)
+    return [*body[:best], replace(loop, shared=shared), *body[best + 1 :]]
 
 
-def _is_plain(loop: For) -> bool:
-    """Whether it may be cut anywhere: no product inside, which has threads of its own, and no recurrence."""
+def _for_iterations(body: Sequence[Statement], make: Make, read_later: Callable[[Buffer], bool]) -> list[Statement]:
+    """Every loop shared whose iterations do not need each other."""
+    found: list[Statement] = []
+    for k, loop in enumerate(body):
+        if isinstance(loop, For) and _has_threads(loop):
+            shared = _sharing(loop, body[k + 1 :], read_later)
+            loop = loop if shared is None else _with_own_memory(loop, shared, make)
+        found.append(loop)
+    return found
+
+
+def _may_be_cut(loop: For) -> bool:
+    """Whether cores may have ranges of it: from 0 on, no product inside, which has its own threads, no recurrence."""
     inside = list(statements(loop.body))
     return (
-        loop.kind != "serial"
+        _has_threads(loop)
         and loop.start is integer(0)
         and loop.stride == 1
         and loop.within is None
-        and isinstance(loop.stop, Poly)
-        and not any(isinstance(s, (Dot, Contract)) or (isinstance(s, For) and s.kind == "serial") for s in inside)
+        and not any(isinstance(s, For) and s.kind == "serial" for s in inside)
     )
 
 
-def _sums(loop: For, own: Sequence[Buffer], cost: float) -> tuple[Sum, ...] | None:
-    """What the iterations sum up; None where they need each other otherwise, or clearing and adding costs too much."""
-    found: list[Sum] = []
+def _has_threads(loop: For) -> bool:
+    """Whether its iterations are so many threads, whatever they do with memory: they count up, and hold no product."""
+    return (
+        loop.kind != "serial"
+        and loop.stride > 0
+        and isinstance(loop.start, Poly)
+        and isinstance(loop.stop, Poly)
+        and not any(isinstance(s, (Dot, Contract)) for s in statements(loop.body))
+    )
+
+
+def _sharing(loop: For, behind: Iterable[Statement], read_later: Callable[[Buffer], bool]) -> Sharing | None:
+    """What each thread has for itself, and what all sum up; None where iterations need each other otherwise."""
+    read = {b for s in behind for b in reads(s)}
+    own = tuple(b for b in private(loop) if b not in read and not read_later(b))
+    sums: list[Sum] = []
     for buffer in sorted({b for s in loop.body for b in writes(s)} - {*own}, key=lambda b: b.name):
         if buffer.shape and owns(loop, buffer):
             continue
         operation = combined(loop, buffer)
-        if operation is None or estimate(product(buffer.shape)) * machine().share > cost:
+        if operation is None:
             return None
-        found.append(Sum(buffer, operation))
-    return tuple(found)
+        sums.append(Sum(buffer, operation))
+    return Sharing(own, tuple(sums))
 
 
-def _with_own_memory(statement: Statement, make: Make) -> Statement:
+def _volume(b: Buffer) -> float:
+    return estimate(product(b.shape))
+
+
+def _with_own_memory(loop: For, shared: Sharing, make: Make) -> For:
     """A loop whose every iteration is a thread: what it needs for itself as variables, small arrays, or rows."""
-    if not isinstance(statement, For) or statement.shared is None:
-        return statement
-    loop = statement
     homes: dict[Buffer, tuple[Buffer, tuple[Poly, ...]]] = {}
     used = 0
-    for b in (b for b in statement.shared.own if b.shape):
+    for b in (b for b in shared.own if b.shape):
         count = product(b.shape).constant
         if count == 1:
             homes[b] = intern(Buffer, b.name, (), b.dtype, "local", None), ()
@@ -112,9 +139,10 @@ def _with_own_memory(statement: Statement, make: Make) -> Statement:
             used += count * BYTES[b.dtype]
             homes[b] = intern(Buffer, b.name, b.shape, b.dtype, "local", None), ()
         else:
-            rows = make(f"{b.name}s", (require_poly(loop.stop), *b.shape), b.dtype, "work")
+            name = f"{b.name.removesuffix('_row')}_rows"
+            rows = make(name, (require_poly(loop.stop), *b.shape), b.dtype, "work")
             homes[b] = rows, (letter(loop.letter),)
-    (mine,) = moved((loop,), homes)
+    (mine,) = moved((replace(loop, shared=shared),), homes)
     assert isinstance(mine, For)
     assert mine.shared is not None
     return replace(mine, shared=replace(mine.shared, own=tuple(b for b in mine.shared.own if b.role == "local")))

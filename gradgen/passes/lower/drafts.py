@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gradgen.graph.scalar import Poly
+from gradgen.machine import machine
 from gradgen.passes.loops.place import place
 from gradgen.passes.loops.register_loops import in_registers
 from gradgen.passes.loops.threads import on_threads
@@ -97,7 +98,15 @@ def placed(draft: Draft) -> Draft:
 
         return replace(piece, body=tuple(place(piece.body, draft.arrays.lend, busy, read_later)))
 
-    return _with_pieces(draft, [changed(k, piece) for k, piece in enumerate(draft.pieces)])
+    draft = _with_pieces(draft, [changed(k, piece) for k, piece in enumerate(draft.pieces)])
+    if machine().shared_by != "iterations":
+        return draft  # copies alone are not worth starting threads for
+    early, late = ([_copied(piece, draft) for piece in pieces] for pieces in (draft.early, draft.late))
+    return replace(draft, early=tuple(early), late=tuple(late))
+
+
+def _copied(piece: Piece, draft: Draft) -> Piece:
+    return replace(piece, body=tuple(place(piece.body, draft.arrays.lend)))
 
 
 def threaded(draft: Draft) -> Draft:

@@ -4,7 +4,7 @@ In: the trees of `schedule`. Out: a `Storage` for each node, read by `lower`. A 
 inside the same loops keeps only the axes that run inside them.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gradgen.graph.intern import intern
@@ -269,7 +269,7 @@ def _axes_kept(
 def _register(
     item: Item,
     path: Path,
-    readers: Iterable[tuple[Item | None, Path]],
+    readers: Sequence[tuple[Item | None, Path]],
     names: Mapping[Node, str],
     buffers: Buffers,
 ) -> Buffer | None:
@@ -279,8 +279,8 @@ def _register(
     own = tuple(loop for loop in path if isinstance(loop, ScanLoop) or not reduces(item, loop.axis.get(item, 0)))
     if not any(reader is not None and other[: len(own)] == own for reader, other in readers):
         return None
-    if not own and not machine().by_value:
-        return None  # readers may be in another function
+    if not own and _outlives_a_function(path, readers):
+        return None
     what = "here" if len(own) == len(path) else "acc"
     if what == "acc" and (not own or accumulated_dtype(item) != item.node.dtype):
         return None  # a whole sum ends behind all loops

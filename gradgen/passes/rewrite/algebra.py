@@ -68,7 +68,7 @@ def _masked_power(a: Scalar, b: Scalar) -> Scalar | None:
 
 
 def _is_finite(x: Scalar) -> bool:
-    """Whether a value is where(abs(u) < inf, u, 0), or read from a tensor of such."""
+    """Whether a value is where(abs(u) < inf, u, 0), with any finite number for 0, or read from a tensor of such."""
     if isinstance(x, Load):
         node = x.tensor
         return isinstance(node, Compute) and is_pointwise(node) and _is_finite(node.body)

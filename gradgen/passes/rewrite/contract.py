@@ -181,6 +181,8 @@ def _after(positions: tuple[int, ...], fixed: Sequence[int]) -> tuple[int, ...] 
 def _pays(extents: Shape, rows: Sequence[int], columns: Sequence[int], summed: Sequence[int]) -> bool:
     sides = [volume([extents[k] for k in group]) for group in (rows, columns, summed)]
     usual = machine()
+    if sum(side == 1 for side in sides) > 1:
+        return False  # one of the three matrices is a number
     return math.prod(sides) >= usual.product and min(sides[1:]) >= usual.side and sides[0] >= 1
 
 

@@ -106,22 +106,28 @@ def _moves_data(root: Scalar) -> bool:
 
 
 def _reshaped(access: Load) -> Load | None:
-    """R[f] = source[g] for a reshape that only puts in or leaves out axes of size 1, or that of a copy where it can."""
+    """R[f] = source[g] for a reshape that only puts in or leaves out axes of size 1, or that of a slice or transpose.
+
+    A value is read through a view of it. So is a copy that is more than one access: its readers share it as it is.
+    """
     node = access.tensor
     assert isinstance(node, Reshape)
     found = _squeezed(access)
-    if found is None and is_copy(node.source):
+    if found is None and is_copy(node.source) and isinstance(_body(node.source), Load):
         found = reshaped_access(access)
         return _row_of_reshape(access) if found is None else found
     return found
+
+
+def _body(node: Node) -> Scalar | None:
+    return node.body if isinstance(node, Compute) else None
 
 
 def _row_of_reshape(access: Load) -> Load | None:
     """R[f] = reshape(X)[t, f], where R is another shape of the row X[t]."""
     node = access.tensor
     assert isinstance(node, Reshape)
-    source = node.source
-    row = source.body if isinstance(source, Compute) else source
+    source, row = node.source, _body(node.source)
     if not isinstance(row, Load) or row.dtype != node.dtype:
         return None
     lead = len(row.subscripts) - len(source.shape)
