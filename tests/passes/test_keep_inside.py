@@ -55,6 +55,20 @@ def test_what_is_outside_is_neither_read_nor_written() -> None:
     assert sum(isinstance(s, If) for s in statements(after)) == 1
 
 
+def test_what_chooses_an_element_is_guarded_with_it() -> None:
+    """x[k[room]] is read where k[room] is there: what else than an element of k lies inside of x, nobody knows."""
+    k = array("k", N, dtype="int64")
+    chosen = loop(i, N, assign(k, [i], require_poly(N - 1 - i)))
+    body = (chosen, loop(i, N, assign(y, [i], at(x, at(k, ROOM)))))
+    before = Program("small", (x, y, k), (Kernel("compute_y", (x, y, k), ("N",), body, ()),), ())
+    after = keep_inside(before)
+    assert [place.buffer for place in open_accesses(before)] == [k]
+    assert open_accesses(after) == []
+    arrays = {"x": np.arange(5.0), "y": np.ones(5), "k": np.zeros(5, np.int64)}
+    found, wanted = (run(p.kernels[0].body, arrays, {"N": 5}) for p in (after, before))
+    np.testing.assert_array_equal(found["y"], wanted["y"])
+
+
 def test_what_is_proved_inside_is_left_alone() -> None:
     legal = program(loop(i, N, assign(y, [i], at(x, i))))
     assert keep_inside(legal) is legal

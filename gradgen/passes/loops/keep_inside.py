@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from gradgen.graph.scalar import Load, Scalar, call, number, require_poly, substitute, walk
+from gradgen.graph.intern import intern
+from gradgen.graph.scalar import Load, Scalar, call, load, number, require_poly, substitute, walk
 from gradgen.passes.rebuild.conditions import conjunction
 from gradgen.program.extents import sizes_mentioned
 from gradgen.program.kernels import (
@@ -21,6 +22,7 @@ from gradgen.program.kernels import (
 from gradgen.program.loops import (
     Accumulate,
     Assign,
+    Buffer,
     If,
     Statement,
 )
@@ -70,17 +72,29 @@ def _guarded(body: Sequence[Statement], found: dict[int, list[Place]]) -> tuple[
 
 
 def _read(x: Scalar, places: Sequence[Place]) -> Scalar:
-    """An expression that reads 0 where an element is not there; subscripts that read come before what they choose."""
+    """An expression that reads 0 where an element is not there: y[k[i]] is read where both y[k[i]] and k[i] are there.
+
+    What chooses an element is no 0 of its own then, which the array that it is chosen from may not have either.
+    """
     read = [place for place in places if place.what == "reads"]
-    guarded: dict[Scalar, Scalar] = {}
-    for part in walk(x) if read else ():
-        if isinstance(part, Load):
-            mine = [p for p in read if p.buffer is part.tensor and p.subscript is part.subscripts[p.axis]]
-            if mine:
-                now = substitute(part, {}, guarded)
-                inside = substitute(conjunction([_inside(p) for p in mine]), {}, guarded)
-                guarded[now] = call("where", inside, now, number(False) if part.dtype == "bool" else number(0))
-    return substitute(x, {}, guarded)
+    if not read:
+        return x
+    there: dict[Load, Load] = {}  # the outermost accesses, and what stands for them until none is left
+    for part in reversed([part for part in walk(x) if isinstance(part, Load)]):
+        if any(_is_read(place, inner) for inner in walk(part) for place in read):
+            there[part] = load(intern(Buffer, f"access {len(there)}", (), part.dtype, "local", None), ())
+            x = substitute(x, {}, {part: there[part]})
+    return substitute(x, {}, {stands: _where_there(part, read) for part, stands in there.items()})
+
+
+def _where_there(access: Load, read: Sequence[Place]) -> Scalar:
+    """The element, or 0; what an access chooses is looked at where that access is known to be there."""
+    inside = [_inside(place) for part in walk(access) for place in read if _is_read(place, part)]
+    return call("where", conjunction(inside), access, number(False) if access.dtype == "bool" else number(0))
+
+
+def _is_read(place: Place, part: Scalar) -> bool:
+    return isinstance(part, Load) and place.buffer is part.tensor and place.subscript is part.subscripts[place.axis]
 
 
 def _inside(place: Place) -> Scalar:
