@@ -1,4 +1,4 @@
-"""Loops that threads share: which, what each thread has for itself, parts for the cores of a CPU, and what is refused."""
+"""Loops that threads share: which, what each thread has for itself, parts for the cores of a CPU; what is refused."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
