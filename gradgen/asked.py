@@ -9,16 +9,19 @@ from typing import Any
 
 from gradgen.errors import CopiesWarning, GraphError, OptionError, ShapeError
 from gradgen.graph.axes import describe, dtype_name, shown
+from gradgen.graph.derivatives import derivative, remember_derivatives
+from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Leaf, Node, Shape, all_inputs, same_shape, toposort
 from gradgen.graph.origin import origin
 from gradgen.graph.place import here, warn
 from gradgen.graph.scalar import FLOATS, Poly, SizeSymbol
 from gradgen.graph.tensor import Tensor
-from gradgen.lang.declare import checked_name
+from gradgen.lang.declare import checked_name, is_derived, renamed
 from gradgen.model import Model
 from gradgen.options import TARGETS, Options
 from gradgen.passes.lower.naming import GENERATED, sizes_of
 from gradgen.passes.prepare.stabilize import rules_to_skip
+from gradgen.passes.rebuild.nodes import replacements
 
 __all__ = ["asked_model", "asked_options", "leaves_of"]
 
@@ -35,15 +38,46 @@ def asked_model(outputs: Any, name: Any, wrt: Any, updates: Any, loss: Any) -> M
     named = _outputs(outputs)
     name = checked_name(name, "module")
     changed = _updates({} if updates is None else updates)
+    wanted = None if wrt is None else _wanted(wrt, named)
+    numbered = _numbered([*named.values(), *changed.values(), *changed])
+    if numbered:
+        named = {key: numbered.get(node, node) for key, node in named.items()}
+        changed = {_as_leaf(numbered.get(x, x)): numbered.get(node, node) for x, node in changed.items()}
+        wanted = None if wanted is None else [_as_leaf(numbered.get(x, x)) for x in wanted]
     roots = [*named.values(), *changed.values(), *changed]
     leaves = leaves_of(roots)
     _refuse_clashes(roots, leaves, named)
-    if wrt is None:
+    if wanted is None:
         wanted = [x for x in leaves if x.role == "param" and x.dtype in FLOATS]
-    else:
-        wanted = _wanted(wrt, named)
     _warn_of_copies(roots)
     return Model(name, named, tuple(wanted), _loss(loss, named), changed)
+
+
+def _numbered(roots: Sequence[Node]) -> dict[Node, Node]:
+    """What nodes become where leaves get numbers: those that nobody has named, and that are called like others."""
+    leaves = sorted({n for n in toposort(roots, all_inputs) if isinstance(n, Leaf)}, key=lambda x: x.serial)
+    taken = {x.name for x in leaves if not is_derived(x)}
+    others: dict[Node, Node] = {}
+    for x in leaves:
+        if is_derived(x):
+            name = free_name(x.name, taken)
+            taken.add(name)
+            if name != x.name:
+                others[x] = renamed(x, name)
+    if not others:
+        return {}
+    found = replacements(roots, others)
+    for old, new in found.items():
+        known = derivative(old)
+        if known is not None and new is not old:
+            by = _as_leaf(found.get(known.by, known.by))
+            remember_derivatives(found.get(known.of, known.of), [by], [new], known.skip)
+    return found
+
+
+def _as_leaf(node: Node) -> Leaf:
+    assert isinstance(node, Leaf)
+    return node
 
 
 def leaves_of(roots: Sequence[Node]) -> list[Leaf]:

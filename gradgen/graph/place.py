@@ -10,7 +10,7 @@ import linecache
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -64,18 +64,45 @@ def _user_frames() -> list[FrameType]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement of the user's program, in one run of the function around it, and the one name that it assigns."""
+
+    frame: int
+    line: int
+    name: str | None
+
+
+def statement_here() -> Statement | None:
+    """The user's statement now running; of a `return`, the one that its caller runs."""
+    found = _naming_frame(_user_frames())
+    if found is None:
+        return None
+    frame, line, names = found
+    return Statement(id(frame), line, names[0] if len(names) == 1 else None)
+
+
+def _naming_frame(frames: Sequence[FrameType]) -> tuple[FrameType, int, tuple[str, ...]] | None:
+    """The innermost frame whose statement is no `return`, the line of that, and the names that it assigns."""
+    found = None
+    for frame in frames:
+        line, names, returns = _targets(frame)
+        found = frame, line, names
+        if not returns:
+            break
+    return found
+
+
 def statement_now(item: int, of: int) -> tuple[str, int, str | None, int] | None:
     """File, line and assigned name of the user's statement, and which run of it this is.
 
     The name of a `return` is the one that its caller assigns.
     """
     frames = _user_frames()
-    if not frames:
+    found = _naming_frame(frames)
+    if found is None:
         return None
-    for naming in frames:
-        start, names, returns = _targets(naming)
-        if not returns:
-            break
+    naming, start, names = found
     path: list[int] = []
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame is not naming:

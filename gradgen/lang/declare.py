@@ -7,7 +7,7 @@ import itertools
 import keyword
 from typing import Any, Protocol
 from unicodedata import normalize
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class Initialiser(Protocol):
 
 
 _initialisers: WeakKeyDictionary[Leaf, Initialiser] = WeakKeyDictionary()
+_derived: WeakSet[Leaf] = WeakSet()  # whose names nobody has given
 
 
 def size(name: str) -> Poly:
@@ -118,6 +119,25 @@ def indices_over(shape: Any) -> tuple[Poly, ...]:
 def initialiser(of: Leaf) -> Initialiser | None:
     """What `init` said for a leaf."""
     return _initialisers.get(of)
+
+
+def derived(of: Tensor) -> None:
+    """Note that the name of a leaf follows from where it stands: of several with one name, it may get a number."""
+    assert isinstance(of.node, Leaf)
+    _derived.add(of.node)
+
+
+def is_derived(of: Leaf) -> bool:
+    """Whether nobody has given a leaf its name."""
+    return of in _derived
+
+
+def renamed(of: Leaf, name: str) -> Leaf:
+    """The same leaf by another name."""
+    found = leaf(name, of.shape, of.dtype, of.role)
+    if (init := initialiser(of)) is not None:
+        _initialisers[found] = init
+    return found
 
 
 def letter_of(value: Any) -> Letter | None:

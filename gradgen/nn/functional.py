@@ -119,10 +119,10 @@ def one_hot(labels: Tensor, classes: int | Poly) -> Tensor:
     return compute((*places, k), array.float32(label == k))
 
 
-def flatten(x: Tensor, start: int = 1) -> Tensor:
-    """The axes from `start` on as one."""
-    first = axis_number(start, x.ndim, describe(x.node))
-    return x.reshape(*x.shape[:first], -1)
+def flatten(x: Tensor, start: int = 1, end: int = -1) -> Tensor:
+    """The axes from `start` to `end`, which is one of them, as one."""
+    first, last = (axis_number(axis, x.ndim, describe(x.node)) for axis in (start, end))
+    return x.reshape(*x.shape[:first], -1, *x.shape[last + 1 :])
 
 
 def _letters(count: int) -> tuple[str, ...]:

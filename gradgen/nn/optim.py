@@ -14,7 +14,7 @@ from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang import array, reducers
-from gradgen.lang.declare import state
+from gradgen.lang.declare import derived, is_derived, state
 from gradgen.lang.transforms import grad
 from gradgen.nn.schedules import Schedule, cosine, exponential, linear, polynomial, step_decay, warmup
 
@@ -54,7 +54,7 @@ def sgd(
     for p, gradient in _gradients(loss):
         g = gradient + weight_decay * p if weight_decay else gradient
         if momentum:
-            v = state(f"{p.name}_velocity", p.shape, p.dtype)
+            v = _carried(p, "velocity")
             with naming(f"{v.name}_next"):
                 updates[v] = momentum * v + g
             g = g + momentum * updates[v] if nesterov else updates[v]
@@ -119,7 +119,7 @@ def _adam(
     updates: Updates = {steps: t}
     for p, gradient in _gradients(loss):
         g = gradient + weight_decay * p if weight_decay and not decoupled else gradient
-        m, v = state(f"{p.name}_m", p.shape, p.dtype), state(f"{p.name}_v", p.shape, p.dtype)
+        m, v = _carried(p, "m"), _carried(p, "v")
         with naming(f"{m.name}_next"):
             updates[m] = b1 * m + (1.0 - b1) * g
         with naming(f"{v.name}_next"):
@@ -156,18 +156,18 @@ def rmsprop(
     updates, length = _step_length(lr, "rmsprop")
     for p, gradient in _gradients(loss):
         g = gradient + weight_decay * p if weight_decay else gradient
-        v = state(f"{p.name}_v", p.shape, p.dtype)
+        v = _carried(p, "v")
         with naming(f"{v.name}_next"):
             updates[v] = alpha * v + (1.0 - alpha) * (g * g)
         spread = updates[v]
         if centered:
-            mean = state(f"{p.name}_mean", p.shape, p.dtype)
+            mean = _carried(p, "mean")
             with naming(f"{mean.name}_next"):
                 updates[mean] = alpha * mean + (1.0 - alpha) * g
             spread = spread - updates[mean] * updates[mean]
         change = g / (array.sqrt(spread) + eps)
         if momentum:
-            b = state(f"{p.name}_momentum", p.shape, p.dtype)
+            b = _carried(p, "momentum")
             with naming(f"{b.name}_next"):
                 updates[b] = momentum * b + change
             change = updates[b]
@@ -200,7 +200,7 @@ def adagrad(
     updates, length = _step_length(decayed if lr_decay else lr, "adagrad")
     for p, gradient in _gradients(loss):
         g = gradient + weight_decay * p if weight_decay else gradient
-        s = state(f"{p.name}_sum", p.shape, p.dtype)
+        s = _carried(p, "sum")
         with naming(f"{s.name}_next"):
             updates[s] = s + g * g
         with naming(f"{p.name}_next"):
@@ -229,6 +229,14 @@ def clip_norm(loss: Tensor | Gradients, largest: float) -> Gradients:
 def clip_value(loss: Tensor | Gradients, largest: float) -> Gradients:
     """The gradients of a loss, every element held between -largest and largest; for an optimiser, as `clip_norm`."""
     return [(p, array.clip(g, -largest, largest)) for p, g in _gradients(loss)]
+
+
+def _carried(p: Tensor, what: str) -> Tensor:
+    """What the updates of a parameter carry from step to step, from zeros; called after it."""
+    found = state(f"{p.name}_{what}", p.shape, p.dtype)
+    if isinstance(p.node, Leaf) and is_derived(p.node):
+        derived(found)
+    return found
 
 
 def _gradients(loss: Tensor | Gradients) -> Gradients:

@@ -68,7 +68,6 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         GraphError,
         "'fc.1' cannot name a layer: use a Python identifier, such as x1.",
     ),
-    ("nn.Linear(4, 3)", GraphError, 'a layer needs a name for its parameters: give name="fc1".'),
     # shapes and dtypes
     ('gg.input("a", (4.0, 2))', ShapeError, "4.0 in a shape: sizes are integers, gg.size(...) and arithmetic on them."),
     ('gg.input("a", (-1, 2))', ShapeError, "size -1 in a shape: sizes are not negative."),
@@ -922,11 +921,6 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         'gg.compile(x[0] + gg.input("x", (4,)))',
         GraphError,
         "two tensors are called 'x': give every input, parameter, state and layer (name=...) its own name.",
-    ),
-    (
-        "mlp = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))\ngg.compile(mlp(x))",
-        GraphError,
-        "two tensors are called 'mlp_weight': give every input, parameter, state and layer (name=...) its own name.",
     ),
     (
         'gg.compile(gg.param("B", (B,)) + 1)',

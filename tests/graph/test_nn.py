@@ -9,7 +9,7 @@ import pytest
 
 import gradgen as gg
 from gradgen import nn
-from gradgen.errors import DTypeError, GraphError, ShapeError
+from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph.nodes import Leaf, toposort
 from gradgen.graph.origin import origin
 from gradgen.nn.init import fans, initialiser_of
@@ -110,7 +110,6 @@ def test_refusals(message: Message) -> None:
     x = gg.input("x", (N, 4))
     layer = nn.Linear(3, 2, name="fc")
     assert message(ShapeError, lambda: layer(x)) == ("fc takes 3 inputs along the last axis, and is given x (N, 4).")
-    assert message(GraphError, lambda: nn.Linear(3, 2)) == ('a layer needs a name for its parameters: give name="fc1".')
     assert message(DTypeError, lambda: nn.cross_entropy(x, gg.input("b", (N,)))) == (
         "the labels of cross_entropy are integers; b (N) is float32."
     )

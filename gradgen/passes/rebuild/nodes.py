@@ -48,6 +48,12 @@ def replace_nodes(roots: Sequence[Node], mapping: Mapping[Node, Node], depth: in
     With a `depth`, only nodes inside the scan of that depth are: another scan of the same depth may stand outside,
     and its carries are written alike.
     """
+    built = replacements(roots, mapping, depth)
+    return [built.get(root, root) for root in roots]
+
+
+def replacements(roots: Sequence[Node], mapping: Mapping[Node, Node], depth: int | None = None) -> dict[Node, Node]:
+    """The same for every node below the roots: what has become of it."""
 
     def reads(node: Node) -> tuple[Node, ...]:
         return () if node in mapping or (depth is not None and depth not in node.steps) else all_inputs(node)
@@ -58,7 +64,7 @@ def replace_nodes(roots: Sequence[Node], mapping: Mapping[Node, Node], depth: in
             built[node] = rebuild(node, built)
             if built[node] is not node:
                 carry_origin(node, built[node])
-    return [built.get(root, root) for root in roots]
+    return built
 
 
 def rebuild(node: Node, built: Mapping[Node, Node]) -> Node:

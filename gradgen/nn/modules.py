@@ -1,0 +1,244 @@
+"""Layers as objects: what they are made of has its place in the names of parameters, as in PyTorch.
+
+In: parameters, and layers inside layers, as attributes. Out: objects that are called with tensors; one object called
+twice shares its parameters. Parameters are declared when they are first asked for: by then a layer has its place.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from weakref import ref
+
+from gradgen.errors import GraphError, nearest
+from gradgen.graph.origin import naming
+from gradgen.graph.place import Statement, here, statement_here
+from gradgen.graph.tensor import Tensor
+from gradgen.lang.declare import Initialiser, checked_name, derived, param, state
+
+__all__ = ["Buffer", "Module", "Parameter", "from_state_dict", "named_parameters", "state_dict_names"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What an attribute of a `Module` is declared as: a tensor that is learned.
+
+    Its name is that of the layer with the attribute behind it. `init` is one of `gg.nn.init`.
+    """
+
+    shape: Sequence[Any]
+    dtype: str = "float32"
+    init: Initialiser | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """The same for a tensor that is carried from step to step without a gradient, such as a running mean."""
+
+    shape: Sequence[Any]
+    dtype: str = "float32"
+    init: Initialiser | None = None
+
+
+class Module:
+    """Layers inside layers: a class of one's own says in `forward` what it computes of its attributes.
+
+    >>> from gradgen import nn
+    >>> class Residual(nn.Module):
+    ...     def __init__(self, width):
+    ...         self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+    ...     def forward(self, x):
+    ...         return x + self.fc2(nn.relu(self.fc1(x)))
+
+    Attributes may be layers, lists, tuples and dicts of layers, and `nn.Parameter`. Of `net = Residual(8)` the first
+    weight is the parameter `net_fc1_weight`; in a state_dict it is `fc1.weight`. A `name` that is given stands for all
+    that is in front of an attribute's own.
+    """
+
+    _given: str | None  # a name that was given
+    _at: tuple["Module", str] | None  # what it is an attribute of, and which
+    _made: Statement | None  # by which the object was made
+    _declared: dict[str, Parameter | Buffer]
+    _tensors: dict[str, Tensor]
+    held: list[tuple[str, Any]]  # layers and functions, by names that need not be attributes
+
+    def __new__(cls, *_: Any, **__: Any) -> "Module":
+        self = super().__new__(cls)
+        made = statement_here()
+        for key, value in (
+            ("_given", None),
+            ("_at", None),
+            ("_made", made),
+            ("_declared", {}),
+            ("_tensors", {}),
+            ("held", []),
+        ):
+            object.__setattr__(self, key, value)
+        if made is not None:
+            _note(made, self)
+        return self
+
+    def forward(self, *inputs: Any) -> Any:
+        """What the layer computes."""
+        raise GraphError(f"{here()}{type(self).__name__} has no forward, which says what the layer computes.")
+
+    def __call__(self, *inputs: Any) -> Any:
+        """What the layer computes."""
+        return self.forward(*inputs)
+
+    # ------------------------------------------------------------ names
+
+    @property
+    def name(self) -> str:
+        """What the names of its parameters begin with in the program."""
+        if self._given is not None:
+            return self._given
+        if self._at is not None:
+            return f"{self._at[0].name}_{self._at[1].replace('.', '_')}"
+        found = self._made.name if self._made is not None else None
+        own = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower() if found is None else found
+        several = [x for x in _made_by(self._made) if x._at is None and x._given is None]
+        return own if len(several) < 2 else f"{own}_{several.index(self)}"
+
+    def called(self, name: str | None) -> None:
+        """Take a name that is given, if it is.
+
+        Raises:
+            GraphError: it is no identifier.
+        """
+        if name is not None:
+            object.__setattr__(self, "_given", checked_name(name, "layer"))
+
+    # ------------------------------------------------------------ attributes
+
+    def declare(self, key: str, what: Parameter | Buffer | None) -> None:
+        """Make an attribute a parameter, or None."""
+        self.__setattr__(key, what)
+
+    def hold(self, layers: Sequence[tuple[str, Any]]) -> None:
+        """Have layers and functions inside by names that need not be attributes, such as "0"."""
+        object.__setattr__(self, "held", list(layers))
+        for key, layer in layers:
+            self._place(key, layer)
+
+    def _place(self, key: str, value: Any) -> None:
+        for path, layer in _layers(key, value):
+            if layer._at is None and layer is not self and not layer._tensors:
+                object.__setattr__(layer, "_at", (self, path))
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        if isinstance(value, (Parameter, Buffer)):
+            self._declared[key] = value
+            return
+        self._place(key, value)
+        object.__setattr__(self, key, value)
+
+    def __getattr__(self, key: str) -> Any:
+        declared = self.__dict__.get("_declared", {})
+        if key not in declared:
+            self._missing(key)
+        if key not in self._tensors:
+            said = declared[key]
+            make = param if isinstance(said, Parameter) else state
+            name = f"{self.name}_{key}"
+            with naming(name):
+                made = make(name, said.shape, said.dtype, said.init)
+            if self._given is None:
+                derived(made)
+            self._tensors[key] = made
+        return self._tensors[key]
+
+    def _missing(self, key: str) -> NoReturn:
+        known = [*self.__dict__.get("_declared", {}), *(k for k in self.__dict__ if not k.startswith("_"))]
+        raise AttributeError(f"{type(self).__name__} has no attribute {key!r}{nearest(key, known, '')}")
+
+    # ------------------------------------------------------------ what is inside
+
+    def named_modules(self) -> Iterator[tuple[str, "Module"]]:
+        """The layer itself, called "", and all layers inside of it, each once."""
+        seen: set[int] = set()
+        yield from _walk("", self, seen)
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """The parameters, and tensors that are carried, under the names of a state_dict: each once."""
+        alone = not any(True for _ in _inside(self))
+        for path, layer in self.named_modules():
+            front = layer.name if alone else path
+            for key in layer._declared:
+                yield f"{front}.{key}" if front else key, getattr(layer, key)
+
+    def parameters(self) -> Iterator[Tensor]:
+        """The parameters, without what is only carried."""
+        for _, layer in self.named_modules():
+            for key, said in layer._declared.items():
+                if isinstance(said, Parameter):
+                    yield getattr(layer, key)
+
+
+def _layers(key: str, value: Any) -> Iterator[tuple[str, Module]]:
+    """The layers that the value of an attribute is, or has among its elements, and their paths."""
+    match value:
+        case Module():
+            yield key, value
+        case list() | tuple():
+            for k, x in enumerate(value):
+                yield from _layers(f"{key}.{k}", x)
+        case dict():
+            for k, x in value.items():
+                yield from _layers(f"{key}.{k}", x)
+
+
+def _inside(layer: Module) -> Iterator[tuple[str, Module]]:
+    attributes = ((key, value) for key, value in layer.__dict__.items() if not key.startswith("_") and key != "held")
+    for key, value in (*layer.held, *attributes):
+        yield from _layers(key, value)
+
+
+def _walk(path: str, layer: Module, seen: set[int]) -> Iterator[tuple[str, Module]]:
+    if id(layer) not in seen:
+        seen.add(id(layer))
+        yield path, layer
+        for key, inner in _inside(layer):
+            yield from _walk(f"{path}.{key}" if path else key, inner, seen)
+
+
+# ---------------------------------------------------------------- several of one statement
+
+_by_statement: dict[Statement, list["ref[Module]"]] = {}
+
+
+def _note(made: Statement, layer: Module) -> None:
+    """Remember which statement made a layer: `[nn.Linear(8, 8) for _ in range(3)]` makes three of one name."""
+    for old in [s for s, layers in _by_statement.items() if all(x() is None for x in layers)]:
+        del _by_statement[old]
+    _by_statement.setdefault(made, []).append(ref(layer))
+
+
+def _made_by(made: Statement | None) -> list[Module]:
+    """The layers of one statement that are still there."""
+    if made is None:
+        return []
+    return [x for x in (found() for found in _by_statement.get(made, [])) if x is not None]
+
+
+# ---------------------------------------------------------------- state_dicts
+
+
+def named_parameters(layer: Any) -> Iterator[tuple[str, Tensor]]:
+    """The parameters of a layer under the names of a state_dict; none for a plain function."""
+    if isinstance(layer, Module):
+        yield from layer.named_parameters()
+
+
+def state_dict_names(layer: Any) -> dict[str, str]:
+    """How a state_dict calls each parameter: `{"net_fc1_weight": "fc1.weight", ...}`."""
+    return {str(value.name): name for name, value in named_parameters(layer)}
+
+
+def from_state_dict(layer: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of a state_dict under the parameter names of the emitted program.
+
+    Raises:
+        KeyError: the state_dict lacks a parameter.
+    """
+    return {own: state[name] for own, name in state_dict_names(layer).items()}
