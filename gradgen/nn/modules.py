@@ -33,7 +33,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """The same for a tensor that is carried from step to step without a gradient, such as a running mean."""
+    """What an attribute of a `Module` is declared as: a tensor that updates carry from step to step.
+
+    It has no gradient, as a running mean; name and `init` are those of a `Parameter`.
+    """
 
     shape: Sequence[Any]
     dtype: str = "float32"

@@ -16,7 +16,7 @@ from gradgen.graph.compositions import Composition
 from gradgen.graph.declaration import ScalarFunction, argument_names
 from gradgen.graph.functions import FUNCTIONS
 from gradgen.lang import constants, elementwise, products, selecting, shapes, statistics
-from gradgen.nn import functional, init, layers, optim
+from gradgen.nn import functional, init, layers, modules, optim
 
 HEAD = """\
 # Reference
@@ -54,6 +54,15 @@ def _of(module: ModuleType) -> list[str]:
     return [name for name in gg.nn.__all__ if name in _own(module)]
 
 
+def _of_package(package: ModuleType) -> list[str]:
+    """The names of gg.nn that stand in the modules of a package."""
+    return [
+        name
+        for name in gg.nn.__all__
+        if getattr(getattr(gg.nn, name), "__module__", "").startswith(f"{package.__name__}.")
+    ]
+
+
 FAMILIES: dict[str, tuple[Any, Iterable[str]]] = {
     "Declarations": (gg, ["size", "index", "indices", "input", "param", "state"]),
     "Formulas": (gg, ["compute", "where", "padded", "accumulate", "scan", "materialize"]),
@@ -67,7 +76,8 @@ FAMILIES: dict[str, tuple[Any, Iterable[str]]] = {
     "From graph to graph": (gg, ["grad", "vjp", "jvp", "hvp", "jacobian", "hessian", "vmap", "custom", "check_grad"]),
     "Compilation": (gg, ["compile"]),
     "What `gg.compile` returns": (gg.Network, [name for name, f in vars(gg.Network).items() if _is_public(name, f)]),
-    "gg.nn: layers": (gg.nn, _of(layers)),
+    "gg.nn: layers": (gg.nn, _of_package(layers)),
+    "gg.nn: what layers are made of": (gg.nn, _of(modules)),
     "gg.nn: normalisations and losses": (
         gg.nn,
         _of(functional),
@@ -147,9 +157,23 @@ _OURS = {name: _meant(function) for name, function in FUNCTIONS.items()}
 
 def _signature(name: str, value: Callable[..., Any]) -> str:
     """The call as it is written: parameters and defaults, without their types."""
-    given = [p for p in inspect.signature(value).parameters.values() if p.name not in ("self", "unnamed")]
-    parameters = [p.replace(annotation=p.empty) for p in given]
+    given = [p for p in inspect.signature(value).parameters.values() if p.name not in ("self", "unnamed", "_", "__")]
+    parameters = [p.replace(annotation=p.empty, default=_by_name(p.default)) for p in given]
     return f"{name}{inspect.Signature(parameters)}"
+
+
+class _Named:
+    """A function as a default."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _by_name(default: Any) -> Any:
+    return _Named(default.__name__) if inspect.isfunction(default) else default
 
 
 def _summary(value: Any) -> str:

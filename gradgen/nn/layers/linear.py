@@ -67,6 +67,7 @@ class Identity(Module):
         pass
 
     def forward(self, x: Tensor) -> Tensor:
+        """The same tensor."""
         return x
 
 
@@ -77,4 +78,5 @@ class Flatten(Module):
         self.start, self.end = start, end
 
     def forward(self, x: Tensor) -> Tensor:
+        """The tensor with these axes as one."""
         return functional.flatten(x, self.start, self.end)
