@@ -6,6 +6,7 @@ twice shares its parameters. Parameters are declared when they are first asked f
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from weakref import ref
@@ -88,6 +89,16 @@ class Module:
     def __call__(self, *inputs: Any) -> Any:
         """What the layer computes."""
         return self.forward(*inputs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Module":
+        """Another layer of the same form, with parameters of its own."""
+        new = memo[id(self)] = type(self).__new__(type(self))
+        for key, value in self.__dict__.items():
+            if key not in ("_at", "_made", "_tensors"):
+                object.__setattr__(new, key, deepcopy(value, memo))
+        for key, value in _attributes(new):
+            new._place(key, value)
+        return new
 
     # ------------------------------------------------------------ names
 
@@ -191,9 +202,13 @@ def _layers(key: str, value: Any) -> Iterator[tuple[str, Module]]:
                 yield from _layers(f"{key}.{k}", x)
 
 
+def _attributes(layer: Module) -> list[tuple[str, Any]]:
+    own = [(key, value) for key, value in layer.__dict__.items() if not key.startswith("_") and key != "held"]
+    return [*layer.held, *own]
+
+
 def _inside(layer: Module) -> Iterator[tuple[str, Module]]:
-    attributes = ((key, value) for key, value in layer.__dict__.items() if not key.startswith("_") and key != "held")
-    for key, value in (*layer.held, *attributes):
+    for key, value in _attributes(layer):
         yield from _layers(key, value)
 
 

@@ -1,5 +1,7 @@
 """Layers as objects: what parameters are called, where layers stand inside of layers, and what is shared."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,18 @@ def test_functions_that_make_layers_may_be_called_twice() -> None:
     before = {name: array.copy() for name, array in state.items()}
     net.step(state, x=np.ones((3, 4), np.float32))
     assert all(not np.array_equal(before[name], state[name]) for name in ("fc_weight", "fc_weight_2"))
+
+
+def test_copies_of_a_layer_are_layers_of_the_same_form() -> None:
+    block = Block(4)
+    before = names(block(x))
+    copies = [deepcopy(block) for _ in range(2)]
+    assert [n for n in names(copies[0](x) + copies[1](x)) if n.endswith("weight")] == [
+        "copies_0_fc1_weight", "copies_0_fc2_weight", "copies_1_fc1_weight", "copies_1_fc2_weight"
+    ]  # fmt: skip
+    assert names(block(x)) == before
+    net = Net()
+    assert list(nn.state_dict_names(deepcopy(net)).values()) == list(nn.state_dict_names(net).values())
 
 
 def test_names_that_are_given_twice_are_an_error() -> None:
