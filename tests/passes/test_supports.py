@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.graph.nodes import Compute, identity, toposort
-from gradgen.graph.scalar import call
+from gradgen.graph.nodes import Compute, carry, identity, project, scan, toposort
+from gradgen.graph.scalar import call, integer, step
 from gradgen.lang.interpret import interpret
+from gradgen.passes.derive.reverse import vjp_nodes
 from gradgen.passes.derive.supports import EVERYWHERE, NOWHERE, either
 from tests.cpu.running import unjitted
+from tests.passes.building import M, at, f, formula, i, k, tensor, total, where
 
 SHOWN = np.array([True, False, True])
 X = np.array([1.0, 2.0, 3.0])
@@ -129,3 +131,32 @@ def test_large_masked_products_are_matrix_products_whose_nan_is_repaired() -> No
             _, found = net.value_and_grad(x=broken_x, w=broken_w, m=shown)
         for name in ("x", "w"):
             np.testing.assert_allclose(found[name], wanted[name], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_what_keeps_data_inside_stays_where_a_position_is_free(stride: int) -> None:
+    """A row of a stack counts where the step is stride * k for some k < M: no other step may read its element [k]."""
+    start, w = tensor("start", 2), tensor("w", 3, M)
+    t, h = step(0), carry(0, (integer(2),), "float64", 0)
+    state = formula((2,), f("tanh", f("sin", at(start, 0) + t) + at(h, i) * 0.5))
+    row = formula((M,), f("square", at(state, 0)) * at(w, t, i))
+    both = scan(integer(3), 0, [h], [start], [state], [row])
+    states, rows = project(both, "states", 0), project(both, "stack", 0)
+    a, b = at(states, k * stride, 0), at(rows, k * stride, k)
+    y = total((2, 1), (M,), where(f("lt", a, b), a, b * 0.5), "max")
+    seed = tensor("seed", 2, 1)
+    pulled = vjp_nodes([y], [seed], [start, w])
+    rng = np.random.default_rng(0)
+    for count in (1, 2):
+        sizes = {"M": count}
+        given = {start: rng.normal(size=2), w: rng.normal(size=(3, count)), seed: rng.normal(size=(2, 1))}
+        for x, found in zip((start, w), interpret(pulled, given, sizes), strict=True):
+            wanted = np.zeros_like(given[x])
+            for place in np.ndindex(wanted.shape):
+                ends = []
+                for sign in (1, -1):
+                    moved = given[x].copy()
+                    moved[place] += sign * 1e-6
+                    ends.append(float((interpret([y], {**given, x: moved}, sizes)[0] * given[seed]).sum()))
+                wanted[place] = (ends[0] - ends[1]) / 2e-6
+            np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-8)

@@ -7,7 +7,7 @@ In: a formula and where its own result counts. Out: the same for what it reads, 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gradgen.graph.accesses import ranges_of
+from gradgen.graph.accesses import Access, accesses, is_inside, known, ranges_of
 from gradgen.graph.nodes import Compute, Node, Reshape, Scan, compute, inputs, pointwise, project, reshape
 from gradgen.graph.partials import has_derivative
 from gradgen.graph.scalar import (
@@ -18,6 +18,7 @@ from gradgen.graph.scalar import (
     Poly,
     Scalar,
     Step,
+    atom_poly,
     call,
     conjuncts,
     integer,
@@ -270,14 +271,35 @@ def _solved(reading: _Reading, path: Path) -> Support:
     if any(mentions(c, a) and not is_index_only(c) for c in moved for a in free):
         return _counted(reading, (path,))
     ranges = {a: s.ranges[a] for a in free}
-    return support_of(conjunction([_some(c, ranges) for c in moved]))
+    kept = [_some(c, ranges) for c in moved]
+    if not _as_shielded(kept, moved, {**ranges_of(shape, {}), **ranges}):
+        return _counted(reading, (path,))
+    return support_of(conjunction(kept))
+
+
+def _as_shielded(conditions: Sequence[Scalar], before: Sequence[Scalar], ranges: Ranges) -> bool:
+    """Whether what data decide is read inside, as far as it was under the conditions before."""
+    reads = accesses((), *[c for c in conditions if not is_index_only(c)])
+
+    def inside(access: Access, under: Sequence[Scalar]) -> bool:
+        facts = [fact for c in under if is_index_only(c) for fact in known(c, True)]
+        return is_inside(access, ranges, [*access.facts, *facts])
+
+    return all(inside(access, conditions) or not inside(access, before) for access in reads)
 
 
 def _some(condition: Scalar, ranges: Ranges) -> Scalar:
     """Where a condition on indices holds for one value of the free ones at least, or more than that."""
-    if not any(mentions(condition, a) for a in ranges):
+    free = [a for a in ranges if mentions(condition, a)]
+    if not free:
         return condition
     match condition:
+        case Call(function=f, arguments=(Poly() as p, Poly())) if f.name == "eq" and len(free) == 1:
+            factor = p.coefficient(free[0])
+            if factor is None or abs(factor.constant or 0) != 1:
+                return number(True)
+            value = require_poly(atom_poly(free[0]) - factor * p)  # the one for which p is 0
+            return call("and", value >= 0, ranges[free[0]] - 1 - value >= 0)
         case Call(function=f, arguments=(Poly() as p, Poly())) if f.name == "ge":
             for a, extent in ranges.items():
                 factor = p.coefficient(a) if mentions(p, a) else integer(0)
