@@ -23,15 +23,21 @@ Extents = tuple[Poly, ...]
 
 
 def canonical_order(
-    shape: Extents, extents: Extents, target: tuple[Poly, ...], body: Scalar
+    shape: Extents, extents: Extents, target: tuple[Poly, ...], body: Scalar, as_given: bool = False
 ) -> tuple[Extents, tuple[Poly, ...], Scalar]:
-    """Extents, target and body with the positions numbered as they are mentioned, those of the result first."""
+    """Extents, target and body with the positions numbered as they are mentioned, those of the result first.
+
+    With `as_given` the others keep their order.
+    """
     wanted: list[int] = []
     bare = [bare_position(t) for t in target]
     owned = len(set(bare)) == len(bare) and None not in bare
     if owned and all(extents[k] is extent for k, extent in zip(bare, shape, strict=True) if k is not None):
         wanted = [k for k in bare if k is not None]
-    order = _order_of_mention([p for p in walk(*target, body) if isinstance(p, Poly)], wanted, extents)
+    if as_given:
+        order = [*wanted, *(k for k in range(len(extents)) if k not in wanted)]
+    else:
+        order = _order_of_mention([p for p in walk(*target, body) if isinstance(p, Poly)], wanted, extents)
     if order == list(range(len(extents))):
         return extents, target, body
     moved = {position_atom(old): position(new) for new, old in enumerate(order)}

@@ -64,13 +64,15 @@ def compute(
     """The node of a formula in canonical form.
 
     Positions that the target names bare come first, in its order; the others in the order in which the body mentions
-    them. A formula that only renames its indices is its operand.
+    them, or as they are given where of equal elements the first counts. A formula that only renames its indices is its
+    operand.
     """
     if reducer not in REDUCERS:
         raise GraphError(f"unknown reducer {reducer!r}: one of {', '.join(REDUCERS)}")
     extents, target = tuple(extents), tuple(target)
     if reducer not in ("argmax", "argmin"):  # these count the positions in the order given
-        extents, target, body = canonical_order(tuple(shape), extents, target, body)
+        first_counts = reducer in ("max", "min")
+        extents, target, body = canonical_order(tuple(shape), extents, target, body, first_counts)
     gathers = is_gathered(tuple(shape), extents, target)
     if not gathers and reducer not in ACCUMULATING:
         raise GraphError(f"a formula that writes to computed subscripts accumulates; it cannot reduce by {reducer}")

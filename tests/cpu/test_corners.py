@@ -84,3 +84,33 @@ def test_integers_made_of_sizes_and_numbers_are_subscripts() -> None:
         assert list(net(x=values).values()) == [values[eval(t, python)] for t in texts]
     with pytest.raises((ShapeError, BindingError)):
         net(x=np.zeros(2))
+
+
+@pytest.mark.parametrize("window", ["valid", "padded", "turned", "masked"])
+@pytest.mark.parametrize("order", ["pq", "qp"])
+@pytest.mark.parametrize("most", ["max", "min"])
+def test_of_equal_elements_the_first_by_the_order_of_over_has_the_gradient(most: str, order: str, window: str) -> None:
+    """That is where `argmax` points, whichever index the body mentions first: in a condition, a subscript."""
+    x, d = gg.input("x", (6, 7), "float64"), gg.input("d", (4, 5), "float64")
+    h, w, p, q = gg.index("h", 4), gg.index("w", 5), gg.index("p", 3), gg.index("q", 3)
+    least = -np.inf if most == "max" else np.inf
+    body = {
+        "valid": x[h + p, w + q],
+        "padded": gg.padded(x, least)[h + p, w + q - 1],
+        "turned": gg.transpose(x)[w + q, h + p],
+        "masked": gg.where(q + 1 > p, x[h + p, w + q], least),
+    }[window]
+    over = {"p": p, "q": q}
+    letters = tuple(over[name] for name in order)
+    y = gg.compute((h, w), getattr(gg, most)(body, over=letters))
+    place = gg.compute((h, w), getattr(gg, f"arg{most}")(body, over=letters))
+    net = unjitted(gg.compile({"d_x": gg.vjp([y], [x], [d])[0], "place": place}, name="ties", dtype="float64"))
+    rng = np.random.default_rng(0)
+    given, seed = rng.integers(0, 2, (6, 7)).astype(float), rng.normal(size=(4, 5))
+    found = net(x=given, d=seed)
+    wanted = np.zeros_like(given)
+    for at in np.ndindex(4, 5):
+        first, second = divmod(int(found["place"][at]), 3)
+        s, t = (first, second) if order == "pq" else (second, first)
+        wanted[at[0] + s, at[1] + t - (window == "padded")] += seed[at]
+    np.testing.assert_allclose(found["d_x"], wanted, rtol=1e-12)
