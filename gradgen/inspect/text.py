@@ -117,6 +117,15 @@ def _declared(b: Buffer) -> str:
     return f"{b.name}: {b.dtype} {show_shape(b.shape)}" if b.shape else f"{b.name}: {b.dtype}"
 
 
+def _shared(loop: For) -> str:
+    """Who shares the iterations of a loop, and what of it each has for itself."""
+    if loop.shared is None:
+        return ""
+    own = [f"each with its {_names(loop.shared.own)}"] if loop.shared.own else []
+    sums = [f"{x.operation} in {x.buffer.name}" for x in loop.shared.sums]
+    return ", ".join([" shared by threads", *own, *sums])
+
+
 def _lines(body: Iterable[Statement], depth: int, part: Kernel | None = None) -> list[str]:
     """Statements; what a thread runs stands in them, or is a function of its own, `part`."""
     pad = "    " * depth
@@ -128,7 +137,7 @@ def _lines(body: Iterable[Statement], depth: int, part: Kernel | None = None) ->
             case For():
                 by = f" by {statement.stride}" if statement.stride != 1 else ""
                 span = f"{_PRINTER.text(statement.start)} .. {_PRINTER.text(statement.stop)}{by}"
-                lines.append(f"{pad}{statement.kind} for {statement.letter} in {span}:")
+                lines.append(f"{pad}{statement.kind} for {statement.letter} in {span}{_shared(statement)}:")
                 lines += _lines(statement.body, depth + 1)
             case If():
                 lines.append(f"{pad}if {_PRINTER.text(statement.condition)}:")
