@@ -272,9 +272,3 @@ def naming(name: str) -> Iterator[None]:
         yield
     finally:
         _given_name.reset(token)
-
-
-def assigned_name() -> str | None:
-    """The one variable or attribute that the user's statement now running assigns to."""
-    found = statement_now(0, 1)
-    return found[2] if found else None

@@ -120,8 +120,14 @@ def one_hot(labels: Tensor, classes: int | Poly) -> Tensor:
 
 
 def flatten(x: Tensor, start: int = 1, end: int = -1) -> Tensor:
-    """The axes from `start` to `end`, which is one of them, as one."""
+    """The axes from `start` to `end`, which is one of them, as one.
+
+    Raises:
+        ShapeError: there are no such axes, or `end` stands in front of `start`.
+    """
     first, last = (axis_number(axis, x.ndim, describe(x.node)) for axis in (start, end))
+    if last < first:
+        raise ShapeError(f"{here()}flatten of {describe(x.node)} from axis {start} to {end}: these are no axes.")
     return x.reshape(*x.shape[:first], -1, *x.shape[last + 1 :])
 
 

@@ -110,6 +110,9 @@ def test_refusals(message: Message) -> None:
     x = gg.input("x", (N, 4))
     layer = nn.Linear(3, 2, name="fc")
     assert message(ShapeError, lambda: layer(x)) == ("fc takes 3 inputs along the last axis, and is given x (N, 4).")
+    assert message(ShapeError, lambda: nn.flatten(x, 1, 0)) == (
+        "flatten of x (N, 4) from axis 1 to 0: these are no axes."
+    )
     assert message(DTypeError, lambda: nn.cross_entropy(x, gg.input("b", (N,)))) == (
         "the labels of cross_entropy are integers; b (N) is float32."
     )
