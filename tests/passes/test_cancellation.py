@@ -78,6 +78,34 @@ def test_small_losses_and_their_gradients(name: str) -> None:
     assert places(gradient, slope) < PLACES
 
 
+def minus_log(u: Tensor, at: Any) -> Any:
+    return -gg.log(gg.exp(u[n, at]) / gg.sum(gg.exp(u[n, i]), over=i))
+
+
+GUARDED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "where it counts": lambda u, b: gg.where(b[n] != 7, minus_log(u, b[n]), 0),
+    "a weight, where it counts": lambda u, b: gg.where(b[n] != 7, (1.0 + b[n]) * minus_log(u, b[n]), 0),
+    "two conditions": lambda u, b: gg.where((b[n] != 7) & (b[n] > -1), minus_log(u, b[n]), 0),
+    "one in the other": lambda u, b: gg.where(b[n] != 7, gg.where(u[n, 0] < 1e6, minus_log(u, b[n]), 0), 0),
+    "shared among classes": lambda u, b: gg.where(b[n] != 7, gg.sum(1.0 * (i == b[n]) * minus_log(u, i), over=i), 0),
+    "otherwise something": lambda u, b: gg.where(b[n] != 7, minus_log(u, b[n]), u[n, 0] ** 2),
+}
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_small_losses_that_data_decide_about(name: str) -> None:
+    u, b = gg.input("u", (N, 2)), gg.input("b", (N,), dtype="int64")
+    labels = np.where(np.arange(N) == 2, 7, LABELS)
+    counts = labels != 7
+    given = {u.node: np.where(counts[:, None], ROWS, np.nan) if "otherwise" not in name else ROWS, b.node: labels}
+    value, gradient = interpret(lowered(gg.compute(n, GUARDED[name](u, b)).node, u.node), given)  # type: ignore[arg-type]
+    wanted, slope = exact()
+    assert places(value[counts], -wanted[counts]) < PLACES
+    assert places(gradient[counts], -slope[counts]) < PLACES
+    elsewhere = (0, 0) if "otherwise" not in name else (ROWS[2, 0] ** 2, 2 * ROWS[2, 0])
+    assert (value[2], gradient[2, 0], gradient[2, 1]) == (*elsewhere, 0)
+
+
 def test_among_groups_that_data_choose() -> None:
     s, dst = gg.input("s", (2 * N,)), gg.input("dst", (2 * N,), dtype="int64")
     e = gg.index("e")

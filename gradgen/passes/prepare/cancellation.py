@@ -5,11 +5,12 @@ and not of their terms.
 
 x - logsumexp(x) = (x - shift) - log1p(rest): no term is positive, and where x is the largest the first one is 0.
 a + d p = (a + d) - d (1 - p) for p = exp(x - logsumexp(x)), above 1/2 for the largest x alone, and 1 - p = rest / total
-then: in the gradient of a small loss d is -a, and p nearly 1. Both are sums without an `if` around a statement.
+then: in the gradient of a small loss d is -a, and p nearly 1. Both are sums without an `if` around a statement. Where
+the data decide whether an example counts, a + where(c, d p, 0) is where(c, a + d p, a), and a is often 0 without c.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gradgen.graph.nodes import Compute, Node, Reshape, all_inputs, compute, identity, pointwise, toposort
 from gradgen.graph.origin import carry_origin, name_part
@@ -21,7 +22,7 @@ from gradgen.graph.scalar import (
     Poly,
     Scalar,
     call,
-    is_zero,
+    conjuncts,
     load,
     number,
     require_poly,
@@ -29,6 +30,7 @@ from gradgen.graph.scalar import (
     walk,
 )
 from gradgen.passes.prepare.log_forms import combined
+from gradgen.passes.rebuild.conditions import conjunction, mask_of
 from gradgen.passes.rebuild.look_through import at, pointwise_body, reshaped_access
 from gradgen.passes.rebuild.nodes import rebuild
 from gradgen.passes.rebuild.rewrites import Rewrite
@@ -84,6 +86,19 @@ def without_cancellation(
     return [built[root] for root in roots], records
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A multiple of a logsumexp or of a share, where all of `guards` hold, and 0 elsewhere."""
+
+    access: Load
+    factor: Scalar
+    guards: tuple[Scalar, ...] = ()
+
+    def times(self, factor: Scalar) -> "_Held | None":
+        """As often; not behind a guard, which hides what the factor is elsewhere."""
+        return None if self.guards else _Held(self.access, factor)
+
+
 @dataclass(slots=True)
 class _Sums:
     lowered: Mapping[Node, Shifted]
@@ -118,12 +133,14 @@ class _Sums:
         held = [(sign, term, self.held(term)) for sign, term in terms]
         if len(terms) < 2 or all(found is None for _, _, found in held):
             return None
-        if any(found is not None and found[0].tensor in self.lowered for _, _, found in held):
+        if any(found is not None and found.access.tensor in self.lowered for _, _, found in held):
             return self._by_shift(terms)
-        access = next(found[0] for _, _, found in held if found is not None)
-        mine = [(sign, found[1]) for sign, _, found in held if found is not None and found[0] is access]
-        others = [(sign, term) for sign, term, found in held if found is None or found[0] is not access]
-        return self._by_complement(others, _total(mine), access) if others else None
+        first = next(found for _, _, found in held if found is not None)
+        mine, others = list[tuple[int, Scalar]](), list[tuple[int, Scalar]]()
+        for sign, term, found in held:
+            alike = found is not None and (found.access, found.guards) == (first.access, first.guards)
+            (mine if alike else others).append((sign, found.factor if found is not None and alike else term))
+        return self._by_complement(others, _total(mine), first) if others else None
 
     # ------------------------------------------------------------ what a sum is made of
 
@@ -142,25 +159,31 @@ class _Sums:
                         return found
         return [(sign, x)]
 
-    def held(self, x: Scalar, depth: int = 0) -> tuple[Load, Scalar] | None:
+    def held(self, x: Scalar, depth: int = 0) -> _Held | None:
         """The logsumexp or the share that an expression is a multiple of, and the factor."""
         match x:
             case Load(tensor=tensor):
                 if tensor in self.lowered or tensor in self.shares:
-                    return x, number(1)
+                    return _Held(x, number(1))
                 inner = self.through(x) if depth < _DEPTH else None
                 return None if inner is None else self.held(inner, depth + 1)
             case Call(function=f, arguments=(a,)) if f.name == "neg":
                 found = self.held(a, depth)
-                return None if found is None else (found[0], call("neg", found[1]))
+                return None if found is None else replace(found, factor=call("neg", found.factor))
             case Call(function=f, arguments=(a, b)) if f.name in ("mul", "div"):
                 found = self.held(a, depth)
                 if found is not None:
-                    plain = _is_number(found[1], 1) and f.name == "mul"
-                    return found[0], b if plain else call(f.name, found[1], b)
+                    plain = _is_number(found.factor, 1) and f.name == "mul"
+                    return found.times(b if plain else call(f.name, found.factor, b))
                 found = self.held(b, depth) if f.name == "mul" else None
-                return None if found is None else (found[0], a if _is_number(found[1], 1) else call("mul", a, found[1]))
-        return None
+                if found is None:
+                    return None
+                return found.times(a if _is_number(found.factor, 1) else call("mul", a, found.factor))
+        guarded = mask_of(x)
+        found = None if guarded is None else self.held(guarded[1], depth)
+        if guarded is None or found is None or found.access.tensor in self.lowered:
+            return None
+        return replace(found, guards=(*conjuncts(guarded[0]), *found.guards))
 
     def through(self, x: Load) -> Scalar | None:
         if x.tensor in self.lowered or x.tensor in self.shares:
@@ -176,15 +199,14 @@ class _Sums:
         bodies: set[Node] = set()
         for sign, term in terms:
             found = self.held(term)
-            parts = None if found is None else self.lowered.get(found[0].tensor)
+            parts = None if found is None else self.lowered.get(found.access.tensor)
             if found is None or parts is None:
                 large.append((sign, term))
                 continue
-            access, factor = found
             bodies |= {part.tensor for part in walk(parts.node.body) if isinstance(part, Load)}
             for kept, node in ((large, parts.shift), (tails, parts.tail)):
-                value = load(node, access.subscripts)
-                kept.append((sign, _times(factor, value)))
+                value = load(node, found.access.subscripts)
+                kept.append((sign, _times(found.factor, value)))
             bodies.add(parts.shift)
         is_alike = [any(isinstance(p, Load) and p.tensor in bodies for p in walk(term)) for _, term in large]
         near = _total([t for t, alike in zip(large, is_alike, strict=True) if alike])
@@ -193,32 +215,39 @@ class _Sums:
             near = call("difference", near, call("neg", term) if sign > 0 else term)
         return near
 
-    def _by_complement(self, others: Terms, d: Scalar, p: Load) -> Scalar:
-        """a + d p for the sum a of the others, which may be where(c, -d, 0)."""
+    def _by_complement(self, others: Terms, d: Scalar, share: _Held) -> Scalar:
+        """a + where(guards, d p, 0) for the sum a of the others, which may be where(c, -d, 0)."""
+        p, given = share.access, set(share.guards)
         parts = self.shares[p.tensor].parts
         lacking = pointwise(parts.node.shape, call("div", identity(parts.rest), identity(parts.total)))
         name_part(parts.node, lacking)
         lack = load(lacking, [require_poly(at(s, p.subscripts)) for s in self.shares[p.tensor].outer])
         mask = self._mask(others)
-        condition, a = (number(True), _total(others)) if mask is None else mask
+        conditions, a = ([], _total(others)) if mask is None else mask
+        elsewhere = number(0) if given <= set(conditions) else _total(others)
+        conditions = [c for c in conditions if c not in given]
         if self._are_opposite(a, d):
-            return _times(d, call("less_one", p, lack, condition))
-        a, is_large = _total(others), call("gt", p, number(0.5))
-        near = call("add", a, call("where", is_large, d, number(0)))
-        return call("difference", near, call("neg", _times(d, call("less_one", p, lack, is_large))))
+            new = _times(d, call("less_one", p, lack, conjunction(conditions)))
+        else:
+            is_large = call("gt", p, number(0.5))
+            if not given:
+                a = _total(others)
+            elif conditions:
+                a = call("where", conjunction(conditions), a, number(0))
+            near = call("add", a, call("where", is_large, d, number(0)))
+            new = call("difference", near, call("neg", _times(d, call("less_one", p, lack, is_large))))
+        return call("where", conjunction(share.guards), new, elsewhere) if share.guards else new
 
-    def _mask(self, terms: Terms) -> tuple[Scalar, Scalar] | None:
-        """c and x of a single term where(c, x, 0)."""
+    def _mask(self, terms: Terms) -> tuple[list[Scalar], Scalar] | None:
+        """The conditions and x of a single term where(all of them, x, 0)."""
         if len(terms) > 1:
             return None
         sign, x = terms[0]
         if isinstance(x, Load):
             inner = self.through(x)
             x = x if inner is None else inner
-        match x:
-            case Call(function=f, arguments=(condition, yes, no)) if f.name == "where" and is_zero(no):
-                return condition, yes if sign > 0 else call("neg", yes)
-        return None
+        found = mask_of(x)
+        return None if found is None else (conjuncts(found[0]), found[1] if sign > 0 else call("neg", found[1]))
 
     def _are_opposite(self, a: Scalar, d: Scalar) -> bool:
         """Whether a + d is 0 by its form."""
