@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradgen.graph.scalar import floor_div, require_poly, size_symbol
+from gradgen.graph.scalar import call, floor_div, number, require_poly, size_symbol
 from gradgen.passes.loops.keep_inside import keep_inside
 from gradgen.program.kernels import Kernel, Program
 from gradgen.program.loops import For, If, Statement, statements
@@ -65,6 +65,21 @@ def test_what_chooses_an_element_is_guarded_with_it() -> None:
     assert [place.buffer for place in open_accesses(before)] == [k]
     assert open_accesses(after) == []
     arrays = {"x": np.arange(5.0), "y": np.ones(5), "k": np.zeros(5, np.int64)}
+    found, wanted = (run(p.kernels[0].body, arrays, {"N": 5}) for p in (after, before))
+    np.testing.assert_array_equal(found["y"], wanted["y"])
+
+
+def test_what_was_tested_of_an_element_that_gets_a_guard_is_tested_again() -> None:
+    """`x[k[room]] if 0 <= k[room] < N else 0`: with a guard around k[room], the test is one of another value."""
+    k = array("k", N, dtype="int64")
+    chosen = require_poly(at(k, ROOM))
+    tested = call("and", call("ge", chosen, number(0)), call("lt", chosen, N))
+    body = (loop(i, N, assign(y, [i], call("where", tested, at(x, chosen), number(0)))),)
+    before = Program("small", (x, y, k), (Kernel("compute_y", (x, y, k), ("N",), body, ()),), ())
+    after = keep_inside(before)
+    assert [place.buffer for place in open_accesses(before)] == [k] * 3
+    assert open_accesses(after) == []
+    arrays = {"x": np.arange(5.0), "y": np.ones(5), "k": np.array([3, -1, 7, 0, 2])}
     found, wanted = (run(p.kernels[0].body, arrays, {"N": 5}) for p in (after, before))
     np.testing.assert_array_equal(found["y"], wanted["y"])
 

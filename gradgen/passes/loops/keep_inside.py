@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from gradgen.graph.intern import intern
-from gradgen.graph.scalar import Load, Scalar, call, load, number, require_poly, substitute, walk
+from gradgen.graph.scalar import Load, Poly, Scalar, call, load, number, require_poly, substitute, walk
 from gradgen.passes.rebuild.conditions import conjunction
 from gradgen.program.extents import sizes_mentioned
 from gradgen.program.kernels import (
@@ -88,8 +88,17 @@ def _read(x: Scalar, places: Sequence[Place]) -> Scalar:
 
 
 def _where_there(access: Load, read: Sequence[Place]) -> Scalar:
-    """The element, or 0; what an access chooses is looked at where that access is known to be there."""
-    inside = [_inside(place) for part in walk(access) for place in read if _is_read(place, part)]
+    """The element, or 0; what an access chooses is looked at where that access is known to be there.
+
+    A test of what chooses gets its guard as well, and then says nothing any more of an element chosen without: that is
+    tested here again.
+    """
+    inside: list[Scalar] = []
+    for part in (part for part in walk(access) if isinstance(part, Load)):
+        inside += [_inside(place) for place in read if _is_read(place, part)]
+        for subscript, size in zip(part.subscripts, part.tensor.shape, strict=True):
+            if any(_is_read(place, inner) for inner in walk(subscript) for place in read):
+                inside.append(_between(subscript, size))
     return call("where", conjunction(inside), access, number(False) if access.dtype == "bool" else number(0))
 
 
@@ -98,4 +107,8 @@ def _is_read(place: Place, part: Scalar) -> bool:
 
 
 def _inside(place: Place) -> Scalar:
-    return call("and", call("ge", place.subscript, number(0)), call("lt", place.subscript, place.size))
+    return _between(place.subscript, place.size)
+
+
+def _between(subscript: Poly, size: Poly) -> Scalar:
+    return call("and", call("ge", subscript, number(0)), call("lt", subscript, size))

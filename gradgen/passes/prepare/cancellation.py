@@ -138,7 +138,7 @@ class _Sums:
         first = next(found for _, _, found in held if found is not None)
         mine, others = list[tuple[int, Scalar]](), list[tuple[int, Scalar]]()
         for sign, term, found in held:
-            alike = found is not None and (found.access, found.guards) == (first.access, first.guards)
+            alike = found is not None and found.access is first.access and set(found.guards) == set(first.guards)
             (mine if alike else others).append((sign, found.factor if found is not None and alike else term))
         return self._by_complement(others, _total(mine), first) if others else None
 
