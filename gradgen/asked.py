@@ -179,15 +179,20 @@ def _outputs(outputs: Any) -> dict[str, Node]:
         name = checked_name(key, "output")
         if not isinstance(t, Tensor):
             raise GraphError(f"{here()}output {name} is {shown(t)}: give a tensor, such as gg.compute makes.")
-        if t.node.steps:
-            scan = ("body", "gg.scan", "the loop")
-            inside, source, outside = ("function", "gg.vmap", "it") if min(t.node.steps) < 0 else scan
-            raise GraphError(
-                f"{here()}output {name} is made of what the {inside} of {source} is called with, which has no value "
-                f"outside {outside}: return it from the {inside}, and take it from what {source} returns."
-            )
+        _check_outside(t, f"output {name}")
         found[name] = t.node
     return found
+
+
+def _check_outside(t: Tensor, what: str) -> None:
+    """Refuse what has a value inside of a scan, or of a function that is mapped, only."""
+    if t.node.steps:
+        scan = ("body", "gg.scan", "the loop")
+        inside, source, outside = ("function", "gg.vmap", "it") if min(t.node.steps) < 0 else scan
+        raise GraphError(
+            f"{here()}{what} is made of what the {inside} of {source} is called with, which has no value "
+            f"outside {outside}: return it from the {inside}, and take it from what {source} returns."
+        )
 
 
 def _updates(updates: Any) -> dict[Leaf, Node]:
@@ -198,6 +203,7 @@ def _updates(updates: Any) -> dict[Leaf, Node]:
         x = _leaf(t, "updates")
         if not isinstance(new, Tensor):
             raise GraphError(f"{here()}the update of {x.name} is {shown(new)}: give a tensor.")
+        _check_outside(new, f"the update of {x.name}")
         if not same_shape(x.shape, new.node.shape) or x.dtype != new.dtype:
             raise ShapeError(
                 f"{here()}the update of {x.name} is {new.dtype} {describe(new.node)}, and {describe(x)} is "

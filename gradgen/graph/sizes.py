@@ -12,7 +12,7 @@ from functools import lru_cache
 from gradgen.graph.enumeration import nonnegative_everywhere
 from gradgen.graph.intern import intern
 from gradgen.graph.polynomials import lowest_terms
-from gradgen.graph.records import Load
+from gradgen.graph.records import Load, polynomial
 from gradgen.graph.scalar import (
     Atom,
     FloorDiv,
@@ -85,8 +85,11 @@ _remembered = lru_cache(maxsize=1 << 14)(_nonnegative)  # passes ask the same of
 
 
 def bounds(p: Poly, ranges: Ranges) -> tuple[Poly, Poly] | None:
-    """Least and greatest value of p over the index ranges, as polynomials in sizes; None where that is not affine."""
-    low, high = (_extreme(p, dict(ranges), sign, _ROUNDS) for sign in (-1, 1))
+    """Least and greatest value of p over the index ranges, as polynomials in sizes; None where that is not affine.
+
+    Both are reached where sizes are large enough: a call is refused by them.
+    """
+    low, high = (_extreme(p, dict(ranges), sign, _ROUNDS, is_reached=True) for sign in (-1, 1))
     return None if low is None or high is None else (low, high)
 
 
@@ -199,13 +202,13 @@ def _positive_size(p: Poly, ranges: Ranges) -> bool:
 # ---------------------------------------------------------------- bounds
 
 
-def _extreme(p: Poly, ranges: dict[Atom, Poly], sign: int, rounds: int) -> Poly | None:
-    """The greatest (sign 1) or least (sign -1) value of p over its indices."""
+def _extreme(p: Poly, ranges: dict[Atom, Poly], sign: int, rounds: int, is_reached: bool = False) -> Poly | None:
+    """The greatest (sign 1) or least (sign -1) value of p over its indices, or, unless it is reached, one beyond."""
     for _ in range(rounds):
         division = next((a for a in p.atoms if isinstance(a, FloorDiv) and _has_index(a)), None)
         if division is None:
             break
-        replaced = _bound_division(p, division, ranges, sign, rounds)
+        replaced = _bound_division(p, division, ranges, sign, rounds, is_reached)
         if replaced is None:
             return None
         p = replaced
@@ -225,7 +228,7 @@ def _extreme(p: Poly, ranges: dict[Atom, Poly], sign: int, rounds: int) -> Poly 
     if not ends:
         return p
     p = require_poly(substitute(p, ends))
-    return p if not index_atoms(p) else _extreme(p, ranges, sign, rounds)
+    return p if not index_atoms(p) else _extreme(p, ranges, sign, rounds, is_reached)
 
 
 def _sign(coefficient: Poly, ranges: Ranges, rounds: int) -> bool | None:
@@ -244,20 +247,32 @@ def _has_index(division: FloorDiv) -> bool:
     return bool(index_atoms(division.numerator)) or bool(index_atoms(division.denominator))
 
 
-def _bound_division(p: Poly, division: FloorDiv, ranges: dict[Atom, Poly], sign: int, rounds: int) -> Poly | None:
+def _bound_division(
+    p: Poly, division: FloorDiv, ranges: dict[Atom, Poly], sign: int, rounds: int, is_reached: bool
+) -> Poly | None:
     coefficient = p.coefficient(division)
     if coefficient is None or index_atoms(division.denominator) or not _positive_size(division.denominator, ranges):
         return None
     rest = p - coefficient * atom_poly(division)
     times = floor_div(coefficient, division.denominator)
-    if times * division.denominator is coefficient and any(
-        mentions(require_poly(rest), a) for a in index_atoms(division.numerator)
-    ):
+    indices = index_atoms(division.numerator)
+    beside = polynomial(
+        (m, f) for m, f in require_poly(rest).terms if any(mentions(atom_poly(a), i) for a in m for i in indices)
+    )
+    if times * division.denominator is coefficient and beside.terms:
         return require_poly(rest + times * (division.numerator - _remainder(division, ranges)))  # n - d*(n//d) = r
+    if beside.terms and coefficient.constant in (1, -1):
+        # ((H - 1) i)//2 is -i + (H i + i)//2 in lowest terms, both parts of which go further than their sum
+        whole = require_poly(division.numerator + coefficient * division.denominator * beside)
+        end = _extreme(whole, ranges, sign * coefficient.constant, rounds, is_reached)
+        if end is not None:
+            return require_poly(rest - beside + coefficient * floor_div(end, division.denominator))
+    if beside.terms and is_reached:
+        return None
     rises = _sizes_nonnegative(coefficient, {})
     if not rises and not _sizes_nonnegative(require_poly(-coefficient), {}):
         return None
-    end = _extreme(division.numerator, ranges, sign if rises else -sign, rounds)
+    end = _extreme(division.numerator, ranges, sign if rises else -sign, rounds, is_reached)
     if end is None:
         return None
     return require_poly(rest + coefficient * floor_div(end, division.denominator))

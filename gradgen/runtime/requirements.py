@@ -138,7 +138,7 @@ def _stays_inside(node: Compute, access: Access, ranges: Ranges, lengths: dict[i
             continue
         ends = [bounds(require_poly(end - fact), ranges) for fact in (integer(0), *access.facts)]
         lowest = [pair[0] for pair in ends if pair is not None and is_size(pair[0])]
-        problem = "begins before 0" if end is p else "ends behind the last element"
+        problem = "is outside" if not lowest else "begins before 0" if end is p else "ends behind the last element"
         found.append(Requirement(tuple(map(show_size, lowest)), extents, message, problem, show_size(size), inside))
     return found
 

@@ -3,12 +3,14 @@
 import inspect
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradgen as gg
 from gradgen.errors import DTypeError, GraphError, ShapeError
+from tests.cpu.running import unjitted
 
 Message = Callable[..., str]
 
@@ -71,6 +73,22 @@ def test_a_row_major_subscript_is_inside() -> None:
     b = gg.input("b", (H,))
     assert gg.compute(k, b[k // 2]).ndim == 1
     assert gg.compute(k, b[k % H]).ndim == 1
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 4])
+def test_a_quotient_is_bounded_with_what_its_index_is_in_beside_it(pieces: int) -> None:
+    """(H - 1) i // 2 is -i + (H i + i) // 2 in lowest terms; each part by itself goes further than the sum."""
+    H, i = gg.size("H"), gg.index("i", pieces + 1)
+    x = gg.param("x", (H,))
+    place = (H - 1) * i // pieces
+    net = unjitted(gg.compile({"y": gg.compute(i, x[place]), "back": gg.compute(i, x[H - 1 - place])}, name="resized"))
+    with pytest.raises(ShapeError, match="a subscript leaves axis 0 of x, whose size is H: it is outside"):
+        net(x=np.zeros(0, np.float32))
+    for size in (1, 2, 5, 8):
+        found = net(x=np.arange(size, dtype=np.float32))
+        wanted = (size - 1) * np.arange(pieces + 1) // pieces
+        np.testing.assert_array_equal(found["y"], wanted)
+        np.testing.assert_array_equal(found["back"], size - 1 - wanted)
 
 
 def test_padded_and_where_give_no_range_but_their_own() -> None:

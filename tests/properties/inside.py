@@ -87,6 +87,8 @@ def reads(draw: st.DrawFn) -> Read:
         f"({other} % {pick('N' if sizes['N'] else '3', '3', '2')})",  # by a size that is 0 it has no meaning
         "((N - 1) * i // (I - 1))",
         "(N * i // I)",
+        f"((N - 1) * i // {pick(2, 3)} + {pick(0, 0, 1)})",
+        f"(N - 1 - (N - 1) * i // {pick(2, 3)})",
         f"minimum({other}, N - 1)",
         f"maximum(minimum({affine}, N - 1), 0)",
         f"where({affine} < N, {affine}, 0)",
