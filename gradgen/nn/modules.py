@@ -65,6 +65,7 @@ class Module:
     _declared: dict[str, Parameter | Buffer]
     _tensors: dict[str, Tensor]
     held: list[tuple[str, Any]]  # layers and functions, by names that need not be attributes
+    training: bool  # whether it computes what a step of training does, or what the trained network does
 
     def __new__(cls, *_: Any, **__: Any) -> "Module":
         self = super().__new__(cls)
@@ -76,19 +77,34 @@ class Module:
             ("_declared", {}),
             ("_tensors", {}),
             ("held", []),
+            ("training", True),
         ):
             object.__setattr__(self, key, value)
         if made is not None:
             _note(made, self)
         return self
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the layer computes."""
         raise GraphError(f"{here()}{type(self).__name__} has no forward, which says what the layer computes.")
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         """What the layer computes."""
-        return self.forward(*inputs)
+        return self.forward(*inputs, **options)
+
+    def train(self, mode: bool = True) -> "Module":
+        """From here on compute what a step of training does (the default), or, without `mode`, what `eval` says.
+
+        Layers inside do the same. What was computed before stays as it is: a network for each of the two is two calls
+        of one layer.
+        """
+        for _, layer in self.named_modules():
+            object.__setattr__(layer, "training", mode)
+        return self
+
+    def eval(self) -> "Module":
+        """From here on compute what the trained network does: nothing dropped, statistics as kept."""
+        return self.train(False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Module":
         """Another layer of the same form, with parameters of its own."""

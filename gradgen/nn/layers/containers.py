@@ -52,7 +52,7 @@ class Sequential(ModuleList):
                 raise GraphError(f"{here()}Sequential takes layers and functions of a tensor; {shown(layer)} is none.")
         super().__init__(layers)
 
-    def __call__(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any) -> Any:
         """The last layer of ... of the first layer of x."""
         (x,) = inputs
         name = ""

@@ -1,0 +1,121 @@
+"""Every block against PyTorch, by tables: outputs and gradients in float64 to 1e-9, for a symbolic number of examples.
+
+What PyTorch says is committed (tests/nn/fixtures, written by `python -m tests.nn.theirs`); with PyTorch installed it is
+computed again. A block, or an option of one, that no table names fails the run.
+"""
+
+import importlib.util
+import inspect
+from functools import cache
+
+import numpy as np
+import pytest
+
+from gradgen import nn
+from tests.nn.ours import Ours, ours, plain
+from tests.nn.table import FIXTURES, Case, all_cases, options_given
+
+TOLERANCE = 1e-9
+CASES = [pytest.param(family, case, id=f"{family}-{case.id}") for family, case in all_cases()]
+COMPILED = [p for p in CASES if p.values[1].compiled]
+DERIVATIVES = [p for p in CASES if p.values[1].derivatives]
+STEP = 1e-5
+
+# No blocks: what other things are made of, or ask about.
+OTHERS = {
+    "Module",
+    "Parameter",
+    "Buffer",
+    "from_state_dict",
+    "named_parameters",
+    "state_dict_names",
+    "functional",
+    "init",
+}
+# Options that no table compares, because nothing that is computed depends on them, or random numbers do.
+NOT_COMPARED = {"name", "dtype"}
+
+
+@cache
+def fixtures(family: str) -> dict[str, dict[str, np.ndarray]]:
+    with np.load(FIXTURES / f"{family}.npz") as file:
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for key in file.files:
+            case, _, rest = key.partition("/")
+            found.setdefault(case, {})[rest] = file[key]
+    return found
+
+
+def assert_same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    assert sorted(found) == sorted(wanted)
+    for key, x in wanted.items():
+        assert found[key].shape == x.shape, key
+        scale = max(np.abs(x[np.isfinite(x)]).max(initial=0.0), 1.0) if x.dtype.kind == "f" else 0
+        np.testing.assert_allclose(found[key], x, rtol=TOLERANCE, atol=TOLERANCE * scale, err_msg=key)
+
+
+@pytest.mark.parametrize(("family", "case"), CASES)
+def test_it_computes_what_pytorch_does(family: str, case: Case) -> None:
+    own = ours((family, case.id))
+    assert_same(own.results(plain(own.compiled())), fixtures(family)[case.id])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+@pytest.mark.parametrize(("family", "case"), CASES)
+def test_the_fixtures_are_what_pytorch_says(family: str, case: Case) -> None:
+    from tests.nn.theirs import results
+
+    assert_same(results(case), fixtures(family)[case.id])
+
+
+@pytest.mark.parametrize(("family", "case"), COMPILED)
+def test_compiled_it_computes_the_same(family: str, case: Case) -> None:
+    own = ours((family, case.id))
+    assert_same(own.results(own.compiled()), fixtures(family)[case.id])
+
+
+@pytest.mark.parametrize(("family", "case"), DERIVATIVES)
+def test_directional_and_second_derivatives(family: str, case: Case) -> None:
+    own: Ours = ours((family, case.id))
+    net, directions = own.directional()
+    net = plain(net)
+    rng = np.random.RandomState(11)
+    floats = [x for key, x in fixtures(family)[case.id].items() if key.startswith("out/") and x.dtype.kind == "f"]
+    weights = {f"weights_{k}": rng.standard_normal(x.shape) for k, x in enumerate(floats)}
+    xs = [str(x.name) for x in own.by.values()]
+
+    def at(step: float) -> dict[str, np.ndarray]:
+        moved = {name: own.arrays[name] + step * directions[f"direction_{k}"] for k, name in enumerate(xs)}
+        return net(**{**own.arrays, **moved, **weights, **directions})
+
+    def inner(values: dict[str, np.ndarray], what: str) -> float:
+        return float(sum(np.sum(values[f"{what}_{k}"] * directions[f"direction_{k}"]) for k in range(len(xs))))
+
+    here, before, behind = at(0.0), at(-STEP), at(STEP)
+    np.testing.assert_allclose(here["along"], inner(here, "gradient"), rtol=1e-9, atol=1e-9)
+    difference = (behind["loss"] - before["loss"]) / (2 * STEP)
+    np.testing.assert_allclose(here["along"], difference, rtol=1e-6, atol=1e-6)
+    change = (inner(behind, "gradient") - inner(before, "gradient")) / (2 * STEP)
+    np.testing.assert_allclose(inner(here, "second"), change, rtol=1e-5, atol=1e-5)
+
+
+def blocks() -> list[str]:
+    return sorted(set(nn.__all__) - OTHERS)
+
+
+@pytest.mark.parametrize("block", blocks())
+def test_every_option_of_every_block_is_in_a_table(block: str) -> None:
+    given = {pair for _, case in all_cases() for pair in options_given(case)}
+    assert (block, "") in given
+    options = {
+        name
+        for name, p in inspect.signature(getattr(nn, block)).parameters.items()
+        if p.kind is not inspect.Parameter.VAR_KEYWORD and name not in NOT_COMPARED
+    }
+    assert {option for of, option in given if of == block} >= options
+    compared = [case for _, case in all_cases() if (block, "") in set(options_given(case))]
+    assert any(case.compiled for case in compared)
+    assert any(case.derivatives for case in compared) or block in WITHOUT_DERIVATIVES
+
+
+WITHOUT_DERIVATIVES = {"one_hot"}

@@ -1,0 +1,71 @@
+"""A case as PyTorch computes it, and the fixtures made of that: `python -m tests.nn.theirs` writes them all anew.
+
+It needs PyTorch, which the tests do not; `python -m tests.nn.theirs attention` writes those of one family.
+"""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from tests.nn.ours import flat
+from tests.nn.table import FIXTURES, Case, families, parameter, weights
+
+Arrays = dict[str, np.ndarray]
+
+
+def layer_of(case: Case) -> Any:
+    """PyTorch's layer with the numbers of the case."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    make = case.make if case.torch_make is None else case.torch_make
+    if not make:
+        return None
+    layer = eval(make, {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "np": np})
+    if isinstance(layer, torch.nn.Module):
+        drawn = {
+            name: torch.tensor(parameter(case, name, tuple(x.shape))) if x.is_floating_point() else x
+            for name, x in layer.state_dict().items()
+        }
+        layer.load_state_dict(drawn)
+    return layer
+
+
+def results(case: Case) -> Arrays:
+    """Outputs and gradients, by the keys of a fixture."""
+    import torch
+
+    layer = layer_of(case)
+    inputs = {name: torch.tensor(case.array(name)) for name in case.inputs}
+    by = {name: x for name, x in inputs.items() if x.is_floating_point() and name not in case.constant}
+    for x in by.values():
+        x.requires_grad_()
+    if isinstance(layer, torch.nn.Module):
+        by |= dict(layer.named_parameters())
+    call = case.call if case.torch_call is None else case.torch_call
+    scope = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "np": np, "layer": layer, **inputs}
+    outputs = flat(eval(call, scope))
+    found = {f"out/{k}": y.detach().numpy() for k, y in enumerate(outputs)}
+    losses = [
+        (y * torch.tensor(weights(case, k, tuple(y.shape)))).sum()
+        for k, y in enumerate(outputs)
+        if y.is_floating_point() and y.requires_grad
+    ]
+    if losses:
+        gradients = torch.autograd.grad(sum(losses), list(by.values()), allow_unused=True)
+        for (name, x), d in zip(by.items(), gradients, strict=True):
+            found[f"grad/{name}"] = np.zeros(tuple(x.shape)) if d is None else d.numpy()
+    return found
+
+
+def write(family: str) -> None:
+    """Write the fixtures of a family."""
+    FIXTURES.mkdir(exist_ok=True)
+    arrays = {f"{case.id}/{key}": x for case in families()[family] for key, x in results(case).items()}
+    np.savez_compressed(FIXTURES / f"{family}.npz", **arrays)
+
+
+if __name__ == "__main__":
+    for asked in sys.argv[1:] or families():
+        write(asked)
