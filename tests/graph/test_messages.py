@@ -941,8 +941,10 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         ),
     ),
     (
-        'w, inside = gg.param("w", ()), []\ngg.scan(lambda c, e: (inside.append(c) or c, c), 0.0, length=3)\n'
-        "gg.compile(w * 1, updates={w: inside[0]})",
+        (
+            'w, inside = gg.param("w", ()), []\ngg.scan(lambda c, e: (inside.append(c) or c, c), 0.0, length=3)\n'
+            "gg.compile(w * 1, updates={w: inside[0]})"
+        ),
         GraphError,
         (
             "the update of w is made of what the body of gg.scan is called with, which has no value outside the "
