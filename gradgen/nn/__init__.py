@@ -4,6 +4,7 @@ from typing import NoReturn
 
 from gradgen.errors import nearest
 from gradgen.nn import functional, init
+from gradgen.nn.convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from gradgen.nn.functional import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -24,14 +25,24 @@ from gradgen.nn.functional import (
     tanh,
 )
 from gradgen.nn.layers.containers import MLP, ModuleList, Sequential
+from gradgen.nn.layers.convolution import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from gradgen.nn.layers.linear import Flatten, Identity, Linear
 from gradgen.nn.modules import Buffer, Module, Parameter, from_state_dict, named_parameters, state_dict_names
 
 __all__ = [
-    "MLP", "Buffer", "Flatten", "Identity", "Linear", "Module", "ModuleList", "Parameter", "Sequential",
-    "binary_cross_entropy_with_logits", "cross_entropy", "flatten", "from_state_dict", "functional", "gelu", "init",
-    "l1_loss", "layer_norm", "log_softmax", "logsigmoid", "mse_loss", "named_parameters", "nll_loss", "one_hot",
-    "relu", "sigmoid", "silu", "softmax", "softplus", "state_dict_names", "tanh",
+    "MLP", "Buffer", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Flatten",
+    "Identity", "Linear", "Module", "ModuleList", "Parameter", "Sequential", "binary_cross_entropy_with_logits",
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy",
+    "flatten", "from_state_dict", "functional", "gelu", "init", "l1_loss", "layer_norm", "log_softmax", "logsigmoid",
+    "mse_loss", "named_parameters", "nll_loss", "one_hot", "relu", "sigmoid", "silu", "softmax", "softplus",
+    "state_dict_names", "tanh",
 ]  # fmt: skip
 
 
