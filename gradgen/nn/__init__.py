@@ -34,15 +34,39 @@ from gradgen.nn.layers.convolution import (
     ConvTranspose3d,
 )
 from gradgen.nn.layers.linear import Flatten, Identity, Linear
+from gradgen.nn.layers.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
 from gradgen.nn.modules import Buffer, Module, Parameter, from_state_dict, named_parameters, state_dict_names
+from gradgen.nn.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 
 __all__ = [
-    "MLP", "Buffer", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Flatten",
-    "Identity", "Linear", "Module", "ModuleList", "Parameter", "Sequential", "binary_cross_entropy_with_logits",
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy",
-    "flatten", "from_state_dict", "functional", "gelu", "init", "l1_loss", "layer_norm", "log_softmax", "logsigmoid",
-    "mse_loss", "named_parameters", "nll_loss", "one_hot", "relu", "sigmoid", "silu", "softmax", "softplus",
-    "state_dict_names", "tanh",
+    "MLP", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d",
+    "Buffer", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Flatten",
+    "Identity", "Linear", "MaxPool1d", "MaxPool2d", "MaxPool3d", "Module", "ModuleList", "Parameter", "Sequential",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
+    "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "cross_entropy", "flatten", "from_state_dict", "functional", "gelu", "init", "l1_loss",
+    "layer_norm", "log_softmax", "logsigmoid", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "named_parameters",
+    "nll_loss", "one_hot", "relu", "sigmoid", "silu", "softmax", "softplus", "state_dict_names", "tanh",
 ]  # fmt: skip
 
 
