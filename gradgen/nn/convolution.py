@@ -7,7 +7,7 @@ axes; groups of channels are an axis of their own.
 from typing import Any
 
 from gradgen.errors import OptionError, ShapeError
-from gradgen.graph.axes import describe
+from gradgen.graph.axes import describe, shown
 from gradgen.graph.nodes import show_size
 from gradgen.graph.place import here
 from gradgen.graph.scalar import as_poly
@@ -108,7 +108,7 @@ def transposed_convolution(
     by = windows(what, dims, kernel, stride, padding, dilation)
     more = numbers(output_padding, dims, f"the output_padding of {what}", 0)
     if any(m >= max(s, d) for m, s, d in zip(more, by.stride, by.dilation, strict=True)):
-        raise OptionError(f"{here()}the output_padding of {what} is {more}: below its stride or its dilation.")
+        raise OptionError(f"{here()}the output_padding of {what} is {shown(output_padding)}: below stride or dilation.")
     channels, share = x.shape[-dims - 1], weight.shape[1]
     _check_channels(x, weight, channels, weight.shape[0], 1, what)
     _divided(channels, groups, f"the {channels} input channels of {what}")
@@ -156,7 +156,7 @@ def _kernel(x: Tensor, weight: Tensor, dims: int, what: str) -> tuple[Any, ...]:
 def _divided(count: Any, groups: Any, what: str) -> Any:
     """The channels of one group."""
     if not isinstance(groups, int) or groups < 1:
-        raise OptionError(f"{here()}groups is {groups!r}: give a number from 1 on.")
+        raise OptionError(f"{here()}groups is {shown(groups)}: give a number from 1 on.")
     if groups == 1:
         return count
     if not isinstance(count, int) or count % groups:

@@ -107,7 +107,7 @@ def adaptive_average_pool(x: Tensor, output_size: Any, dims: int) -> Tensor:
     what = f"adaptive_avg_pool{dims}d"
     shape = check_rank(x, dims, what).shape[-dims:]
     asked = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * dims
-    given = numbers([1 if n is None else n for n in asked], dims, f"the output size of {what}", 1)
+    given = numbers(tuple(1 if n is None else n for n in asked), dims, f"the output size of {what}", 1)
     if len(asked) == 1:
         asked *= dims
     kept = [n is None for n in asked]

@@ -101,12 +101,13 @@ def windows(
     Raises:
         OptionError: a number that cannot be, or "same" where windows are more than one element apart.
     """
+    asked = stride
     kernel = numbers(kernel, dims, f"the kernel size of {what}", 1)
     stride = numbers(stride, dims, f"the stride of {what}", 1)
     dilation = numbers(dilation, dims, f"the dilation of {what}", 1)
     if padding == "same":
         if any(s != 1 for s in stride):
-            raise OptionError(f"{here()}padding 'same' of {what} is for windows with stride 1, not {shown(stride)}.")
+            raise OptionError(f"{here()}padding 'same' of {what} is for windows with stride 1, not {shown(asked)}.")
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         before = tuple(n // 2 for n in total)
         after = tuple(n - n // 2 for n in total)
@@ -116,7 +117,7 @@ def windows(
         before = after = numbers(0 if padding == "valid" else padding, dims, f"the padding of {what}", 0)
     if pooling and any(2 * b > k for b, k in zip(before, kernel, strict=True)):
         raise OptionError(
-            f"{here()}the padding of {what} is {shown(before)}: at most half of its kernel, {shown(kernel)}."
+            f"{here()}the padding of {what} is {shown(padding)}: at most half of the kernel, {shown(kernel)}."
         )
     return Windows(what, kernel, stride, before, after, dilation)
 
