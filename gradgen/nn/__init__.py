@@ -24,14 +24,24 @@ from gradgen.nn.functional import (
     tanh,
 )
 from gradgen.nn.layers.containers import MLP, ModuleList, Sequential
+from gradgen.nn.layers.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, dropout
 from gradgen.nn.layers.linear import Flatten, Identity, Linear
-from gradgen.nn.modules import Buffer, Module, Parameter, from_state_dict, named_parameters, state_dict_names
+from gradgen.nn.modules import (
+    Buffer,
+    Module,
+    Parameter,
+    from_state_dict,
+    named_parameters,
+    running_updates,
+    state_dict_names,
+)
 
 __all__ = [
-    "MLP", "Buffer", "Flatten", "Identity", "Linear", "Module", "ModuleList", "Parameter", "Sequential",
-    "binary_cross_entropy_with_logits", "cross_entropy", "flatten", "from_state_dict", "functional", "gelu", "init",
-    "l1_loss", "layer_norm", "log_softmax", "logsigmoid", "mse_loss", "named_parameters", "nll_loss", "one_hot",
-    "relu", "sigmoid", "silu", "softmax", "softplus", "state_dict_names", "tanh",
+    "MLP", "Buffer", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "Flatten", "Identity", "Linear", "Module",
+    "ModuleList", "Parameter", "Sequential", "binary_cross_entropy_with_logits", "cross_entropy", "dropout",
+    "flatten", "from_state_dict", "functional", "gelu", "init", "l1_loss", "layer_norm", "log_softmax",
+    "logsigmoid", "mse_loss", "named_parameters", "nll_loss", "one_hot", "relu", "running_updates", "sigmoid",
+    "silu", "softmax", "softplus", "state_dict_names", "tanh",
 ]  # fmt: skip
 
 
