@@ -25,6 +25,8 @@ from gradgen.nn.functional import (
 )
 from gradgen.nn.layers.containers import MLP, ModuleList, Sequential
 from gradgen.nn.layers.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, dropout
+from gradgen.nn.layers.graph import GraphBlock, scatter
+from gradgen.nn.layers.graph_convolutions import GATConv, GCNConv, GINConv, SAGEConv
 from gradgen.nn.layers.linear import Flatten, Identity, Linear
 from gradgen.nn.modules import (
     Buffer,
@@ -37,11 +39,12 @@ from gradgen.nn.modules import (
 )
 
 __all__ = [
-    "MLP", "Buffer", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "Flatten", "Identity", "Linear", "Module",
-    "ModuleList", "Parameter", "Sequential", "binary_cross_entropy_with_logits", "cross_entropy", "dropout",
-    "flatten", "from_state_dict", "functional", "gelu", "init", "l1_loss", "layer_norm", "log_softmax",
-    "logsigmoid", "mse_loss", "named_parameters", "nll_loss", "one_hot", "relu", "running_updates", "sigmoid",
-    "silu", "softmax", "softplus", "state_dict_names", "tanh",
+    "MLP", "Buffer", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "Flatten", "GATConv", "GCNConv", "GINConv",
+    "GraphBlock", "Identity", "Linear", "Module", "ModuleList", "Parameter", "SAGEConv", "Sequential",
+    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "flatten", "from_state_dict", "functional",
+    "gelu", "init", "l1_loss", "layer_norm", "log_softmax", "logsigmoid", "mse_loss", "named_parameters",
+    "nll_loss", "one_hot", "relu", "running_updates", "scatter", "sigmoid", "silu", "softmax", "softplus",
+    "state_dict_names", "tanh",
 ]  # fmt: skip
 
 
