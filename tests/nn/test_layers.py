@@ -28,6 +28,7 @@ OTHERS = {
     "Buffer",
     "from_state_dict",
     "named_parameters",
+    "running_updates",
     "state_dict_names",
     "functional",
     "init",

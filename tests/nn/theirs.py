@@ -14,6 +14,15 @@ from tests.nn.table import FIXTURES, Case, families, parameter, weights
 Arrays = dict[str, np.ndarray]
 
 
+def scope() -> dict[str, Any]:
+    """What the texts of a table mean here; layers that PyTorch lacks are written in modules beside this one."""
+    import torch
+
+    from tests.nn import graph_torch
+
+    return {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "np": np, "graph_torch": graph_torch}
+
+
 def layer_of(case: Case) -> Any:
     """PyTorch's layer with the numbers of the case."""
     import torch
@@ -22,7 +31,7 @@ def layer_of(case: Case) -> Any:
     make = case.make if case.torch_make is None else case.torch_make
     if not make:
         return None
-    layer = eval(make, {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "np": np})
+    layer = eval(make, scope())
     if isinstance(layer, torch.nn.Module):
         drawn = {
             name: torch.tensor(parameter(case, name, tuple(x.shape))) if x.is_floating_point() else x
@@ -44,8 +53,7 @@ def results(case: Case) -> Arrays:
     if isinstance(layer, torch.nn.Module):
         by |= dict(layer.named_parameters())
     call = case.call if case.torch_call is None else case.torch_call
-    scope = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "np": np, "layer": layer, **inputs}
-    outputs = flat(eval(call, scope))
+    outputs = flat(eval(call, {**scope(), "layer": layer, **inputs}))
     found = {f"out/{k}": y.detach().numpy() for k, y in enumerate(outputs)}
     losses = [
         (y * torch.tensor(weights(case, k, tuple(y.shape)))).sum()
