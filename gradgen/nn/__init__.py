@@ -23,12 +23,15 @@ from gradgen.nn.functional import (
     softplus,
     tanh,
 )
+from gradgen.nn.layers.cells import GRUCell, LSTMCell, RNNCell
 from gradgen.nn.layers.containers import MLP, ModuleList, Sequential
 from gradgen.nn.layers.linear import Flatten, Identity, Linear
+from gradgen.nn.layers.recurrent import GRU, LSTM, RNN
 from gradgen.nn.modules import Buffer, Module, Parameter, from_state_dict, named_parameters, state_dict_names
 
 __all__ = [
-    "MLP", "Buffer", "Flatten", "Identity", "Linear", "Module", "ModuleList", "Parameter", "Sequential",
+    "GRU", "LSTM", "MLP", "RNN", "Buffer", "Flatten", "GRUCell", "Identity", "LSTMCell", "Linear", "Module",
+    "ModuleList", "Parameter", "RNNCell", "Sequential",
     "binary_cross_entropy_with_logits", "cross_entropy", "flatten", "from_state_dict", "functional", "gelu", "init",
     "l1_loss", "layer_norm", "log_softmax", "logsigmoid", "mse_loss", "named_parameters", "nll_loss", "one_hot",
     "relu", "sigmoid", "silu", "softmax", "softplus", "state_dict_names", "tanh",
