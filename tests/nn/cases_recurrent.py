@@ -67,13 +67,17 @@ LSTMS = [
     Case("lstm_one", {"x": (4, 2)}, "nn.LSTM(2, 3)", batch=TIME),
     Case("lstm_batch_first", {"x": (2, 4, 3)}, "nn.LSTM(3, 2, batch_first=True)"),
     Case(
-        "lstm_both", {"x": (3, 2, 2), "h": (4, 2, 2), "c": (4, 2, 2)}, "nn.LSTM(2, 2, num_layers=2, bidirectional=True)",
+        "lstm_both", {"x": (3, 2, 2), "h": (4, 2, 2), "c": (4, 2, 2)},
+        "nn.LSTM(2, 2, num_layers=2, bidirectional=True)", "layer(x, (h, c))", batch=TIME,
+    ),
+    Case(
+        "lstm_projected", {"x": (3, 2, 2), "h": (1, 2, 2), "c": (1, 2, 3)}, "nn.LSTM(2, 3, proj_size=2)",
         "layer(x, (h, c))", batch=TIME,
     ),
-    Case("lstm_projected", {"x": (3, 2, 2), "h": (1, 2, 2), "c": (1, 2, 3)}, "nn.LSTM(2, 3, proj_size=2)",
-         "layer(x, (h, c))", batch=TIME),
-    Case("lstm_projected_both", {"x": (3, 2, 2)}, "nn.LSTM(2, 3, num_layers=2, bidirectional=True, proj_size=1)",
-         batch=TIME),
+    Case(
+        "lstm_projected_both", {"x": (3, 2, 2)}, "nn.LSTM(2, 3, num_layers=2, bidirectional=True, proj_size=1)",
+        batch=TIME,
+    ),
     Case(
         "lstm_lengths", {"x": (5, 3, 2), "lengths": LENGTHS}, "nn.LSTM(2, 2)", "layer(x, lengths=lengths)",
         torch_call=packed(5), batch=TIME, compiled=True, derivatives=True,

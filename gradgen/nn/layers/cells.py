@@ -1,11 +1,9 @@
-"""One step of a recurrence, as a formula and as a layer: Elman's, the LSTM and the GRU.
+"""One step of a recurrence as a layer: Elman's, the LSTM and the GRU.
 
 In: an input and a state. Out: the next state. `recurrent.py` walks whole sequences with the same formulas.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,96 +11,14 @@ import numpy as np
 from gradgen.errors import DTypeError, OptionError, ShapeError
 from gradgen.graph.axes import as_shape, describe, shown
 from gradgen.graph.nodes import same_shape, show_shape
-from gradgen.graph.origin import naming
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
-from gradgen.lang.array import relu, sigmoid, split, tanh, transpose, zeros
+from gradgen.lang.array import zeros
 from gradgen.nn import init
 from gradgen.nn.modules import Module, Parameter
+from gradgen.nn.steps import NONLINEARITIES, State, Weights, gru_step, lstm_step, rnn_step
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
-
-State = tuple[Tensor, ...]
-NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": tanh, "relu": relu}
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """The parameters of one step: of the input, of the state, and where there is one, of the projection."""
-
-    ih: Tensor
-    hh: Tensor
-    b_ih: Tensor | None
-    b_hh: Tensor | None
-    hr: Tensor | None = None
-
-    def of_input(self, x: Tensor) -> Tensor:
-        """W_ih x + b_ih, for all gates one below the other."""
-        return affine(x, self.ih, self.b_ih)
-
-    def of_state(self, h: Tensor) -> Tensor:
-        """W_hh h + b_hh, likewise."""
-        return affine(h, self.hh, self.b_hh)
-
-
-Step = Callable[[Weights, Tensor, State], State]
-
-
-def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x @ weight.T + bias."""
-    u = x @ transpose(weight)
-    return u if bias is None else u + bias
-
-
-# ---------------------------------------------------------------- the formulas
-
-
-def rnn_step(nonlinearity: str) -> Step:
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu (Elman 1990)."""
-    activation = NONLINEARITIES[nonlinearity]
-
-    def step(w: Weights, x: Tensor, state: State) -> State:
-        (h,) = state
-        with naming("h"):
-            return (activation(w.of_input(x) + w.of_state(h)),)
-
-    return step
-
-
-def lstm_step(w: Weights, x: Tensor, state: State) -> State:
-    """c' = f c + i g and h' = o tanh(c'), with gates i, f, o and news g (Hochreiter and Schmidhuber 1997; Gers 2000).
-
-    With a projection h' = W_hr (o tanh(c')) (Sak et al. 2014).
-    """
-    h, c = state
-    with naming("gates"):
-        i, f, g, o = split(w.of_input(x) + w.of_state(h), 4, axis=-1)
-    with naming("c"):
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-    with naming("h"):
-        h = sigmoid(o) * tanh(c)
-        return (h if w.hr is None else affine(h, w.hr, None)), c
-
-
-def gru_step(w: Weights, x: Tensor, state: State) -> State:
-    """h' = (1 - z) n + z h, with gates r, z and news n = tanh(x_n + r h_n) (Cho et al. 2014).
-
-    As in PyTorch the gate r stands behind the product h_n = W_hn h + b_hn.
-    """
-    (h,) = state
-    x_r, x_z, x_n = split(w.of_input(x), 3, axis=-1)
-    h_r, h_z, h_n = split(w.of_state(h), 3, axis=-1)
-    with naming("r"):
-        r = sigmoid(x_r + h_r)
-    with naming("z"):
-        z = sigmoid(x_z + h_z)
-    with naming("n"):
-        n = tanh(x_n + r * h_n)
-    with naming("h"):
-        return ((1 - z) * n + z * h,)
-
-
-# ---------------------------------------------------------------- parameters
 
 
 class Recurrent(Module):
@@ -153,8 +69,8 @@ class Recurrent(Module):
 
     def weights(self, end: str = "", projected: bool = False) -> Weights:
         """The parameters of one step."""
-        found = [getattr(self, f"{key}{end}") for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        return Weights(*found, getattr(self, f"weight_hr{end}") if projected else None)
+        ih, hh, b_ih, b_hh = (getattr(self, f"{key}{end}") for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        return Weights(ih, hh, b_ih, b_hh, getattr(self, f"weight_hr{end}") if projected else None)
 
     def check_input(self, x: Tensor, axes: tuple[int, ...], form: str) -> None:
         """Check the axes and the dtype of an input.

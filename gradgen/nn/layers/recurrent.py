@@ -4,7 +4,7 @@ In: sequences, and how long each is. Out: the state behind every step, and the l
 `cells.py`.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gradgen.errors import DTypeError, OptionError, ShapeError
 from gradgen.graph.axes import describe
@@ -16,7 +16,8 @@ from gradgen.lang.array import concatenate, stack, swapaxes
 from gradgen.lang.compute import compute, where
 from gradgen.lang.declare import index
 from gradgen.lang.scan import scan
-from gradgen.nn.layers.cells import Recurrent, State, Step, Weights, gru_step, lstm_step, rnn_step
+from gradgen.nn.layers.cells import Recurrent
+from gradgen.nn.steps import State, Step, Weights, gru_step, lstm_step, rnn_step
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -42,8 +43,8 @@ class Sequences(Recurrent):
         self.begin(name, dtype, **sizes)
         if dropout != 0:
             raise OptionError(
-                f"{here()}{self.name} has dropout={dropout!r}: there is none between levels. Make a layer of each level, "
-                "and drop between them."
+                f"{here()}{self.name} has dropout={dropout!r}: nothing is dropped between levels. "
+                "Make a layer of each level, and drop between them."
             )
         self.num_layers, self.batch_first, self.bidirectional = sizes["num_layers"], batch_first, bidirectional
         self.ends = ("", "_reverse") if bidirectional else ("",)
@@ -162,7 +163,7 @@ class LSTM(Sequences):
 
     Shapes, `lengths`, levels and directions are those of `RNN`; `hx` is (h0, c0). The rows of `weight_ih_l0`
     (4 hidden, in), `weight_hh_l0` (4 hidden, hidden) and of the biases are those of i, f, g, o. With `proj_size` P
-    states h are `weight_hr_l0` (P, hidden) times o tanh(c) (Sak et al. 2014), and P stands for hidden in all shapes of h.
+    states h are `weight_hr_l0` (P, hidden) times o tanh(c) (Sak et al. 2014): in the shapes of h, P stands for hidden.
     """
 
     gates = 4
