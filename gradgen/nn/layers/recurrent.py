@@ -7,7 +7,7 @@ In: sequences, and how long each is. Out: the state behind every step, and the l
 from typing import ClassVar
 
 from gradgen.errors import DTypeError, OptionError, ShapeError
-from gradgen.graph.axes import describe
+from gradgen.graph.axes import describe, shown
 from gradgen.graph.nodes import same_shape, show_shape
 from gradgen.graph.origin import naming
 from gradgen.graph.place import here
@@ -27,7 +27,7 @@ class Sequences(Recurrent):
 
     gates: ClassVar[int]
     step: Step
-    proj_size = 0
+    proj_size: int
 
     def build(
         self,
@@ -38,6 +38,7 @@ class Sequences(Recurrent):
         bidirectional: bool,
         name: str | None,
         dtype: str,
+        proj_size: int = 0,
     ) -> None:
         """Check the options and declare the parameters of every level and direction."""
         self.begin(name, dtype, **sizes)
@@ -46,6 +47,12 @@ class Sequences(Recurrent):
                 f"{here()}{self.name} has dropout={dropout!r}: nothing is dropped between levels. "
                 "Make a layer of each level, and drop between them."
             )
+        if not isinstance(proj_size, int) or not 0 <= proj_size < self.hidden_size:
+            raise ShapeError(
+                f"{here()}{self.name} has proj_size={shown(proj_size)}: give a number below "
+                f"hidden_size={self.hidden_size}, or 0 for no projection."
+            )
+        self.proj_size = proj_size
         self.num_layers, self.batch_first, self.bidirectional = sizes["num_layers"], batch_first, bidirectional
         self.ends = ("", "_reverse") if bidirectional else ("",)
         self.output_size = self.proj_size or self.hidden_size
@@ -183,8 +190,7 @@ class LSTM(Sequences):
     ) -> None:
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
         self.step = lstm_step
-        self.proj_size = proj_size
-        self.build(sizes, bias, batch_first, dropout, bidirectional, name, dtype)
+        self.build(sizes, bias, batch_first, dropout, bidirectional, name, dtype, proj_size)
 
     def forward(
         self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None, lengths: Tensor | None = None
