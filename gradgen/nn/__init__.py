@@ -24,6 +24,7 @@ from gradgen.nn.functional import (
     softplus,
     tanh,
 )
+from gradgen.nn.layers.cells import GRUCell, LSTMCell, RNNCell
 from gradgen.nn.layers.containers import MLP, ModuleList, Sequential
 from gradgen.nn.layers.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gradgen.nn.layers.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, dropout
@@ -41,6 +42,7 @@ from gradgen.nn.layers.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from gradgen.nn.layers.recurrent import GRU, LSTM, RNN
 from gradgen.nn.layers.resampling import (
     Fold,
     PixelShuffle,
@@ -74,17 +76,18 @@ from gradgen.nn.pooling import (
 from gradgen.nn.resampling import fold, interpolate, pixel_shuffle, pixel_unshuffle, unfold
 
 __all__ = [
-    "MLP", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d",
-    "Buffer", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Dropout",
-    "Dropout1d", "Dropout2d", "Dropout3d", "Flatten", "Fold", "GATConv", "GCNConv", "GINConv", "GraphBlock", "Identity",
-    "Linear", "MaxPool1d", "MaxPool2d", "MaxPool3d", "Module", "ModuleList", "Parameter", "PixelShuffle",
-    "PixelUnshuffle", "SAGEConv", "Sequential", "Unfold", "Upsample", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d",
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "cross_entropy", "dropout", "flatten", "fold", "from_state_dict", "functional", "gelu", "init",
-    "interpolate", "l1_loss", "layer_norm", "log_softmax", "logsigmoid", "max_pool1d", "max_pool2d", "max_pool3d",
-    "mse_loss", "named_parameters", "nll_loss", "one_hot", "pixel_shuffle", "pixel_unshuffle", "relu",
-    "running_updates", "scatter", "sigmoid", "silu", "softmax", "softplus", "state_dict_names", "tanh", "unfold",
+    "GRU", "LSTM", "MLP", "RNN", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AvgPool1d",
+    "AvgPool2d", "AvgPool3d", "Buffer", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d",
+    "ConvTranspose3d", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "Flatten", "Fold", "GATConv", "GCNConv",
+    "GINConv", "GRUCell", "GraphBlock", "Identity", "LSTMCell", "Linear", "MaxPool1d", "MaxPool2d", "MaxPool3d",
+    "Module", "ModuleList", "Parameter", "PixelShuffle", "PixelUnshuffle", "RNNCell", "SAGEConv", "Sequential",
+    "Unfold", "Upsample", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "binary_cross_entropy_with_logits", "conv1d",
+    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dropout",
+    "flatten", "fold", "from_state_dict", "functional", "gelu", "init", "interpolate", "l1_loss", "layer_norm",
+    "log_softmax", "logsigmoid", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss", "named_parameters", "nll_loss",
+    "one_hot", "pixel_shuffle", "pixel_unshuffle", "relu", "running_updates", "scatter", "sigmoid", "silu", "softmax",
+    "softplus", "state_dict_names", "tanh", "unfold",
 ]  # fmt: skip
 
 
