@@ -172,9 +172,10 @@ CASES = [
     ),
     Case(
         "decoder_layer_norm_first",
-        {"x": (2, 4, 6), "y": (2, 5, 6), "p": PADDED, "m": Drawn((4, 5), values=np.tri(4, 5, dtype=bool) ^ True)},
+        {"x": (2, 4, 6), "y": (2, 5, 6), "p": PADDED, "m": Drawn((4, 5), values=~np.tri(4, 5, dtype=bool))},
         f"nn.TransformerDecoderLayer({LAYER}, dropout=0.0, activation=F.gelu, batch_first=True, norm_first=True)",
         "layer(x, y, memory_mask=m, memory_key_padding_mask=p)",
+        batch={"x": "N", "y": "N", "p": "N"},
     ),
     Case(
         "decoder_layer_options",

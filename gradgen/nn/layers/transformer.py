@@ -145,7 +145,7 @@ class TransformerEncoder(Module):
         self, encoder_layer: Module, num_layers: int, norm: Module | None = None, name: str | None = None
     ) -> None:
         self.called(name)
-        self.layers, self.norm = _copies(encoder_layer, num_layers), norm
+        self.layers, self.norm = _copies(self, encoder_layer, num_layers), norm
 
     def forward(
         self, src: Tensor, mask: Mask = None, src_key_padding_mask: Mask = None, is_causal: bool = False
@@ -165,7 +165,7 @@ class TransformerDecoder(Module):
         self, decoder_layer: Module, num_layers: int, norm: Module | None = None, name: str | None = None
     ) -> None:
         self.called(name)
-        self.layers, self.norm = _copies(decoder_layer, num_layers), norm
+        self.layers, self.norm = _copies(self, decoder_layer, num_layers), norm
 
     def forward(self, tgt: Tensor, memory: Tensor, *masks: Any, **options: Any) -> Tensor:
         """The layers of sequences and one memory, all with the same masks: those of `TransformerDecoderLayer`."""
@@ -247,7 +247,14 @@ def _activation(given: Activation) -> Callable[[Tensor], Tensor]:
     return found
 
 
-def _copies(layer: Module, count: int) -> ModuleList:
+def _copies(stack: Module, layer: Module, count: int) -> ModuleList:
+    """Layers of this form with parameters of their own.
+
+    A layer that is made for the stack in one statement with it has its place there, lest it be a second one of that
+    statement, and the stack be called by a number.
+    """
     if not isinstance(count, int) or count < 1:
         raise OptionError(f"{here()}a stack has {shown(count)} layers: give their number, 1 or more.")
+    if layer._made == stack._made:
+        stack._place("layer", layer)
     return ModuleList([deepcopy(layer) for _ in range(count)])
