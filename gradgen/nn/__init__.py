@@ -4,34 +4,185 @@ from typing import NoReturn
 
 from gradgen.errors import nearest
 from gradgen.nn import functional, init
-from gradgen.nn.functional import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    flatten,
+from gradgen.nn.activations import (
+    celu,
+    elu,
     gelu,
-    l1_loss,
-    layer_norm,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
     log_softmax,
     logsigmoid,
-    mse_loss,
-    nll_loss,
-    one_hot,
+    mish,
+    prelu,
     relu,
+    relu6,
+    selu,
     sigmoid,
     silu,
     softmax,
+    softmin,
     softplus,
+    softshrink,
+    softsign,
     tanh,
+    tanhshrink,
+    threshold,
 )
-from gradgen.nn.layers.containers import MLP, ModuleList, Sequential
-from gradgen.nn.layers.linear import Flatten, Identity, Linear
-from gradgen.nn.modules import Buffer, Module, Parameter, from_state_dict, named_parameters, state_dict_names
+from gradgen.nn.classification import (
+    accuracy,
+    classify,
+    cross_entropy,
+    multi_margin_loss,
+    nll_loss,
+)
+from gradgen.nn.ctc import (
+    ctc_loss,
+)
+from gradgen.nn.distances import (
+    cosine_embedding_loss,
+    cosine_similarity,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    pairwise_distance,
+    triplet_margin_loss,
+)
+from gradgen.nn.functional import (
+    flatten,
+    one_hot,
+)
+from gradgen.nn.layers.activations import (
+    CELU,
+    ELU,
+    GELU,
+    SELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    Mish,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Softshrink,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+    Threshold,
+)
+from gradgen.nn.layers.classification import (
+    CrossEntropyLoss,
+    CTCLoss,
+    MultiMarginLoss,
+    NLLLoss,
+)
+from gradgen.nn.layers.containers import (
+    MLP,
+    ModuleList,
+    Sequential,
+)
+from gradgen.nn.layers.distances import (
+    CosineEmbeddingLoss,
+    CosineSimilarity,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    PairwiseDistance,
+    TripletMarginLoss,
+)
+from gradgen.nn.layers.linear import (
+    Flatten,
+    Identity,
+    Linear,
+)
+from gradgen.nn.layers.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    GaussianNLLLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    PoissonNLLLoss,
+    SmoothL1Loss,
+    SoftMarginLoss,
+)
+from gradgen.nn.layers.normalisation import (
+    GroupNorm,
+    LayerNorm,
+    RMSNorm,
+)
+from gradgen.nn.layers.softmax import (
+    GLU,
+    LogSoftmax,
+    PReLU,
+    Softmax,
+    Softmax2d,
+    Softmin,
+)
+from gradgen.nn.layers.statistics import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+)
+from gradgen.nn.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    gaussian_nll_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+)
+from gradgen.nn.modules import (
+    Buffer,
+    Module,
+    Parameter,
+    from_state_dict,
+    named_parameters,
+    state_dict_names,
+)
+from gradgen.nn.normalisation import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    rms_norm,
+)
+from gradgen.nn.running import (
+    running_updates,
+)
 
 __all__ = [
-    "MLP", "Buffer", "Flatten", "Identity", "Linear", "Module", "ModuleList", "Parameter", "Sequential",
-    "binary_cross_entropy_with_logits", "cross_entropy", "flatten", "from_state_dict", "functional", "gelu", "init",
-    "l1_loss", "layer_norm", "log_softmax", "logsigmoid", "mse_loss", "named_parameters", "nll_loss", "one_hot",
-    "relu", "sigmoid", "silu", "softmax", "softplus", "state_dict_names", "tanh",
+    "CELU", "ELU", "GELU", "GLU", "MLP", "SELU", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d",
+    "BatchNorm3d", "Buffer", "CTCLoss", "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "Flatten",
+    "GaussianNLLLoss", "GroupNorm", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "HingeEmbeddingLoss",
+    "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "KLDivLoss", "L1Loss",
+    "LayerNorm", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss", "Mish",
+    "Module", "ModuleList", "MultiMarginLoss", "NLLLoss", "PReLU", "PairwiseDistance", "Parameter",
+    "PoissonNLLLoss", "RMSNorm", "ReLU", "ReLU6", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "SoftMarginLoss",
+    "Softmax", "Softmax2d", "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
+    "TripletMarginLoss", "accuracy", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+    "celu", "classify", "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "ctc_loss", "elu", "flatten",
+    "from_state_dict", "functional", "gaussian_nll_loss", "gelu", "glu", "group_norm", "hardshrink", "hardsigmoid",
+    "hardswish", "hardtanh", "hinge_embedding_loss", "huber_loss", "init", "instance_norm", "kl_div", "l1_loss",
+    "layer_norm", "leaky_relu", "log_softmax", "logsigmoid", "margin_ranking_loss", "mish", "mse_loss",
+    "multi_margin_loss", "named_parameters", "nll_loss", "one_hot", "pairwise_distance", "poisson_nll_loss",
+    "prelu", "relu", "relu6", "rms_norm", "running_updates", "selu", "sigmoid", "silu", "smooth_l1_loss",
+    "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "state_dict_names", "tanh",
+    "tanhshrink", "threshold", "triplet_margin_loss",
 ]  # fmt: skip
 
 
