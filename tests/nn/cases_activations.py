@@ -7,12 +7,12 @@ SPREAD = {"x": Drawn((4, 6), scale=4.0)}  # beyond every bound
 
 FUNCTIONS = (
     "(F.relu(x), F.relu6(x), F.elu(x), F.celu(x), F.selu(x), F.gelu(x), F.silu(x), F.mish(x), F.sigmoid(x), "
-    "F.logsigmoid(x), F.tanh(x), F.softsign(x), F.softplus(x), F.hardsigmoid(x), F.hardswish(x), F.hardtanh(x), "
+    "F.logsigmoid(x), F.tanh(x), F.softsign(x), F.softplus(x), F.hardswish(x), F.hardtanh(x), "
     "F.leaky_relu(x), F.tanhshrink(x), F.softshrink(x), F.hardshrink(x), F.threshold(x, 0.3, -2.0))"
 )
 LAYERS = (
     "(nn.ReLU()(x), nn.ReLU6()(x), nn.ELU()(x), nn.CELU()(x), nn.SELU()(x), nn.GELU()(x), nn.SiLU()(x), nn.Mish()(x), "
-    "nn.Sigmoid()(x), nn.LogSigmoid()(x), nn.Tanh()(x), nn.Softsign()(x), nn.Softplus()(x), nn.Hardsigmoid()(x), "
+    "nn.Sigmoid()(x), nn.LogSigmoid()(x), nn.Tanh()(x), nn.Softsign()(x), nn.Softplus()(x), "
     "nn.Hardswish()(x), nn.Hardtanh()(x), nn.LeakyReLU()(x), nn.Tanhshrink()(x), nn.Softshrink()(x), "
     "nn.Hardshrink()(x), nn.Threshold(0.3, -2.0)(x))"
 )
@@ -20,15 +20,15 @@ ALONG = (
     "(F.softmax(x, -1), F.log_softmax(x, -1), F.softmin(x, -1), F.glu(x), nn.Softmax(-1)(x), nn.LogSoftmax(-1)(x), "
     "nn.Softmin(-1)(x), nn.GLU()(x))"
 )
-OPTIONS = [
+OPTIONS = [  # of celu powers of 2: in PyTorch the gradient has 1 / alpha in float32
     "F.gelu(x, approximate='tanh')",
     "nn.GELU(approximate='tanh')(x)",
     "F.leaky_relu(x, negative_slope=0.2)",
     "nn.LeakyReLU(negative_slope=0.2)(x)",
     "F.elu(x, 1.7)",
     "nn.ELU(alpha=1.7)(x)",
-    "F.celu(x, 1.7)",
-    "nn.CELU(alpha=1.7)(x)",
+    "F.celu(x, 2.0)",
+    "nn.CELU(alpha=0.5)(x)",
     "F.softplus(x, beta=0.5, threshold=2.0)",
     "nn.Softplus(beta=2.0, threshold=3.0)(x)",
     "F.softplus(x, beta=3.0)",
@@ -44,6 +44,14 @@ OPTIONS = [
 
 CASES = [
     Case("functions", X, call=FUNCTIONS, compiled=True, derivatives=True),
+    Case(  # in PyTorch the slope is a sixth in float32
+        "hardsigmoid",
+        SPREAD,
+        call="(F.hardsigmoid(x), nn.Hardsigmoid()(x))",
+        torch_call="(torch.clamp(x + 3, 0, 6) / 6, torch.clamp(x + 3, 0, 6) / 6)",
+        compiled=True,
+        derivatives=True,
+    ),
     Case("functions_spread", SPREAD, call=FUNCTIONS),
     Case("layers", X, call=LAYERS, compiled=True, derivatives=True),
     Case("layers_spread", SPREAD, call=LAYERS),
