@@ -20,10 +20,12 @@ SPEECH = {
 }
 
 
-def each(name: str, inputs: dict[str, object], text: str, batch: dict[str, str] | None = None) -> list[Case]:
-    """A case for each reduction that `{}` in the text stands for; PyTorch does not differentiate by a weight w."""
+def each(
+    name: str, inputs: dict[str, object], text: str, batch: dict[str, str] | None = None, constant: str = "w"
+) -> list[Case]:
+    """A case for each reduction that `{}` in the text stands for; PyTorch does not differentiate by weights."""
     return [
-        Case(f"{name}_{how}", inputs, call=text.format(f"reduction='{how}'"), batch=batch, constant=frozenset("w"))
+        Case(f"{name}_{how}", inputs, call=text.format(f"reduction='{how}'"), batch=batch, constant=frozenset(constant))
         for how in ("mean", "sum", "none")
     ]
 
@@ -119,7 +121,7 @@ CASES = [
         compiled=True,
         derivatives=True,
     ),
-    *each("entropies", {**UNIT, "w": (4,), "v": WEIGHT}, ENTROPIES, {"x": "N", "t": "N"}),
+    *each("entropies", {**UNIT, "w": (4,), "v": WEIGHT}, ENTROPIES, {"x": "N", "t": "N"}, "wv"),
     *each("divergences", {"x": (3, 4), "t": Drawn((3, 4), "softmax")}, DIVERGENCES),
     Case("divergence_batchmean", UNIT, call="F.kl_div(x, t, reduction='batchmean')"),
     Case("divergence_batchmean_layer", UNIT, call="nn.KLDivLoss(reduction='batchmean', log_target=True)(x, t)"),
@@ -157,12 +159,13 @@ CASES = [
     Case("soft_pixels", {"x": (2, 3, 2), "a": Drawn((2, 3, 2), "softmax")}, call="F.cross_entropy(x, a)"),
     *each("nll", {"x": (5, 4), "b": IGNORING, "w": WEIGHT}, NLL, {"x": "N", "b": "N"}),
     *each("multi_margin", {**SCORES, "w": WEIGHT}, MULTI, {"x": "N", "b": "N"}),
-    Case("ctc", SPEECH, call=CTC.format("'mean'").replace(", 'mean'", ""), batch={"x": "T"}, compiled=True),
     Case(
-        "ctc_layer",
+        "ctc",
         SPEECH,
-        call="nn.CTCLoss()(F.log_softmax(x, -1), b, frames, lengths)",
+        call="(F.ctc_loss(F.log_softmax(x, -1), b, frames, lengths), "
+        "nn.CTCLoss()(F.log_softmax(x, -1), b, frames, lengths))",
         batch={"x": "T"},
+        compiled=True,
         derivatives=True,
     ),
     *each("ctc", SPEECH, CTC, {"x": "T"}),
@@ -187,4 +190,12 @@ CASES = [
         compiled=True,
     ),
     Case("one_hot", {"b": LABELS}, call="F.one_hot(b, 4)", torch_call="F.one_hot(b, 4).double()", compiled=True),
+    Case(
+        "flatten",
+        {"x": (3, 2, 4)},
+        call="F.flatten(x, 0, 1)",
+        torch_call="torch.flatten(x, 0, 1)",
+        compiled=True,
+        derivatives=True,
+    ),
 ]

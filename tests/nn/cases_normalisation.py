@@ -1,4 +1,4 @@
-"""Normalisations, as functions and as layers, in training and in evaluation; what training changes beside parameters."""
+"""Normalisations, as functions and as layers, in training and in evaluation, and what training carries."""
 
 from tests.nn.table import Case, Drawn
 
