@@ -7,11 +7,11 @@ from typing import Any
 
 from gradgen.errors import OptionError, ShapeError
 from gradgen.graph.axes import axis_number, describe
-from gradgen.graph.nodes import show_size
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers
-from gradgen.lang.compute import where
+from gradgen.lang.compute import compute, where
+from gradgen.lang.declare import indices_over
 from gradgen.lang.shapes import whole
 
 __all__ = [
@@ -66,14 +66,15 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
         ShapeError: as many slopes as neither one nor channels.
     """
     slopes = whole(weight, "prelu").node.shape
-    if len(slopes) == 1 and slopes[0].constant != 1:
-        if x.ndim < 2 or x.node.shape[1] is not slopes[0]:
-            raise ShapeError(
-                f"{here()}prelu of {describe(x.node)} with {show_size(slopes[0])} slopes: there is one for all, or one "
-                "for each channel along axis 1."
-            )
-        weight = weight.reshape(-1, *[1] * (x.ndim - 2))
-    return where(x > 0, x, weight * x)  # type: ignore[no-any-return]  # of tensors, a tensor
+    one = len(slopes) == 1 and slopes[0].constant == 1
+    if not one and (len(slopes) != 1 or x.ndim < 2 or x.node.shape[1] is not slopes[0]):
+        raise ShapeError(
+            f"{here()}prelu of {describe(x.node)} with {describe(weight.node)}: there is one slope for all, or one for "
+            "each channel along axis 1."
+        )
+    places = indices_over(x.shape)
+    slope, value = weight[0 if one else places[1]], x[places]
+    return compute(places, where(value > 0, value, slope * value))
 
 
 def threshold(x: Any, threshold: float, value: float) -> Any:

@@ -12,6 +12,8 @@ from gradgen.graph.nodes import same_shape, show_size
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers
+from gradgen.lang.compute import compute
+from gradgen.lang.declare import indices_over
 from gradgen.lang.shapes import whole
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
@@ -126,18 +128,24 @@ def group_norm(
 # ---------------------------------------------------------------- what they are made of
 
 
+def moments(x: Tensor, axes: Any) -> tuple[Tensor, Tensor]:
+    """Mean and variance over axes, which stay with the size 1."""
+    mean = reducers.mean(x, axis=axes, keepdims=True)
+    centred = x - mean
+    return mean, reducers.mean(centred * centred, axis=axes, keepdims=True)
+
+
 def standardised(x: Tensor, axes: Any, eps: float) -> Tensor:
     """(x - mean) / sqrt(variance + eps), with mean and variance over axes."""
-    centred = x - reducers.mean(x, axis=axes, keepdims=True)
-    variance = reducers.mean(centred * centred, axis=axes, keepdims=True)
-    return centred * array.rsqrt(variance + eps)  # type: ignore[no-any-return]  # of tensors, a tensor
+    mean, variance = moments(x, axes)
+    return (x - mean) * array.rsqrt(variance + eps)  # type: ignore[no-any-return]  # of tensors, a tensor
 
 
 def by_statistics(x: Tensor, mean: Tensor | None, variance: Tensor | None, eps: float) -> Tensor:
     """(x - mean) / sqrt(variance + eps), with a mean and a variance for each channel."""
     if mean is None or variance is None:
         raise GraphError(f"{here()}without statistics of {describe(x.node)} itself, give running_mean and running_var.")
-    return (x - along_channels(mean, x)) * array.rsqrt(along_channels(variance, x) + eps)  # type: ignore[no-any-return]
+    return (x - along_channels(mean, x)) * along_channels(array.rsqrt(variance + eps), x)
 
 
 def scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -147,8 +155,9 @@ def scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 
 def along_channels(v: Tensor, x: Tensor) -> Tensor:
-    """(C) as (C, 1, ...), which broadcasts along the channels of x (N, C, ...)."""
-    return v.reshape(-1, *[1] * (x.ndim - 2)) if x.ndim > 2 else v
+    """v[c] at every place (n, c, ...) of x."""
+    places = indices_over(x.shape)
+    return compute(places, v[places[1]])
 
 
 def epsilon(x: Tensor) -> float:

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 from gradgen.errors import GraphError
-from gradgen.graph.nodes import toposort
+from gradgen.graph.nodes import all_inputs, toposort
 from gradgen.graph.origin import naming
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
@@ -52,7 +52,7 @@ def running_updates(layer: Module, *outputs: Tensor) -> dict[Tensor, Tensor]:
     Raises:
         GraphError: the layer was called inside a scan, whose steps cannot change what is carried.
     """
-    reached = {id(n) for n in toposort([y.node for y in outputs])}
+    reached = {id(n) for n in toposort([y.node for y in outputs], all_inputs)}
     updates: dict[Tensor, Tensor] = {}
     for _, inner in layer.named_modules():
         if not isinstance(inner, Running):

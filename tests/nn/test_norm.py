@@ -26,7 +26,7 @@ REFUSED: list[tuple[Callable[[], object], type[GradgenError], str]] = [
     (
         lambda: nn.prelu(X, W),
         ShapeError,
-        "prelu of x (N, 4) with 3 slopes: there is one for all, or one for each channel along axis 1.",
+        "prelu of x (N, 4) with w (3): there is one slope for all, or one for each channel along axis 1.",
     ),
     (
         lambda: nn.PReLU(0, name="act"),

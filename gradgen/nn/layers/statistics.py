@@ -7,7 +7,7 @@ they have carried in evaluation; `nn.running_updates` gives the formulas by whic
 from typing import Any, ClassVar
 
 from gradgen.errors import ShapeError
-from gradgen.graph.axes import describe
+from gradgen.graph.axes import describe, product_of
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers
@@ -99,8 +99,7 @@ class BatchNorm(ChannelNorm):
         assert self.num_batches_tracked is not None
         count = before.get(self.num_batches_tracked, self.num_batches_tracked) + 1
         share = self.momentum if self.momentum is not None else 1 / array.cast(count, x.dtype)
-        x, axes = array.stop_gradient(x), (0, *range(2, x.ndim))
-        own = reducers.mean(x, axis=axes), array.var(x, axes, ddof=1)
+        own = own_statistics(x, (0, *range(2, x.ndim)))
         return {**self.mixed_in(own, before, share), self.num_batches_tracked: count}
 
 
@@ -138,9 +137,16 @@ class InstanceNorm(ChannelNorm):
 
     def following(self, x: Tensor, before: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
         """The statistics after one more batch."""
-        x, axes = array.stop_gradient(x), tuple(range(2, x.ndim))
-        own = [reducers.mean(v, axis=0) for v in (reducers.mean(x, axis=axes), array.var(x, axes, ddof=1))]
-        return self.mixed_in((own[0], own[1]), before, self.momentum)
+        mean, variance = own_statistics(x, tuple(range(2, x.ndim)))
+        return self.mixed_in((reducers.mean(mean, axis=0), reducers.mean(variance, axis=0)), before, self.momentum)
+
+
+def own_statistics(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Mean and variance over axes, without a gradient, as they are carried: with n - 1 for the n in the denominator."""
+    mean, variance = (array.stop_gradient(v) for v in normalisation.moments(x, axes))
+    n = product_of(x.node, axes)
+    rest = tuple(size for k, size in enumerate(x.shape) if k not in axes)
+    return mean.reshape(rest), (variance * n / array.maximum(n - 1, 0)).reshape(rest)
 
 
 class BatchNorm1d(BatchNorm):
