@@ -17,9 +17,7 @@ from gradgen.graph.place import Statement, here, statement_here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.declare import Initialiser, checked_name, derived, param, state
 
-__all__ = [
-    "Buffer", "Module", "Parameter", "from_state_dict", "named_parameters", "running_updates", "state_dict_names",
-]  # fmt: skip
+__all__ = ["Buffer", "Module", "Parameter", "from_state_dict", "named_parameters", "state_dict_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,6 @@ class Module:
     _made: Statement | None  # by which the object was made
     _declared: dict[str, Parameter | Buffer]
     _tensors: dict[str, Tensor]
-    _carried: dict[Tensor, Tensor]  # states, and what a step makes of them
     held: list[tuple[str, Any]]  # layers and functions, by names that need not be attributes
     training: bool  # whether it computes what a step of training does, or what the trained network does
 
@@ -79,7 +76,6 @@ class Module:
             ("_made", made),
             ("_declared", {}),
             ("_tensors", {}),
-            ("_carried", {}),
             ("held", []),
             ("training", True),
         ):
@@ -114,15 +110,11 @@ class Module:
         """Another layer of the same form, with parameters of its own."""
         new = memo[id(self)] = type(self).__new__(type(self))
         for key, value in self.__dict__.items():
-            if key not in ("_at", "_made", "_tensors", "_carried"):
+            if key not in ("_at", "_made", "_tensors"):
                 object.__setattr__(new, key, deepcopy(value, memo))
         for key, value in _attributes(new):
             new._place(key, value)
         return new
-
-    def carry(self, of: Tensor, following: Tensor) -> None:
-        """In `forward`: a step of training gives a state this value. `running_updates` of the network collects them."""
-        self._carried[of] = following
 
     # ------------------------------------------------------------ names
 
@@ -242,17 +234,6 @@ def _walk(path: str, layer: Module, seen: set[int]) -> Iterator[tuple[str, Modul
         yield path, layer
         for key, inner in _inside(layer):
             yield from _walk(f"{path}.{key}" if path else key, inner, seen)
-
-
-def running_updates(layer: Module) -> dict[Tensor, Tensor]:
-    """What a step of training makes of the states of a network that was called, beside what the optimiser does:
-
-        updates = gg.optim.adam(loss) | nn.running_updates(net)
-
-    These are the number of steps that dropout draws by, and running statistics. Of a layer that was called several
-    times the last call counts.
-    """
-    return {of: following for _, inner in layer.named_modules() for of, following in inner._carried.items()}
 
 
 # ---------------------------------------------------------------- several of one statement

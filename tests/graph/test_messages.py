@@ -783,7 +783,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ),
     ("gg.optim.adam(gg.sum(labels))", GraphError, "the loss has no parameters to update: declare some with gg.param."),
     ("fc = nn.Linear(4, 3)\ny = fc(W.T)", ShapeError, "fc takes 4 inputs along the last axis, and is given y (4, 3)."),
-    ("nn.cross_entropy(x, x)", DTypeError, "the labels of cross_entropy are integers; x (B, 4) is float32."),
+    ("nn.cross_entropy(x, W)", DTypeError, "the labels of cross_entropy are integers; W (3, 4) is float32."),
     (
         "nn.cross_entropy(x, labels[1:])",
         ShapeError,

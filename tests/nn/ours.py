@@ -7,6 +7,7 @@ import numpy as np
 
 import gradgen as gg
 from gradgen import nn
+from gradgen.graph.nodes import toposort
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor
 from gradgen.network import Network
@@ -42,7 +43,10 @@ class Ours:
         alone = f"{scope['layer'].name}." if isinstance(scope.get("layer"), nn.Module) else ""  # of a layer by itself
         found = nn.named_parameters(scope.get("layer"))
         self.parameters = {name.removeprefix(alone): x for name, x in found}
+        read = set(toposort([y.node for y in self.outputs]))
         for theirs, own in self.parameters.items():
+            if own.node.role == "state" and own.node not in read:
+                continue  # what is carried is not read in training
             name = case.names.get(theirs, theirs)
             self.arrays[str(own.name)] = parameter(case, name, tuple(int(s) for s in own.shape))
         self.by = {

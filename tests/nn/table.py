@@ -93,6 +93,11 @@ def numbers(what: str, drawn: Drawn) -> np.ndarray:
 
 def parameter(case: Case, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """The numbers of a parameter, by the name that PyTorch gives it."""
+    match name.rpartition(".")[2]:
+        case "running_var":
+            return numbers(f"{case.id}/{name}", Drawn(tuple(shape), "positive"))
+        case "num_batches_tracked":
+            return np.array(3)
     return numbers(f"{case.id}/{name}", Drawn(tuple(shape), scale=0.5))
 
 

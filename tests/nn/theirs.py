@@ -33,10 +33,7 @@ def layer_of(case: Case) -> Any:
         return None
     layer = eval(make, scope())
     if isinstance(layer, torch.nn.Module):
-        drawn = {
-            name: torch.tensor(parameter(case, name, tuple(x.shape))) if x.is_floating_point() else x
-            for name, x in layer.state_dict().items()
-        }
+        drawn = {name: torch.tensor(parameter(case, name, tuple(x.shape))) for name, x in layer.state_dict().items()}
         layer.load_state_dict(drawn)
     return layer
 

@@ -14,6 +14,7 @@ from gradgen.lang.compute import compute, where
 from gradgen.lang.declare import derived, indices_over, state
 from gradgen.nn.modules import Module
 from gradgen.nn.random import Seed, random_bits
+from gradgen.nn.running import note_call
 
 __all__ = ["Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "dropout"]
 
@@ -88,9 +89,12 @@ class Dropout(Module):
             return x
         seed = state(f"{self.name}_seed", (), "uint32", Seed())
         derived(seed)
-        step = dropout_step()
-        self.carry(step, step + 1)
-        return _dropped(x, self.p, True, seed, step, axes)
+        note_call(self, x)
+        return _dropped(x, self.p, True, seed, dropout_step(), axes)
+
+    def following(self, x: Tensor, before: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+        """The number of steps, one more for all layers and calls."""
+        return {dropout_step(): dropout_step() + 1}
 
 
 class _Channels(Dropout):
