@@ -3,6 +3,9 @@
 In: the axis, or the number of channels. Out: layers; each computes a function of `nn.activations`.
 """
 
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 import numpy as np
 
 from gradgen.errors import ShapeError
@@ -20,7 +23,7 @@ __all__ = ["GLU", "LogSoftmax", "PReLU", "Softmax", "Softmax2d", "Softmin"]
 class Softmax(Activation):
     """exp(x) / sum exp(x), along an axis; the last one unless said otherwise."""
 
-    function = staticmethod(activations.softmax)
+    function: ClassVar[Callable[..., Any]] = staticmethod(activations.softmax)
 
     def __init__(self, dim: int = -1) -> None:
         self.options = (dim,)
