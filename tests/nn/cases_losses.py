@@ -7,6 +7,7 @@ UNIT = {"x": Drawn((3, 4), "uniform"), "t": Drawn((3, 4), "uniform")}
 SIGNS = Drawn((3,), values=[1, -1, 1])
 VECTORS = {"x": (3, 4), "y": (3, 4)}
 COUNTS = Drawn((3, 4), values=[[0, 1, 2, 3], [4, 0, 1, 7], [2, 2, 0, 5]])
+SHARES = Drawn((3, 4), values=[[0.3, 0.9, 0.5, 0.4], [0.7, 0.6, 0.2, 0.8], [0.5, 0.4, 0.9, 0.3]])
 LABELS = Drawn((5,), values=[2, 0, 3, 1, 3])
 SCORES = {"x": (5, 4), "b": LABELS}
 WEIGHT = Drawn((4,), "positive")
@@ -108,7 +109,7 @@ CASES = [
     *each("numbers", PAIR, NUMBER_OPTIONS),
     Case(
         "positive",
-        {**PAIR, "v": Drawn((3, 4), "uniform"), "p": Drawn((3, 4), "uniform")},
+        {**PAIR, "v": SHARES, "p": Drawn((3, 4), "softmax")},
         call=POSITIVE,
         compiled=True,
         derivatives=True,
@@ -187,6 +188,7 @@ CASES = [
         {"x": (5, 4), "b": LABELS},
         call="(F.classify(x), F.accuracy(x, b))",
         torch_call="(x.argmax(1), (x.argmax(1) == b).double().mean())",
+        constant=frozenset("x"),
         compiled=True,
     ),
     Case("one_hot", {"b": LABELS}, call="F.one_hot(b, 4)", torch_call="F.one_hot(b, 4).double()", compiled=True),
