@@ -106,13 +106,13 @@ def _joined(y: Tensor, axis: int) -> Tensor:
 
 def _places(x: Tensor, axis: int, size: Any, scale: Fraction | None, mode: str, align: bool) -> Places:
     """Where the new elements of an axis lie among the old ones."""
-    old = x.shape[axis]
+    old: Any = x.shape[axis]
     if not isinstance(old, int) and (scale is None or scale.denominator > 1 or align):
         raise ShapeError(
             f"{here()}interpolate of {describe(x.node)} needs the size of axis {axis} as a number: only an integer "
             "scale_factor without align_corners does without."
         )
-    new = old * scale.numerator if scale is not None and scale.denominator == 1 else size
+    new: Any = old * scale.numerator if scale is not None and scale.denominator == 1 else size
     new = floor(old * scale) if new is None and scale is not None else new
     if isinstance(new, int) and (new < 1 or old < 1):
         raise ShapeError(f"{here()}interpolate of {describe(x.node)}: nothing is left of axis {axis}, or was there.")
@@ -134,7 +134,7 @@ def _scales(given: Any, dims: int) -> tuple[Fraction, ...]:
     if not right:
         of = f", or {dims} of them" if dims > 1 else ""
         raise OptionError(f"{here()}the scale_factor of interpolate is {shown(given)}: give a number above 0{of}.")
-    return tuple(Fraction(s).limit_denominator(1000) for s in several)
+    return tuple(Fraction(s).limit_denominator(10**6) for s in several)
 
 
 # ---------------------------------------------------------------- windows taken apart, and put together
