@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from gradgen.errors import OptionError, ShapeError
 from gradgen.graph.axes import describe, shown
 from gradgen.graph.place import here
-from gradgen.graph.scalar import Poly
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import reducers
 from gradgen.lang.compute import accumulate, compute
@@ -29,7 +28,7 @@ class Places(NamedTuple):
     Element `phases * i + j` lies at `step * i + (slope * j + offset) / divisor`.
     """
 
-    periods: int | Poly
+    periods: Any
     phases: int
     step: int
     slope: int
@@ -107,26 +106,22 @@ def _joined(y: Tensor, axis: int) -> Tensor:
 
 def _places(x: Tensor, axis: int, size: Any, scale: Fraction | None, mode: str, align: bool) -> Places:
     """Where the new elements of an axis lie among the old ones."""
-    old = x.shape[axis]
-    periods: int | Poly
-    if not isinstance(old, int):
-        if scale is None or scale.denominator > 1 or align:
-            raise ShapeError(
-                f"{here()}interpolate of {describe(x.node)} needs the size of axis {axis} as a number: only an integer "
-                "scale_factor without align_corners does without."
-            )
-        periods, phases, a, b = old, scale.numerator, 1, scale.numerator
-    else:
-        new: int = size if scale is None else floor(old * scale)
-        if new < 1 or old < 1:
-            raise ShapeError(
-                f"{here()}interpolate of {describe(x.node)}: nothing is left of axis {axis}, or was there."
-            )
-        if align:
-            return Places(1, new, 0, old - 1 if new > 1 else 0, 0, max(new - 1, 1))
-        ratio = Fraction(old, new) if scale is None else 1 / scale
-        a, b = ratio.numerator, ratio.denominator
-        periods, phases = (new // b, b) if new % b == 0 else (1, new)
+    old: Any = x.shape[axis]
+    if not isinstance(old, int) and (scale is None or scale.denominator > 1 or align):
+        raise ShapeError(
+            f"{here()}interpolate of {describe(x.node)} needs the size of axis {axis} as a number: only an integer "
+            "scale_factor without align_corners does without."
+        )
+    new: Any = old * scale.numerator if scale is not None and scale.denominator == 1 else size
+    new = floor(old * scale) if new is None and scale is not None else new
+    if isinstance(new, int) and (new < 1 or old < 1):
+        raise ShapeError(f"{here()}interpolate of {describe(x.node)}: nothing is left of axis {axis}, or was there.")
+    if align:
+        return Places(1, new, 0, old - 1 if new > 1 else 0, 0, max(new - 1, 1))
+    ratio = Fraction(old, new) if scale is None else 1 / scale
+    a, b = ratio.numerator, ratio.denominator
+    whole_periods = not isinstance(new, int) or new % b == 0
+    periods, phases = (old if a == 1 else new // b, b) if whole_periods else (1, new)
     if mode == "nearest":
         return Places(periods, phases, a, a, 0, b)
     half = 0 if mode == "nearest-exact" else b
@@ -139,7 +134,7 @@ def _scales(given: Any, dims: int) -> tuple[Fraction, ...]:
     if not right:
         of = f", or {dims} of them" if dims > 1 else ""
         raise OptionError(f"{here()}the scale_factor of interpolate is {shown(given)}: give a number above 0{of}.")
-    return tuple(Fraction(s).limit_denominator(1000) for s in several)
+    return tuple(Fraction(s).limit_denominator(10**6) for s in several)
 
 
 # ---------------------------------------------------------------- windows taken apart, and put together
