@@ -96,7 +96,7 @@ def examples_of(values: Tensor, labels: Tensor, what: str) -> Examples:
     if not u.shape or u.dtype not in FLOATS:
         raise ShapeError(f"{here()}the scores of {what} are floats along an axis of classes, not {describe(u)}.")
     axis = min(1, len(u.shape) - 1)
-    rest = [*u.shape[:axis], *u.shape[axis + 1 :]]
+    rest = (*u.shape[:axis], *u.shape[axis + 1 :])
     if not same_shape(rest, b.shape):
         sizes = ", ".join(show_size(s) for s in rest)
         raise ShapeError(

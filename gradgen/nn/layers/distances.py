@@ -3,6 +3,8 @@
 In: options. Out: layers without parameters, called with pairs or triples of vectors, or with their distances.
 """
 
+from typing import Any
+
 from gradgen.graph.tensor import Tensor
 from gradgen.nn import distances
 from gradgen.nn.modules import Module
@@ -57,7 +59,7 @@ class TripletMarginLoss(Module):
         swap: bool = False,
         reduction: str = "mean",
     ) -> None:
-        self.options = {"margin": margin, "p": p, "eps": eps, "swap": swap, "reduction": reduction}
+        self.options: dict[str, Any] = {"margin": margin, "p": p, "eps": eps, "swap": swap, "reduction": reduction}
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """The loss of triples of vectors."""

@@ -110,7 +110,7 @@ class PoissonNLLLoss(Module):
     """rate - t * log(rate), for counts t; options as for `poisson_nll_loss`."""
 
     def __init__(self, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean") -> None:
-        self.options = {"log_input": log_input, "full": full, "eps": eps, "reduction": reduction}
+        self.options: dict[str, Any] = {"log_input": log_input, "full": full, "eps": eps, "reduction": reduction}
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         """The loss of tensors of one shape."""
@@ -121,7 +121,7 @@ class GaussianNLLLoss(Module):
     """(log(v) + (x - t)**2 / v) / 2, for a mean x and a variance v; options as for `gaussian_nll_loss`."""
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
-        self.options = {"full": full, "eps": eps, "reduction": reduction}
+        self.options: dict[str, Any] = {"full": full, "eps": eps, "reduction": reduction}
 
     def forward(self, x: Tensor, target: Tensor, var: Any) -> Tensor:
         """The loss of tensors of one shape."""
