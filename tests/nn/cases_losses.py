@@ -45,7 +45,7 @@ NUMBER_OPTIONS = (
     "nn.HuberLoss({0}, delta=0.7)(x, t))"
 )
 POSITIVE = (
-    "(F.gaussian_nll_loss(x, t, v), nn.GaussianNLLLoss()(x, t, v), F.binary_cross_entropy(p, v), nn.BCELoss()(p, v))"
+    "(F.gaussian_nll_loss(x, t, v), nn.GaussianNLLLoss()(x, t, v), F.binary_cross_entropy(p, q), nn.BCELoss()(p, q))"
 )
 ENTROPIES = (
     "(F.binary_cross_entropy(x, t, w, {0}), nn.BCELoss(w, {0})(x, t), "
@@ -108,7 +108,12 @@ CASES = [
     *each("numbers", PAIR, NUMBER_OPTIONS),
     Case(
         "positive",
-        {**PAIR, "v": Drawn((3, 4), "uniform"), "p": Drawn((3, 4), "uniform")},
+        {
+            **PAIR,
+            "v": Drawn((3, 4), "positive", scale=2.0),
+            "p": Drawn((3, 4), "uniform"),
+            "q": Drawn((3, 4), "uniform"),
+        },
         call=POSITIVE,
         compiled=True,
         derivatives=True,
@@ -187,6 +192,7 @@ CASES = [
         {"x": (5, 4), "b": LABELS},
         call="(F.classify(x), F.accuracy(x, b))",
         torch_call="(x.argmax(1), (x.argmax(1) == b).double().mean())",
+        constant=frozenset("x"),  # it has no gradient
         compiled=True,
     ),
     Case("one_hot", {"b": LABELS}, call="F.one_hot(b, 4)", torch_call="F.one_hot(b, 4).double()", compiled=True),
