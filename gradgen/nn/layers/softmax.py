@@ -41,10 +41,13 @@ class Softmin(Softmax):
     function = staticmethod(activations.softmin)
 
 
-class GLU(Softmax):
+class GLU(Activation):
     """a * sigmoid(b), where a and b are the halves of x along an axis (Dauphin et al. 2017)."""
 
     function = staticmethod(activations.glu)
+
+    def __init__(self, dim: int = -1) -> None:
+        self.options = (dim,)
 
 
 class Softmax2d(Activation):
