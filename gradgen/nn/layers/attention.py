@@ -8,6 +8,7 @@ from typing import Any
 
 from gradgen.errors import ShapeError
 from gradgen.graph.axes import as_shape, describe, shown
+from gradgen.graph.origin import naming
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Poly
 from gradgen.graph.tensor import Tensor
@@ -116,10 +117,14 @@ class MultiheadAttention(Module):
                 query, key, value, padding, need_weights, attn_mask, average_attn_weights, is_causal
             )
             return array.squeeze(y, axis), None if weights is None else array.squeeze(weights, 0)
-        q, k, v = (self._heads(u) for u in self._projected(query, key, value))
-        p = attention_weights(q, k, self._masks(q, k, attn_mask, key_padding_mask), is_causal)
-        order = (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3)
-        y = self.out_proj(array.transpose(p @ v, order).reshape(query.shape))
+        with naming(f"{self.name}_in"):
+            q, k, v = (self._heads(u) for u in self._projected(query, key, value))
+        with naming(f"{self.name}_weights"):
+            p = attention_weights(q, k, self._masks(q, k, attn_mask, key_padding_mask), is_causal)
+        with naming(f"{self.name}_means"):
+            means = array.transpose(p @ v, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3)).reshape(query.shape)
+        with naming(self.name):
+            y = self.out_proj(means)
         if not need_weights:
             return y, None
         return y, reducers.mean(p, axis=1) if average_attn_weights else p

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradgen.errors import OptionError
 from gradgen.graph.axes import shown
+from gradgen.graph.origin import naming
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.nn import functional, init
@@ -70,10 +71,7 @@ class TransformerEncoderLayer(Module):
             return y  # type: ignore[no-any-return]  # of tensors, a tensor
 
         x = _residual(src, attended, self.norm1, self.norm_first)
-        return _residual(x, self._fed_forward, self.norm2, self.norm_first)
-
-    def _fed_forward(self, x: Tensor) -> Tensor:
-        return self.linear2(self.activation(self.linear1(x)))  # type: ignore[no-any-return]
+        return _residual(x, _fed_forward(self), self.norm2, self.norm_first)
 
 
 class TransformerDecoderLayer(Module):
@@ -132,10 +130,7 @@ class TransformerDecoderLayer(Module):
 
         x = _residual(tgt, to_itself, self.norm1, self.norm_first)
         x = _residual(x, to_memory, self.norm2, self.norm_first)
-        return _residual(x, self._fed_forward, self.norm3, self.norm_first)
-
-    def _fed_forward(self, x: Tensor) -> Tensor:
-        return self.linear2(self.activation(self.linear1(x)))  # type: ignore[no-any-return]
+        return _residual(x, _fed_forward(self), self.norm3, self.norm_first)
 
 
 class TransformerEncoder(Module):
@@ -236,7 +231,21 @@ class Transformer(Module):
 
 
 def _residual(x: Tensor, inner: Callable[[Tensor], Tensor], norm: LayerNorm, norm_first: bool) -> Tensor:
-    return x + inner(norm(x)) if norm_first else norm(x + inner(x))
+    if not norm_first:
+        x = x + inner(x)
+    with naming(norm.name):
+        y: Tensor = norm(x)
+    return x + inner(y) if norm_first else y
+
+
+def _fed_forward(layer: TransformerEncoderLayer | TransformerDecoderLayer) -> Callable[[Tensor], Tensor]:
+    def of(x: Tensor) -> Tensor:
+        with naming(layer.linear1.name):
+            h = layer.activation(layer.linear1(x))
+        with naming(layer.linear2.name):
+            return layer.linear2(h)  # type: ignore[no-any-return]  # of a tensor, a tensor
+
+    return of
 
 
 def _activation(given: Activation) -> Callable[[Tensor], Tensor]:
