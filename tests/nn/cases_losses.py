@@ -111,7 +111,7 @@ CASES = [
         {
             **PAIR,
             "v": Drawn((3, 4), "positive", scale=2.0),
-            "p": Drawn((3, 4), "uniform"),
+            "p": Drawn((3, 4), "softmax"),
             "q": Drawn((3, 4), "uniform"),
         },
         call=POSITIVE,

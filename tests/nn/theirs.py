@@ -4,6 +4,7 @@ It needs PyTorch, which the tests do not; `python -m tests.nn.theirs attention` 
 """
 
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,9 @@ def results(case: Case) -> Arrays:
         by |= dict(layer.named_parameters())
     call = case.call if case.torch_call is None else case.torch_call
     scope = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "np": np, "layer": layer, **inputs}
-    outputs = flat(eval(call, scope))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that an option will mean something else one day
+        outputs = flat(eval(call, scope))
     found = {f"out/{k}": y.detach().numpy() for k, y in enumerate(outputs)}
     losses = [
         (y * torch.tensor(weights(case, k, tuple(y.shape)))).sum()
