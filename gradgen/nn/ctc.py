@@ -34,7 +34,7 @@ def ctc_loss(
     Args:
         log_probs: floats (T, N, C), logarithms of the probabilities of C symbols, as of `log_softmax`.
         targets: integers (N, S), none of them the blank; those behind the length of a target are not read.
-        input_lengths, target_lengths: integers (N), up to T and up to S.
+        input_lengths, target_lengths: integers (N), from 1 to T and from 0 to S.
         blank: the symbol that stands for none.
         reduction: "mean" divides every loss by the length of its target and takes the mean; "sum" or "none".
         zero_infinity: whether the loss of a target that does not fit into its frames is 0; it is inf otherwise.
@@ -45,26 +45,27 @@ def ctc_loss(
         OptionError: an unknown reduction.
     """
     _check(log_probs, targets, input_lengths, target_lengths)
-    steps, examples, _ = log_probs.shape
+    frames, examples, _ = log_probs.shape
     symbols = _with_blanks(targets, target_lengths, blank)
-    n, s = index("n", examples), index("s", symbols.shape[1])
+    t, n, s = index("t", frames), index("n", examples), index("s", symbols.shape[1])
+    p = compute((t, n, s), log_probs[t, n, symbols[n, s]])
+    other = padded(symbols, blank)[n, s - 2] != symbols[n, s]  # a blank may be left out between different labels
+    left_out = compute((n, s), where((symbols[n, s] != blank) & other, 0.0, IMPOSSIBLE))
 
     # a_t(s), the log-probability of all ways to have read the first s + 1 symbols in t + 1 frames
-    def step(before: Tensor, frame: tuple[Tensor, Tensor]) -> tuple[Tensor, None]:
-        p, t = frame
+    def step(before: Tensor, p_t: Tensor) -> tuple[Tensor, Tensor]:
         a = padded(before, IMPOSSIBLE)
-        jumps = where(s < 2, False, (symbols[n, s] != blank) & (symbols[n, s] != padded(symbols)[n, s - 2]))
-        skipped = where(jumps, a[n, s - 2], IMPOSSIBLE)
-        read = array.logaddexp(array.logaddexp(a[n, s], a[n, s - 1]), skipped) + p[n, symbols[n, s]]
-        return compute((n, s), where(t < input_lengths[n], read, before[n, s])), None
+        stayed_or_went = array.logaddexp(a[n, s], a[n, s - 1])
+        after = compute((n, s), array.logaddexp(stayed_or_went, a[n, s - 2] + left_out[n, s]) + p_t[n, s])
+        return after, after
 
-    start = compute((n, s), where(s == 0, 0.0, IMPOSSIBLE))  # of no frame: nothing read
-    a, _ = scan(step, start, (log_probs, array.arange(steps)))
-    end = padded(a, IMPOSSIBLE)
-    last = 2 * target_lengths[n]
-    likelihood = array.logaddexp(end[n, last], end[n, last - 1])
+    nothing_read = compute((n, s), where(s == 0, 0.0, IMPOSSIBLE))
+    _, a = scan(step, nothing_read, p)
+    end, last = input_lengths[n] - 1, 2 * target_lengths[n]
+    likelihood = array.logaddexp(a[end, n, last], where(last > 0, a[end, n, last - 1], IMPOSSIBLE))
     fits = likelihood > IMPOSSIBLE / 2
-    losses = compute(n, where(fits, -likelihood, 0.0 if zero_infinity else float("inf")))
+    loss = -likelihood * array.float32(fits) if zero_infinity else where(fits, 0.0, float("inf")) - likelihood
+    losses = compute(n, loss)
     if reduction == "mean":
         losses = losses / array.maximum(target_lengths, 1)
     return reduced(losses, reduction, "ctc_loss")

@@ -4,6 +4,7 @@ It needs PyTorch, which the tests do not; `python -m tests.nn.theirs attention` 
 """
 
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,9 @@ def results(case: Case) -> Arrays:
     if isinstance(layer, torch.nn.Module):
         by |= dict(layer.named_parameters())
     call = case.call if case.torch_call is None else case.torch_call
-    outputs = flat(eval(call, {**scope(), "layer": layer, **inputs}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that an option will mean something else one day
+        outputs = flat(eval(call, {**scope(), "layer": layer, **inputs}))
     found = {f"out/{k}": y.detach().numpy() for k, y in enumerate(outputs)}
     losses = [
         (y * torch.tensor(weights(case, k, tuple(y.shape)))).sum()
