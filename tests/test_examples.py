@@ -95,3 +95,11 @@ def test_bundle_adjustment_agrees_with_differences() -> None:
     assert first.startswith("jacobian (50, 2, 15)")
     assert float(first.split()[-1]) < 1e-6
     assert last.startswith("errors and jacobian")
+
+
+def test_karate_finds_most_of_both_factions() -> None:
+    lines = run("karate.py")
+    assert lines[0] == "34 members, 78 friendships"
+    for line, name in zip(lines[1:], ("gcn", "gat"), strict=True):
+        assert line.startswith(f"{name}: loss 0.0")
+        assert int(line.split(", ")[1].split()[0]) >= 26

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradgen.errors import OptionError, ShapeError
 from gradgen.graph.axes import describe, shown
+from gradgen.graph.origin import naming
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.compute import compute, where
@@ -35,17 +36,20 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, *, seed: Tensor | 
         OptionError: p is no probability.
         DTypeError: seed or step are no integers.
     """
-    return _dropped(x, p, training, seed, step, x.ndim)
+    return _dropped(x, p, training, seed, step, x.ndim, "keep")
 
 
-def _dropped(x: Tensor, p: float, training: bool, seed: Tensor | int, step: Tensor | int, axes: int) -> Tensor:
+def _dropped(
+    x: Tensor, p: float, training: bool, seed: Tensor | int, step: Tensor | int, axes: int, name: str
+) -> Tensor:
     """Dropout by one number for the first axes, whatever the others are."""
     p = _probability(p, "dropout")
     if not training or p == 0:
         return x
     if p == 1:
         return x * 0.0
-    keep = random_bits(x.shape[:axes], seed, step) >= min(round(p * 2**32), 2**32 - 1)
+    with naming(name):
+        keep = random_bits(x.shape[:axes], seed, step) >= min(round(p * 2**32), 2**32 - 1)
     places = indices_over(x.shape)
     if not places:
         return x * where(keep, 1.0 / (1.0 - p), 0.0)  # type: ignore[no-any-return]  # of tensors, a tensor
@@ -90,7 +94,7 @@ class Dropout(Module):
         seed = state(f"{self.name}_seed", (), "uint32", Seed())
         derived(seed)
         note_call(self, x)
-        return _dropped(x, self.p, True, seed, dropout_step(), axes)
+        return _dropped(x, self.p, True, seed, dropout_step(), axes, f"{self.name}_keep")
 
     def following(self, x: Tensor, before: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
         """The number of steps, one more for all layers and calls."""
