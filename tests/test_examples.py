@@ -98,7 +98,7 @@ def test_bundle_adjustment_agrees_with_differences() -> None:
 
 
 def test_karate_finds_most_of_both_factions() -> None:
-    lines = run("karate.py")
+    lines = run("karate.py", "--steps", "60")
     assert lines[0] == "34 members, 78 friendships"
     for line, name in zip(lines[1:], ("gcn", "gat"), strict=True):
         assert line.startswith(f"{name}: loss 0.0")

@@ -206,7 +206,6 @@ CASES = [
         {"x": (2, 3, 2)},
         "nn.TransformerEncoder(encoder_layer=nn.TransformerEncoderLayer(2, 1, 2, 0.0, batch_first=True), num_layers=2)",
         compiled=True,
-        derivatives=True,
     ),
     Case(
         "decoder",
@@ -221,7 +220,6 @@ CASES = [
         "nn.TransformerDecoder(decoder_layer=nn.TransformerDecoderLayer(2, 1, 1, 0.0), num_layers=1)",
         "layer(x, y)",
         batch={},
-        compiled=True,
         derivatives=True,
     ),
     Case(
@@ -237,8 +235,6 @@ CASES = [
         {"x": (1, 2, 2), "y": (1, 3, 2)},
         f"nn.Transformer(2, 1, 1, 1, {SMALL}, activation='gelu', {OTHERWISE})",
         "layer(y, x)",
-        compiled=True,
-        derivatives=True,
     ),
     Case("layer_norm_layer", {"x": (3, 4)}, "nn.LayerNorm(4, eps=0.1)", compiled=True, derivatives=True),
     Case("layer_norm_layer_axes", {"x": (3, 2, 4)}, "nn.LayerNorm(normalized_shape=(2, 4), bias=False)"),

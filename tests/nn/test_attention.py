@@ -200,7 +200,7 @@ ERRORS = [
     (lambda: nn.rotary_encoding(X, IDS), ShapeError,
      "rotary_encoding of x (3, 2, 4) takes 2 positions along one axis, not ids (3)."),
     (lambda: nn.LayerNorm(5, name="norm")(X), ShapeError,
-     "norm takes (5) as last axes, and is given x (3, 2, 4)."),
+     "norm takes the sizes (5) along the last axes, and is given x (3, 2, 4)."),
 ]  # fmt: skip
 
 
