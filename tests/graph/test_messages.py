@@ -1015,7 +1015,7 @@ def test_what_a_tensor_has_not(name: str) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "words"),
     [
-        (nn, "ReLU", "module 'gradgen.nn' has no attribute 'ReLU': did you mean gg.nn.relu?"),
+        (nn, "Relu", "module 'gradgen.nn' has no attribute 'Relu': did you mean gg.nn.relu?"),
         (nn, "linear", "module 'gradgen.nn' has no attribute 'linear': did you mean gg.nn.Linear?"),
         (nn, "Conv2d", "module 'gradgen.nn' has no attribute 'Conv2d'"),
         (gg.optim, "Adam", "module 'gradgen.nn.optim' has no attribute 'Adam': did you mean gg.optim.adam?"),
