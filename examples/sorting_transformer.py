@@ -1,6 +1,6 @@
 """Train a small transformer that sorts digits, save what was generated, and use it where gradgen is not.
 
-    python examples/sorting_transformer.py [--steps 600] [--digits 8] [--seed 0] [--out build/sorting]
+    python examples/sorting_transformer.py [--steps 400] [--digits 8] [--seed 0] [--out build/sorting]
 
 Rows of eight digits go in; the network says, for every place, which digit stands there once the row is sorted. Every
 place attends to all others, in two encoder layers of four heads. It is trained by Adam on rows that are drawn anew for
@@ -98,7 +98,7 @@ def main(steps: int, digits: int, seed: int, out: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--digits", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE.parent / "build" / "sorting")

@@ -33,9 +33,14 @@ CASES = [
         {**QKV, "m": SEES},
         call="F.scaled_dot_product_attention(q, k, v, attn_mask=m, dropout_p=0.0)",
         batch=ALL_N,
+    ),
+    Case(
+        "sdpa_additive",
+        {**QKV, "m": (4, 5)},
+        call="F.scaled_dot_product_attention(q, k, v, m)",
+        batch=ALL_N,
         derivatives=True,
     ),
-    Case("sdpa_additive", {**QKV, "m": (4, 5)}, call="F.scaled_dot_product_attention(q, k, v, m)", batch=ALL_N),
     Case("sdpa_additive_for_each", {**QKV, "m": (2, 1, 5)}, call="F.scaled_dot_product_attention(q, k, v, m)"),
     Case("sdpa_causal", QKV, call="F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.3)"),
     Case(
