@@ -17,7 +17,7 @@ from gradgen.graph.place import Statement, here, statement_here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.declare import Initialiser, checked_name, derived, param, state
 
-__all__ = ["Buffer", "Module", "Parameter", "from_state_dict", "named_parameters", "state_dict_names"]
+__all__ = ["Buffer", "Module", "Parameter", "layers_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Module:
             self._place(key, layer)
 
     def _place(self, key: str, value: Any) -> None:
-        for path, layer in _layers(key, value):
+        for path, layer in layers_in(key, value):
             if layer._at is None and layer is not self and not layer._tensors:
                 object.__setattr__(layer, "_at", (self, path))
 
@@ -189,13 +189,13 @@ class Module:
         seen: set[int] = set()
         yield from _walk("", self, seen)
 
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """The parameters, and tensors that are carried, under the names of a state_dict: each once."""
-        alone = not any(True for _ in _inside(self))
-        for path, layer in self.named_modules():
-            front = layer.name if alone else path
-            for key in layer._declared:
-                yield f"{front}.{key}" if front else key, getattr(layer, key)
+    def own_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """What attributes are declared as parameters or carried, by the names of the attributes."""
+        return ((key, getattr(self, key)) for key in self._declared)
+
+    def inner_layers(self) -> Iterator[tuple[str, "Module"]]:
+        """The layers that attributes are, or hold, by their places."""
+        return _inside(self)
 
     def parameters(self) -> Iterator[Tensor]:
         """The parameters, without what is only carried."""
@@ -205,17 +205,17 @@ class Module:
                     yield getattr(layer, key)
 
 
-def _layers(key: str, value: Any) -> Iterator[tuple[str, Module]]:
-    """The layers that the value of an attribute is, or has among its elements, and their paths."""
+def layers_in(key: str, value: Any) -> Iterator[tuple[str, Module]]:
+    """The layers that the value of an attribute is, or has among its elements, by their places behind `key`."""
     match value:
         case Module():
             yield key, value
         case list() | tuple():
             for k, x in enumerate(value):
-                yield from _layers(f"{key}.{k}", x)
+                yield from layers_in(f"{key}.{k}" if key else str(k), x)
         case dict():
             for k, x in value.items():
-                yield from _layers(f"{key}.{k}", x)
+                yield from layers_in(f"{key}.{k}" if key else str(k), x)
 
 
 def _attributes(layer: Module) -> list[tuple[str, Any]]:
@@ -225,7 +225,7 @@ def _attributes(layer: Module) -> list[tuple[str, Any]]:
 
 def _inside(layer: Module) -> Iterator[tuple[str, Module]]:
     for key, value in _attributes(layer):
-        yield from _layers(key, value)
+        yield from layers_in(key, value)
 
 
 def _walk(path: str, layer: Module, seen: set[int]) -> Iterator[tuple[str, Module]]:
@@ -253,26 +253,3 @@ def _made_by(made: Statement | None) -> list[Module]:
     if made is None:
         return []
     return [x for x in (found() for found in _by_statement.get(made, [])) if x is not None]
-
-
-# ---------------------------------------------------------------- state_dicts
-
-
-def named_parameters(layer: Any) -> Iterator[tuple[str, Tensor]]:
-    """The parameters of a layer under the names of a state_dict; none for a plain function."""
-    if isinstance(layer, Module):
-        yield from layer.named_parameters()
-
-
-def state_dict_names(layer: Any) -> dict[str, str]:
-    """How a state_dict calls each parameter: `{"net_fc1_weight": "fc1.weight", ...}`."""
-    return {str(value.name): name for name, value in named_parameters(layer)}
-
-
-def from_state_dict(layer: Any, state: dict[str, Any]) -> dict[str, Any]:
-    """The arrays of a state_dict under the parameter names of the emitted program.
-
-    Raises:
-        KeyError: the state_dict lacks a parameter.
-    """
-    return {own: state[name] for own, name in state_dict_names(layer).items()}

@@ -4,6 +4,7 @@ In: nothing. Out: `page()`. Derivatives are those that SymPy gives for the defin
 zero, or SymPy has none, the declared one stands.
 """
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -16,7 +17,7 @@ from gradgen.graph.compositions import Composition
 from gradgen.graph.declaration import ScalarFunction, argument_names
 from gradgen.graph.functions import FUNCTIONS
 from gradgen.lang import constants, elementwise, products, selecting, shapes, statistics
-from gradgen.nn import functional, init, layers, modules, optim
+from gradgen.nn import init, optim
 
 HEAD = """\
 # Reference
@@ -50,17 +51,27 @@ def _own(module: ModuleType) -> set[str]:
     return {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
 
 
-def _of(module: ModuleType) -> list[str]:
-    return [name for name in gg.nn.__all__ if name in _own(module)]
+NETWORKS = {
+    "linear layers and containers": "layers.linear layers.containers functional",
+    "convolutions": "convolution layers.convolution",
+    "pooling": "pooling layers.pooling",
+    "other resolutions": "resampling layers.resampling",
+    "attention and transformers": "attention positions layers.attention layers.embedding layers.transformer",
+    "recurrences": "layers.cells layers.recurrent",
+    "graphs": "layers.graph layers.graph_convolutions",
+    "activations": "activations layers.activations layers.softmax",
+    "normalisations": "normalisation running layers.normalisation layers.statistics",
+    "dropout": "layers.dropout",
+    "losses": "losses distances classification ctc layers.losses layers.distances layers.classification",
+    "what layers are made of": "modules state_dicts",
+}
 
 
-def _of_package(package: ModuleType) -> list[str]:
-    """The names of gg.nn that stand in the modules of a package."""
-    return [
-        name
-        for name in gg.nn.__all__
-        if getattr(getattr(gg.nn, name), "__module__", "").startswith(f"{package.__name__}.")
-    ]
+def _of(modules: str) -> list[str]:
+    """The names of gg.nn that stand in these modules of gradgen.nn, or that they pass on."""
+    holders = [importlib.import_module(f"gradgen.nn.{module}") for module in modules.split()]
+    stand = {name for holder in holders for name in (*getattr(holder, "__all__", ()), *_own(holder))}
+    return [name for name in gg.nn.__all__ if name in stand and not inspect.ismodule(getattr(gg.nn, name))]
 
 
 FAMILIES: dict[str, tuple[Any, Iterable[str]]] = {
@@ -76,12 +87,7 @@ FAMILIES: dict[str, tuple[Any, Iterable[str]]] = {
     "From graph to graph": (gg, ["grad", "vjp", "jvp", "hvp", "jacobian", "hessian", "vmap", "custom", "check_grad"]),
     "Compilation": (gg, ["compile"]),
     "What `gg.compile` returns": (gg.Network, [name for name, f in vars(gg.Network).items() if _is_public(name, f)]),
-    "gg.nn: layers": (gg.nn, _of_package(layers)),
-    "gg.nn: what layers are made of": (gg.nn, _of(modules)),
-    "gg.nn: normalisations and losses": (
-        gg.nn,
-        _of(functional),
-    ),
+    **{f"gg.nn: {family}": (gg.nn, _of(modules)) for family, modules in NETWORKS.items()},
     "gg.nn.init": (init, init.__all__),
     "gg.optim": (optim, [name for name in optim.__all__ if _is_public(name, getattr(optim, name))]),
 }

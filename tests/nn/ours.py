@@ -39,10 +39,9 @@ class Ours:
         scope: dict[str, Any] = {"nn": nn, "F": nn, "gg": gg, "np": np, **self.inputs}
         if case.make:
             scope["layer"] = eval(case.make, {**scope})
+        self.layer = scope.get("layer")
         self.outputs = flat(eval(case.call, scope))
-        alone = f"{scope['layer'].name}." if isinstance(scope.get("layer"), nn.Module) else ""  # of a layer by itself
-        found = nn.named_parameters(scope.get("layer"))
-        self.parameters = {name.removeprefix(alone): x for name, x in found}
+        self.parameters = dict(nn.named_parameters(self.layer))
         read = set(toposort([y.node for y in self.outputs]))
         for theirs, own in self.parameters.items():
             if own.node.role == "state" and own.node not in read:

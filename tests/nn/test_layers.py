@@ -17,14 +17,15 @@ from tests.nn.table import FIXTURES, Case, all_cases, options_given
 
 TOLERANCE = 1e-9
 CASES = [pytest.param(family, case, id=f"{family}-{case.id}") for family, case in all_cases()]
+LAYERS = [p for p in CASES if p.values[1].make]
 COMPILED = [p for p in CASES if p.values[1].compiled]
 DERIVATIVES = [p for p in CASES if p.values[1].derivatives]
 STEP = 1e-5
 
 # No blocks: what other things are made of, or ask about.
 OTHERS = {
-    "Buffer", "Module", "Parameter", "from_state_dict", "functional", "init", "named_parameters", "running_updates",
-    "state_dict_names",
+    "Buffer", "Module", "Parameter", "functional", "init", "load_state_dict", "named_parameters", "running_updates",
+    "state_dict", "state_dict_names",
 }  # fmt: skip
 # Options that no table compares, because nothing that is computed depends on them, or random numbers do.
 NOT_COMPARED = {"name", "dtype"}
@@ -60,6 +61,23 @@ def test_the_fixtures_are_what_pytorch_says(family: str, case: Case) -> None:
     from tests.nn.theirs import results
 
     assert_same(results(case), fixtures(family)[case.id])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+@pytest.mark.parametrize(("family", "case"), LAYERS)
+def test_state_dicts_load_both_ways(family: str, case: Case) -> None:
+    import torch
+
+    from tests.nn.theirs import layer_of
+
+    own, theirs = ours((family, case.id)), layer_of(case)
+    if case.names or not isinstance(theirs, torch.nn.Module):
+        pytest.skip("PyTorch has no such layer")
+    given = nn.load_state_dict(own.layer, theirs.state_dict())
+    assert own.arrays.keys() - case.inputs.keys() <= given.keys()
+    for name in own.arrays.keys() - case.inputs.keys():
+        np.testing.assert_array_equal(given[name], own.arrays[name])
+    theirs.load_state_dict({name: torch.tensor(x) for name, x in nn.state_dict(own.layer, given).items()})
 
 
 @pytest.mark.parametrize(("family", "case"), COMPILED)

@@ -24,6 +24,13 @@ def scope() -> dict[str, Any]:
     return {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "np": np, "graph_torch": graph_torch}
 
 
+def evaluated(text: str, **more: Any) -> Any:
+    """A text's value; not what it warns of: that an option will mean something else, that something is slow."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return eval(text, scope() | more)
+
+
 def layer_of(case: Case) -> Any:
     """PyTorch's layer with the numbers of the case."""
     import torch
@@ -32,7 +39,7 @@ def layer_of(case: Case) -> Any:
     make = case.make if case.torch_make is None else case.torch_make
     if not make:
         return None
-    layer = eval(make, scope())
+    layer = evaluated(make)
     if isinstance(layer, torch.nn.Module):
         drawn = {name: torch.tensor(parameter(case, name, tuple(x.shape))) for name, x in layer.state_dict().items()}
         layer.load_state_dict(drawn)
@@ -51,9 +58,7 @@ def results(case: Case) -> Arrays:
     if isinstance(layer, torch.nn.Module):
         by |= dict(layer.named_parameters())
     call = case.call if case.torch_call is None else case.torch_call
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that an option will mean something else one day
-        outputs = flat(eval(call, {**scope(), "layer": layer, **inputs}))
+    outputs = flat(evaluated(call, layer=layer, **inputs))
     found = {f"out/{k}": y.detach().numpy() for k, y in enumerate(outputs)}
     losses = [
         (y * torch.tensor(weights(case, k, tuple(y.shape)))).sum()
