@@ -32,7 +32,7 @@ class Sorter(nn.Module):
     def __init__(self, digits: int) -> None:
         self.digit = nn.Embedding(10, WIDTH)
         self.place = nn.Parameter((digits, WIDTH), init=nn.init.normal())
-        layer = nn.TransformerEncoderLayer(WIDTH, 4, 64, batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(WIDTH, 4, 64, dropout=0.0, batch_first=True, norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, 2, nn.LayerNorm(WIDTH))
         self.head = nn.Linear(WIDTH, 10)
 

@@ -40,7 +40,7 @@ def scaled_dot_product_attention(
         key: floats, (..., S, d).
         value: floats, (..., S, e).
         attn_mask: broadcasts to (..., T, S): booleans, true where a query sees a key, or numbers added to the scores.
-        dropout_p: only 0.0.
+        dropout_p: only 0.0; `MultiheadAttention` drops.
         is_causal: query i sees the keys 0 to i.
         scale: what the scores are multiplied with, by default 1 / sqrt(d).
 
@@ -49,7 +49,11 @@ def scaled_dot_product_attention(
         DTypeError: a mask of integers.
         OptionError: dropout.
     """
-    without_dropout(dropout_p, "scaled_dot_product_attention")
+    if dropout_p != 0.0:
+        raise OptionError(
+            f"{here()}dropout_p of scaled_dot_product_attention is {dropout_p!r}: a function has no seed to drop by. "
+            "Use nn.MultiheadAttention(..., dropout=p)."
+        )
     query, key, value = (whole(x, "scaled_dot_product_attention") for x in (query, key, value))
     if min(query.ndim, key.ndim, value.ndim) < 2 or key.node.shape[-2] is not value.node.shape[-2]:
         raise ShapeError(
@@ -81,12 +85,6 @@ def attention_weights(
         s = compute(places, where(places[-1] <= places[-2], s[places], -math.inf))
     p = softmax(s)
     return where(reducers.max(s, axis=-1, keepdims=True) == -math.inf, 0.0, p) if masks else p
-
-
-def without_dropout(dropout: float, what: str) -> None:
-    """Refuse a rate of dropout."""
-    if dropout != 0.0:
-        raise OptionError(f"{here()}{what} has no dropout yet: give 0.0, not {dropout!r}.")
 
 
 def _masked(s: Tensor, mask: Tensor) -> Tensor:

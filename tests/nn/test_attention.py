@@ -52,7 +52,7 @@ def test_scores_far_from_zero_neither_overflow_nor_count_as_masked(far: float) -
 def test_the_scores_of_all_pairs_are_never_whole() -> None:
     N, T = gg.size("N"), gg.size("T")
     x = gg.input("x", (N, T, 16))
-    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True)
+    layer = nn.TransformerEncoderLayer(16, 2, 32, 0.0, batch_first=True, norm_first=True)
     told = gg.compile({"loss": gg.sum(layer(x) ** 2)}, name="encoder").explain()
     assert told.count("rows at a time") >= 2
     assert "kept whole" not in told
@@ -156,14 +156,8 @@ ERRORS = [
      "attend has 6 features for 4 heads: give a multiple of 4."),
     (lambda: nn.MultiheadAttention(6, 0, name="attend"), ShapeError,
      "attend has 0 for a size: give numbers of features and heads."),
-    (lambda: nn.MultiheadAttention(6, 2, 0.1, name="attend"), OptionError,
-     "MultiheadAttention has no dropout yet: give 0.0, not 0.1."),
-    (lambda: nn.Transformer(dropout=0.1), OptionError,
-     "Transformer has no dropout yet: give 0.0, not 0.1."),
-    (lambda: nn.TransformerEncoderLayer(4, 2, dropout=0.1), OptionError,
-     "TransformerEncoderLayer has no dropout yet: give 0.0, not 0.1."),
-    (lambda: nn.TransformerDecoderLayer(4, 2, dropout=0.1), OptionError,
-     "TransformerDecoderLayer has no dropout yet: give 0.0, not 0.1."),
+    (lambda: nn.MultiheadAttention(6, 2, 1.5, name="attend"), OptionError,
+     "dropout has p=1.5: give the probability to drop, from 0 to 1."),
     (lambda: nn.TransformerEncoderLayer(4, 2, activation="tanh"), OptionError,
      "the activations by name are relu and gelu, not 'tanh'; or give a function."),
     (lambda: nn.TransformerEncoder(nn.Identity(), 0), OptionError,
@@ -184,7 +178,8 @@ ERRORS = [
     (lambda: nn.scaled_dot_product_attention(X, X, X, IDS), DTypeError,
      "a mask of attention has booleans or floats; ids (3) is int64. Give a comparison, such as mask != 0."),
     (lambda: nn.scaled_dot_product_attention(X, X, X, dropout_p=0.5), OptionError,
-     "scaled_dot_product_attention has no dropout yet: give 0.0, not 0.5."),
+     ("dropout_p of scaled_dot_product_attention is 0.5: a function has no seed to drop by. "
+      "Use nn.MultiheadAttention(..., dropout=p).")),
     (lambda: nn.scaled_dot_product_attention(*[gg.input("z", (3, EVERY))] * 3), ShapeError,
      "the last axis of z (3, d) has the size d, of which attention takes no square root. Give scale."),
     (lambda: nn.Embedding(3, -1, name="table"), ShapeError,

@@ -1,5 +1,7 @@
 """Dropout that drops: known answers of Philox, statistics of the masks, their adjoints, what counts the steps."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -7,6 +9,7 @@ from scipy import stats
 import gradgen as gg
 from gradgen import nn
 from gradgen.errors import DTypeError, OptionError, ShapeError
+from gradgen.graph.nodes import Leaf, toposort
 from gradgen.nn.random import philox, random_bits
 from tests.cpu.running import unjitted
 
@@ -277,3 +280,63 @@ def test_channels_have_axes(layer: type[nn.Module], shape: tuple[int, ...], form
         drop(gg.input("x", shape))
     sizes = ", ".join(map(str, shape))
     assert str(caught.value).endswith(f": drop takes {form}, and is given x ({sizes}).")
+
+
+# ---------------------------------------------------------------- inside other layers
+
+
+def interpreted(outputs: dict[str, gg.Tensor], seed: int = 0) -> dict[str, np.ndarray]:
+    """Outputs of a network as plain Python, with its own first values; x is drawn."""
+    net = unjitted(gg.compile(outputs, name="dropping", wrt=[]))
+    x = np.random.default_rng(seed).standard_normal((3, 2, 4)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        return net(x=x, **net.init(seed))
+
+
+def test_attention_drops_weights() -> None:
+    x = gg.input("x", (3, 2, 4))
+    attend = nn.MultiheadAttention(4, 2, dropout=0.5)
+    y, dropped = attend(x, x, x, average_attn_weights=False)
+    attend.eval()
+    _, weights = attend(x, x, x, average_attn_weights=False)
+    found = interpreted({"y": y, "dropped": dropped, "weights": weights})
+    kept = found["dropped"] != 0
+    assert 0 < kept.mean() < 1
+    np.testing.assert_allclose(found["dropped"][kept], 2 * found["weights"][kept], rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [nn.TransformerEncoderLayer, nn.TransformerDecoderLayer])
+def test_a_transformer_that_drops_all_it_adds_is_its_norms(make: Any) -> None:
+    x = gg.input("x", (3, 2, 4))
+    layer = make(4, 2, 8, dropout=1.0)
+    more = (x,) if make is nn.TransformerDecoderLayer else ()
+    norms = x
+    for norm in [layer.norm1, layer.norm2, *([layer.norm3] if more else [])]:
+        norms = norm(norms)
+    found = interpreted({"y": layer(x, *more), "norms": norms})
+    np.testing.assert_allclose(found["y"], found["norms"], rtol=1e-5, atol=1e-6)
+
+
+def test_every_place_of_a_transformer_has_a_seed_of_its_own() -> None:
+    x = gg.input("x", (3, 2, 4))
+    layer = nn.TransformerEncoderLayer(4, 2, 8)
+    names = {leaf.name for leaf in toposort([layer(x).node]) if isinstance(leaf, Leaf) and leaf.role == "state"}
+    places = ("self_attn_drop", "dropout", "dropout1", "dropout2")
+    assert names == {"dropout_step", *(f"layer_{place}_seed" for place in places)}
+    layer.eval()
+    states = [leaf for leaf in toposort([layer(x).node]) if isinstance(leaf, Leaf) and leaf.role == "state"]
+    assert states == []
+
+
+def test_levels_of_a_recurrence_read_what_is_not_dropped() -> None:
+    x = gg.input("x", (3, 2, 4))
+    net = nn.GRU(4, 5, num_layers=2, dropout=1.0)
+    y, _ = net(x)
+    net.eval()
+    nothing, _ = nn.GRU(5, 5)(gg.zeros((3, 2, 5)))
+    trained = unjitted(gg.compile({"y": y, "nothing": nothing}, name="dropping", wrt=[]))
+    state = trained.init(0)
+    for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        state[f"gru_{kind}_l0"] = state[f"net_{kind}_l1"]
+    found = trained(x=np.ones((3, 2, 4), np.float32), **state)
+    np.testing.assert_allclose(found["y"], found["nothing"], rtol=1e-6)

@@ -194,11 +194,6 @@ REFUSED: list[tuple[Callable[[], Any], type[GradgenError], str]] = [
         "u has nonlinearity=None: it is 'tanh' or 'relu'.",
     ),
     (
-        lambda: nn.GRU(3, 4, num_layers=2, dropout=0.1, name="u"),
-        OptionError,
-        "u has dropout=0.1: nothing is dropped between levels. Make a layer of each level, and drop between them.",
-    ),
-    (
         lambda: nn.LSTM(3, 4, proj_size=4, name="u"),
         ShapeError,
         "u has proj_size=4: give a number below hidden_size=4, or 0 for no projection.",

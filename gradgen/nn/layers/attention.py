@@ -15,7 +15,8 @@ from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers
 from gradgen.lang.shapes import whole
 from gradgen.nn import init
-from gradgen.nn.attention import attention_weights, without_dropout
+from gradgen.nn.attention import attention_weights
+from gradgen.nn.layers.dropout import Dropout
 from gradgen.nn.layers.linear import Linear
 from gradgen.nn.modules import Module, Parameter
 
@@ -31,7 +32,8 @@ class MultiheadAttention(Module):
 
     `in_proj_weight` (3 * embed_dim, embed_dim) stacks the projections of queries, keys and values; with other sizes of
     keys or values they are `q_proj_weight`, `k_proj_weight` (embed_dim, kdim) and `v_proj_weight` (embed_dim, vdim).
-    `in_proj_bias` is (3 * embed_dim), and `out_proj` a `Linear`. `dropout` is only 0.0.
+    `in_proj_bias` is (3 * embed_dim), and `out_proj` a `Linear`. In training the weights that queries give to keys are
+    dropped with the probability `dropout`.
     """
 
     in_proj_weight: Tensor | None
@@ -53,7 +55,6 @@ class MultiheadAttention(Module):
         dtype: str = "float32",
     ) -> None:
         self.called(name)
-        without_dropout(dropout, "MultiheadAttention")
         kdim, vdim = (embed_dim if size is None else size for size in (kdim, vdim))
         for size in (embed_dim, num_heads, kdim, vdim):
             if not isinstance(size, int) or size < 1:
@@ -73,6 +74,7 @@ class MultiheadAttention(Module):
             apart = None if self.packed else Parameter((embed_dim, size), dtype, start)
             self.declare(f"{letter}_proj_weight", apart)
         self.declare("in_proj_bias", Parameter((3 * embed_dim,), dtype, init.zeros()) if bias else None)
+        self.drop = Dropout(dropout)
         self.out_proj = Linear(embed_dim, embed_dim, bias, dtype=dtype)
         if bias:
             self.out_proj.declare("bias", Parameter((embed_dim,), dtype, init.zeros()))
@@ -120,7 +122,7 @@ class MultiheadAttention(Module):
         with naming(f"{self.name}_in"):
             q, k, v = (self._heads(u) for u in self._projected(query, key, value))
         with naming(f"{self.name}_weights"):
-            p = attention_weights(q, k, self._masks(q, k, attn_mask, key_padding_mask), is_causal)
+            p = self.drop(attention_weights(q, k, self._masks(q, k, attn_mask, key_padding_mask), is_causal))
         with naming(f"{self.name}_means"):
             means = array.transpose(p @ v, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3)).reshape(query.shape)
         with naming(self.name):

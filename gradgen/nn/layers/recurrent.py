@@ -6,7 +6,7 @@ In: sequences, and how long each is. Out: the state behind every step, and the l
 
 from typing import ClassVar
 
-from gradgen.errors import DTypeError, OptionError, ShapeError
+from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph.axes import describe, shown
 from gradgen.graph.nodes import same_shape, show_shape
 from gradgen.graph.origin import naming
@@ -17,6 +17,7 @@ from gradgen.lang.compute import compute, where
 from gradgen.lang.declare import index
 from gradgen.lang.scan import scan
 from gradgen.nn.layers.cells import Recurrent
+from gradgen.nn.layers.dropout import Dropout
 from gradgen.nn.steps import State, Step, Weights, gru_step, lstm_step, rnn_step
 
 __all__ = ["GRU", "LSTM", "RNN"]
@@ -42,17 +43,13 @@ class Sequences(Recurrent):
     ) -> None:
         """Check the options and declare the parameters of every level and direction."""
         self.begin(name, dtype, **sizes)
-        if dropout != 0:
-            raise OptionError(
-                f"{here()}{self.name} has dropout={dropout!r}: nothing is dropped between levels. "
-                "Make a layer of each level, and drop between them."
-            )
         if not isinstance(proj_size, int) or not 0 <= proj_size < self.hidden_size:
             raise ShapeError(
                 f"{here()}{self.name} has proj_size={shown(proj_size)}: give a number below "
                 f"hidden_size={self.hidden_size}, or 0 for no projection."
             )
         self.proj_size = proj_size
+        self.drop = Dropout(dropout)  # between levels
         self.num_layers, self.batch_first, self.bidirectional = sizes["num_layers"], batch_first, bidirectional
         self.ends = ("", "_reverse") if bidirectional else ("",)
         self.output_size = self.proj_size or self.hidden_size
@@ -85,6 +82,7 @@ class Sequences(Recurrent):
                 finals.append(final)
                 ys.append(y)
             x = ys[0] if len(ys) == 1 else concatenate(ys, axis=-1)
+            x = self.drop(x) if level < self.num_layers - 1 else x
         last = tuple(stack(states) for states in zip(*finals, strict=True))
         return (swapaxes(x, 0, 1) if swapped else x), last
 
@@ -128,7 +126,8 @@ class RNN(Sequences):
     x is (T, N, in), or (T, in), or with `batch_first` (N, T, in); `output` is (T, N, D hidden) likewise, for D = 2
     directions if `bidirectional`, else 1. `h0` and `h_n` are (D num_layers, N, hidden). `lengths` (N), integers from 0
     to T, says how many steps of each sequence there are: behind its end outputs are 0, `h_n` is the state at its end,
-    and the second direction begins there, as with `pack_padded_sequence`.
+    and the second direction begins there, as with `pack_padded_sequence`. In training elements of what a next level
+    reads are dropped with the probability `dropout`.
 
     Parameters are `weight_ih_l0` (hidden, in), `weight_hh_l0` (hidden, hidden), `bias_ih_l0`, `bias_hh_l0`, with
     `_reverse` behind them for the second direction, and `_l1` for the next level, which reads the outputs of this one.

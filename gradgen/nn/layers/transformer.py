@@ -13,9 +13,9 @@ from gradgen.graph.origin import naming
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.nn import functional, init
-from gradgen.nn.attention import without_dropout
 from gradgen.nn.layers.attention import MultiheadAttention
 from gradgen.nn.layers.containers import ModuleList
+from gradgen.nn.layers.dropout import Dropout
 from gradgen.nn.layers.linear import Linear
 from gradgen.nn.layers.normalisation import LayerNorm
 from gradgen.nn.modules import Module, Parameter
@@ -36,7 +36,9 @@ class TransformerEncoderLayer(Module):
     """x1 = norm1(x + attention(x)), then norm2(x1 + linear2(activation(linear1(x1)))) (Vaswani et al. 2017).
 
     With `norm_first` x1 = x + attention(norm1(x)), then x1 + linear2(activation(linear1(norm2(x1)))).
-    Sequences are (T, N, d_model), with `batch_first` (N, T, d_model), or (T, d_model). `dropout` is only 0.0.
+    Sequences are (T, N, d_model), with `batch_first` (N, T, d_model), or (T, d_model). In training
+    elements are dropped with the probability `dropout`: of the weights of attention, of what stands between the two
+    linear layers, and of what is added to x.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class TransformerEncoderLayer(Module):
         d_model: int,
         nhead: int,
         dim_feedforward: int = 2048,
-        dropout: float = 0.0,
+        dropout: float = 0.1,
         activation: Activation = functional.relu,
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
@@ -54,10 +56,10 @@ class TransformerEncoderLayer(Module):
         dtype: str = "float32",
     ) -> None:
         self.called(name)
-        without_dropout(dropout, "TransformerEncoderLayer")
         self.activation, self.norm_first = _activation(activation), norm_first
-        self.self_attn = MultiheadAttention(d_model, nhead, bias=bias, batch_first=batch_first, dtype=dtype)
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
         self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype)
+        self.dropout, self.dropout1, self.dropout2 = (Dropout(dropout) for _ in range(3))
         self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype)
         self.norm1, self.norm2 = (LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype) for _ in range(2))
 
@@ -70,8 +72,8 @@ class TransformerEncoderLayer(Module):
             y, _ = self.self_attn(x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal)
             return y  # type: ignore[no-any-return]  # of tensors, a tensor
 
-        x = _residual(src, attended, self.norm1, self.norm_first)
-        return _residual(x, _fed_forward(self), self.norm2, self.norm_first)
+        x = _residual(src, attended, self.dropout1, self.norm1, self.norm_first)
+        return _residual(x, _fed_forward(self), self.dropout2, self.norm2, self.norm_first)
 
 
 class TransformerDecoderLayer(Module):
@@ -85,7 +87,7 @@ class TransformerDecoderLayer(Module):
         d_model: int,
         nhead: int,
         dim_feedforward: int = 2048,
-        dropout: float = 0.0,
+        dropout: float = 0.1,
         activation: Activation = functional.relu,
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
@@ -95,12 +97,12 @@ class TransformerDecoderLayer(Module):
         dtype: str = "float32",
     ) -> None:
         self.called(name)
-        without_dropout(dropout, "TransformerDecoderLayer")
         self.activation, self.norm_first = _activation(activation), norm_first
         self.self_attn, self.multihead_attn = (
-            MultiheadAttention(d_model, nhead, bias=bias, batch_first=batch_first, dtype=dtype) for _ in range(2)
+            MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype) for _ in range(2)
         )
         self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype)
+        self.dropout, self.dropout1, self.dropout2, self.dropout3 = (Dropout(dropout) for _ in range(4))
         self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype)
         self.norm1, self.norm2, self.norm3 = (
             LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype) for _ in range(3)
@@ -128,9 +130,9 @@ class TransformerDecoderLayer(Module):
             y, _ = self.multihead_attn(x, memory, memory, *masks, is_causal=memory_is_causal)
             return y  # type: ignore[no-any-return]  # of tensors, a tensor
 
-        x = _residual(tgt, to_itself, self.norm1, self.norm_first)
-        x = _residual(x, to_memory, self.norm2, self.norm_first)
-        return _residual(x, _fed_forward(self), self.norm3, self.norm_first)
+        x = _residual(tgt, to_itself, self.dropout1, self.norm1, self.norm_first)
+        x = _residual(x, to_memory, self.dropout2, self.norm2, self.norm_first)
+        return _residual(x, _fed_forward(self), self.dropout3, self.norm3, self.norm_first)
 
 
 class TransformerEncoder(Module):
@@ -184,7 +186,7 @@ class Transformer(Module):
         num_encoder_layers: int = 6,
         num_decoder_layers: int = 6,
         dim_feedforward: int = 2048,
-        dropout: float = 0.0,
+        dropout: float = 0.1,
         activation: Activation = functional.relu,
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
@@ -194,10 +196,10 @@ class Transformer(Module):
         dtype: str = "float32",
     ) -> None:
         self.called(name)
-        without_dropout(dropout, "Transformer")
         options: dict[str, Any] = {
-            "dim_feedforward": dim_feedforward, "activation": activation, "layer_norm_eps": layer_norm_eps,
-            "batch_first": batch_first, "norm_first": norm_first, "bias": bias, "dtype": dtype,
+            "dim_feedforward": dim_feedforward, "dropout": dropout, "activation": activation,
+            "layer_norm_eps": layer_norm_eps, "batch_first": batch_first, "norm_first": norm_first, "bias": bias,
+            "dtype": dtype,
         }  # fmt: skip
         norms = [LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype) for _ in range(2)]
         encoder_layer = TransformerEncoderLayer(d_model, nhead, **options)
@@ -230,12 +232,12 @@ class Transformer(Module):
         return y
 
 
-def _residual(x: Tensor, inner: Callable[[Tensor], Tensor], norm: LayerNorm, norm_first: bool) -> Tensor:
+def _residual(x: Tensor, inner: Callable[[Tensor], Tensor], drop: Dropout, norm: LayerNorm, norm_first: bool) -> Tensor:
     if not norm_first:
-        x = x + inner(x)
+        x = x + drop(inner(x))
     with naming(norm.name):
         y: Tensor = norm(x)
-    return x + inner(y) if norm_first else y
+    return x + drop(inner(y)) if norm_first else y
 
 
 def _fed_forward(layer: TransformerEncoderLayer | TransformerDecoderLayer) -> Callable[[Tensor], Tensor]:
@@ -243,7 +245,7 @@ def _fed_forward(layer: TransformerEncoderLayer | TransformerDecoderLayer) -> Ca
         with naming(layer.linear1.name):
             h = layer.activation(layer.linear1(x))
         with naming(layer.linear2.name):
-            return layer.linear2(h)  # type: ignore[no-any-return]  # of a tensor, a tensor
+            return layer.linear2(layer.dropout(h))  # type: ignore[no-any-return]  # of a tensor, a tensor
 
     return of
 
