@@ -173,7 +173,6 @@ CASES = [
         f"nn.TransformerDecoderLayer({LAYER}, dropout=0.0)",
         "layer(x, y)",
         batch={},
-        compiled=True,
     ),
     Case(
         "decoder_layer_norm_first",
@@ -210,7 +209,6 @@ CASES = [
         "encoder_small",
         {"x": (2, 3, 2)},
         "nn.TransformerEncoder(encoder_layer=nn.TransformerEncoderLayer(2, 1, 2, 0.0, batch_first=True), num_layers=2)",
-        compiled=True,
     ),
     Case(
         "decoder",
@@ -225,7 +223,6 @@ CASES = [
         "nn.TransformerDecoder(decoder_layer=nn.TransformerDecoderLayer(2, 1, 1, 0.0), num_layers=1)",
         "layer(x, y)",
         batch={},
-        derivatives=True,
     ),
     Case(
         "transformer",
