@@ -1017,7 +1017,7 @@ def test_what_a_tensor_has_not(name: str) -> None:
     [
         (nn, "Relu", "module 'gradgen.nn' has no attribute 'Relu': did you mean gg.nn.relu?"),
         (nn, "linear", "module 'gradgen.nn' has no attribute 'linear': did you mean gg.nn.Linear?"),
-        (nn, "Conv2d", "module 'gradgen.nn' has no attribute 'Conv2d'"),
+        (nn, "Capsule", "module 'gradgen.nn' has no attribute 'Capsule'"),
         (gg.optim, "Adam", "module 'gradgen.nn.optim' has no attribute 'Adam': did you mean gg.optim.adam?"),
     ],
 )
