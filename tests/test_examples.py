@@ -74,7 +74,7 @@ def test_char_lstm_learns_saves_and_writes_without_gradgen(tmp_path: Path) -> No
 
 def test_the_transformer_sorts_with_and_without_gradgen(tmp_path: Path) -> None:
     out = tmp_path / "sorting"
-    lines = run("sorting_transformer.py", "--steps", "100", "--digits", "4", "--out", str(out))
+    lines = run("sorting_transformer.py", "--steps", "150", "--digits", "4", "--out", str(out))
     here, there, path = lines[-6], lines[-2], lines[-1]
     assert here.startswith("digits in order in this process: ")
     assert there.startswith("digits in order without gradgen: ")

@@ -1,7 +1,7 @@
 """Normalisations as functions: (x - mean) / sqrt(variance + eps), over axes that each of them chooses.
 
 In: tensors, and running statistics where there are some. Out: tensors of the same shape. What changes the running
-statistics is a formula as well (`layers/normalisation.py`).
+statistics is a formula as well (`layers/statistics.py`).
 """
 
 from typing import Any

@@ -41,7 +41,7 @@ def scatter(x: Tensor, places: Tensor, size: Any, reduce: str = "sum") -> Tensor
     """
     reduction(reduce, "scatter")
     edge_list(places, "scatter")
-    if x.ndim == 0 or not same(x.shape[0], places.shape[0]):
+    if x.ndim == 0 or x.node.shape[0] is not places.node.shape[0]:
         raise ShapeError(
             f"{here()}scatter of {describe(x.node)} to {describe(places.node)}: give a place for every row."
         )
@@ -125,7 +125,9 @@ class GraphBlock(Module):
         """
         edge_list(source, self.name)
         edge_list(target, self.name, source)
-        if nodes.ndim != 2 or (edges is not None and (edges.ndim != 2 or not same(edges.shape[0], source.shape[0]))):
+        if nodes.ndim != 2 or (
+            edges is not None and (edges.ndim != 2 or edges.node.shape[0] is not source.node.shape[0])
+        ):
             raise ShapeError(
                 f"{here()}{self.name} is given nodes {describe(nodes.node)} and "
                 f"{'no edges' if edges is None else describe(edges.node)} for {describe(source.node)}: "
@@ -172,14 +174,9 @@ def edge_list(places: Tensor, of: str, like: Tensor | None = None) -> None:
     """
     if places.dtype not in ("int32", "int64"):
         raise DTypeError(f"{here()}{of} finds edges and nodes by integers; {describe(places.node)} is {places.dtype}.")
-    if places.ndim != 1 or (like is not None and not same(places.shape[0], like.shape[0])):
+    if places.ndim != 1 or (like is not None and places.node.shape[0] is not like.node.shape[0]):
         beside = "" if like is None else f" beside {describe(like.node)}"
         raise ShapeError(f"{here()}{of} takes integers of one axis, and is given {describe(places.node)}{beside}.")
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two sizes are one."""
-    return a is b or (isinstance(a, int) and isinstance(b, int) and a == b)
 
 
 def reduction(reduce: str, of: str) -> str:

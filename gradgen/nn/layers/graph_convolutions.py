@@ -15,7 +15,7 @@ from gradgen.lang.compute import accumulate, compute, where
 from gradgen.lang.declare import index
 from gradgen.nn import functional, init
 from gradgen.nn.layers.dropout import Dropout
-from gradgen.nn.layers.graph import edge_list, gathered, reduction, same, scatter
+from gradgen.nn.layers.graph import edge_list, gathered, reduction, scatter
 from gradgen.nn.layers.linear import Linear
 from gradgen.nn.modules import Buffer, Module, Parameter
 
@@ -254,7 +254,7 @@ def checked(layer: Module, x: Tensor, source: Tensor, target: Tensor, weight: Te
     edge_list(target, layer.name, source)
     if x.ndim != 2:
         raise ShapeError(f"{here()}{layer.name} takes nodes of shape (N, F), and is given {describe(x.node)}.")
-    if weight is not None and (weight.ndim != 1 or not same(weight.shape[0], source.shape[0])):
+    if weight is not None and (weight.ndim != 1 or weight.node.shape[0] is not source.node.shape[0]):
         raise ShapeError(
             f"{here()}{layer.name} takes a weight for every edge, and is given {describe(weight.node)} "
             f"beside {describe(source.node)}."

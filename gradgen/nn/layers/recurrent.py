@@ -120,7 +120,21 @@ class Sequences(Recurrent):
         return compute((t, n), t < lengths[n])
 
 
-class RNN(Sequences):
+class OneState(Sequences):
+    """What has one state h, and no other."""
+
+    def forward(self, x: Tensor, hx: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The outputs (output, h_n), from zeros if there is no state to start from.
+
+        Raises:
+            ShapeError: shapes that do not fit.
+            DTypeError: another dtype than that of the layer, or lengths that are no integers.
+        """
+        y, (h,) = self.walk(x, (hx,), lengths)
+        return y, h
+
+
+class RNN(OneState):
     """h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), or relu, for every t: x -> (output, h_n), as in PyTorch.
 
     x is (T, N, in), or (T, in), or with `batch_first` (N, T, in); `output` is (T, N, D hidden) likewise, for D = 2
@@ -152,16 +166,6 @@ class RNN(Sequences):
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
         self.build(sizes, bias, batch_first, dropout, bidirectional, name, dtype)
         self.step = rnn_step(self.nonlinear(nonlinearity))
-
-    def forward(self, x: Tensor, hx: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The outputs (output, h_n), from zeros if there is no state to start from.
-
-        Raises:
-            ShapeError: shapes that do not fit.
-            DTypeError: another dtype than that of the layer, or lengths that are no integers.
-        """
-        y, (h,) = self.walk(x, (hx,), lengths)
-        return y, h
 
 
 class LSTM(Sequences):
@@ -204,7 +208,7 @@ class LSTM(Sequences):
         return y, (h, c)
 
 
-class GRU(Sequences):
+class GRU(OneState):
     """The GRU of every step: x -> (output, h_n), as in PyTorch; the formula is in `GRUCell`.
 
     Shapes, `lengths`, levels and directions are those of `RNN`. The rows of `weight_ih_l0` (3 hidden, in),
@@ -228,13 +232,3 @@ class GRU(Sequences):
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
         self.step = gru_step
         self.build(sizes, bias, batch_first, dropout, bidirectional, name, dtype)
-
-    def forward(self, x: Tensor, hx: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The outputs (output, h_n), from zeros if there is no state to start from.
-
-        Raises:
-            ShapeError: shapes that do not fit.
-            DTypeError: another dtype than that of the layer, or lengths that are no integers.
-        """
-        y, (h,) = self.walk(x, (hx,), lengths)
-        return y, h

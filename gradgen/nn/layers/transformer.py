@@ -5,7 +5,7 @@ In: sizes, layers. Out: layers of sequences (T, N, d_model), with PyTorch's para
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 from gradgen.errors import OptionError
 from gradgen.graph.axes import shown
@@ -32,14 +32,15 @@ Activation = str | Callable[[Tensor], Tensor]
 Mask = Tensor | None
 
 
-class TransformerEncoderLayer(Module):
-    """x1 = norm1(x + attention(x)), then norm2(x1 + linear2(activation(linear1(x1)))) (Vaswani et al. 2017).
+class _Layer(Module):
+    """Attention and two linear layers, each with a residual connection around it."""
 
-    With `norm_first` x1 = x + attention(norm1(x)), then x1 + linear2(activation(linear1(norm2(x1)))).
-    Sequences are (T, N, d_model), with `batch_first` (N, T, d_model), or (T, d_model). In training
-    elements are dropped with the probability `dropout`: of the weights of attention, of what stands between the two
-    linear layers, and of what is added to x.
-    """
+    attentions: ClassVar[tuple[str, ...]]
+    self_attn: MultiheadAttention
+    norm1: LayerNorm
+    norm2: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
 
     def __init__(
         self,
@@ -57,11 +58,36 @@ class TransformerEncoderLayer(Module):
     ) -> None:
         self.called(name)
         self.activation, self.norm_first = _activation(activation), norm_first
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
+        for attention in self.attentions:
+            layer = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
+            setattr(self, attention, layer)
         self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype)
-        self.dropout, self.dropout1, self.dropout2 = (Dropout(dropout) for _ in range(3))
+        self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype)
-        self.norm1, self.norm2 = (LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype) for _ in range(2))
+        parts = range(1, len(self.attentions) + 2)  # what is added to x
+        for k in parts:
+            setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
+        for k in parts:
+            setattr(self, f"dropout{k}", Dropout(dropout))
+
+    def fed_forward(self, x: Tensor) -> Tensor:
+        """linear2(activation(linear1(x))), and what of it is dropped."""
+        with naming(self.linear1.name):
+            h = self.activation(self.linear1(x))
+        with naming(self.linear2.name):
+            return self.linear2(self.dropout(h))  # type: ignore[no-any-return]  # of a tensor, a tensor
+
+
+class TransformerEncoderLayer(_Layer):
+    """x1 = norm1(x + attention(x)), then norm2(x1 + linear2(activation(linear1(x1)))) (Vaswani et al. 2017).
+
+    With `norm_first` x1 = x + attention(norm1(x)), then x1 + linear2(activation(linear1(norm2(x1)))).
+    Sequences are (T, N, d_model), with `batch_first` (N, T, d_model), or (T, d_model). In training elements are dropped
+    with the probability `dropout`: of the weights of attention, of what stands between the two linear layers, and of
+    what is added to x.
+    """
+
+    attentions = ("self_attn",)
 
     def forward(
         self, src: Tensor, src_mask: Mask = None, src_key_padding_mask: Mask = None, is_causal: bool = False
@@ -73,40 +99,19 @@ class TransformerEncoderLayer(Module):
             return y  # type: ignore[no-any-return]  # of tensors, a tensor
 
         x = _residual(src, attended, self.dropout1, self.norm1, self.norm_first)
-        return _residual(x, _fed_forward(self), self.dropout2, self.norm2, self.norm_first)
+        return _residual(x, self.fed_forward, self.dropout2, self.norm2, self.norm_first)
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(_Layer):
     """x1 = norm1(x + attention(x)), x2 = norm2(x1 + attention(x1, memory)), then norm3(x2 + linear2(...)).
 
     The rest is as in `TransformerEncoderLayer`; `multihead_attn` has its queries from x1, keys and values from memory.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = functional.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        name: str | None = None,
-        dtype: str = "float32",
-    ) -> None:
-        self.called(name)
-        self.activation, self.norm_first = _activation(activation), norm_first
-        self.self_attn, self.multihead_attn = (
-            MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype) for _ in range(2)
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype)
-        self.dropout, self.dropout1, self.dropout2, self.dropout3 = (Dropout(dropout) for _ in range(4))
-        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype)
-        self.norm1, self.norm2, self.norm3 = (
-            LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype) for _ in range(3)
-        )
+    attentions = ("self_attn", "multihead_attn")
+    multihead_attn: MultiheadAttention
+    dropout3: Dropout
+    norm3: LayerNorm
 
     def forward(
         self,
@@ -132,7 +137,7 @@ class TransformerDecoderLayer(Module):
 
         x = _residual(tgt, to_itself, self.dropout1, self.norm1, self.norm_first)
         x = _residual(x, to_memory, self.dropout2, self.norm2, self.norm_first)
-        return _residual(x, _fed_forward(self), self.dropout3, self.norm3, self.norm_first)
+        return _residual(x, self.fed_forward, self.dropout3, self.norm3, self.norm_first)
 
 
 class TransformerEncoder(Module):
@@ -238,16 +243,6 @@ def _residual(x: Tensor, inner: Callable[[Tensor], Tensor], drop: Dropout, norm:
     with naming(norm.name):
         y: Tensor = norm(x)
     return x + drop(inner(y)) if norm_first else y
-
-
-def _fed_forward(layer: TransformerEncoderLayer | TransformerDecoderLayer) -> Callable[[Tensor], Tensor]:
-    def of(x: Tensor) -> Tensor:
-        with naming(layer.linear1.name):
-            h = layer.activation(layer.linear1(x))
-        with naming(layer.linear2.name):
-            return layer.linear2(layer.dropout(h))  # type: ignore[no-any-return]  # of a tensor, a tensor
-
-    return of
 
 
 def _activation(given: Activation) -> Callable[[Tensor], Tensor]:
