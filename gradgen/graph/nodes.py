@@ -157,6 +157,7 @@ def scan(
     nexts: Sequence[Node],
     outputs: Sequence[Node],
     reverse: bool = False,
+    checkpointed: bool = False,
 ) -> Scan:
     """The loop whose body is the graph from `carries` to `nexts` and `outputs`."""
     for k, (c, init, following) in enumerate(zip(carries, inits, nexts, strict=True)):
@@ -179,6 +180,7 @@ def scan(
         length.digest,
         depth,
         reverse,
+        checkpointed,
         *[n.digest for n in carries],
         *[n.digest for n in inits],
         "|",
@@ -191,6 +193,7 @@ def scan(
         length,
         depth,
         reverse,
+        checkpointed,
         tuple(carries),
         tuple(inits),
         tuple(nexts),
@@ -199,6 +202,13 @@ def scan(
         outer,
         digest,
     )
+
+
+def scan_like(
+    old: Scan, carries: Sequence[Carry], inits: Sequence[Node], nexts: Sequence[Node], outputs: Sequence[Node]
+) -> Scan:
+    """A loop over the same steps, walked and kept as those of `old`."""
+    return scan(old.length, old.depth, carries, inits, nexts, outputs, old.reverse, old.checkpointed)
 
 
 def project(source: Scan, kind: Literal["states", "stack"], number: int) -> Node:

@@ -5,18 +5,20 @@ differentiates the loop as a whole, so code and compile time do not depend on th
 """
 
 from collections.abc import Callable, Sequence
+from math import isqrt
 from typing import Any
 
-from gradgen.errors import DTypeError, GraphError, ShapeError
+from gradgen.errors import DTypeError, GraphError, OptionError, ShapeError
 from gradgen.graph import nodes
 from gradgen.graph.axes import as_shape, describe
 from gradgen.graph.nodes import Node, same_shape, show_shape, show_size
 from gradgen.graph.origin import record
 from gradgen.graph.place import here
-from gradgen.graph.scalar import Poly, integer, load, position, step
+from gradgen.graph.scalar import Poly, integer, load, position, require_poly, step
 from gradgen.graph.tensor import Tensor, made, tensor
 from gradgen.lang.bodies import inside_body
 from gradgen.lang.nested import form_of, leaves, like
+from gradgen.lang.shapes import concatenate
 
 
 def scan(
@@ -25,6 +27,7 @@ def scan(
     xs: Any = None,
     length: Any = None,
     reverse: bool = False,
+    checkpoint: int | str | None = None,
 ) -> tuple[Any, Any]:
     """`carry, y = body(carry, x)` for every x, from `init`; the last carry, and all y stacked along a new first axis.
 
@@ -36,15 +39,79 @@ def scan(
         xs: tensors to be walked along their first axis, likewise; None where there are none.
         length: the number of steps, where there are no xs; it may be 0.
         reverse: walk from the last element to the first. Results stand beside the elements they belong to.
+        checkpoint: a number of steps n: gradients keep the carry of every n-th step only, and compute the steps between
+            two of them again. Of T steps that is the memory of T/n carries and n whole steps, for one more forward
+            pass; "sqrt" takes the n that is best, of a length that is known. Where n does not divide T, what is left
+            over is a loop of its own, and the body is called twice.
 
     Raises:
         ShapeError: xs of different lengths, or a carry that changes its shape.
         DTypeError: a carry that changes its dtype.
         GraphError: no length, or a body that does not return a carry like `init` and a result.
+        OptionError: a checkpoint that is no number of steps, or "sqrt" of a length that is not known.
     """
     if not callable(body):
         raise GraphError(f"{here()}the body of gg.scan is {body!r}: give a function of a carry and an element of xs.")
     steps = _length(xs, length)
+    every = None if checkpoint is None else _segment(checkpoint, steps)
+    if every is None or (steps.constant is not None and every >= steps.constant):
+        return _loop(body, init, xs, steps, reverse)
+    if every == 1:
+        return _loop(body, init, xs, steps, reverse, checkpointed=True)
+    return _in_segments(body, init, xs, steps, reverse, every)
+
+
+def _segment(checkpoint: int | str, steps: Poly) -> int:
+    """How many steps stand between two checkpoints."""
+    if isinstance(checkpoint, int) and not isinstance(checkpoint, bool) and checkpoint > 0:
+        return checkpoint
+    if checkpoint != "sqrt":
+        raise OptionError(
+            f'{here()}checkpoint={checkpoint!r} of gg.scan: give a number of steps, 1 or more, or "sqrt".'
+        )
+    if steps.constant is None:
+        raise OptionError(
+            f'{here()}checkpoint="sqrt" of gg.scan needs a length that is known, and here it is {show_size(steps)}: '
+            "give a number of steps."
+        )
+    root = max(isqrt(steps.constant), 1)
+    near = [n for n in range(-(-root // 2), 2 * root + 1) if steps.constant % n == 0]
+    return min(near, key=lambda n: n + steps.constant // n, default=root)
+
+
+def _in_segments(body: Any, init: Any, xs: Any, steps: Poly, reverse: bool, every: int) -> tuple[Any, Any]:
+    """A loop over segments, of which gradients keep the carries alone, around a loop over the steps of one."""
+    count = require_poly(steps // every)
+    whole = require_poly(count * every)
+    rest = require_poly(steps - whole)
+
+    def segment(carry: Any, part: Any) -> tuple[Any, Any]:
+        return _loop(body, carry, part, integer(every), reverse)
+
+    def segments(carry: Any) -> tuple[Any, Any]:
+        parts = _each(xs, lambda x: x[:whole].reshape((count, every, *x.shape[1:])))
+        last, ys = _loop(segment, carry, parts, count, reverse, checkpointed=True)
+        return last, _each(ys, lambda y: y.reshape((whole, *y.shape[2:])))
+
+    def others(carry: Any) -> tuple[Any, Any]:
+        return _loop(body, carry, _each(xs, lambda x: x[whole:]), rest, reverse)
+
+    if rest.constant == 0:
+        return segments(init)
+    first, second = (others, segments) if reverse else (segments, others)
+    between, y_first = first(init)
+    last, y_second = second(between)
+    ends = zip(*[leaves(y, "gg.scan") for y in ((y_second, y_first) if reverse else (y_first, y_second))], strict=True)
+    return last, like(y_first, [concatenate(pair) for pair in ends])
+
+
+def _each(nested: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same form, with other tensors."""
+    return like(nested, [change(x) for x in leaves(nested, "gg.scan")])
+
+
+def _loop(body: Any, init: Any, xs: Any, steps: Poly, reverse: bool, checkpointed: bool = False) -> tuple[Any, Any]:
+    """One loop."""
     starts = [x.node for x in leaves(init, "gg.scan")]
     with inside_body() as depth:
         carries = [nodes.carry(k, n.shape, n.dtype, depth) for k, n in enumerate(starts)]
@@ -59,7 +126,7 @@ def scan(
     for n in (*nexts, *outputs):
         if any(d > depth for d in n.steps):
             raise GraphError(f"{here()}the body of gg.scan returns {describe(n)}, which belongs to another scan.")
-    loop = nodes.scan(steps, depth, carries, starts, nexts, outputs, reverse)
+    loop = nodes.scan(steps, depth, carries, starts, nexts, outputs, reverse, checkpointed)
     count = len(carries) + len(outputs)
     finals = [made(_final(loop, k), None, None, k, count) for k in range(len(carries))]
     stacks = [made(nodes.project(loop, "stack", k), (), None, len(carries) + k, count) for k in range(len(outputs))]

@@ -20,7 +20,7 @@ from gradgen.graph.nodes import (
     inputs,
     project,
     reshape,
-    scan,
+    scan_like,
     toposort,
 )
 from gradgen.graph.origin import name_derivative, origin
@@ -112,14 +112,12 @@ def scan_tangents(source: Scan, known: dict[Node, Node]) -> dict[Node, Node]:
     inside.update({source.carries[k]: t for k, t in twins.items()})
     _forward(list(body_nodes(source)), inside)
     inits, nexts = [source.inits[k] for k in floats], [source.nexts[k] for k in floats]
-    joint = scan(
-        source.length,
-        source.depth,
+    joint = scan_like(
+        source,
         [*source.carries, *twins.values()],
         [*source.inits, *[known[n] if n in known else zeros_like(n) for n in inits]],
         [*source.nexts, *[inside[n] if n in inside else zeros_like(n) for n in nexts]],
         [inside[n] if n in inside else zeros_like(n) for n in source.outputs],
-        source.reverse,
     )
     found: dict[Node, Node] = {}
     for m, k in enumerate(floats):

@@ -3,7 +3,8 @@
 In: a scan and the contributions to its results. Out: contributions to what the scan reads. Everything the body defines
 is seen as a tensor with the step as its first axis. The reverse scan computes only what depends on the carried
 adjoints; what it hands to tensors outside is stacked, and summed by one formula behind the loop (a weight's gradient
-is one product over all steps). Where a state is read under masks only, whether it counts is one more carry.
+is one product over all steps). Where a state is read under masks only, whether it counts is one more carry. Of a scan
+that is checkpointed states alone are kept: the reverse scan computes the step again, and adds up as it goes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from gradgen.graph.nodes import (
     inside_inputs,
     project,
     scan,
+    scan_like,
     toposort,
 )
 from gradgen.graph.origin import carry_place, name_part
@@ -43,7 +45,8 @@ from gradgen.passes.derive.supports import (
     support_node,
     support_of,
 )
-from gradgen.passes.rebuild.all_steps import row, sum_over_steps
+from gradgen.passes.derive.step_sums import AsItGoes, BehindTheLoop, StepSums
+from gradgen.passes.rebuild.all_steps import row
 from gradgen.passes.rebuild.nodes import replace_nodes
 
 __all__ = ["depending", "free_number", "scan_adjoint"]
@@ -82,10 +85,10 @@ def depending(order: Iterable[Node], cuts: set[Node]) -> set[Node]:
 
 @dataclass(frozen=True, slots=True)
 class _Backwards:
-    """The reverse scan, what stands for forward values and stacks behind it, and the counts of steps asked for."""
+    """The reverse scan, sums over its steps, and the counts of steps asked for."""
 
     scan: Scan
-    values: Mapping[Node, Node]
+    totals: Mapping[Node, Node]  # of what the steps contribute to something outside, and of the counts
     asked: Sequence[Node | None]  # for each contribution to something outside, where its support is not everywhere
 
 
@@ -193,28 +196,35 @@ class _ScanAdjoint:
         source, depth = self.source, self.source.depth
         nexts = self.nexts(adjoints, supports)
         asked = [count_of_steps(term.to, term.support, depth) for term in outside]
-        wanted = [*[term.adjoint for term in outside], *dict.fromkeys(count for count in asked if count is not None)]
+        counts = [count for count in asked if count is not None]
+        wanted = list(dict.fromkeys([*[term.adjoint for term in outside], *counts]))
         forward = set(self.body)
         nodes = [n for n in toposort([*nexts, *wanted], lambda n: inside_inputs(n, depth)) if n not in forward]
-        kept = kept_values(nodes, self.body)
-        augmented = scan(source.length, depth, source.carries, source.inits, source.nexts, kept, source.reverse)
+        kept = [] if source.checkpointed else kept_values(nodes, self.body)
+        augmented = scan_like(source, source.carries, source.inits, source.nexts, kept)
         values: dict[Node, Node] = {c: row(self.states[k], self.before) for k, c in enumerate(source.carries)}
         values.update({n: row(project(augmented, "stack", k), self.t) for k, n in enumerate(kept)})
         carried = [*self.d_carries, *self.counting.values()]
-        stacked = stacked_values(wanted, reading(nodes, {*carried, *_scans_inside(nodes, depth)}))
-        loop = replace_nodes([*nexts, *stacked], values, depth)
+        sums: StepSums
+        if source.checkpointed:
+            sums = AsItGoes.of(wanted, depth, free_number(source) + len(carried))
+        else:
+            sums = BehindTheLoop(wanted, stacked_values(wanted, reading(nodes, {*carried, *_scans_inside(nodes, depth)})))
+        loop = replace_nodes([*nexts, *sums.nexts, *sums.stacked], values, depth)
+        every = [*carried, *sums.carries]
+        begun = [*self.begun(), *map(zeros_like, sums.carries)]
         made = scan(
-            source.length, depth, carried, self.begun(), loop[: len(carried)], loop[len(carried) :], not source.reverse
-        )
-        d_stacks = [project(made, "stack", k) for k in range(len(stacked))]
+            source.length, depth, every, begun, loop[: len(every)], loop[len(every) :], not source.reverse,
+            source.checkpointed,
+        )  # fmt: skip
+        d_stacks = [project(made, "stack", k) for k in range(len(sums.stacked))]
         for whole in (*d_stacks, *(project(made, "states", m) for m in range(len(self.moving)))):
             carry_place(next(iter(self.d_results)), whole, "d_")
-        values.update({n: row(stack, self.t) for n, stack in zip(stacked, d_stacks, strict=True)})
-        return _Backwards(made, values, asked)
+        return _Backwards(made, sums.totals(made, len(carried), values), asked)
 
     def handed_on(self, backwards: _Backwards, outside: Sequence[Contribution]) -> list[Contribution]:
         """What the first states get, and sums over all steps for what the body reads of outside."""
-        first, length, depth = self.ends[0], self.source.length, self.source.depth
+        first = self.ends[0]
         found: list[Contribution] = []
         flags = {k: len(self.moving) + m for m, k in enumerate(self.counting)}
         for m, k in enumerate(self.moving):
@@ -224,13 +234,9 @@ class _ScanAdjoint:
                     support = support_of(identity(row(project(backwards.scan, "states", flags[k]), first)))
                 d_init = row(project(backwards.scan, "states", m), first)
                 found.append(Contribution(self.source.inits[k], d_init, support))
-        counts = dict.fromkeys(count for count in backwards.asked if count is not None)
-        summed = {c: sum_over_steps(replace_nodes([c], backwards.values, depth)[0], length, depth) for c in counts}
         for term, count in zip(outside, backwards.asked, strict=True):
-            (per_step,) = replace_nodes([term.adjoint], backwards.values, depth)
-            whole = sum_over_steps(per_step, length, depth)
-            carry_place(per_step, whole)
-            found.append(Contribution(term.to, whole, term.support if count is None else counted(summed[count])))
+            support = term.support if count is None else counted(backwards.totals[count])
+            found.append(Contribution(term.to, backwards.totals[term.adjoint], support))
         return found
 
 

@@ -81,6 +81,7 @@ def retarget(roots: Sequence[Node], dtype: str, sizes: Mapping[str, int]) -> tup
                 new = scan(
                     poly(s.length), s.depth, [c for c in carries if isinstance(c, Carry)],
                     [built[n] for n in s.inits], [built[n] for n in s.nexts], [built[n] for n in s.outputs], s.reverse,
+                    s.checkpointed,
                 )  # fmt: skip
                 built[node] = project(new, node.kind, node.number)
             case Custom():

@@ -24,7 +24,7 @@ from gradgen.graph.nodes import (
     pointwise,
     project,
     reshape,
-    scan,
+    scan_like,
     toposort,
 )
 from gradgen.graph.scalar import Load, Poly, Position, Scalar, Step, load, position, rewrite, step
@@ -123,14 +123,12 @@ class _Lifting:
             whole, body = self.around([s.carries[k] for k in moving], [*s.nexts, *s.outputs], s.depth)
             wide = dict(zip(moving, whole, strict=True))
             again = [k for k in every if k in moving or self.depth in body[k].steps]
-        return scan(
-            s.length,
-            s.depth,
+        return scan_like(
+            s,
             [wide.get(k, s.carries[k]) for k in every],
             [self.whole(s.inits[k]) if k in wide else s.inits[k] for k in every],
             [self.whole(body[k]) if k in wide else body[k] for k in every],
             [self.whole(n) if self.depth in n.steps else n for n in body[len(every) :]],
-            s.reverse,
         )
 
     def around(self, carries: Sequence[Carry], body: Sequence[Node], depth: int) -> tuple[list[Carry], list[Node]]:

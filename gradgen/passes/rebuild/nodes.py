@@ -19,7 +19,7 @@ from gradgen.graph.nodes import (
     inputs,
     project,
     reshape,
-    scan,
+    scan_like,
     toposort,
 )
 from gradgen.graph.origin import carry_origin
@@ -83,7 +83,7 @@ def rebuild(node: Node, built: Mapping[Node, Node]) -> Node:
             if all(built.get(n, n) is n for n in all_inputs(node)):
                 return node
             inits, nexts, outputs = ([built.get(n, n) for n in part] for part in (old.inits, old.nexts, old.outputs))
-            new = scan(old.length, old.depth, old.carries, inits, nexts, outputs, old.reverse)
+            new = scan_like(old, old.carries, inits, nexts, outputs)
             return project(new, node.kind, node.number)
         case Custom():
             cotangent = built.get(node.cotangent, node.cotangent)

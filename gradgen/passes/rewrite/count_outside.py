@@ -21,7 +21,7 @@ from gradgen.graph.nodes import (
     inside_inputs,
     pointwise,
     project,
-    scan,
+    scan_like,
     show_size,
     stated,
     toposort,
@@ -122,7 +122,7 @@ def _over_steps(count: Node, s: Scan) -> Node:
     below = toposort([count], lambda n: inside_inputs(n, s.depth))
     if not any(isinstance(n, (Carry, Project)) and s.depth in n.steps for n in below):
         return sum_over_steps(count, s.length, s.depth)
-    stack = project(scan(s.length, s.depth, s.carries, s.inits, s.nexts, [count], s.reverse), "stack", 0)
+    stack = project(scan_like(s, s.carries, s.inits, s.nexts, [count]), "stack", 0)
     return compute([], [s.length], [], "sum", load(stack, [position(0)]))
 
 

@@ -15,7 +15,7 @@ from gradgen.graph.nodes import (
     body_nodes,
     inputs,
     project,
-    scan,
+    scan_like,
 )
 from gradgen.graph.origin import carry_origin
 from gradgen.graph.scalar import Load, positions_of, step, walk
@@ -43,6 +43,8 @@ def hoist(roots: Sequence[Node]) -> list[Node]:
 
 
 def _hoisted(s: Scan) -> Scan:
+    if s.checkpointed:
+        return s
     depends: set[Node] = set()  # on a carry, of this loop or of one around it that is not known for all steps
     found: dict[Node, Node] = {}
     for node in body_nodes(s):
@@ -55,7 +57,7 @@ def _hoisted(s: Scan) -> Scan:
         return s
     changed = replace_nodes([*s.nexts, *s.outputs], found, s.depth)
     count = len(s.nexts)
-    return scan(s.length, s.depth, s.carries, s.inits, changed[:count], changed[count:], s.reverse)
+    return scan_like(s, s.carries, s.inits, changed[:count], changed[count:])
 
 
 def is_contraction(node: Compute) -> bool:

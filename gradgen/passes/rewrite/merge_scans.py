@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
 
-from gradgen.graph.nodes import Node, Project, Scan, all_inputs, body_nodes, project, scan, toposort
+from gradgen.graph.nodes import Node, Project, Scan, all_inputs, body_nodes, project, scan_like, toposort
 from gradgen.graph.origin import carry_origin
 from gradgen.passes.rebuild.nodes import rebuild
 
@@ -77,7 +77,7 @@ def _merged(roots: Sequence[Node]) -> list[Node]:
 def _written(loop: _Loop, built: Mapping[Node, Node]) -> Scan:
     s = loop.source
     inits, nexts, outputs = ([built[n] for n in part] for part in (s.inits, s.nexts, loop.outputs))
-    return scan(s.length, s.depth, s.carries, inits, nexts, outputs, s.reverse)
+    return scan_like(s, s.carries, inits, nexts, outputs)
 
 
 def _result(node: Project, loop: _Loop, new: Scan) -> Node:
@@ -152,4 +152,4 @@ def _owners(order: Sequence[Node]) -> dict[Scan, set[Scan]]:
 
 
 def _recurrence(s: Scan) -> Hashable:
-    return s.length, s.depth, s.reverse, s.carries, s.inits, s.nexts
+    return s.length, s.depth, s.reverse, s.checkpointed, s.carries, s.inits, s.nexts

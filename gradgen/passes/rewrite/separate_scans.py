@@ -19,7 +19,7 @@ from gradgen.graph.nodes import (
     pointwise,
     product,
     project,
-    scan,
+    scan_like,
     toposort,
 )
 from gradgen.graph.scalar import Load, Poly, integer, load, position, require_poly
@@ -137,4 +137,4 @@ def _with_carries_from(source: Scan, first: int) -> Scan:
     twins = [carry(first + k, c.shape, c.dtype, c.depth) for k, c in enumerate(source.carries)]
     body = replace_nodes([*source.nexts, *source.outputs], dict(zip(source.carries, twins, strict=True)), source.depth)
     count = len(twins)
-    return scan(source.length, source.depth, twins, source.inits, body[:count], body[count:], source.reverse)
+    return scan_like(source, twins, source.inits, body[:count], body[count:])
