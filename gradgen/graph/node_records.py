@@ -97,7 +97,7 @@ class Scan:
     """A loop of `length` steps. Step t reads state t and writes state t + 1; reversed, it reads t + 1 and writes t.
 
     `outputs` are stacked along a new first axis. Body nodes are those that mention this depth in their `steps`. Of one
-    that is `checkpointed` nothing is kept for its adjoint but the states, and nothing is computed for all steps at once.
+    that is `checkpointed` nothing is kept for its adjoint but the states, and nothing is computed for all steps.
     """
 
     length: Poly

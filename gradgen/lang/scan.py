@@ -74,9 +74,10 @@ def _segment(checkpoint: int | str, steps: Poly) -> int:
             f'{here()}checkpoint="sqrt" of gg.scan needs a length that is known, and here it is {show_size(steps)}: '
             "give a number of steps."
         )
-    root = max(isqrt(steps.constant), 1)
-    near = [n for n in range(-(-root // 2), 2 * root + 1) if steps.constant % n == 0]
-    return min(near, key=lambda n: n + steps.constant // n, default=root)
+    length = steps.constant
+    root = max(isqrt(length), 1)
+    near = [n for n in range(1, length + 1) if length % n == 0 and n + length // n <= 3 * root]
+    return min(near, key=lambda n: n + length // n, default=root)
 
 
 def _in_segments(body: Any, init: Any, xs: Any, steps: Poly, reverse: bool, every: int) -> tuple[Any, Any]:

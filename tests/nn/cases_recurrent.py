@@ -65,6 +65,8 @@ LSTMS = [
     Case("lstm_from_zeros", {"x": (3, 2, 2)}, "nn.LSTM(2, 3, bias=False, dropout=0.0)", batch=TIME),
     Case("lstm_levels", {"x": (4, 2, 2)}, "nn.LSTM(2, 3, num_layers=2)", batch=TIME),
     Case("lstm_one", {"x": (4, 2)}, "nn.LSTM(2, 3)", batch=TIME),
+    Case("lstm_checkpoint", {"x": (5, 2, 2)}, "nn.LSTM(2, 2, num_layers=2, bidirectional=True, checkpoint=2)",
+         torch_make="nn.LSTM(2, 2, num_layers=2, bidirectional=True)"),
     Case("lstm_batch_first", {"x": (2, 4, 3)}, "nn.LSTM(3, 2, batch_first=True)"),
     Case(
         "lstm_both", {"x": (3, 2, 2), "h": (4, 2, 2), "c": (4, 2, 2)},
@@ -97,6 +99,7 @@ GRUS = [
     Case("gru_from_zeros", {"x": (3, 2, 2)}, "nn.GRU(2, 3, bias=False, dropout=0.0)", batch=TIME),
     Case("gru_levels", {"x": (4, 2, 2)}, "nn.GRU(2, 3, num_layers=2)", batch=TIME),
     Case("gru_one", {"x": (4, 2)}, "nn.GRU(2, 3)", batch=TIME),
+    Case("gru_checkpoint", {"x": (4, 2, 2)}, "nn.GRU(2, 3, checkpoint='sqrt')", torch_make="nn.GRU(2, 3)", batch={}),
     Case("gru_batch_first", {"x": (2, 4, 3)}, "nn.GRU(3, 2, batch_first=True)"),
     Case(
         "gru_both", {"x": (3, 2, 2), "h": (4, 2, 2)}, "nn.GRU(2, 2, num_layers=2, bidirectional=True)", "layer(x, h)",

@@ -37,6 +37,7 @@ class Sequences(Recurrent):
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
+        checkpoint: int | str | None,
         name: str | None,
         dtype: str,
         proj_size: int = 0,
@@ -51,6 +52,7 @@ class Sequences(Recurrent):
         self.proj_size = proj_size
         self.drop = Dropout(dropout)  # between levels
         self.num_layers, self.batch_first, self.bidirectional = sizes["num_layers"], batch_first, bidirectional
+        self.checkpoint = checkpoint
         self.ends = ("", "_reverse") if bidirectional else ("",)
         self.output_size = self.proj_size or self.hidden_size
         for level in range(self.num_layers):
@@ -100,7 +102,7 @@ class Sequences(Recurrent):
             kept = tuple(where(on, new, old) for new, old in zip(following, state, strict=True))
             return kept, where(on, following[0], 0.0)
 
-        return scan(body, begin, (x, going), reverse=reverse)
+        return scan(body, begin, (x, going), reverse=reverse, checkpoint=self.checkpoint)
 
     def going(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Whether sequence n has a step t: (T, N).
@@ -141,7 +143,8 @@ class RNN(OneState):
     directions if `bidirectional`, else 1. `h0` and `h_n` are (D num_layers, N, hidden). `lengths` (N), integers from 0
     to T, says how many steps of each sequence there are: behind its end outputs are 0, `h_n` is the state at its end,
     and the second direction begins there, as with `pack_padded_sequence`. In training elements of what a next level
-    reads are dropped with the probability `dropout`.
+    reads are dropped with the probability `dropout`. `checkpoint` is that of `gg.scan`: gradients keep the states of
+    every so many steps only.
 
     Parameters are `weight_ih_l0` (hidden, in), `weight_hh_l0` (hidden, hidden), `bias_ih_l0`, `bias_hh_l0`, with
     `_reverse` behind them for the second direction, and `_l1` for the next level, which reads the outputs of this one.
@@ -160,20 +163,22 @@ class RNN(OneState):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        checkpoint: int | str | None = None,
         name: str | None = None,
         dtype: str = "float32",
     ) -> None:
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
-        self.build(sizes, bias, batch_first, dropout, bidirectional, name, dtype)
+        self.build(sizes, bias, batch_first, dropout, bidirectional, checkpoint, name, dtype)
         self.step = rnn_step(self.nonlinear(nonlinearity))
 
 
 class LSTM(Sequences):
     """The LSTM of every step: x -> (output, (h_n, c_n)), as in PyTorch; the formula is in `LSTMCell`.
 
-    Shapes, `lengths`, levels and directions are those of `RNN`; `hx` is (h0, c0). The rows of `weight_ih_l0`
+    Shapes, `lengths`, levels, directions and checkpoints are those of `RNN`; `hx` is (h0, c0). The rows of `weight_ih_l0`
     (4 hidden, in), `weight_hh_l0` (4 hidden, hidden) and of the biases are those of i, f, g, o. With `proj_size` P
-    states h are `weight_hr_l0` (P, hidden) times o tanh(c) (Sak et al. 2014): in the shapes of h, P stands for hidden.
+    states h are `weight_hr_l0` (P, hidden) times o tanh(c) (Sak et al. 2014): in the shapes of h, P stands for
+    hidden.
     """
 
     gates = 4
@@ -188,12 +193,13 @@ class LSTM(Sequences):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
+        checkpoint: int | str | None = None,
         name: str | None = None,
         dtype: str = "float32",
     ) -> None:
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
         self.step = lstm_step
-        self.build(sizes, bias, batch_first, dropout, bidirectional, name, dtype, proj_size)
+        self.build(sizes, bias, batch_first, dropout, bidirectional, checkpoint, name, dtype, proj_size)
 
     def forward(
         self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None, lengths: Tensor | None = None
@@ -211,7 +217,7 @@ class LSTM(Sequences):
 class GRU(OneState):
     """The GRU of every step: x -> (output, h_n), as in PyTorch; the formula is in `GRUCell`.
 
-    Shapes, `lengths`, levels and directions are those of `RNN`. The rows of `weight_ih_l0` (3 hidden, in),
+    Shapes, `lengths`, levels, directions and checkpoints are those of `RNN`. The rows of `weight_ih_l0` (3 hidden, in),
     `weight_hh_l0` (3 hidden, hidden) and of the biases are those of r, z, n.
     """
 
@@ -226,9 +232,10 @@ class GRU(OneState):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        checkpoint: int | str | None = None,
         name: str | None = None,
         dtype: str = "float32",
     ) -> None:
         sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
         self.step = gru_step
-        self.build(sizes, bias, batch_first, dropout, bidirectional, name, dtype)
+        self.build(sizes, bias, batch_first, dropout, bidirectional, checkpoint, name, dtype)

@@ -33,6 +33,7 @@ from gradgen.graph.scalar import FLOATS, Atom, Poly, integer, require_poly, step
 from gradgen.graph.sizes import is_size, nonnegative
 from gradgen.passes.derive.contributions import Contribution, add_nodes, zeros_like
 from gradgen.passes.derive.kept_steps import kept_values, reading, stacked_values
+from gradgen.passes.derive.step_sums import AsItGoes, BehindTheLoop, StepSums
 from gradgen.passes.derive.supports import (
     EVERYWHERE,
     NOWHERE,
@@ -45,7 +46,6 @@ from gradgen.passes.derive.supports import (
     support_node,
     support_of,
 )
-from gradgen.passes.derive.step_sums import AsItGoes, BehindTheLoop, StepSums
 from gradgen.passes.rebuild.all_steps import row
 from gradgen.passes.rebuild.nodes import replace_nodes
 
@@ -209,7 +209,9 @@ class _ScanAdjoint:
         if source.checkpointed:
             sums = AsItGoes.of(wanted, depth, free_number(source) + len(carried))
         else:
-            sums = BehindTheLoop(wanted, stacked_values(wanted, reading(nodes, {*carried, *_scans_inside(nodes, depth)})))
+            sums = BehindTheLoop(
+                wanted, stacked_values(wanted, reading(nodes, {*carried, *_scans_inside(nodes, depth)}))
+            )
         loop = replace_nodes([*nexts, *sums.nexts, *sums.stacked], values, depth)
         every = [*carried, *sums.carries]
         begun = [*self.begun(), *map(zeros_like, sums.carries)]

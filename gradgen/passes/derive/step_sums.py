@@ -12,7 +12,7 @@ from typing import Protocol
 from gradgen.graph.nodes import Carry, Compute, Node, Scan, carry, compute, identity, project
 from gradgen.graph.origin import carry_place
 from gradgen.graph.scalar import Poly, integer, mentions, position, positions_of, require_poly, step, substitute
-from gradgen.passes.derive.contributions import add_nodes, zeros_like
+from gradgen.passes.derive.contributions import add_nodes
 from gradgen.passes.rebuild.all_steps import row, sum_over_steps
 from gradgen.passes.rebuild.nodes import replace_nodes
 

@@ -2,14 +2,16 @@
 
 In: a `Program` from `entries`. Out: the same program with fewer arrays: `u = X @ a` and `h = relu(u)` are one, written
 twice. An intermediate value gives its array to another of the same shape if, in every entry, its last access comes
-before the other's first one, or is part of the statement-by-statement update of the same element. Rows that every
-iteration of a loop writes anew keep their names: there is next to nothing to save.
+before the other's first one, or is part of the statement-by-statement update of the same element. What then copies an
+array onto itself is left out. Rows that every iteration of a loop writes anew keep their names: there is next to
+nothing to save.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from gradgen.graph.nodes import same_shape
+from gradgen.graph.scalar import Load
 from gradgen.passes.loops.element_updates import Access, accesses_in, element_by_element
 from gradgen.program.kernels import (
     Entry,
@@ -19,6 +21,7 @@ from gradgen.program.kernels import (
     Repeat,
 )
 from gradgen.program.loops import (
+    Assign,
     Buffer,
     For,
     Note,
@@ -105,18 +108,23 @@ class _Merging:
                 b = self._heirs[b]
             return b
 
+        kernels = {k.name: k for k in map(_without_idle_copies, self.kernels.values()) if _does_something(k)}
+
         def called(c: KernelCall | Repeat) -> KernelCall | Repeat:
             if not isinstance(c, KernelCall):
                 return c
             arguments = dict.fromkeys(heir(b) for b in c.arguments if isinstance(b, Buffer))
             return replace(c, arguments=tuple(arguments))
 
+        def left(e: Entry) -> Iterator[KernelCall | Repeat]:
+            return (c for c in e.calls if not isinstance(c, KernelCall) or c.kernel in kernels)
+
         entries = tuple(
-            replace(e, calls=tuple(map(called, e.calls)), decisions=(*e.decisions, *decisions))
+            replace(e, calls=tuple(map(called, left(e))), decisions=(*e.decisions, *decisions))
             for e, decisions in zip(self._program.entries, self._decisions, strict=True)
         )
         buffers = tuple(b for b in self._program.buffers if b not in self._heirs)
-        return replace(self._program, buffers=buffers, kernels=tuple(self.kernels.values()), entries=entries)
+        return replace(self._program, buffers=buffers, kernels=tuple(kernels.values()), entries=entries)
 
     def _in_order(self, entry: Entry, calls: "Spans", old: Buffer, new: Buffer) -> bool:
         if old not in calls:
@@ -186,6 +194,27 @@ def _renamed_kernel(k: Kernel, old: Buffer, new: Buffer) -> Kernel:
     parameters = tuple(dict.fromkeys(new if b is old else b for b in k.parameters))
     body = tuple(_noted(s, old, new) for s in moved(k.body, {old: (new, ())}))
     return replace(k, parameters=parameters, body=body, part=k.part and _renamed_kernel(k.part, old, new))
+
+
+def _without_idle_copies(k: Kernel) -> Kernel:
+    """Without `x[i] = x[i]`."""
+    return k if k.part is not None else replace(k, body=tuple(_busy(k.body)))
+
+
+def _busy(body: Iterable[Statement]) -> Iterator[Statement]:
+    for s in body:
+        match s:
+            case Assign(value=Load(tensor=b, subscripts=at)) if b is s.buffer and same_shape(at, s.subscripts):
+                continue
+            case For():
+                if inside := tuple(_busy(s.body)):
+                    yield replace(s, body=inside)
+            case _:
+                yield s
+
+
+def _does_something(k: Kernel) -> bool:
+    return any(not isinstance(s, Note) for s in k.body)
 
 
 def _noted(s: Statement, old: Buffer, new: Buffer) -> Statement:

@@ -14,7 +14,7 @@ from gradgen.graph.scalar import Poly, Scalar, size_symbol
 from gradgen.graph.sizes import size_names
 from gradgen.machine import machine
 from gradgen.passes.lower.drafts import Draft, Piece
-from gradgen.passes.lower.naming import GENERATED, is_named_by_user, name_nodes
+from gradgen.passes.lower.naming import GENERATED, described, is_named_by_user, name_nodes
 from gradgen.passes.lower.statements import Lowering
 from gradgen.passes.lower.storage import Buffers, Storage, assign_storage, scan_loops, whole_values
 from gradgen.passes.rewrite.materialize import is_materialized
@@ -234,9 +234,13 @@ class RequestLowering:
             if isinstance(tree, ScanLoop):
                 at = f"{tree.letter} + 1" if tree.scan.reverse else tree.letter
                 for number, carry in enumerate(tree.scan.carries):
-                    states = places[project(tree.scan, "states", number)]
+                    whole = project(tree.scan, "states", number)
+                    states = places[whole]
                     steps = ", ".join([*map(show_size, states.prefix), at])
-                    text = f"{names.get(carry, 'carry')} = {states.buffer.name}[{steps}]"
+                    name, held = states.buffer.name, ""
+                    if 0 not in states.axes:
+                        name, held = names.get(whole) or described(whole, names), f", the only row that {name} holds"
+                    text = f"{names.get(carry, 'carry')} = {name}[{steps}]{held}"
                     yield Note(text, lines=self.files.lines(next(_results(tree.scan, names))))
             if not isinstance(tree, Item):
                 yield from self.carried(tree.members, names, places)

@@ -106,8 +106,7 @@ class Lowering(Here):
         first = scan.length if scan.reverse else integer(0)
         for k, (init, start) in enumerate(zip(scan.inits, tree.starts, strict=True)):
             states = self.places[project(scan, "states", k)]
-            place = Storage(states.buffer, (*states.prefix, first), tuple(range(len(init.shape))))
-            begun += self.assign(start, init.shape, place)
+            begun += self.assign(start, init.shape, states.row(first))
         self.open.append(tree)
         body = self.trees(tree.members)
         t = letter(tree.letter)
@@ -116,8 +115,7 @@ class Lowering(Here):
             for k, node in enumerate(nodes):
                 whole = project(scan, "states" if kind == "states" else "stack", k)
                 if isinstance(whole, Project):
-                    row = self.places[whole]
-                    wanted = Storage(row.buffer, (*row.prefix, require_poly(at)), tuple(range(len(node.shape))))
+                    wanted = self.places[whole].row(require_poly(at))
                     place = self.places[node]
                     if place.buffer is not wanted.buffer or not same_shape(place.prefix, wanted.prefix):
                         body += self.copy(node, wanted)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from gradgen.graph.intern import intern
 from gradgen.graph.names import free_name
-from gradgen.graph.nodes import Node, Project, project, same_shape
+from gradgen.graph.nodes import Node, Project, identity, project, same_shape
 from gradgen.graph.scalar import Poly, integer, loads, require_poly
 from gradgen.machine import machine
 from gradgen.passes.lower.naming import described
@@ -19,6 +19,7 @@ from gradgen.passes.schedule.trees import Item, Loop, ScanLoop, Schedule, Tile, 
 from gradgen.program.loops import Buffer, Role, letter
 
 Path = tuple[Loop | Tile | ScanLoop, ...]
+Readers = Mapping[Node, Sequence[tuple["Item | None", Path]]]  # who reads a node, inside which loops
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Storage:
             require_poly(of_all_axes[k] - self.origin[k]) if k in self.origin else of_all_axes[k] for k in self.axes
         ]
         return (*self.prefix, *kept)
+
+    def row(self, at: Poly) -> "Storage":
+        """Where a row of the tensor is; where all rows are in one place, it is there."""
+        prefix = (*self.prefix, at) if 0 in self.axes else self.prefix
+        return Storage(self.buffer, prefix, tuple(k - 1 for k in self.axes if k))
 
 
 @dataclass(slots=True)
@@ -151,8 +157,15 @@ def assign_storage(
     places = {node: Storage(buffer, (), tuple(range(len(node.shape)))) for node, buffer in given.items()}
     where = dict(paths(plan.trees))
     loops = dict(scan_loops(plan.trees))
-    _assign_scans(loops, places, roots, names, buffers)
     readers = _readers(where, loops)
+    kept = {*places, *roots, *copied}
+    for loop in loops:
+        for k, node in enumerate(loop.scan.nexts):
+            states = project(loop.scan, "states", k)
+            if loop.scan.checkpointed and states not in kept and _only_adds_up(loop, k, readers):
+                buffer = buffers.make(names[node], node.shape, node.dtype, "work")
+                places[states] = Storage(buffer, (), tuple(range(1, len(states.shape))))
+    _assign_scans(loops, places, roots, names, buffers)
     for node in copied:
         for source in memory(node):
             readers.setdefault(source, []).append((None, ()))
@@ -220,11 +233,30 @@ def _assign_scans(
                         name, make = described(whole, names), buffers.derive
                     buffer = roots.get(whole) or make(name, whole.shape, whole.dtype, "work")
                     places[whole] = Storage(buffer, (), tuple(range(len(whole.shape))))
-                rows, axes = places[whole], tuple(range(len(node.shape)))
                 if kind == "states":
-                    places[scan.carries[k]] = Storage(rows.buffer, (*rows.prefix, require_poly(before)), axes)
+                    places[scan.carries[k]] = places[whole].row(require_poly(before))
                 if node not in places and scan.depth in node.steps:
-                    places[node] = Storage(rows.buffer, (*rows.prefix, require_poly(at)), axes)
+                    places[node] = places[whole].row(require_poly(at))
+
+
+def _only_adds_up(loop: ScanLoop, number: int, readers: Readers) -> bool:
+    """Whether a step needs of a carry nothing but the element that it writes anew, and nobody an earlier state."""
+    scan = loop.scan
+    own, following = scan.carries[number], scan.nexts[number]
+    last = integer(0) if scan.reverse else scan.length
+    states = project(scan, "states", number)
+    return (
+        following not in scan.nexts[number + 1 :] + scan.nexts[:number] + scan.outputs
+        and all(
+            reader is not None and reader.node is following and reader.gathers and reader.node.reducer == "none"
+            and all(x.subscripts == identity(own).subscripts for x in loads(reader.body) if x.tensor is own)
+            for reader, _ in readers.get(own, [])
+        )
+        and all(
+            reader is not None and all(x.subscripts[0] is last for x in loads(reader.body) if x.tensor is states)
+            for reader, _ in readers.get(states, [])
+        )
+    )  # fmt: skip
 
 
 def _readers(where: Mapping[Item, Path], loops: Mapping[ScanLoop, Path]) -> dict[Node, list[tuple[Item | None, Path]]]:

@@ -8,7 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gradgen.graph.names import free_letter, index_letters
-from gradgen.graph.nodes import Compute, Leaf, Node, Project, Reshape, Scan, all_inputs, body_nodes, toposort
+from gradgen.graph.nodes import (
+    Compute,
+    Leaf,
+    Node,
+    Project,
+    Reshape,
+    Scan,
+    all_inputs,
+    body_nodes,
+    show_shape,
+    show_size,
+    toposort,
+)
 from gradgen.graph.scalar import Scalar, load, loads, position, require_poly
 from gradgen.passes.rewrite.contract import classify
 from gradgen.passes.rewrite.outer_products import affine_sum
@@ -134,6 +146,10 @@ class _Builder:
             lambda n: self.reads(n) if scan.depth in n.steps and n not in self.given else (),
         )
         body = [n for n in inside if scan.depth in n.steps]
+        if scan.checkpointed:
+            shapes = ", ".join(dict.fromkeys(f"{c.dtype} {show_shape(c.shape)}" for c in scan.carries))
+            steps = show_size(scan.length)
+            self.decisions.append(f"{letter}: of a scan with checkpoints, {steps} steps keep nothing but {shapes} each")
         return ScanLoop(scan, letter, self.starts(scan), self.trees(body, (*path, letter)))
 
     def nest(self, entries: Sequence[Item | ScanLoop], path: tuple[str, ...]) -> list[Tree]:
