@@ -14,7 +14,7 @@ from gradgen.graph.tensor import Tensor
 from gradgen.lang.array import *  # noqa: F403  # its __all__ is the list of NumPy's functions
 from gradgen.lang.array import __all__ as _array_names
 from gradgen.lang.compute import accumulate, compute, padded, where
-from gradgen.lang.declare import index, indices, input, param, size, state
+from gradgen.lang.declare import index, indices, input, param, scope, size, state
 from gradgen.lang.materialize import materialize
 from gradgen.lang.reducers import argmax, argmin, logsumexp, max, mean, min, sum
 from gradgen.lang.scan import scan
@@ -42,7 +42,8 @@ _VALUES = ("Variable", "array", "asarray", "constant", "placeholder", "tensor", 
 
 __all__ = [
     "GradgenError", "Tensor", "__version__", "accumulate", "argmax", "argmin", "compute", "index", "indices", "input",
-    "logsumexp", "materialize", "max", "mean", "min", "padded", "param", "scan", "size", "state", "sum", "where",
+    "logsumexp", "materialize", "max", "mean", "min", "padded", "param", "scan", "scope", "size", "state", "sum",
+    "where",
     *_array_names, *_LATER,
 ]  # fmt: skip
 

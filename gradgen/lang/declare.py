@@ -1,10 +1,14 @@
 """What a model starts from: sizes, indices, and the tensors that the caller provides.
 
-In: names, shapes and dtypes. Out: size polynomials, index letters and leaves; `compute` and `array` build on them.
+In: names, and the scopes they are in, shapes and dtypes. Out: size polynomials, index letters and leaves; `compute`
+and `array` build on them.
 """
 
 import itertools
 import keyword
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 from unicodedata import normalize
 from weakref import WeakKeyDictionary, WeakSet
@@ -23,6 +27,7 @@ from gradgen.graph.tensor import Tensor, made
 
 DTYPES = ("float32", "float64", "int32", "int64", "uint32", "bool")
 _letters = itertools.count()
+_scope: ContextVar[str] = ContextVar("gradgen_scope", default="")
 
 
 class Initialiser(Protocol):
@@ -60,14 +65,14 @@ def input(name: str, shape: Any, dtype: Any = "float32") -> Tensor:  # noqa: A00
         ShapeError: the shape holds something that is no size.
         DTypeError: a dtype that is not among these.
     """
-    return _declare(name, shape, dtype, "input", None)
+    return declared(name, shape, dtype, "input")
 
 
 def param(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | None = None) -> Tensor:
     """A parameter: a tensor that is learned. Gradients are taken with respect to all parameters by default.
 
     Args:
-        name: a Python identifier.
+        name: a Python identifier; inside `gg.scope` what stands in front of it is left out.
         shape: integers, sizes, and arithmetic on them.
         dtype: float32, float64, int32, int64, uint32 or bool.
         init: how `net.init` draws the first value; by default PyTorch's for a layer's weight (uniform within
@@ -76,7 +81,7 @@ def param(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | Non
     Raises:
         GraphError, ShapeError, DTypeError: as for `input`.
     """
-    return _declare(name, shape, dtype, "param", init)
+    return declared(scoped(name, "tensor"), shape, dtype, "param", init)
 
 
 def state(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | None = None) -> Tensor:
@@ -84,7 +89,48 @@ def state(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | Non
 
     `net.init` gives zeros unless `init` says otherwise; the rest is as for `param`.
     """
-    return _declare(name, shape, dtype, "state", init)
+    return declared(scoped(name, "tensor"), shape, dtype, "state", init)
+
+
+def scope(name: str) -> AbstractContextManager[None]:
+    """Parameters, states and layers that are declared inside are called `name_...`; scopes stand inside scopes.
+
+        def block(h):
+            return h + gg.tanh(h @ gg.param("W", (8, 8)))
+
+        for k in range(3):
+            with gg.scope(f"block{k}"):  # block0_W, block1_W, block2_W
+                h = block(h)
+
+    Inputs keep their names, by which calls give them.
+
+    Raises:
+        GraphError: the name is no identifier.
+    """
+    return _within(f"{scoped(name, 'scope')}_")
+
+
+@contextmanager
+def _within(names: str) -> Iterator[None]:
+    token = _scope.set(names)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def scoped(name: Any, what: str) -> str:
+    """A name with those of the scopes in front of it.
+
+    Raises:
+        GraphError: it is no identifier.
+    """
+    return f"{prefix()}{checked_name(name, what)}"
+
+
+def prefix() -> str:
+    """What the scopes that are open put in front of a name."""
+    return _scope.get()
 
 
 def index(name: str, size: Any = None) -> Poly:
@@ -174,7 +220,7 @@ def checked_name(name: Any, what: str) -> str:
     return name
 
 
-_ARTICLE = {"size": "a", "tensor": "a", "index": "an", "layer": "a", "output": "an", "module": "a"}
+_ARTICLE = {"scope": "a", "size": "a", "tensor": "a", "index": "an", "layer": "a", "output": "an", "module": "a"}
 
 
 def checked_dtype(dtype: Any, name: str) -> str:
@@ -194,7 +240,8 @@ def _letter(name: str, extent: Poly | None) -> Poly:
     return atom_poly(intern(Letter, name, serial, extent, f"letter {serial:012d}"))
 
 
-def _declare(name: str, shape: Any, dtype: Any, role: Role, init: Initialiser | None) -> Tensor:
+def declared(name: str, shape: Any, dtype: Any, role: Role, init: Initialiser | None = None) -> Tensor:
+    """A tensor that the caller provides, by its whole name."""
     made_leaf = leaf(checked_name(name, "tensor"), as_shape(shape), checked_dtype(dtype, name), role)
     if init is not None:
         if not hasattr(init, "draw"):

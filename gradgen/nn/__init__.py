@@ -166,6 +166,7 @@ from gradgen.nn.positions import rotary_encoding, sinusoidal_encoding
 from gradgen.nn.resampling import fold, interpolate, pixel_shuffle, pixel_unshuffle, unfold
 from gradgen.nn.running import running_updates
 from gradgen.nn.state_dicts import load_state_dict, named_parameters, state_dict, state_dict_names
+from gradgen.nn.summary import summary
 
 __all__ = [
     "CELU",
@@ -360,6 +361,7 @@ __all__ = [
     "softsign",
     "state_dict",
     "state_dict_names",
+    "summary",
     "tanh",
     "tanhshrink",
     "threshold",

@@ -5,19 +5,22 @@ twice shares its parameters. Parameters are declared when they are first asked f
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from weakref import ref
 
 from gradgen.errors import GraphError, nearest
+from gradgen.graph.node_records import Role
 from gradgen.graph.origin import naming
 from gradgen.graph.place import Statement, here, statement_here
 from gradgen.graph.tensor import Tensor
-from gradgen.lang.declare import Initialiser, checked_name, derived, param, state
+from gradgen.lang.declare import Initialiser, declared, derived, prefix, scoped
 
-__all__ = ["Buffer", "Module", "Parameter", "layers_in"]
+__all__ = ["Buffer", "Module", "Parameter", "layers_in", "telling"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Module:
     _given: str | None  # a name that was given
     _at: tuple["Module", str] | None  # what it is an attribute of, and which
     _made: Statement | None  # by which the object was made
+    _scope: str  # in which it was made
     _declared: dict[str, Parameter | Buffer]
     _tensors: dict[str, Tensor]
     held: list[tuple[str, Any]]  # layers and functions, by names that need not be attributes
@@ -74,6 +78,7 @@ class Module:
             ("_given", None),
             ("_at", None),
             ("_made", made),
+            ("_scope", prefix()),
             ("_declared", {}),
             ("_tensors", {}),
             ("held", []),
@@ -90,7 +95,10 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """What the layer computes."""
-        return self.forward(*inputs, **options)
+        found = self.forward(*inputs, **options)
+        if (told := _told.get()) is not None:
+            told(self, (*inputs, *options.values()), found)
+        return found
 
     def train(self, mode: bool = True) -> "Module":
         """From here on compute what a step of training does (the default), or, without `mode`, what `eval` says.
@@ -110,7 +118,7 @@ class Module:
         """Another layer of the same form, with parameters of its own."""
         new = memo[id(self)] = type(self).__new__(type(self))
         for key, value in self.__dict__.items():
-            if key not in ("_at", "_made", "_tensors"):
+            if key not in ("_at", "_made", "_scope", "_tensors"):
                 object.__setattr__(new, key, deepcopy(value, memo))
         for key, value in _attributes(new):
             new._place(key, value)
@@ -127,8 +135,9 @@ class Module:
             return f"{self._at[0].name}_{self._at[1].replace('.', '_')}"
         found = self._made.name if self._made is not None else None
         own = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower() if found is None else found
-        several = [x for x in _made_by(self._made) if x._at is None and x._given is None]
-        return own if len(several) < 2 else f"{own}_{several.index(self)}"
+        alike = [x for x in _made_by(self._made) if x._at is None and x._given is None]
+        several = [x for x in alike if x._scope == self._scope]
+        return f"{self._scope}{own}" if len(several) < 2 else f"{self._scope}{own}_{several.index(self)}"
 
     def called(self, name: str | None) -> None:
         """Take a name that is given, if it is.
@@ -137,7 +146,7 @@ class Module:
             GraphError: it is no identifier.
         """
         if name is not None:
-            object.__setattr__(self, "_given", checked_name(name, "layer"))
+            object.__setattr__(self, "_given", scoped(name, "layer"))
 
     # ------------------------------------------------------------ attributes
 
@@ -164,15 +173,15 @@ class Module:
         object.__setattr__(self, key, value)
 
     def __getattr__(self, key: str) -> Any:
-        declared = self.__dict__.get("_declared", {})
-        if key not in declared:
+        own = self.__dict__.get("_declared", {})
+        if key not in own:
             self._missing(key)
         if key not in self._tensors:
-            said = declared[key]
-            make = param if isinstance(said, Parameter) else state
+            said = own[key]
+            role: Role = "param" if isinstance(said, Parameter) else "state"
             name = f"{self.name}_{key}"
             with naming(name):
-                made = make(name, said.shape, said.dtype, said.init)
+                made = declared(name, said.shape, said.dtype, role, said.init)
             if self._given is None:
                 derived(made)
             self._tensors[key] = made
@@ -234,6 +243,22 @@ def _walk(path: str, layer: Module, seen: set[int]) -> Iterator[tuple[str, Modul
         yield path, layer
         for key, inner in _inside(layer):
             yield from _walk(f"{path}.{key}" if path else key, inner, seen)
+
+
+# ---------------------------------------------------------------- calls, as they are made
+
+Call = Callable[[Module, tuple[Any, ...], Any], None]  # a layer, what it is called with, what it computes
+_told: ContextVar[Call | None] = ContextVar("gradgen_calls", default=None)
+
+
+@contextmanager
+def telling(of: Call) -> Iterator[None]:
+    """Have every call of a layer told, those of the layers inside it first."""
+    token = _told.set(of)
+    try:
+        yield
+    finally:
+        _told.reset(token)
 
 
 # ---------------------------------------------------------------- several of one statement

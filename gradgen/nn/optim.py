@@ -14,7 +14,7 @@ from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang import array, reducers
-from gradgen.lang.declare import derived, is_derived, state
+from gradgen.lang.declare import declared, derived, is_derived
 from gradgen.lang.transforms import grad
 from gradgen.nn.schedules import Schedule, cosine, exponential, linear, polynomial, step_decay, warmup
 
@@ -107,7 +107,7 @@ def adamw(
 def _adam(
     loss: Tensor | Gradients, lr: Any, betas: tuple[float, float], eps: float, weight_decay: float, decoupled: bool
 ) -> Updates:
-    steps = state("adam_step", (), "int64")
+    steps = declared("adam_step", (), "int64", "state")
     b1, b2 = betas
     with naming("adam_step_next"):
         t = steps + 1
@@ -233,7 +233,7 @@ def clip_value(loss: Tensor | Gradients, largest: float) -> Gradients:
 
 def _carried(p: Tensor, what: str) -> Tensor:
     """What the updates of a parameter carry from step to step, from zeros; called after it."""
-    found = state(f"{p.name}_{what}", p.shape, p.dtype)
+    found = declared(f"{p.name}_{what}", p.shape, p.dtype, "state")
     if isinstance(p.node, Leaf) and is_derived(p.node):
         derived(found)
     return found
@@ -262,7 +262,7 @@ def _step_length(lr: Any, optimiser: str) -> tuple[Updates, Any]:
     """The first updates and the step length: a schedule needs the number of steps taken, a state."""
     if not callable(lr):
         return {}, lr
-    steps = state(f"{optimiser}_step", (), "int64")
+    steps = declared(f"{optimiser}_step", (), "int64", "state")
     with naming("step_length"):
         length = lr(steps)
     with naming(f"{steps.name}_next"):

@@ -63,7 +63,7 @@ NETWORKS = {
     "normalisations": "normalisation running layers.normalisation layers.statistics",
     "dropout": "layers.dropout",
     "losses": "losses distances classification ctc layers.losses layers.distances layers.classification",
-    "what layers are made of": "modules state_dicts",
+    "what layers are made of": "modules state_dicts summary",
 }
 
 
@@ -75,7 +75,7 @@ def _of(modules: str) -> list[str]:
 
 
 FAMILIES: dict[str, tuple[Any, Iterable[str]]] = {
-    "Declarations": (gg, ["size", "index", "indices", "input", "param", "state"]),
+    "Declarations": (gg, ["size", "index", "indices", "input", "param", "state", "scope"]),
     "Formulas": (gg, ["compute", "where", "padded", "accumulate", "scan", "materialize"]),
     "Reducers": (gg, ["sum", "mean", "max", "min", "logsumexp", "argmax", "argmin"]),
     "Tensors made of numbers": (gg, constants.__all__),

@@ -12,7 +12,7 @@ from gradgen.graph.origin import naming
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.compute import compute, where
-from gradgen.lang.declare import derived, indices_over, state
+from gradgen.lang.declare import declared, derived, indices_over
 from gradgen.nn.modules import Module
 from gradgen.nn.random import Seed, random_bits
 from gradgen.nn.running import note_call
@@ -59,7 +59,7 @@ def _dropped(
 @cache
 def dropout_step() -> Tensor:
     """The state that counts the steps for all layers."""
-    return state("dropout_step", (), "int64")
+    return declared("dropout_step", (), "int64", "state")
 
 
 def _probability(p: Any, of: str) -> float:
@@ -91,7 +91,7 @@ class Dropout(Module):
         """The tensor with elements dropped, by one number for the first axes."""
         if not self.training or self.p == 0:
             return x
-        seed = state(f"{self.name}_seed", (), "uint32", Seed())
+        seed = declared(f"{self.name}_seed", (), "uint32", "state", Seed())
         derived(seed)
         note_call(self, x)
         return _dropped(x, self.p, True, seed, dropout_step(), axes, f"{self.name}_keep")

@@ -175,10 +175,10 @@ class RNN(OneState):
 class LSTM(Sequences):
     """The LSTM of every step: x -> (output, (h_n, c_n)), as in PyTorch; the formula is in `LSTMCell`.
 
-    Shapes, `lengths`, levels, directions and checkpoints are those of `RNN`; `hx` is (h0, c0). The rows of `weight_ih_l0`
-    (4 hidden, in), `weight_hh_l0` (4 hidden, hidden) and of the biases are those of i, f, g, o. With `proj_size` P
-    states h are `weight_hr_l0` (P, hidden) times o tanh(c) (Sak et al. 2014): in the shapes of h, P stands for
-    hidden.
+    Shapes, `lengths`, levels, directions and checkpoints are those of `RNN`; `hx` is (h0, c0). The rows of
+    `weight_ih_l0` (4 hidden, in), `weight_hh_l0` (4 hidden, hidden) and of the biases are those of i, f, g, o. With
+    `proj_size` P states h are `weight_hr_l0` (P, hidden) times o tanh(c) (Sak et al. 2014): in the shapes of h, P
+    stands for hidden.
     """
 
     gates = 4
