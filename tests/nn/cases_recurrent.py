@@ -42,6 +42,7 @@ RNNS = [
         compiled=True, derivatives=True,
     ),
     Case("rnn_from_zeros", {"x": (3, 2, 2)}, "nn.RNN(2, 3, bias=False)", batch=TIME),
+    Case("rnn_checkpoint", {"x": (4, 2, 2)}, "nn.RNN(2, 3, checkpoint=2)", torch_make="nn.RNN(2, 3)", batch={}),
     Case("rnn_relu", {"x": (3, 2, 2)}, "nn.RNN(2, 3, num_layers=2, nonlinearity='relu', dropout=0.0)", batch=TIME),
     Case("rnn_one", {"x": (4, 2), "h": (2, 3)}, "nn.RNN(2, 3, bidirectional=True)", "layer(x, h)", batch=TIME),
     Case("rnn_one_batch_first", {"x": (4, 2)}, "nn.RNN(2, 3, batch_first=True)", batch=TIME),

@@ -29,7 +29,7 @@ STEP = 1e-5
 # No blocks: what other things are made of, or ask about.
 OTHERS = {
     "Buffer", "Module", "Parameter", "functional", "init", "load_state_dict", "named_parameters", "running_updates",
-    "state_dict", "state_dict_names",
+    "state_dict", "state_dict_names", "summary",
 }  # fmt: skip
 # Options that no table compares, because nothing that is computed depends on them, or random numbers do.
 NOT_COMPARED = {"name", "dtype"}
