@@ -114,3 +114,16 @@ def test_karate_finds_most_of_both_factions() -> None:
     for line, name in zip(lines[1:], ("gcn", "gat"), strict=True):
         assert line.startswith(f"{name}: loss 0.0")
         assert int(line.split(", ")[1].split()[0]) >= 26
+
+
+def test_the_naive_gradient_costs_the_square_of_the_layers(tmp_path: Path) -> None:
+    lines = run("naive_gradient.py", "--layers", "2", "4", "8", "--widths", "16", "32", "64", "--out", str(tmp_path))
+    for line, name, powers in zip(lines[-3:-1], ("naive", "backpropagation"), ((3, 2, 2), (5, 1, 2)), strict=True):
+        assert line.startswith(f"{name}: operations ")
+        factor, k, m = line.split(";")[0].replace("k^", "").replace("m^", "").split()[-3:]
+        assert [round(float(x), 1) for x in (k, m)] == [powers[1], powers[2]]
+        assert abs(float(factor) - powers[0]) < 0.3
+    # layers forward, products down and the derivative, then the loss: 4 * 2048 + 2048 + 2 * 1024 + 2 * 5 * 32
+    # and, at once, 2 * 2048 + 2 * (2048 + 1024) + 4 * 32
+    assert lines[2].split()[:4] == ["2", "32", "12,608", "10,368"]
+    assert float(lines[-1].split()[-1]) < 1e-5
