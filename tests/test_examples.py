@@ -127,3 +127,14 @@ def test_the_naive_gradient_costs_the_square_of_the_layers(tmp_path: Path) -> No
     # and, at once, 2 * 2048 + 2 * (2048 + 1024) + 4 * 32
     assert lines[2].split()[:4] == ["2", "32", "12,608", "10,368"]
     assert float(lines[-1].split()[-1]) < 1e-5
+
+
+def test_the_layer_of_ones_own_finds_the_lengths_of_the_roads(tmp_path: Path) -> None:
+    lines = run("custom_layer.py", "--towns", "4", "--steps", "300", "--out", str(tmp_path))
+    assert "The gradient of loss agrees with difference quotients." in lines
+    assert [line for line in lines if line.startswith("def ")] == [
+        "def compute_y(t, roads_W, leaving, exp, sum_2, sum_3, y):",
+        "def compute_d_roads_W(t, d_y, sum_2, sum_3, exp, d_roads_W):",
+    ]
+    assert lines[-1].startswith("error of a length: ")
+    assert float(lines[-1].split()[-1]) < 0.01
