@@ -138,3 +138,8 @@ def test_the_layer_of_ones_own_finds_the_lengths_of_the_roads(tmp_path: Path) ->
     ]
     assert lines[-1].startswith("error of a length: ")
     assert float(lines[-1].split()[-1]) < 0.01
+
+
+def test_the_pendulum_stands(tmp_path: Path) -> None:
+    lines = run("pendulum.py", "--steps", "300", "--batch", "32", "--out", str(tmp_path))
+    assert int(lines[-1].split()[0]) >= 90  # of 100
