@@ -143,3 +143,12 @@ def test_the_layer_of_ones_own_finds_the_lengths_of_the_roads(tmp_path: Path) ->
 def test_the_pendulum_stands(tmp_path: Path) -> None:
     lines = run("pendulum.py", "--steps", "300", "--batch", "32", "--out", str(tmp_path))
     assert int(lines[-1].split()[0]) >= 90  # of 100
+
+
+def test_the_differential_equation_is_solved(tmp_path: Path) -> None:
+    lines = run(
+        "differential_equation.py", "--points", "24", "--hidden", "8", "--iterations", "200", "--out", str(tmp_path)
+    )
+    *_, of_u, _, _, _, of_slope = lines[-1].replace(",", "").split()
+    assert float(of_u) < 1e-3
+    assert float(of_slope) < 1e-2
