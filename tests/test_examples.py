@@ -152,3 +152,11 @@ def test_the_differential_equation_is_solved(tmp_path: Path) -> None:
     *_, of_u, _, _, _, of_slope = lines[-1].replace(",", "").split()
     assert float(of_u) < 1e-3
     assert float(of_slope) < 1e-2
+
+
+def test_the_autoencoder_leaves_less_than_principal_components(tmp_path: Path) -> None:
+    lines = run("autoencoder.py", "--epochs", "12", "--out", str(tmp_path))
+    assert lines[-2] == "mean square that is left of a pixel, by 8 numbers for an image:"
+    words = lines[-1].replace(",", "").split()
+    assert words[:2] == ["principal", "components"]
+    assert float(words[-1]) < 0.95 * float(words[2])
