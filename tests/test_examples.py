@@ -155,8 +155,15 @@ def test_the_differential_equation_is_solved(tmp_path: Path) -> None:
 
 
 def test_the_autoencoder_leaves_less_than_principal_components(tmp_path: Path) -> None:
-    lines = run("autoencoder.py", "--epochs", "12", "--out", str(tmp_path))
+    lines = run("autoencoder.py", "--epochs", "16", "--out", str(tmp_path))
     assert lines[-2] == "mean square that is left of a pixel, by 8 numbers for an image:"
     words = lines[-1].replace(",", "").split()
     assert words[:2] == ["principal", "components"]
     assert float(words[-1]) < 0.95 * float(words[2])
+
+
+def test_linear_attention_is_that_of_all_pairs_in_less_time(tmp_path: Path) -> None:
+    lines = run("linear_attention.py", "--lengths", "256", "512", "1024", "--out", str(tmp_path))
+    assert float(lines[0].split()[-1]) < 1e-5
+    softmax, linear = (float(line.split("T^")[1]) for line in lines[-2:])
+    assert linear < min(softmax, 1.5)
