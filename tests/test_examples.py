@@ -114,3 +114,56 @@ def test_karate_finds_most_of_both_factions() -> None:
     for line, name in zip(lines[1:], ("gcn", "gat"), strict=True):
         assert line.startswith(f"{name}: loss 0.0")
         assert int(line.split(", ")[1].split()[0]) >= 26
+
+
+def test_the_naive_gradient_costs_the_square_of_the_layers(tmp_path: Path) -> None:
+    lines = run("naive_gradient.py", "--layers", "2", "4", "8", "--widths", "16", "32", "64", "--out", str(tmp_path))
+    for line, name, powers in zip(lines[-3:-1], ("naive", "backpropagation"), ((3, 2, 2), (5, 1, 2)), strict=True):
+        assert line.startswith(f"{name}: operations ")
+        factor, k, m = line.split(";")[0].replace("k^", "").replace("m^", "").split()[-3:]
+        assert [round(float(x), 1) for x in (k, m)] == [powers[1], powers[2]]
+        assert abs(float(factor) - powers[0]) < 0.3
+    # layers forward, products down and the derivative, then the loss: 4 * 2048 + 2048 + 2 * 1024 + 2 * 5 * 32
+    # and, at once, 2 * 2048 + 2 * (2048 + 1024) + 4 * 32
+    assert lines[2].split()[:4] == ["2", "32", "12,608", "10,368"]
+    assert float(lines[-1].split()[-1]) < 1e-5
+
+
+def test_the_layer_of_ones_own_finds_the_lengths_of_the_roads(tmp_path: Path) -> None:
+    lines = run("custom_layer.py", "--towns", "4", "--steps", "300", "--out", str(tmp_path))
+    assert "The gradient of loss agrees with difference quotients." in lines
+    assert [line for line in lines if line.startswith("def ")] == [
+        "def compute_y(t, roads_W, leaving, exp, sum_2, sum_3, y):",
+        "def compute_d_roads_W(t, d_y, sum_2, sum_3, exp, d_roads_W):",
+    ]
+    assert lines[-1].startswith("error of a length: ")
+    assert float(lines[-1].split()[-1]) < 0.01
+
+
+def test_the_pendulum_stands(tmp_path: Path) -> None:
+    lines = run("pendulum.py", "--steps", "300", "--batch", "32", "--out", str(tmp_path))
+    assert int(lines[-1].split()[0]) >= 90  # of 100
+
+
+def test_the_differential_equation_is_solved(tmp_path: Path) -> None:
+    lines = run(
+        "differential_equation.py", "--points", "24", "--hidden", "8", "--iterations", "200", "--out", str(tmp_path)
+    )
+    *_, of_u, _, _, _, of_slope = lines[-1].replace(",", "").split()
+    assert float(of_u) < 1e-3
+    assert float(of_slope) < 1e-2
+
+
+def test_the_autoencoder_leaves_less_than_principal_components(tmp_path: Path) -> None:
+    lines = run("autoencoder.py", "--epochs", "16", "--out", str(tmp_path))
+    assert lines[-2] == "mean square that is left of a pixel, by 8 numbers for an image:"
+    words = lines[-1].replace(",", "").split()
+    assert words[:2] == ["principal", "components"]
+    assert float(words[-1]) < 0.95 * float(words[2])
+
+
+def test_linear_attention_is_that_of_all_pairs_in_less_time(tmp_path: Path) -> None:
+    lines = run("linear_attention.py", "--lengths", "256", "512", "1024", "--out", str(tmp_path))
+    assert float(lines[0].split()[-1]) < 1e-5
+    softmax, linear = (float(line.split("T^")[1]) for line in lines[-2:])
+    assert linear < min(softmax, 1.5)

@@ -1,0 +1,105 @@
+"""Solve a differential equation with a small network, whose second derivative is a formula like any other.
+
+    python examples/differential_equation.py [--points 64] [--hidden 16] [--seed 0] [--out build/differential_equation]
+
+The equation is u'' = -pi^2 sin(pi x) for 0 < x < 1 with u(0) = u(1) = 0, solved by u = sin(pi x). The network N has
+one number in and one out; u = x (1 - x) N(x) is 0 at both ends whatever N is. The loss is the mean square of
+u'' + pi^2 sin(pi x) over some points: it holds a second derivative by x, and its gradient by the parameters is a third
+one. SciPy's L-BFGS minimises it, as in `lbfgs.py`.
+
+The last line is the largest error of u and of u' on points that training has not seen. The picture has both and the
+losses.
+"""
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from scipy.optimize import minimize
+
+import gradgen as gg
+from gradgen import nn
+
+HERE = Path(__file__).resolve().parent
+
+
+def networks(hidden: int) -> tuple[gg.Network, gg.Network]:
+    """The loss, and the solution with its slope."""
+    net = nn.Sequential(nn.Linear(1, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, 1))
+
+    def u(x: gg.Tensor) -> gg.Tensor:  # of one point
+        return x * (1 - x) * net(x.reshape(1))[0]
+
+    def slope(x: gg.Tensor) -> gg.Tensor:
+        return gg.grad(u(x), x)
+
+    def bend(x: gg.Tensor) -> gg.Tensor:
+        return gg.grad(slope(x), x)
+
+    x = gg.input("x", (gg.size("N"),))
+    wrong = gg.vmap(bend)(x) + np.pi**2 * gg.sin(np.pi * x)
+    equation = gg.compile({"loss": gg.mean(wrong**2)}, name="equation", dtype="float64")
+    found = {"u": gg.vmap(u)(x), "slope": gg.vmap(slope)(x)}
+    return equation, gg.compile(found, name="solution", dtype="float64", wrt=[])
+
+
+def picture(losses: list[float], x: np.ndarray, found: dict[str, np.ndarray], path: Path) -> None:
+    """The losses; u and u', over the truth."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    left.semilogy(losses, linewidth=1)
+    left.set(xlabel="evaluation", ylabel="loss")
+    for name, true in (("u", np.sin(np.pi * x)), ("slope", np.pi * np.cos(np.pi * x))):
+        right.plot(x, true, linewidth=4, alpha=0.3, color="grey")
+        right.plot(x, found[name], linewidth=1, label=name)
+    right.set(xlabel="x")
+    right.legend()
+    figure.savefig(path, dpi=150)
+
+
+def main(points: int, hidden: int, iterations: int, seed: int, out: Path) -> None:
+    """Minimise, and compare with the solution."""
+    equation, solution = networks(hidden)
+    vector, params = equation.flatten(equation.init(seed))
+    inside = np.linspace(0.0, 1.0, points)
+    losses: list[float] = []
+    with Progress(TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
+        task = progress.add_task("minimising")
+
+        def value_and_grad(z: np.ndarray) -> tuple[float, np.ndarray]:
+            vector[:] = z
+            outputs, gradients = equation.value_and_grad(x=inside, **params)
+            losses.append(float(outputs["loss"]))
+            progress.update(task, description=f"evaluation {len(losses)}, loss {losses[-1]:.2e}")
+            return outputs["loss"], equation.flatten(gradients)[0]
+
+        vector[:] = minimize(
+            value_and_grad,
+            vector.copy(),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": iterations, "maxcor": 50, "ftol": 0.0, "gtol": 1e-9},
+        ).x
+
+    x = np.linspace(0.0, 1.0, 1001)
+    found = solution(x=x, **params)
+    errors = np.abs(found["u"] - np.sin(np.pi * x)), np.abs(found["slope"] - np.pi * np.cos(np.pi * x))
+    print(f"loss {losses[0]:.3f} -> {min(losses):.1e} in {len(losses)} evaluations")
+    print(f"largest error of u {errors[0].max():.1e}, of its slope {errors[1].max():.1e}")
+    if importlib.util.find_spec("matplotlib") is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        picture(losses, x, found, out / "solution.png")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=64)
+    parser.add_argument("--hidden", type=int, default=16)
+    parser.add_argument("--iterations", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=HERE.parent / "build" / "differential_equation")
+    options = parser.parse_args()
+    main(options.points, options.hidden, options.iterations, options.seed, options.out)
