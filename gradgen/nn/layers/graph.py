@@ -5,10 +5,12 @@ Out: new attributes. An edge e leads from node `source[e]` to node `target[e]`.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from gradgen.errors import DTypeError, OptionError, ShapeError
 from gradgen.graph.axes import describe, shown
+from gradgen.graph.origin import naming
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers
@@ -146,16 +148,30 @@ class GraphBlock(Module):
 
         if self.edge is not None:
             u = _spread(graphs, of_edge, source.shape[0])
-            edges = self.edge(_rows(edges, gathered(nodes, source), gathered(nodes, target), u))
+            with self.part("edge_inputs"):
+                rows = _rows(edges, gathered(nodes, source), gathered(nodes, target), u)
+            with self.part("edges"):
+                edges = self.edge(rows)
         if self.node is not None:
-            arriving = None if edges is None else scatter(edges, target, nodes.shape[0], self.node_reduce)
-            nodes = self.node(_rows(arriving, nodes, _spread(graphs, batch, nodes.shape[0])))
+            with self.part("arriving"):
+                arriving = None if edges is None else scatter(edges, target, nodes.shape[0], self.node_reduce)
+            with self.part("node_inputs"):
+                rows = _rows(arriving, nodes, _spread(graphs, batch, nodes.shape[0]))
+            with self.part("nodes"):
+                nodes = self.node(rows)
         if self.graph is not None:
-            of_edges = None if edges is None else _pooled(edges, of_edge, size, self.graph_reduce)
-            u = graphs if graphs is None or batch is not None else graphs.reshape(1, -1)
-            found = self.graph(_rows(of_edges, _pooled(nodes, batch, size, self.graph_reduce), u))
-            graphs = found if batch is not None else found.reshape(-1)
+            with self.part("graph_inputs"):
+                of_edges = None if edges is None else _pooled(edges, of_edge, size, self.graph_reduce)
+                u = graphs if graphs is None or batch is not None else graphs.reshape(1, -1)
+                rows = _rows(of_edges, _pooled(nodes, batch, size, self.graph_reduce), u)
+            with self.part("graphs"):
+                found = self.graph(rows)
+                graphs = found if batch is not None else found.reshape(-1)
         return edges, nodes, graphs
+
+    def part(self, name: str) -> AbstractContextManager[None]:
+        """Inside, values are called after a part of the layer."""
+        return naming(f"{self.name}_{name}")
 
 
 def gathered(x: Tensor, places: Tensor) -> Tensor:
