@@ -34,9 +34,9 @@ def sequence_block() -> gg.Tensor:
 
 def transformer_block() -> gg.Tensor:
     """Attention of four heads and a network for each token, each behind a normalisation."""
-    block = nn.TransformerEncoderLayer(64, 4, 256, dropout=0.0, batch_first=True, norm_first=True)
+    tf = nn.TransformerEncoderLayer(64, 4, 256, dropout=0.0, batch_first=True, norm_first=True)
     x, g = gg.param("x", (N, T, 64)), gg.input("g", (N, T, 64))
-    loss = gg.sum(block(x) * g)
+    loss = gg.sum(tf(x) * g)
     return loss
 
 

@@ -280,7 +280,7 @@ def compute_d_block_0_sum_term_3(
                             d_loss_argmax_candidate_acc = block_1[n, i, 2 * j + m, 2 * k + p]
                             test = d_loss_argmax_best_acc == d_loss_argmax_best_acc
                             test_2 = d_loss_argmax_candidate_acc != d_loss_argmax_candidate_acc and test
-                            if d_loss_argmax_candidate_acc > d_loss_argmax_best_acc and test or test_2:
+                            if (d_loss_argmax_candidate_acc > d_loss_argmax_best_acc and test) or test_2:
                                 d_loss_argmax_best_acc = d_loss_argmax_candidate_acc
                                 d_loss_argmax_acc = 2 * m + p
                     d_loss_argmax_slice[j, k] = d_loss_argmax_acc
@@ -353,47 +353,101 @@ def compute_d_block_0_sum_term_part(
                         d_block_0_21 = d_block_0_vectors[m + d_block_0_vectors_at + 126]
                         d_block_0_22 = d_block_0_vectors[m + d_block_0_vectors_at + 127]
                         d_block_0_23 = d_block_0_vectors[m + d_block_0_vectors_at + 128]
-                        d_block_0_sum_term_sum_sum_term = block_0_weight_0 * d_block_0_8 + block_0_weight_1 * d_block_0_7
+                        d_block_0_sum_term_sum_sum_term = (
+                            block_0_weight_0 * d_block_0_8 + block_0_weight_1 * d_block_0_7
+                        )
                         d_block_0_sum_term_sum_sum = d_block_0_sum_term_sum_sum_term + block_0_weight_2 * d_block_0_6
-                        d_block_0_sum_term_sum_sum_term_2 = block_0_weight_3 * d_block_0_5 + block_0_weight_4 * d_block_0_4
+                        d_block_0_sum_term_sum_sum_term_2 = (
+                            block_0_weight_3 * d_block_0_5 + block_0_weight_4 * d_block_0_4
+                        )
                         d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_2 + block_0_weight_5 * d_block_0_3
-                        d_block_0_sum_term_sum_sum_term_3 = block_0_weight_6 * d_block_0_2 + block_0_weight_7 * d_block_0_1
+                        d_block_0_sum_term_sum_sum_term_3 = (
+                            block_0_weight_6 * d_block_0_2 + block_0_weight_7 * d_block_0_1
+                        )
                         d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_3 + block_0_weight_8 * d_block_0_0
                         d_block_0_sum_term_sums[m + d_block_0_sum_term_sums_at] += d_block_0_sum_term_sum_sum
-                        d_block_0_sum_term_sum_sum_term_4 = block_0_weight_0 * d_block_0_11 + block_0_weight_1 * d_block_0_10
+                        d_block_0_sum_term_sum_sum_term_4 = (
+                            block_0_weight_0 * d_block_0_11 + block_0_weight_1 * d_block_0_10
+                        )
                         d_block_0_sum_term_sum_sum = d_block_0_sum_term_sum_sum_term_4 + block_0_weight_2 * d_block_0_9
-                        d_block_0_sum_term_sum_sum_term_5 = block_0_weight_3 * d_block_0_8 + block_0_weight_4 * d_block_0_7
+                        d_block_0_sum_term_sum_sum_term_5 = (
+                            block_0_weight_3 * d_block_0_8 + block_0_weight_4 * d_block_0_7
+                        )
                         d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_5 + block_0_weight_5 * d_block_0_6
-                        d_block_0_sum_term_sum_sum_term_6 = block_0_weight_6 * d_block_0_5 + block_0_weight_7 * d_block_0_4
+                        d_block_0_sum_term_sum_sum_term_6 = (
+                            block_0_weight_6 * d_block_0_5 + block_0_weight_7 * d_block_0_4
+                        )
                         d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_6 + block_0_weight_8 * d_block_0_3
                         d_block_0_sum_term_sums[m + d_block_0_sum_term_sums_at + 16] += d_block_0_sum_term_sum_sum
-                        d_block_0_sum_term_sum_sum_term_7 = block_0_weight_0 * d_block_0_14 + block_0_weight_1 * d_block_0_13
+                        d_block_0_sum_term_sum_sum_term_7 = (
+                            block_0_weight_0 * d_block_0_14 + block_0_weight_1 * d_block_0_13
+                        )
                         d_block_0_sum_term_sum_sum = d_block_0_sum_term_sum_sum_term_7 + block_0_weight_2 * d_block_0_12
-                        d_block_0_sum_term_sum_sum_term_8 = block_0_weight_3 * d_block_0_11 + block_0_weight_4 * d_block_0_10
+                        d_block_0_sum_term_sum_sum_term_8 = (
+                            block_0_weight_3 * d_block_0_11 + block_0_weight_4 * d_block_0_10
+                        )
                         d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_8 + block_0_weight_5 * d_block_0_9
-                        d_block_0_sum_term_sum_sum_term_9 = block_0_weight_6 * d_block_0_8 + block_0_weight_7 * d_block_0_7
+                        d_block_0_sum_term_sum_sum_term_9 = (
+                            block_0_weight_6 * d_block_0_8 + block_0_weight_7 * d_block_0_7
+                        )
                         d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_9 + block_0_weight_8 * d_block_0_6
                         d_block_0_sum_term_sums[m + d_block_0_sum_term_sums_at + 32] += d_block_0_sum_term_sum_sum
-                        d_block_0_sum_term_sum_sum_term_10 = block_0_weight_0 * d_block_0_17 + block_0_weight_1 * d_block_0_16
-                        d_block_0_sum_term_sum_sum = d_block_0_sum_term_sum_sum_term_10 + block_0_weight_2 * d_block_0_15
-                        d_block_0_sum_term_sum_sum_term_11 = block_0_weight_3 * d_block_0_14 + block_0_weight_4 * d_block_0_13
-                        d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_11 + block_0_weight_5 * d_block_0_12
-                        d_block_0_sum_term_sum_sum_term_12 = block_0_weight_6 * d_block_0_11 + block_0_weight_7 * d_block_0_10
-                        d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_12 + block_0_weight_8 * d_block_0_9
+                        d_block_0_sum_term_sum_sum_term_10 = (
+                            block_0_weight_0 * d_block_0_17 + block_0_weight_1 * d_block_0_16
+                        )
+                        d_block_0_sum_term_sum_sum = (
+                            d_block_0_sum_term_sum_sum_term_10 + block_0_weight_2 * d_block_0_15
+                        )
+                        d_block_0_sum_term_sum_sum_term_11 = (
+                            block_0_weight_3 * d_block_0_14 + block_0_weight_4 * d_block_0_13
+                        )
+                        d_block_0_sum_term_sum_sum += (
+                            d_block_0_sum_term_sum_sum_term_11 + block_0_weight_5 * d_block_0_12
+                        )
+                        d_block_0_sum_term_sum_sum_term_12 = (
+                            block_0_weight_6 * d_block_0_11 + block_0_weight_7 * d_block_0_10
+                        )
+                        d_block_0_sum_term_sum_sum += (
+                            d_block_0_sum_term_sum_sum_term_12 + block_0_weight_8 * d_block_0_9
+                        )
                         d_block_0_sum_term_sums[m + d_block_0_sum_term_sums_at + 48] += d_block_0_sum_term_sum_sum
-                        d_block_0_sum_term_sum_sum_term_13 = block_0_weight_0 * d_block_0_20 + block_0_weight_1 * d_block_0_19
-                        d_block_0_sum_term_sum_sum = d_block_0_sum_term_sum_sum_term_13 + block_0_weight_2 * d_block_0_18
-                        d_block_0_sum_term_sum_sum_term_14 = block_0_weight_3 * d_block_0_17 + block_0_weight_4 * d_block_0_16
-                        d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_14 + block_0_weight_5 * d_block_0_15
-                        d_block_0_sum_term_sum_sum_term_15 = block_0_weight_6 * d_block_0_14 + block_0_weight_7 * d_block_0_13
-                        d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_15 + block_0_weight_8 * d_block_0_12
+                        d_block_0_sum_term_sum_sum_term_13 = (
+                            block_0_weight_0 * d_block_0_20 + block_0_weight_1 * d_block_0_19
+                        )
+                        d_block_0_sum_term_sum_sum = (
+                            d_block_0_sum_term_sum_sum_term_13 + block_0_weight_2 * d_block_0_18
+                        )
+                        d_block_0_sum_term_sum_sum_term_14 = (
+                            block_0_weight_3 * d_block_0_17 + block_0_weight_4 * d_block_0_16
+                        )
+                        d_block_0_sum_term_sum_sum += (
+                            d_block_0_sum_term_sum_sum_term_14 + block_0_weight_5 * d_block_0_15
+                        )
+                        d_block_0_sum_term_sum_sum_term_15 = (
+                            block_0_weight_6 * d_block_0_14 + block_0_weight_7 * d_block_0_13
+                        )
+                        d_block_0_sum_term_sum_sum += (
+                            d_block_0_sum_term_sum_sum_term_15 + block_0_weight_8 * d_block_0_12
+                        )
                         d_block_0_sum_term_sums[m + d_block_0_sum_term_sums_at + 64] += d_block_0_sum_term_sum_sum
-                        d_block_0_sum_term_sum_sum_term_16 = block_0_weight_0 * d_block_0_23 + block_0_weight_1 * d_block_0_22
-                        d_block_0_sum_term_sum_sum = d_block_0_sum_term_sum_sum_term_16 + block_0_weight_2 * d_block_0_21
-                        d_block_0_sum_term_sum_sum_term_17 = block_0_weight_3 * d_block_0_20 + block_0_weight_4 * d_block_0_19
-                        d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_17 + block_0_weight_5 * d_block_0_18
-                        d_block_0_sum_term_sum_sum_term_18 = block_0_weight_6 * d_block_0_17 + block_0_weight_7 * d_block_0_16
-                        d_block_0_sum_term_sum_sum += d_block_0_sum_term_sum_sum_term_18 + block_0_weight_8 * d_block_0_15
+                        d_block_0_sum_term_sum_sum_term_16 = (
+                            block_0_weight_0 * d_block_0_23 + block_0_weight_1 * d_block_0_22
+                        )
+                        d_block_0_sum_term_sum_sum = (
+                            d_block_0_sum_term_sum_sum_term_16 + block_0_weight_2 * d_block_0_21
+                        )
+                        d_block_0_sum_term_sum_sum_term_17 = (
+                            block_0_weight_3 * d_block_0_20 + block_0_weight_4 * d_block_0_19
+                        )
+                        d_block_0_sum_term_sum_sum += (
+                            d_block_0_sum_term_sum_sum_term_17 + block_0_weight_5 * d_block_0_18
+                        )
+                        d_block_0_sum_term_sum_sum_term_18 = (
+                            block_0_weight_6 * d_block_0_17 + block_0_weight_7 * d_block_0_16
+                        )
+                        d_block_0_sum_term_sum_sum += (
+                            d_block_0_sum_term_sum_sum_term_18 + block_0_weight_8 * d_block_0_15
+                        )
                         d_block_0_sum_term_sums[m + d_block_0_sum_term_sums_at + 80] += d_block_0_sum_term_sum_sum
         for i in range(1):
             for j in range(8):
@@ -505,66 +559,100 @@ def compute_d_block_0_sum_term_2_part(
                         d_block_0_sum_term_2_sum_term = x_18 * d_block_0_0 + x_19 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term + x_20 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_21 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 144] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 144] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum = x_1 * d_block_0_0 + x_2 * d_block_0_1 + x_3 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_4 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 16] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 16] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum_term_2 = x_19 * d_block_0_0 + x_20 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term_2 + x_21 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_22 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 160] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 160] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum = x_2 * d_block_0_0 + x_3 * d_block_0_1 + x_4 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_5 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 32] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 32] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum_term_3 = x_20 * d_block_0_0 + x_21 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term_3 + x_22 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_23 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 176] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 176] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum = x_6 * d_block_0_0 + x_7 * d_block_0_1 + x_8 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_9 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 48] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 48] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum_term_4 = x_24 * d_block_0_0 + x_25 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term_4 + x_26 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_27 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 192] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 192] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum = x_7 * d_block_0_0 + x_8 * d_block_0_1 + x_9 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_10 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 64] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 64] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum_term_5 = x_25 * d_block_0_0 + x_26 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term_5 + x_27 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_28 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 208] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 208] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum = x_8 * d_block_0_0 + x_9 * d_block_0_1 + x_10 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_11 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 80] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 80] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum_term_6 = x_26 * d_block_0_0 + x_27 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term_6 + x_28 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_29 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 224] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 224] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum_term_7 = x_12 * d_block_0_0 + x_13 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term_7 + x_14 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_15 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 96] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 96] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum_term_8 = x_30 * d_block_0_0 + x_31 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term_8 + x_32 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_33 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 240] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 240] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum_term_9 = x_13 * d_block_0_0 + x_14 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term_9 + x_15 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_16 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 112] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 112] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum_term_10 = x_31 * d_block_0_0 + x_32 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term_10 + x_33 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_34 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 256] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 256] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum_term_11 = x_14 * d_block_0_0 + x_15 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term_11 + x_16 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_17 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 128] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 128] += (
+                            d_block_0_sum_term_2_sum
+                        )
                         d_block_0_sum_term_2_sum_term_12 = x_32 * d_block_0_0 + x_33 * d_block_0_1
                         d_block_0_sum_term_2_sum = d_block_0_sum_term_2_sum_term_12 + x_34 * d_block_0_2
                         d_block_0_sum_term_2_sum += x_35 * d_block_0_3
-                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 272] += d_block_0_sum_term_2_sum
+                        d_block_0_sum_term_2_sums_part[i + d_block_0_sum_term_2_sums_at + 272] += (
+                            d_block_0_sum_term_2_sum
+                        )
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
@@ -600,7 +688,9 @@ def compute_d_block_0_sum_term_2(
             for k in range(3):
                 for i in range(16):
                     for m in range(3):
-                        d_block_0_sum_term_2[n, i, j, k, m] = d_block_0_sum_term_2_sums[i + 144 * j + 48 * k + 16 * m + 1152 * n]
+                        d_block_0_sum_term_2[n, i, j, k, m] = d_block_0_sum_term_2_sums[
+                            i + 144 * j + 48 * k + 16 * m + 1152 * n
+                        ]
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -650,7 +740,7 @@ def compute_d_block_0_sum_term_3_2(
                             d_loss_argmax_candidate_acc = block_1_slice[2 * k + m, 2 * n + p]
                             test = d_loss_argmax_best_acc == d_loss_argmax_best_acc
                             test_2 = d_loss_argmax_candidate_acc != d_loss_argmax_candidate_acc and test
-                            if d_loss_argmax_candidate_acc > d_loss_argmax_best_acc and test or test_2:
+                            if (d_loss_argmax_candidate_acc > d_loss_argmax_best_acc and test) or test_2:
                                 d_loss_argmax_best_acc = d_loss_argmax_candidate_acc
                                 d_loss_argmax_acc = 2 * m + p
                     d_loss_argmax_slice[k, n] = d_loss_argmax_acc

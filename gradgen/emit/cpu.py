@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from gradgen.emit.layout import WIDTH, fill, signature, wrap
+from gradgen.emit.layout import WIDTH, assignment, fill, signature, wrap
 from gradgen.emit.maxima import ORDERS
 from gradgen.emit.parts import parts_lines
 from gradgen.emit.scalar_library import INTEGERS, emitted_name, in_library
@@ -87,6 +87,7 @@ class CpuPrinter:
     taken: Set[str] = frozenset()  # names of the program: what it calls has another where it has one of these
     aliases: dict[str, str] = field(default_factory=dict)  # those others
     innermost: bool = False  # whether the loop that is being printed has none inside
+    measuring: bool = False  # whether it is to be known how long lines are
 
     # ------------------------------------------------------------ expressions
 
@@ -175,9 +176,9 @@ class CpuPrinter:
                     found += self.branches(statement, indent)
                 case Assign():
                     target = self.element(statement.buffer, statement.subscripts)
-                    found.append(f"{pad}{target} = {self.value(statement)}")
+                    found += self.assigned(target, f"= {self.value(statement)}", pad)
                 case Accumulate():
-                    found.append(pad + self.accumulate(statement))
+                    found += self.assigned(*self.accumulate(statement), pad)
                 case Dot():
                     found += [pad + line for line in self.dot(statement, len(pad))]
                 case Contract():
@@ -187,6 +188,12 @@ class CpuPrinter:
                 case _:
                     assert_never(statement)
         return found
+
+    def assigned(self, target: str, value: str, pad: str) -> list[str]:
+        """A statement that gives a value to something, which `width` measures as it is on one line."""
+        if self.measuring:
+            return [f"{pad}{target} {value}"]
+        return [pad + line for line in assignment(target, value, len(pad))]
 
     def branches(self, statement: If, indent: int) -> list[str]:
         """A choice among many is one chain of `elif`, however many there are."""
@@ -222,8 +229,9 @@ class CpuPrinter:
             case Parts():
                 return 0  # a call, which `fill` breaks
         used, self.used, self.innermost = self.used, set(), True  # the longer names, and none of them for good
+        self.measuring = True
         found = max(len(line) for line in self.lines([statement], indent))
-        self.used, self.innermost = used, False
+        self.used, self.innermost, self.measuring = used, False, False
         return found
 
     def range(self, loop: For) -> str:
@@ -232,22 +240,23 @@ class CpuPrinter:
             return f"range({start}, {stop}, {loop.stride})"
         return f"range({stop})" if start == "0" else f"range({start}, {stop})"
 
-    def accumulate(self, statement: Accumulate) -> str:
+    def accumulate(self, statement: Accumulate) -> tuple[str, str]:
+        """What is added to, and the sign with what is added."""
         target = self.element(statement.buffer, statement.subscripts)
         value = self.scalars.text(statement.value, statement.buffer.dtype)
         if statement.operation == "sum":
             negated = negation(statement.value)
             if negated is not None:
-                return f"{target} -= {self.scalars.text(negated, statement.buffer.dtype)}"
+                return target, f"-= {self.scalars.text(negated, statement.buffer.dtype)}"
             product = self.scalars.text(statement.value, statement.buffer.dtype, PRODUCT)
             if product.startswith("-"):
-                return f"{target} -= {product[1:]}"
-            return f"{target} += {value}"
+                return target, f"-= {product[1:]}"
+            return target, f"+= {value}"
         if statement.buffer.by_value and value.isidentifier() and statement.buffer.dtype in FLOATS:
             kept = f"{target} {'>=' if statement.operation == 'max' else '<='} {value} or {target} != {target}"
-            return f"{target} = {target} if {kept} else {value}"
+            return target, f"= {target} if {kept} else {value}"
         name = {"max": "maximum", "min": "minimum"}[statement.operation]
-        return f"{target} = {self.function(name, statement.buffer.dtype, [target, value])}"
+        return target, f"= {self.function(name, statement.buffer.dtype, [target, value])}"
 
     def parts(self, statement: Parts, indent: int) -> list[str]:
         assert self.part is not None
@@ -266,12 +275,10 @@ class CpuPrinter:
         found = fill("np.dot(", [left, right, term], indent)
         if total != out:
             found.append(f"{total} = {out}")
-        return [
-            *found,
-            f"for {row} in range({rows}):",
-            f"    for {column} in range({columns}):",
-            f"        {total}[{row}, {column}] += {term}[{row}, {column}]",
-        ]
+        at = f"[{row}, {column}]"
+        added = assignment(f"{total}{at}", f"+= {term}{at}", indent + 8)
+        loops = [f"for {row} in range({rows}):", f"    for {column} in range({columns}):"]
+        return [*found, *loops, *[f"        {line}" for line in added]]
 
     def matrix(self, m: Matrix) -> str:
         text = m.buffer.name

@@ -3,14 +3,15 @@
 In: names, arguments, sentences. Out: lines no longer than `WIDTH`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 from gradgen.program.kernels import Program
 from gradgen.version import __version__
 
-__all__ = ["WIDTH", "fill", "signature", "title", "wrap"]
+__all__ = ["WIDTH", "assignment", "fill", "signature", "title", "wrap"]
 
-WIDTH = 116
+WIDTH = 116  # of what stands in a function
 OPERATORS = {"+", "-", "*", "/", "//", "%", "<", "<=", ">=", "==", "!=", "and", "or", "if", "else"}
 
 
@@ -36,6 +37,37 @@ def fill(opening: str, arguments: Sequence[str], indent: int = 0) -> list[str]:
     return (
         [opening, middle, ")"] if indent + len(middle) <= WIDTH else [opening, *[f"    {a}," for a in arguments], ")"]
     )
+
+
+def assignment(target: str, value: str, indent: int) -> list[str]:
+    """`target = value`, or `target += value`, on one line, or in ruff's layout over several."""
+    line = f"{target} {value}"
+    if indent + len(line) <= WIDTH:
+        return [line]
+    sign, value = value.split(" ", 1)
+    opening, parts = _bracketed(value)
+    if not opening or indent + len(f"{target} {sign} {opening}") > WIDTH:
+        return [f"{target} {sign} (", f"    {value}", ")"]
+    middle = f"    {', '.join(parts)}"
+    inside = [middle] if indent + len(middle) <= WIDTH else [f"    {part}," for part in parts]
+    return [f"{target} {sign} {opening}", *inside, value[-1]]
+
+
+def _bracketed(text: str) -> tuple[str, list[str]]:
+    """`f(` and the arguments of one call, `x[` and the subscripts of one access; of anything else nothing."""
+    name = re.match(r"[\w.]+[(\[]", text)
+    if name is None or text[-1] not in ")]":
+        return "", []
+    parts, depth = [""], 0
+    for letter in text[name.end() : -1]:
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(letter, 0)
+        if depth < 0:
+            return "", []
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return name[0], [part.strip() for part in parts]
 
 
 def title(program: Program, target: str = "") -> list[str]:

@@ -119,6 +119,8 @@ class ScalarPrinter:
                 left = self.cast(self.text(x.arguments[0]), work)
             divides = name in ("floordiv", "mod") and work not in FLOATS
             right = self.divisor(x.arguments[1], work) if divides else self.text(x.arguments[1], work, strength + 1)
+            if name == "or":  # `(a and b) or c`, for those who do not know which comes first
+                left, right = self._alternative(x.arguments[0], OR), self._alternative(x.arguments[1], AND)
             if self.wraps and x.dtype == "uint32" and name in ("add", "sub", "mul") and is_number(x.arguments[1]):
                 right = self.cast(right, x.dtype)
             text, level = f"{left} {x.function.symbol} {right}", strength
@@ -159,6 +161,10 @@ class ScalarPrinter:
         if dtype in FLOATS and x.dtype != dtype and not (x.dtype == "pyfloat" and work == dtype):
             return self.cast(text, dtype), ATOM
         return text, level
+
+    def _alternative(self, x: Scalar, above: int) -> str:
+        text, level = self._text(x, None)
+        return f"({text})" if level == AND or level < above else text
 
     def _one(self, dtype: str) -> str:
         return self.literal(1.0, dtype) if dtype in FLOATS else "1"

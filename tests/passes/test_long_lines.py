@@ -75,7 +75,7 @@ def test_values_stay_the_same() -> None:
         ((i + k) % 2 == 0, "(i + k) % 2 == 0"),
         (call("not", k >= 3), "k < 3"),
         (both(k >= 2, i >= 3), "k >= 2 and i >= 3"),
-        (call("or", both(k >= 2, i >= 3), k < 1), "k >= 2 and i >= 3 or k < 1"),
+        (call("or", both(k >= 2, i >= 3), k < 1), "(k >= 2 and i >= 3) or k < 1"),
     ],
 )
 def test_conditions_read_as_a_person_writes_them(condition: Scalar, written: str) -> None:
