@@ -155,8 +155,8 @@ class Caller:
         if entry.name == "backward":
             needed = list(names)
         else:
-            states = {x.name for x in interface.leaves if x.role == "state"} if entry.name != "step" else set()
-            optional = states - set(entry.uses)
+            carried = [x.name for x in interface.leaves if x.role in ("state", "input") and entry.name != "step"]
+            optional = set(carried) - set(entry.uses)  # what updates alone read
             needed = [x.name for x in interface.leaves if x.name not in optional]
         check_names(names, needed, f"{interface.name}.{entry.name}", optional)
         if len(self._layouts) >= KEPT:

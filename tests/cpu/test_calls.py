@@ -675,3 +675,17 @@ def test_what_forward_keeps_is_not_copied() -> None:
     for copying in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="cannot be copied"):
             copying(saved)
+
+
+def test_what_updates_alone_read_is_needed_by_steps_alone() -> None:
+    x, w, rate = gg.input("x", (B,)), gg.param("w", ()), gg.input("rate", (B,))
+    loss = gg.sum((w * x - 1) ** 2)
+    net = unjitted(gg.compile({"loss": loss}, updates=gg.optim.sgd(loss, lr=gg.mean(rate)), name="rated"))
+    given = {"x": np.ones(2, "float32"), "w": np.float32(0.5)}
+    rates = np.full(2, 0.1, "float32")
+    for found in (net(**given), net(**given, rate=rates), net.value_and_grad(**given)[0], net.forward(**given)[0]):
+        assert found["loss"] == 0.5
+    with pytest.raises(BindingError, match=r"^rated\.step: rate missing\. Needed are x, w, rate\.$"):
+        net.step({"w": given["w"]}, x=given["x"])
+    with pytest.raises(ShapeError, match="size B is 2"):
+        net(**given, rate=np.ones(3, "float32"))
