@@ -4,14 +4,14 @@ In: sizes. Out: cases whose parameters have the names of a state_dict. Edges lea
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..case import Arrays, Case, Layer, normal
+from tests.benchmarks.case import Arrays, Case, Layer, normal
 
-Shapes = Mapping[str, tuple[int, ...]]
+Shapes = dict[str, tuple[int, ...]]
 
 
 def parameters(rng: np.random.Generator, shapes: Shapes) -> Arrays:
@@ -183,7 +183,7 @@ def graph_block(nodes: int, edges: int, width: int) -> Case:
 
     option = Layer(make, ("E", "V", "u", "source", "target"), "graph_block")
     inputs = {"E": (edges, width), "V": (nodes, width), "u": (width,)}
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: Shapes = {}
     for part, parts in (("edge", 4), ("node", 3), ("graph", 3)):
         shapes |= {f"{part}.0.weight": (width, parts * width), f"{part}.0.bias": (width,)}
     title = f"{nodes:,} nodes, {edges:,} edges, {width} features, maxima"

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..case import Layer
+from tests.benchmarks.case import Layer
 
 Array = jax.Array
 Arrays = Mapping[str, jax.Array]
@@ -203,7 +203,8 @@ def graph_block(t: Arrays) -> tuple[Array, Array, Array]:
 FORMULAS: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
-        conv, conv_transposed, maxpool, batchnorm, groupnorm, cnn, gru, char_lstm, encoder, tokens, gcn, gat, graph_block,
+        conv, conv_transposed, maxpool, batchnorm, groupnorm, cnn, gru, char_lstm, encoder, tokens, gcn, gat,
+        graph_block,
     )
 }  # fmt: skip
 

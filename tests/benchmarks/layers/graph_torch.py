@@ -72,9 +72,7 @@ class GraphBlock(nn.Module):
         assert node_reduce == graph_reduce == "max"
         self.edge, self.node, self.graph = edge, node, graph
 
-    def forward(
-        self, E: Tensor, V: Tensor, u: Tensor, source: Tensor, target: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, E: Tensor, V: Tensor, u: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         ends = V.index_select(0, source), V.index_select(0, target)
         E = self.edge(torch.cat([E, *ends, u.expand(len(E), -1)], dim=1))
         V = self.node(torch.cat([most(E, target, len(V)), V, u.expand(len(V), -1)], dim=1))

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..case import Arrays, Case, Layer, normal
-from .cases import Shapes, by, encoder_shapes, parameters, recurrent
+from tests.benchmarks.case import Arrays, Case, Layer, normal
+from tests.benchmarks.layers.cases import Shapes, by, encoder_shapes, parameters, recurrent
 
 
 def step(name: str, title: str, option: Layer, shapes: Shapes, data: Callable[[np.random.Generator], Arrays]) -> Case:
@@ -82,12 +82,14 @@ def step_transformer(layers: int, batch: int, length: int, width: int, heads: in
     def make(nn: Any) -> Any:
         one = nn.TransformerEncoderLayer(width, heads, inner, 0.0, batch_first=True, bias=False)
         encoder = nn.TransformerEncoder(one, layers)
-        return nn.ModuleList([nn.Embedding(kinds, width), nn.Embedding(length, width), encoder, nn.Linear(width, kinds)])
+        return nn.ModuleList(
+            [nn.Embedding(kinds, width), nn.Embedding(length, width), encoder, nn.Linear(width, kinds)]
+        )
 
     def call(parts: Any, x: Any) -> Any:
         return parts[3](parts[2](parts[0](x) + parts[1].weight))
 
-    shapes: dict[str, tuple[int, ...]] = {"0.weight": (kinds, width), "1.weight": (length, width)}
+    shapes: Shapes = {"0.weight": (kinds, width), "1.weight": (length, width)}
     for k in range(layers):
         shapes |= {f"2.layers.{k}.{name}": shape for name, shape in encoder_shapes(width, inner, bias=False).items()}
     shapes |= {"3.weight": (kinds, width), "3.bias": (kinds,)}
