@@ -131,12 +131,19 @@ def char_lstm(t: Arrays) -> Array:
     return linear(h, t, "2.")
 
 
-def encoder(t: Arrays, heads: int, norm_first: bool, of: str = "", x: Array | None = None) -> Array:
+def encoder(
+    t: Arrays,
+    heads: int,
+    norm_first: bool = False,
+    activation: Callable[[Array], Array] = jax.nn.relu,
+    of: str = "",
+    x: Array | None = None,
+) -> Array:
     def attention(x: Array) -> Array:
         return linear(attended(linear(x, t, f"{of}self_attn.in_proj_"), heads), t, f"{of}self_attn.out_proj.")
 
     def fed_forward(x: Array) -> Array:
-        return linear(jax.nn.relu(linear(x, t, f"{of}linear1.")), t, f"{of}linear2.")
+        return linear(activation(linear(x, t, f"{of}linear1.")), t, f"{of}linear2.")
 
     def norm(x: Array, k: int) -> Array:
         return layer_norm(x, t[f"{of}norm{k}.weight"], t.get(f"{of}norm{k}.bias", 0.0))
@@ -149,10 +156,14 @@ def encoder(t: Arrays, heads: int, norm_first: bool, of: str = "", x: Array | No
     return norm(x + fed_forward(x), 2)
 
 
+def gelu(x: Array) -> Array:
+    return jax.nn.gelu(x, approximate=False)
+
+
 def tokens(t: Arrays, layers: int, heads: int) -> Array:
     h = t["0.weight"][t["x"]] + t["1.weight"]
     for k in range(layers):
-        h = encoder(t, heads, False, f"2.layers.{k}.", h)
+        h = encoder(t, heads, activation=gelu, of=f"2.layers.{k}.", x=h)
     return linear(h, t, "3.")
 
 

@@ -75,12 +75,13 @@ def step_char_lstm(length: int, batch: int, letters: int, width: int, hidden: in
 def step_transformer(layers: int, batch: int, length: int, width: int, heads: int, kinds: int) -> Case:
     """Tokens and their places, encoder layers, and scores for every token.
 
-    The layers have no biases. That of keys has the gradient 0, of whose rounding errors Adam makes whole steps.
+    Adam makes whole steps of the smallest gradients. So the layers have no biases, because the gradient of that of keys
+    is rounding errors; and gelu instead of relu, because a unit may be dead in one peer and alive in another.
     """
     inner = 4 * width
 
     def make(nn: Any) -> Any:
-        one = nn.TransformerEncoderLayer(width, heads, inner, 0.0, batch_first=True, bias=False)
+        one = nn.TransformerEncoderLayer(width, heads, inner, 0.0, "gelu", batch_first=True, bias=False)
         encoder = nn.TransformerEncoder(one, layers)
         return nn.ModuleList(
             [nn.Embedding(kinds, width), nn.Embedding(length, width), encoder, nn.Linear(width, kinds)]
