@@ -17,7 +17,8 @@ import numpy as np
 
 import gradgen as gg
 
-from .cases import CASES, Case, Mlp, training
+from .case import Case, Mlp
+from .cases import CASES, training
 from .peers_gradgen import declare, loss_of
 
 RUNS, ROUND_S = 15, 0.05

@@ -2,67 +2,14 @@
 
 A training case is one step: loss, gradient, update by SGD or Adam.
 A kernel case is the value and the gradient of sum(output * g), by everything but its `data`.
+The layers of gradgen.nn, and steps of networks that are made of them, are in `layers`.
 """
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Arrays = dict[str, np.ndarray]
-
-LEARNING_RATE = 0.1
-ADAM_RATE, ADAM_BETAS, ADAM_EPS = 1e-3, (0.9, 0.999), 1e-8
-TRAINED = ("mlp", "cnn", "transformer")
-
-
-@dataclass(frozen=True)
-class Mlp:
-    """Widths of the layers, the hidden activation, and the loss. Parameters are X1, mu1, X2, mu2, ..."""
-
-    widths: tuple[int, ...]
-    activation: str  # "relu" | "tanh"
-    loss: str  # "cross_entropy" with labels b, or "mse" with targets y
-    last: str = "linear"  # the activation of the last layer: "linear" | "tanh"
-
-    @property
-    def layers(self) -> int:
-        return len(self.widths) - 1
-
-    @property
-    def equal(self) -> bool:
-        return len(set(self.widths)) == 1
-
-    def activation_of(self, layer: int) -> str:
-        return self.activation if layer < self.layers else self.last
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model, its arrays, and which of them are data (not trained, not differentiated)."""
-
-    name: str
-    title: str
-    model: str  # one of TRAINED, or the name of a kernel
-    inputs: Callable[[], Arrays]
-    data: tuple[str, ...]
-    option: Any = None  # the Mlp, the number of layers of a transformer, the padding of a convolution
-    adam: bool = False
-
-    @property
-    def training(self) -> bool:
-        return self.model in TRAINED
-
-    def split(self) -> tuple[Arrays, Arrays]:
-        """Fresh arrays, differentiated ones first, then the data."""
-        arrays = self.inputs()
-        data = {name: arrays.pop(name) for name in self.data}
-        return arrays, data
-
-
-def normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> np.ndarray:
-    return np.float32(scale) * rng.standard_normal(shape, dtype=np.float32)
+from .case import Arrays, Case, Mlp, normal
+from .layers.cases import LAYERS
+from .layers.steps import STEPS
 
 
 def training(name: str, batch: int, mlp: Mlp) -> Case:
@@ -190,4 +137,4 @@ KERNELS = (
     Case("attention", "B=8, h=8, T=128, d=32, causal", "attention", attention_inputs, ("g",)),
     Case("layernorm", "layer norm and softmax, 4096x768", "layernorm", layernorm_inputs, ("g",)),
 )
-CASES = {case.name: case for case in TRAINING + NETWORKS + KERNELS}
+CASES = {case.name: case for case in TRAINING + NETWORKS + STEPS + KERNELS + LAYERS}

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .cases import Case
+from .case import Case
 from .runner import Numbers, disagreement
 
 ROOT = Path(__file__).parents[2]

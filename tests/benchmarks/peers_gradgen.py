@@ -3,14 +3,16 @@
 import inspect
 import time
 from collections.abc import Callable, Mapping
+from functools import reduce
 from importlib.metadata import version
+from operator import add
 from typing import Any
 
 import gradgen as gg
 from gradgen import nn
 
-from .cases import ADAM_BETAS, ADAM_EPS, ADAM_RATE, LEARNING_RATE, Arrays, Case, Mlp
-from .runner import Kernel, Runner, Training
+from .case import ADAM_BETAS, ADAM_EPS, ADAM_RATE, LEARNING_RATE, Arrays, Case, Layer, Mlp
+from .runner import Kernel, Runner, Training, several
 
 VARIANTS = ("gradgen",)
 
@@ -85,25 +87,44 @@ def transformer(layers: int, t: Tensors) -> gg.Tensor:
 LOSSES: dict[str, Callable[[Any, Tensors], gg.Tensor]] = {"mlp": loss_of, "cnn": cnn, "transformer": transformer}
 
 
+def layer(option: Layer, arrays: Arrays, data: Tensors) -> tuple[dict[str, gg.Tensor], Any]:
+    """What gradients are taken by, under the names of the case, and the outputs of the layer."""
+    module = option.make(nn)
+    given = declare({name: x for name, x in arrays.items() if name in option.inputs}, gg.param)
+    outputs = option.call(module, *[{**given, **data}[name] for name in option.inputs])
+    return {**given, **dict(nn.named_parameters(module))}, outputs
+
+
+def named(arrays: Mapping[str, Any], variables: Tensors) -> dict[str, Any]:
+    """The arrays of a case by the names of the program."""
+    return {str(variables[name].name): x for name, x in arrays.items()}
+
+
 def training(case: Case) -> Runner:
     start = time.perf_counter()
     arrays, data = case.split()
-    loss = LOSSES[case.model](case.option, {**declare(arrays, gg.param), **declare(data, gg.input)})
+    rest = declare(data, gg.input)
+    if case.model == "step":
+        variables, scores = layer(case.option, arrays, rest)
+        loss = nn.cross_entropy(scores.reshape(-1, scores.shape[-1]), rest["b"])
+    else:
+        variables = declare(arrays, gg.param)
+        loss = LOSSES[case.model](case.option, {**variables, **rest})
     adam = gg.optim.adam(loss, lr=ADAM_RATE, betas=ADAM_BETAS, eps=ADAM_EPS) if case.adam else None
     net = gg.compile({"loss": loss}, updates=adam or gg.optim.sgd(loss, lr=LEARNING_RATE), name=case.name)
     passes_s = time.perf_counter() - start
     state = net.init(seed=0)
-    first = {name: x.copy() for name, x in state.items()}
+    first = {**{name: x.copy() for name, x in state.items()}, **named(arrays, variables)}
 
     def reset() -> None:
         for name, x in first.items():
-            state[name][...] = arrays.get(name, x)
+            state[name][...] = x
 
     reset()
     return Training(
         reset,
         step=lambda: net.step(state, **data)["loss"],
-        params=lambda: {name: state[name].copy() for name in arrays},
+        params=lambda: {name: state[str(x.name)].copy() for name, x in variables.items()},
         emitted=emitted(net),
         passes_s=passes_s,
     )
@@ -167,14 +188,20 @@ KERNELS: dict[str, Callable[[Tensors, Any], gg.Tensor]] = {
 def kernel(case: Case) -> Runner:
     start = time.perf_counter()
     wrt, data = case.split()
-    variables, rest = declare(wrt, gg.param), declare(data, gg.input)
-    value = gg.sum(KERNELS[case.model]({**variables, **rest}, case.option) * rest["g"])
+    rest = declare(data, gg.input)
+    if case.model == "layer":
+        variables, outputs = layer(case.option, wrt, rest)
+    else:
+        variables = declare(wrt, gg.param)
+        outputs = KERNELS[case.model]({**variables, **rest}, case.option)
+    value = reduce(add, [gg.sum(y * rest[g]) for y, g in zip(several(outputs), case.weights, strict=True)])
     net = gg.compile({"value": value}, name=case.name)
     passes_s = time.perf_counter() - start
-    arrays = {**wrt, **data}
+    arrays = {**named(wrt, variables), **data}
+    own = {name: str(x.name) for name, x in variables.items()}
 
     def evaluate() -> tuple[Any, Mapping[str, Any]]:
         out, grads = net.value_and_grad(**arrays)
-        return out["value"], grads
+        return out["value"], {name: grads[key] for name, key in own.items()}
 
     return Kernel(evaluate, emitted(net), passes_s)

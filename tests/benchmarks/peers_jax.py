@@ -1,14 +1,17 @@
 """JAX: one jitted function per case, parameters donated, data already on the device."""
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .cases import ADAM_BETAS, ADAM_EPS, ADAM_RATE, LEARNING_RATE, Case, Mlp
-from .runner import Kernel, Runner, Training
+from .case import ADAM_BETAS, ADAM_EPS, ADAM_RATE, LEARNING_RATE, Case, Mlp
+from .layers import formulas_jax
+from .layers.formulas_jax import attended, cross_entropy, layer_norm
+from .runner import Kernel, Runner, Training, several
 
 VARIANTS = ("jax",)
 
@@ -34,10 +37,6 @@ def loss_of(mlp: Mlp, params: Arrays, data: Arrays) -> jax.Array:
     return cross_entropy(h, data["b"])
 
 
-def cross_entropy(scores: jax.Array, labels: jax.Array) -> jax.Array:
-    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(scores), labels[:, None], axis=1))
-
-
 def cnn(_: None, params: Arrays, data: Arrays) -> jax.Array:
     h = data["a"]
     for K, mu in (("K1", "mu1"), ("K2", "mu2")):
@@ -46,29 +45,25 @@ def cnn(_: None, params: Arrays, data: Arrays) -> jax.Array:
     return cross_entropy(h.reshape(h.shape[0], -1) @ params["X"].T + params["mu"], data["b"])
 
 
-def layer_norm(x: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
-    mean, var = x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
-    return (x - mean) * jax.lax.rsqrt(var + 1e-5) * weight + bias
-
-
 def transformer(layers: int, t: Arrays, data: Arrays) -> jax.Array:
     h = data["a"]
-    batch, length, width = h.shape
+    length = h.shape[1]
     seen = np.tril(np.ones((length, length), bool))
     for k in range(layers):
         x = layer_norm(h, t[f"n{k}"], t[f"nb{k}"])
         qkv = x @ t[f"Wqkv{k}"].T + t[f"bqkv{k}"]
-        q, key, v = (x.reshape(batch, length, 4, width // 4) for x in jnp.split(qkv, 3, axis=2))
-        scores = jnp.einsum("bige,bjge->bgij", q, key) * np.float32((width // 4) ** -0.5)
-        p = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1)
-        y = jnp.einsum("bgij,bjge->bige", p, v).reshape(h.shape)
-        h = h + y @ t[f"Wo{k}"].T + t[f"bo{k}"]
+        h = h + attended(qkv, 4, seen) @ t[f"Wo{k}"].T + t[f"bo{k}"]
         x = layer_norm(h, t[f"m{k}"], t[f"mb{k}"])
         h = h + jax.nn.relu(x @ t[f"Wu{k}"].T + t[f"bu{k}"]) @ t[f"Wv{k}"].T + t[f"bv{k}"]
     return jnp.mean((h - data["y"]) ** 2)
 
 
-LOSSES: dict[str, Callable[[Any, Arrays, Arrays], jax.Array]] = {"mlp": loss_of, "cnn": cnn, "transformer": transformer}
+LOSSES: dict[str, Callable[[Any, Arrays, Arrays], jax.Array]] = {
+    "mlp": loss_of,
+    "cnn": cnn,
+    "transformer": transformer,
+    "step": formulas_jax.step,
+}
 State = tuple[Arrays, Arrays, Arrays, jax.Array]  # parameters, first and second moments, steps taken
 
 
@@ -131,17 +126,7 @@ def embedding(t: Arrays, _: None) -> jax.Array:
 
 
 def lstm(t: Arrays, _: None) -> jax.Array:
-    zero = jnp.zeros((t["x"].shape[1], t["W_hh"].shape[1]), t["x"].dtype)
-    inputs = t["x"] @ t["W_ih"].T + (t["b_ih"] + t["b_hh"])
-
-    def step(carry: tuple[jax.Array, jax.Array], u: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        h, c = carry
-        i, f, g, o = jnp.split(u + h @ t["W_hh"].T, 4, axis=1)
-        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        h = jax.nn.sigmoid(o) * jnp.tanh(c)
-        return (h, c), h
-
-    return jax.lax.scan(step, (zero, zero), inputs)[1]
+    return formulas_jax.lstm(t["x"], t["W_ih"], t["W_hh"], t["b_ih"] + t["b_hh"])
 
 
 def attention(t: Arrays, _: None) -> jax.Array:
@@ -158,12 +143,13 @@ def layernorm(t: Arrays, _: None) -> jax.Array:
     return jax.nn.softmax((x - mean) * jax.lax.rsqrt(var + 1e-5) * t["weight"] + t["bias"], axis=1)
 
 
-KERNELS: dict[str, Callable[[Arrays, Any], jax.Array]] = {
+KERNELS: dict[str, Callable[[Arrays, Any], Any]] = {
     "conv": conv,
     "embedding": embedding,
     "lstm": lstm,
     "attention": attention,
     "layernorm": layernorm,
+    "layer": formulas_jax.layer,
 }
 
 
@@ -172,7 +158,8 @@ def kernel(case: Case) -> Runner:
     formula = KERNELS[case.model]
 
     def value(wrt: Arrays, data: Arrays) -> jax.Array:
-        return jnp.vdot(formula({**wrt, **data}, case.option), data["g"])
+        outputs = several(formula({**wrt, **data}, case.option))
+        return reduce(jnp.add, [jnp.vdot(y, data[g]) for y, g in zip(outputs, case.weights, strict=True)])
 
     jitted = jax.jit(jax.value_and_grad(value))
     return Kernel(lambda: jax.block_until_ready(jitted(wrt, data)))

@@ -11,7 +11,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 
-from .cases import LEARNING_RATE, Arrays, Case, Mlp
+from .case import LEARNING_RATE, Arrays, Case, Mlp
 from .runner import Kernel, Runner, Training
 
 VARIANTS = ("pytensor",)
@@ -27,8 +27,8 @@ def versions() -> str:
 
 
 def make(variant: str, case: Case) -> Runner:
-    if case.training and case.model != "mlp":
-        raise NotImplementedError(f"{case.model} is not written for PyTensor")
+    if case.model == "layer" or (case.training and case.model != "mlp"):
+        raise NotImplementedError(f"{case.name} is not written for PyTensor")
     return training(case) if case.training else kernel(case)
 
 

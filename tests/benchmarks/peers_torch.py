@@ -1,14 +1,15 @@
 """PyTorch: eager, and compiled by Inductor. Threads as PyTorch chooses them."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from .cases import LEARNING_RATE, Case, Mlp
-from .runner import Kernel, Runner, Training
+from .case import ADAM_BETAS, ADAM_EPS, ADAM_RATE, LEARNING_RATE, Arrays, Case, Layer, Mlp
+from .layers.graph_torch import LAYERS
+from .runner import Kernel, Runner, Training, several
 
 VARIANTS = ("torch eager", "torch compiled")
 
@@ -20,10 +21,10 @@ def versions() -> str:
 
 
 def make(variant: str, case: Case) -> Runner:
-    if case.training and case.model != "mlp":
-        raise NotImplementedError(f"{case.model} is not written for PyTorch")
-    compiled = variant == "torch compiled"
-    return training(case, compiled) if case.training else kernel(case, compiled)
+    if case.training and case.model not in ("mlp", "step"):
+        raise NotImplementedError(f"{case.name} is not written for PyTorch")
+    runner = step if case.model == "step" else training if case.training else kernel
+    return runner(case, variant == "torch compiled")
 
 
 def tensors(arrays: Mapping[str, Any], trained: bool) -> dict[str, torch.Tensor]:
@@ -59,13 +60,53 @@ def training(case: Case, compiled: bool) -> Runner:
             p.sub_(grads[name], alpha=LEARNING_RATE)
         return value
 
-    def reset() -> None:
-        with torch.no_grad():
-            for name, p in params.items():
-                p.copy_(torch.from_numpy(arrays[name]))
-
     step = partial(compiled_step, params, batch) if compiled else eager_step
-    return Training(reset, step, lambda: {name: p.detach().numpy().copy() for name, p in params.items()})
+    return Training(partial(fill, params, arrays), step, partial(copies, params))
+
+
+def fill(params: Tensors, arrays: Arrays) -> None:
+    with torch.no_grad():
+        for name, p in params.items():
+            p.copy_(torch.from_numpy(arrays[name]))
+
+
+def copies(params: Tensors) -> Arrays:
+    return {name: p.detach().numpy().copy() for name, p in params.items()}
+
+
+def layer(option: Layer, arrays: Arrays, data: Tensors) -> tuple[dict[str, torch.Tensor], Callable[[], Any]]:
+    """What gradients are taken by, of a layer with these parameters and inputs; and what computes its outputs."""
+    module = option.make(LAYERS)
+    given = tensors({name: x for name, x in arrays.items() if name in option.inputs}, trained=True)
+    module.load_state_dict({name: torch.from_numpy(x) for name, x in arrays.items() if name not in given})
+    inputs = [{**given, **data}[name] for name in option.inputs]
+    return {**given, **dict(module.named_parameters())}, lambda: option.call(module, *inputs)
+
+
+def step(case: Case, compiled: bool) -> Runner:
+    """The loss of layers, autograd, and PyTorch's own Adam. Compiled: the loss and its gradient."""
+    arrays, data = case.split()
+    batch = tensors(data, trained=False)
+    params, scores = layer(case.option, arrays, batch)
+    adam = torch.optim.Adam(params.values(), lr=ADAM_RATE, betas=ADAM_BETAS, eps=ADAM_EPS, fused=True)
+
+    def loss() -> torch.Tensor:
+        return F.cross_entropy(scores().flatten(0, -2), batch["b"])
+
+    value_of = torch.compile(loss) if compiled else loss
+
+    def one_step() -> torch.Tensor:
+        value = value_of()
+        adam.zero_grad()
+        value.backward()
+        adam.step()
+        return value.detach()
+
+    def reset() -> None:
+        fill(params, arrays)
+        adam.state.clear()
+
+    return Training(reset, one_step, partial(copies, params))
 
 
 def conv(t: Tensors, padding: int) -> torch.Tensor:
@@ -102,18 +143,18 @@ KERNELS: dict[str, Callable[[Tensors, Any], torch.Tensor]] = {
 
 def kernel(case: Case, compiled: bool) -> Runner:
     arrays, data = case.split()
-    wrt, rest = tensors(arrays, trained=True), tensors(data, trained=False)
-    leaves, g = list(wrt.values()), rest["g"]
-    formula = KERNELS[case.model]
-
-    def out() -> torch.Tensor:
-        return formula({**wrt, **rest}, case.option)
-
+    rest = tensors(data, trained=False)
+    if case.model == "layer":
+        wrt, out = layer(case.option, arrays, rest)
+    else:
+        wrt = tensors(arrays, trained=True)
+        out = partial(KERNELS[case.model], {**wrt, **rest}, case.option)
+    leaves, weights = list(wrt.values()), [rest[g] for g in case.weights]
     forward = torch.compile(out) if compiled else out
 
     def evaluate() -> tuple[torch.Tensor, Tensors]:
-        y = forward()
-        value = torch.dot(y.detach().reshape(-1), g.reshape(-1))
-        return value, dict(zip(wrt, torch.autograd.grad(y, leaves, g), strict=True))
+        ys = several(forward())
+        values = [torch.dot(y.detach().reshape(-1), g.reshape(-1)) for y, g in zip(ys, weights, strict=True)]
+        return reduce(torch.add, values), dict(zip(wrt, torch.autograd.grad(ys, leaves, weights), strict=True))
 
     return Kernel(evaluate)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .cases import Case
+from .case import Case
 
 STEPS_CHECKED = 3  # more, and float32 sends a few units to the other side of a kink
 
@@ -78,6 +78,11 @@ class Training:
 
     def result(self) -> tuple[float, Mapping[str, Any]]:
         return float(self.step()), self.params()
+
+
+def several(outputs: Any) -> tuple[Any, ...]:
+    """What a kernel computes, of one output too."""
+    return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 def numbers(case: Case, runner: Runner) -> Numbers:

@@ -15,7 +15,8 @@ import sys
 import time
 from typing import Any
 
-from .cases import CASES, Case
+from .case import Case
+from .cases import CASES
 from .runner import Runner, numbers
 
 
