@@ -249,7 +249,7 @@ def _only_adds_up(loop: ScanLoop, number: int, readers: Readers) -> bool:
         following not in scan.nexts[number + 1 :] + scan.nexts[:number] + scan.outputs
         and all(
             reader is not None and reader.node is following and reader.gathers and reader.node.reducer == "none"
-            and all(x.subscripts == identity(own).subscripts for x in loads(reader.body) if x.tensor is own)
+            and all(same_shape(x.subscripts, identity(own).subscripts) for x in loads(reader.body) if x.tensor is own)
             for reader, _ in readers.get(own, [])
         )
         and all(
