@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile(
-    "ci", max_examples=120, derandomize=True, database=None, deadline=None, print_blob=True, suppress_health_check=SLOW
+    "ci", max_examples=60, derandomize=True, database=None, deadline=None, print_blob=True, suppress_health_check=SLOW
 )
 for name, examples in {"long": 5_000, "longer": 10_000}.items():
     settings.register_profile(name, max_examples=examples, deadline=None, print_blob=True, suppress_health_check=SLOW)
@@ -22,9 +22,9 @@ COMPILED_MODELS = ("tests/cpu/test_models.py", "tests/cpu/test_nan.py", "tests/o
 
 
 def group(nodeid: str) -> str:
-    """A file is a group; of compiled models, each model. Properties share nothing, so each is one of its own."""
+    """A file is a group; of compiled models, each model. Properties, and rows of layers, share nothing."""
     file, _, rest = nodeid.partition("::")
-    if "/properties/" in file:
+    if "/properties/" in file or file.endswith("nn/test_layers.py"):
         return nodeid
     model = re.search(r"\[(\w+)", rest) if file.endswith(COMPILED_MODELS) else None
     return f"model {model[1]}" if model else file

@@ -195,7 +195,6 @@ CASES = [
         "nn.TransformerDecoderLayer(2, 1, 1, 0.0)",
         "layer(x, y)",
         batch={},
-        derivatives=True,
     ),
     Case(
         "encoder",

@@ -96,9 +96,9 @@ CASES = [
     *FUNCTIONS,
     # all functions once, compiled together
     Case("functions_1d", {"x": (2, 3, 5), "w": (3, 3, 2)}, call="F.conv_transpose1d(F.conv1d(x, w), w)",
-         batch={"x": "N"}, compiled=True, derivatives=True),
+         batch={"x": "N"}),
     Case("functions_2d", {"x": (2, 3, 3, 3), "w": (3, 3, 2, 2)}, call="F.conv_transpose2d(F.conv2d(x, w), w)",
-         batch={"x": "N"}, compiled=True, derivatives=True),
+         batch={"x": "N"}),
     Case("functions_3d", {"x": (2, 2, 3, 3, 2), "w": (2, 2, 2, 2, 1)}, call="F.conv_transpose3d(F.conv3d(x, w), w)",
-         batch={"x": "N"}, compiled=True, derivatives=True),
+         batch={"x": "N"}),
 ]  # fmt: skip

@@ -83,7 +83,7 @@ LSTMS = [
     ),
     Case(
         "lstm_lengths", {"x": (5, 3, 2), "lengths": LENGTHS}, "nn.LSTM(2, 2)", "layer(x, lengths=lengths)",
-        torch_call=packed(5), batch=TIME, compiled=True, derivatives=True,
+        torch_call=packed(5), batch=TIME,
     ),
     Case(
         "lstm_lengths_both", {"x": (3, 5, 2), "lengths": LENGTHS, "h": (2, 3, 2), "c": (2, 3, 2)},

@@ -145,10 +145,11 @@ def test_every_option_of_every_block_is_in_a_table(block: str) -> None:
     }
     assert {option for of, option in given() if of == block} >= options
     compared = given()[block, ""]
+    if not isinstance(getattr(nn, block), type):
+        return  # a layer calls it, and is compiled
     assert any(case.compiled for case in compared) or block in COMPOSED
-    assert any(case.derivatives for case in compared) or block in {*COMPOSED, *WITHOUT_DERIVATIVES}
+    assert any(case.derivatives for case in compared) or block in COMPOSED
 
 
 # Made of blocks that are compiled by themselves, and long.
 COMPOSED = {"Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder"}
-WITHOUT_DERIVATIVES = {"accuracy", "classify", "one_hot"}

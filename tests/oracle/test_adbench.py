@@ -21,7 +21,7 @@ def near(found: Any, wanted: Any) -> None:
     assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize(("points", "dimensions", "components"), [(30, 3, 4), (130, 20, 5)])
+@pytest.mark.parametrize(("points", "dimensions", "components"), [(30, 3, 4), (70, 8, 5)])
 def test_gaussian_mixture(points: int, dimensions: int, components: int) -> None:
     module = example("gaussian_mixture")
     given = module.problem(points, dimensions, components)

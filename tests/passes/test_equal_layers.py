@@ -204,7 +204,6 @@ OPTIMISERS: dict[str, Callable[[gg.Tensor], Any]] = {
         (residual, "clipped"),
         (two_stacks, "adam"),
         (normalised, "momentum"),
-        (transformer, "adam"),
         (scaled, "momentum"),
     ],
 )

@@ -93,7 +93,7 @@ def test_layers_of_many_widths_are_few_functions() -> None:
         return net.source.count("\ndef compute_")
 
     with using(SMALLEST):
-        few, many = widths(9), widths(12)
+        few, many = widths(6), widths(8)
     assert count(many) == count(few)
     rng = np.random.default_rng(0)
     given = {x.name: rng.standard_normal([int(e) for e in x.shape], np.float32) for x in few.interface.leaves}

@@ -17,7 +17,7 @@ from tests.properties import checks
 from tests.properties.cases import Case
 from tests.properties.formulas import formulas
 
-SIXTH = settings(max_examples=settings.default.max_examples // 6)
+SIXTH = settings(max_examples=max(settings.default.max_examples // 6, 20))
 
 
 @pytest.fixture(autouse=True, scope="module")
