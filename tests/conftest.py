@@ -18,13 +18,16 @@ settings.load_profile("ci")  # --hypothesis-profile=long comes later, and wins
 gc.set_threshold(50_000)  # Numba and jax make many objects that stay; to look at them again and again takes a tenth
 
 
-COMPILED_MODELS = ("tests/cpu/test_models.py", "tests/cpu/test_nan.py", "tests/oracle/test_canaries.py")
+COMPILED_MODELS = (
+    "tests/cpu/test_models.py", "tests/cpu/test_names.py", "tests/cpu/test_nan.py", "tests/oracle/test_canaries.py",
+)  # fmt: skip
+APART = ("tests/nn/test_layers.py", "tests/test_examples.py")
 
 
 def group(nodeid: str) -> str:
-    """A file is a group; of compiled models, each model. Properties, and rows of layers, share nothing."""
+    """A file is a group; of compiled models, each model. Properties, rows of layers and examples share nothing."""
     file, _, rest = nodeid.partition("::")
-    if "/properties/" in file or file.endswith("nn/test_layers.py"):
+    if "/properties/" in file or file.endswith(APART):
         return nodeid
     model = re.search(r"\[(\w+)", rest) if file.endswith(COMPILED_MODELS) else None
     return f"model {model[1]}" if model else file
@@ -50,8 +53,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Properties take long, so they come first."""
-    items.sort(key=lambda item: item.path.parent.name != "properties")
+    """Properties and examples take long, so they come first."""
+    items.sort(key=lambda item: item.path.parent.name != "properties" and item.path.name != "test_examples.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

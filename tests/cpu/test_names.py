@@ -91,7 +91,7 @@ MODELS: dict[str, Callable[[Mapping[str, str]], Outputs]] = {
     "softmax": softmax, "scan": scan, "layers": layers, "blocks": blocks, "convolution": convolution
 }  # fmt: skip
 SIZE = 3
-STEP = 9  # of the namings that are tried; 1 tries every name in every role, which takes minutes
+STEP = 18  # of the namings that are tried; 1 tries every name in every role, which takes minutes
 
 
 @pytest.fixture(autouse=True)
