@@ -121,13 +121,8 @@ def group_norm(
             f"{num_groups} equal groups."
         )
     grouped = x.reshape(x.shape[0], num_groups, channels // num_groups, *x.shape[2:])
-    places = indices_over(grouped.shape)
-    y = standardised(grouped, tuple(range(2, grouped.ndim)), eps)
-    weights, biases = (
-        None if v is None else compute(places, v.reshape(num_groups, -1)[places[1], places[2]]) for v in (weight, bias)
-    )
-    y = y if weights is None else y * weights
-    return (y if biases is None else y + biases).reshape(x.shape)
+    y = standardised(grouped, tuple(range(2, grouped.ndim)), eps).reshape(x.shape)
+    return scaled(y, weight, bias)
 
 
 # ---------------------------------------------------------------- what they are made of
