@@ -173,8 +173,7 @@ JITTED = {
     "scan": ("tanh_f32", "abs", "forward", "t", "part", "loss_acc"),
     "layers": ("compute_h", "abs", "p", "shapes", "l", "tanh_f32"),
     "blocks": ("blocks_matrix", "row", "column", "shape", "compute_d_w", "p"),
-    "convolution": ("w_0", "first", "part", "last", "w_1", "x_scalars"),
-}
+}  # a convolution takes half a minute, and is only tried as plain Python
 
 
 @pytest.mark.parametrize(("model", "names"), JITTED.items())
