@@ -156,7 +156,7 @@ class Caller:
             needed = list(names)
         else:
             carried = [x.name for x in interface.leaves if x.role in ("state", "input") and entry.name != "step"]
-            optional = set(carried) - set(entry.uses)  # what updates alone read
+            optional = set(carried) - {*entry.uses, *entry.parameters}  # what updates alone read
             needed = [x.name for x in interface.leaves if x.name not in optional]
         check_names(names, needed, f"{interface.name}.{entry.name}", optional)
         if len(self._layouts) >= KEPT:

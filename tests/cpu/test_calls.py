@@ -687,5 +687,7 @@ def test_what_updates_alone_read_is_needed_by_steps_alone() -> None:
         assert found["loss"] == 0.5
     with pytest.raises(BindingError, match=r"^rated\.step: rate missing\. Needed are x, w, rate\.$"):
         net.step({"w": given["w"]}, x=given["x"])
+    with pytest.raises(BindingError, match=r"^rated\.forward: x missing\. Needed are x, w\.$"):
+        net(w=given["w"])
     with pytest.raises(ShapeError, match="size B is 2"):
         net(**given, rate=np.ones(3, "float32"))
