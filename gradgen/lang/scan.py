@@ -76,7 +76,7 @@ def _segment(checkpoint: int | str, steps: Poly) -> int:
         )
     length = steps.constant
     root = max(isqrt(length), 1)
-    near = [n for n in range(1, length + 1) if length % n == 0 and n + length // n <= 3 * root]
+    near = [n for n in range(1, 3 * root) if length % n == 0 and n + length // n <= 3 * root]
     return min(near, key=lambda n: n + length // n, default=root)
 
 
