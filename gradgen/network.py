@@ -33,6 +33,7 @@ from gradgen.runtime.bindings import Array, Cotangents, rows_of
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
 from gradgen.runtime.interface import Argument, Interface, evaluate_shape, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
+from gradgen.standalone.text import standalone
 from gradgen.watch import Watch
 
 
@@ -238,17 +239,17 @@ class Network:
             self._entries["check"].refuse_outside(arguments)
 
     def init(self, seed: int = 0) -> dict[str, Array]:
-        """Initial parameters and states by name, from a NumPy generator with this seed."""
+        """Initial parameters and states by name, those and these from a NumPy generator with this seed each."""
         if not isinstance(seed, (int, np.integer)) or seed < 0:
             raise OptionError(f"init has seed={seed!r}: give an integer that is not negative.")
-        generator = np.random.default_rng(seed)
+        generators = {role: np.random.default_rng(seed) for role in ("param", "state")}
         found: dict[str, Array] = {}
         for x in self.interface.leaves:
             if x.role != "input":
                 self._refuse_unknown_sizes(x)
                 shape = evaluate_shape(x.shape, self._options.sizes)
                 chosen = initialiser_of(self._declared[x.name])
-                found[x.name] = np.asarray(chosen.draw(generator, shape, x.dtype))
+                found[x.name] = np.asarray(chosen.draw(generators[x.role], shape, x.dtype))
         return self.stack(found)
 
     def _refuse_unknown_sizes(self, x: Argument) -> None:
@@ -356,12 +357,20 @@ class Network:
     def save(self, path: str | Path) -> Path:
         """Write the generated module; it needs numpy, scipy and numba only.
 
+        Beside `source`, the file has a docstring with a call to copy, `params(seed)`, `state()`, `gradients()` and
+        `outputs(...)`, which make its arguments, and a test: `python FILE` compares its gradient with differences.
+
         Raises:
             FileError: an OSError, with the path and the reason.
         """
         path = Path(path)
-        save_file(path, self.source.encode())
+        save_file(path, self.standalone(path.name).encode())
         return path
+
+    def standalone(self, file: str) -> str:
+        """The text that `save` writes under the name `file`."""
+        initial = {x.name: initialiser_of(self._declared[x.name]) for x in self.interface.leaves if x.role != "input"}
+        return standalone(self.source, self.module, self.interface, initial, self._model.loss, file)
 
     def explain(self) -> str:
         """What was made stable, gathered, inlined, fused, computed in parts or in place, entry by entry."""
