@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Never, NoReturn
+from typing import Any, Literal, Never, NoReturn
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -35,6 +36,10 @@ from gradgen.runtime.interface import Argument, Interface, evaluate_shape, inter
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
 from gradgen.standalone.text import standalone
 from gradgen.watch import Watch
+
+
+# What the networks of this process carry from call to call, by each parameter and state that they have.
+_carried: WeakKeyDictionary[Leaf, set[str]] = WeakKeyDictionary()
 
 
 def compile(  # noqa: A001  # gg.compile, as in the design
@@ -133,6 +138,9 @@ class Network:
         else:
             data = json.loads(known)
             self.source, self.interface = data["source"], Interface.from_json(data["interface"])
+        self._kept = [x for x in leaves if x.role != "input"]
+        for x in self._kept:
+            _carried.setdefault(x, set()).update(y.name for y in self._kept)
         self._attach(load_module(self.source, model.name))
 
     def _attach(self, module: ModuleType) -> None:
@@ -140,7 +148,14 @@ class Network:
         pool = RoomPool(getattr(module, "workspace", None))
         self._cotangents = Cotangents(self.interface)
         strict = self._options.strict
-        self._entries = {e.name: Caller(self.interface, e, module, pool, strict) for e in self.interface.entries}
+        self._entries = {
+            e.name: Caller(self.interface, e, module, pool, strict, self._carried_elsewhere)
+            for e in self.interface.entries
+        }
+
+    def _carried_elsewhere(self) -> set[str]:
+        """What may be given with the state of another network over the same parameters, and is not looked at."""
+        return {name for x in self._kept for name in _carried[x]}
 
     def with_module(self, module: ModuleType) -> "Network":
         """The same network over another module of the same text, such as one that Numba has not compiled."""
@@ -315,18 +330,22 @@ class Network:
         save_arrays(self.interface, path, arrays)
         return path
 
-    def load_state(self, path: str | Path) -> dict[str, Array]:
+    def load_state(self, path: str | Path, only: Literal["params"] | None = None) -> dict[str, Array]:
         """Parameters and states by name from a file, ready for `step`.
 
         Args:
             path: ends in `.npz` or `.safetensors`, and holds what `save_state` of the same model has written.
+            only: "params" for the parameters alone, whatever else is in the file, such as the states of an optimiser
+                that this network does not have.
 
         Raises:
             BindingError, ShapeError, DTypeError: not the names, shapes and dtypes that the model declares.
             OptionError: another ending, or a package that is not installed.
             FileError: there is no such file, or it is not whole.
         """
-        return self.stack(load_arrays(self.interface, Path(path)))
+        if only not in (None, "params"):
+            raise OptionError(f'load_state has only={only!r}: give "params", or leave it out.')
+        return self.stack(load_arrays(self.interface, Path(path), only == "params"))
 
     # ------------------------------------------------------------ inspection
 

@@ -28,9 +28,9 @@ Array = NDArray[Any]
 
 
 def check_names(given: Iterable[str], needed: Sequence[str], what: str, optional: Iterable[str] = ()) -> None:
-    """Every needed name once, and no other but those that may be given."""
+    """Every needed name, and no other but those that may be given."""
     missing = [n for n in needed if n not in set(given)]
-    unknown = [n for n in given if n not in {*needed, *optional}]
+    unknown = [n for n in given if n not in needed and n not in optional]
     if missing or unknown:
         wrong = [f"{', '.join(names)} {how}" for names, how in ((missing, "missing"), (unknown, "unknown")) if names]
         raise BindingError(f"{what}: {'; '.join(wrong)}. Needed are {', '.join(needed) or 'none'}.")
