@@ -37,7 +37,6 @@ from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
 from gradgen.standalone.text import standalone
 from gradgen.watch import Watch
 
-
 # What the networks of this process carry from call to call, by each parameter and state that they have.
 _carried: WeakKeyDictionary[Leaf, set[str]] = WeakKeyDictionary()
 
