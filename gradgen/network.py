@@ -29,6 +29,7 @@ from gradgen.machine import machine_of
 from gradgen.model import Model
 from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
+from gradgen.patience import patience
 from gradgen.pipeline import Compiled, compile_model
 from gradgen.runtime.bindings import Array, Cotangents, rows_of
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
@@ -117,8 +118,9 @@ class Network:
         key = _key(model, options, leaves)
         known = store.lookup(key) if key else None
         if known is None:
-            compiled = self.compiled
-            self.source: str = render_module(compiled.program)
+            with patience(f"compiling {model.name}"):
+                compiled = self.compiled
+                self.source: str = render_module(compiled.program)
             Watch().text(self.source)
             chosen = [compiled.leaves.get(x, x) for x in leaves]
             self.interface = interface_of(
@@ -251,6 +253,17 @@ class Network:
         """What only the formulas know: whether a computed subscript stays inside its axis."""
         if self.interface.counts:
             self._entries["check"].refuse_outside(arguments)
+
+    def warmup(self, **arrays: Any) -> None:
+        """Compile every function that calls will need; the first call then takes no longer than others.
+
+        Args:
+            arrays: as for a call. With them `forward` runs once: they are checked, and memory for their sizes is made.
+        """
+        for caller in self._entries.values():
+            caller.warm()
+        if arrays:
+            self.forward(**arrays)
 
     def init(self, seed: int = 0) -> dict[str, Array]:
         """Initial parameters and states by name, those and these from a NumPy generator with this seed each."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradgen.errors import BindingError, GradgenError
+from gradgen.patience import patience
 from gradgen.runtime.bindings import (
     Array,
     as_array,
@@ -223,10 +224,15 @@ class Caller:
             plain[at] = plain[at][()]
         return plan, tuple(plain)
 
+    def warm(self) -> None:
+        """Compile what a call needs, for the types that the model declares."""
+        if self._is_direct and self._direct is None:
+            with patience(f"Numba compiles {self.interface.name}.{self.entry.name}"):
+                self._compile()
+                self._direct = direct_call()
+
     def _frames(self, layout: Layout, plan: Plan, room: Room) -> Frames:
-        if self._direct is None:
-            self._compile()
-            self._direct = direct_call()
+        self.warm()
         if plan.frames is None:
             plan.frames = Frames(layout, plan, room, self.interface, self.entry, self._codes)
         return plan.frames
