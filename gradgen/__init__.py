@@ -18,7 +18,10 @@ from gradgen.lang.declare import index, indices, input, param, scope, size, stat
 from gradgen.lang.materialize import materialize
 from gradgen.lang.reducers import argmax, argmin, logsumexp, max, mean, min, sum
 from gradgen.lang.scan import scan
+from gradgen.tracebacks import install as _show_errors
 from gradgen.version import __version__
+
+_show_errors()
 
 # Imported at first use: they need SymPy, Jinja or Numba. A name, and the module it stands in ("" for a module itself).
 _LATER = {

@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Never, NoReturn
+from typing import Any, Literal, Never, NoReturn
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -28,12 +29,17 @@ from gradgen.machine import machine_of
 from gradgen.model import Model
 from gradgen.nn.init import initialiser_of
 from gradgen.options import Options
+from gradgen.patience import patience
 from gradgen.pipeline import Compiled, compile_model
 from gradgen.runtime.bindings import Array, Cotangents, rows_of
 from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
 from gradgen.runtime.interface import Argument, Interface, evaluate_shape, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
+from gradgen.standalone.text import standalone
 from gradgen.watch import Watch
+
+# What the networks of this process carry from call to call, by each parameter and state that they have.
+_carried: WeakKeyDictionary[Leaf, set[str]] = WeakKeyDictionary()
 
 
 def compile(  # noqa: A001  # gg.compile, as in the design
@@ -112,8 +118,9 @@ class Network:
         key = _key(model, options, leaves)
         known = store.lookup(key) if key else None
         if known is None:
-            compiled = self.compiled
-            self.source: str = render_module(compiled.program)
+            with patience(f"compiling {model.name}"):
+                compiled = self.compiled
+                self.source: str = render_module(compiled.program)
             Watch().text(self.source)
             chosen = [compiled.leaves.get(x, x) for x in leaves]
             self.interface = interface_of(
@@ -132,6 +139,9 @@ class Network:
         else:
             data = json.loads(known)
             self.source, self.interface = data["source"], Interface.from_json(data["interface"])
+        self._kept = [x for x in leaves if x.role != "input"]
+        for x in self._kept:
+            _carried.setdefault(x, set()).update(y.name for y in self._kept)
         self._attach(load_module(self.source, model.name))
 
     def _attach(self, module: ModuleType) -> None:
@@ -139,7 +149,14 @@ class Network:
         pool = RoomPool(getattr(module, "workspace", None))
         self._cotangents = Cotangents(self.interface)
         strict = self._options.strict
-        self._entries = {e.name: Caller(self.interface, e, module, pool, strict) for e in self.interface.entries}
+        self._entries = {
+            e.name: Caller(self.interface, e, module, pool, strict, self._carried_elsewhere)
+            for e in self.interface.entries
+        }
+
+    def _carried_elsewhere(self) -> set[str]:
+        """What may be given with the state of another network over the same parameters, and is not looked at."""
+        return {name for x in self._kept for name in _carried[x]}
 
     def with_module(self, module: ModuleType) -> "Network":
         """The same network over another module of the same text, such as one that Numba has not compiled."""
@@ -237,18 +254,29 @@ class Network:
         if self.interface.counts:
             self._entries["check"].refuse_outside(arguments)
 
+    def warmup(self, **arrays: Any) -> None:
+        """Compile every function that calls will need; the first call then takes no longer than others.
+
+        Args:
+            arrays: as for a call. With them `forward` runs once: they are checked, and memory for their sizes is made.
+        """
+        for caller in self._entries.values():
+            caller.warm()
+        if arrays:
+            self.forward(**arrays)
+
     def init(self, seed: int = 0) -> dict[str, Array]:
-        """Initial parameters and states by name, from a NumPy generator with this seed."""
+        """Initial parameters and states by name, those and these from a NumPy generator with this seed each."""
         if not isinstance(seed, (int, np.integer)) or seed < 0:
             raise OptionError(f"init has seed={seed!r}: give an integer that is not negative.")
-        generator = np.random.default_rng(seed)
+        generators = {role: np.random.default_rng(seed) for role in ("param", "state")}
         found: dict[str, Array] = {}
         for x in self.interface.leaves:
             if x.role != "input":
                 self._refuse_unknown_sizes(x)
                 shape = evaluate_shape(x.shape, self._options.sizes)
                 chosen = initialiser_of(self._declared[x.name])
-                found[x.name] = np.asarray(chosen.draw(generator, shape, x.dtype))
+                found[x.name] = np.asarray(chosen.draw(generators[x.role], shape, x.dtype))
         return self.stack(found)
 
     def _refuse_unknown_sizes(self, x: Argument) -> None:
@@ -314,18 +342,22 @@ class Network:
         save_arrays(self.interface, path, arrays)
         return path
 
-    def load_state(self, path: str | Path) -> dict[str, Array]:
+    def load_state(self, path: str | Path, only: Literal["params"] | None = None) -> dict[str, Array]:
         """Parameters and states by name from a file, ready for `step`.
 
         Args:
             path: ends in `.npz` or `.safetensors`, and holds what `save_state` of the same model has written.
+            only: "params" for the parameters alone, whatever else is in the file, such as the states of an optimiser
+                that this network does not have.
 
         Raises:
             BindingError, ShapeError, DTypeError: not the names, shapes and dtypes that the model declares.
             OptionError: another ending, or a package that is not installed.
             FileError: there is no such file, or it is not whole.
         """
-        return self.stack(load_arrays(self.interface, Path(path)))
+        if only not in (None, "params"):
+            raise OptionError(f'load_state has only={only!r}: give "params", or leave it out.')
+        return self.stack(load_arrays(self.interface, Path(path), only == "params"))
 
     # ------------------------------------------------------------ inspection
 
@@ -356,12 +388,20 @@ class Network:
     def save(self, path: str | Path) -> Path:
         """Write the generated module; it needs numpy, scipy and numba only.
 
+        Beside `source`, the file has a docstring with a call to copy, `params(seed)`, `state()`, `gradients()` and
+        `outputs(...)`, which make its arguments, and a test: `python FILE` compares its gradient with differences.
+
         Raises:
             FileError: an OSError, with the path and the reason.
         """
         path = Path(path)
-        save_file(path, self.source.encode())
+        save_file(path, self.standalone(path.name).encode())
         return path
+
+    def standalone(self, file: str) -> str:
+        """The text that `save` writes under the name `file`."""
+        initial = {x.name: initialiser_of(self._declared[x.name]) for x in self.interface.leaves if x.role != "input"}
+        return standalone(self.source, self.module, self.interface, initial, self._model.loss, file)
 
     def explain(self) -> str:
         """What was made stable, gathered, inlined, fused, computed in parts or in place, entry by entry."""

@@ -11,10 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "gradgen"
 
-BASE = {"errors", "version", "env", "options", "machine"}  # what everybody may import
+BASE = {"errors", "version", "env", "options", "machine", "patience"}  # what everybody may import
 LIBRARY = BASE | {
-    "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "model", "watch", "pipeline", "asked", "network",
-    "files",
+    "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "standalone", "model", "watch", "pipeline", "asked",
+    "network", "files", "tracebacks",
     "passes/rebuild", "passes/prepare", "passes/derive", "passes/rewrite", "passes/schedule", "passes/lower",
     "passes/loops", "passes",
 }  # fmt: skip
@@ -30,6 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"errors", "env"},
     "machine": {"env"},
     "files": {"errors"},
+    "patience": set(),
+    "tracebacks": {"env", "errors"},
     # what is declared: whole tensors, pure
     "graph": BASE,
     # from graph to program
@@ -49,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "emit": BASE | {"files", "graph", "program"},
     "inspect": BASE | {"graph", "program", "emit", "lang", *PASSES},
     "runtime": BASE | {"files", "graph", "program", "emit"},
+    "standalone": BASE | {"graph", "lang", "emit", "runtime"},
     # the compiler on one screen, and its users
     "watch": BASE | {"graph", "program", *PASSES, "inspect"},
     "model": BASE | {"graph", "program", *PASSES},

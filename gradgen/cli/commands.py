@@ -139,6 +139,7 @@ def build(
         kind = "train" if network.model.updates else "grad"
         path = place / f"{network.model.name}_{kind}.py" if folder else place
         typer.echo(write_generated(network, path))
+    typer.echo(f"Try {'it' if len(networks) == 1 else 'one'}: python {path}", err=True)
 
 
 @app.command(

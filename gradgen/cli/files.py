@@ -6,7 +6,6 @@ wrong with a model is a `GradgenError`, exit code 1.
 
 import ast
 import importlib.util
-import re
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -20,9 +19,10 @@ from numpy.typing import NDArray
 
 from gradgen.errors import GradgenError
 from gradgen.network import Network
+from gradgen.runtime.trial_sizes import open_sizes
 
 __all__ = [
-    "Dtype", "check_sizes", "load_network", "load_networks", "parse_sizes", "parse_values", "recompiled", "size_names",
+    "Dtype", "check_sizes", "load_network", "load_networks", "parse_sizes", "parse_values", "recompiled",
     "usage", "write_generated",
 ]  # fmt: skip
 
@@ -119,15 +119,9 @@ def recompiled(network: Network, dtype: Dtype | None, sizes: Mapping[str, int]) 
     return network.compiled_with(dtype, sizes) if dtype is not None or sizes else network
 
 
-def size_names(network: Network) -> list[str]:
-    """The sizes that a network leaves to its callers, in the order of its tensors."""
-    extents = " ".join(extent for x in network.interface.leaves for extent in x.shape)
-    return list(dict.fromkeys(re.findall(r"[^\W\d]\w*", extents)))
-
-
 def check_sizes(networks: Mapping[str, Network], sizes: Mapping[str, int]) -> None:
     """Every size given must be one of some network; a number for one that is compiled in replaces it."""
-    known = {name for x in networks.values() for name in (*size_names(x), *x.options.sizes)}
+    known = {name for x in networks.values() for name in (*open_sizes(x.interface), *x.options.sizes)}
     for name in sizes:
         if name not in known:
             usage(f"--size {name}: no network here has that size; there are {', '.join(sorted(known)) or 'none'}.")

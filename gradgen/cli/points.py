@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradgen.cli.files import size_names, usage
-from gradgen.errors import GradgenError, ShapeError
+from gradgen.cli.files import usage
+from gradgen.errors import GradgenError
 from gradgen.graph.nodes import Leaf, all_inputs, toposort
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
 from gradgen.passes.prepare.retarget import retarget
-from gradgen.runtime.bindings import check_requirements, label_bounds
+from gradgen.runtime.bindings import label_bounds
 from gradgen.runtime.interface import Argument, evaluate_shape
+from gradgen.runtime.trial_sizes import open_sizes, trial_sizes
 
 __all__ = ["Point", "choose_point"]
 
 Array = NDArray[Any]
-LARGER = (0, 5, 13, 29, 61)  # what is added to sizes at which the model means nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +76,14 @@ def _sizes(
     network: Network, leaves: Sequence[Argument], values: Mapping[str, Array], sizes: Mapping[str, int], first: int
 ) -> tuple[dict[str, int], list[str]]:
     """All sizes by name, and which of them nobody gave."""
-    symbols = size_names(network)
+    symbols = open_sizes(network.interface)
     known = {**network.interface.sizes, **sizes}
     for x in leaves:
         shape = np.shape(values.get(x.name, 0))
         for extent, size in zip(x.shape, shape, strict=False):
             if extent in symbols:
                 known.setdefault(extent, size)
-    chosen = [name for name in symbols if name not in known]
-    for more in LARGER:
-        found = {**known, **{name: first + k + more for k, name in enumerate(chosen)}}
-        try:
-            check_requirements(network.interface.requirements, found)
-        except ShapeError:
-            if not chosen or more == LARGER[-1]:
-                raise
-            continue
-        break
-    return found, chosen
+    return trial_sizes(network.interface, known, first), [name for name in symbols if name not in known]
 
 
 def _shape(x: Argument, sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -14,11 +14,11 @@ from typer.core import TyperGroup
 
 from gradgen import env
 from gradgen.errors import GradgenError
+from gradgen.patience import PATIENCE, told
 
 __all__ = ["EXIT_CODES", "app", "working"]
 
 EXIT_CODES = "Exit codes: 0 all is well; 1 a check failed, or a model has an error; 2 the command line has one."
-PATIENCE = 2.0  # seconds
 
 
 class _Group(TyperGroup):
@@ -59,7 +59,8 @@ def working(what: str) -> Iterator[None]:
     timer = Timer(PATIENCE, status.start)
     timer.start()
     try:
-        yield
+        with told():
+            yield
     finally:
         timer.cancel()
         timer.join()

@@ -6,10 +6,10 @@ and `array` build on them.
 
 import itertools
 import keyword
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from unicodedata import normalize
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -35,6 +35,15 @@ class Initialiser(Protocol):
 
     def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         """An array of this shape and dtype, from this generator."""
+        ...
+
+
+@runtime_checkable
+class WrittenInitialiser(Initialiser, Protocol):
+    """One that a saved module can say: without it, callers of the module give the first values themselves."""
+
+    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
+        """What is assigned to an array of zeros: subscripts, and expressions over the generator `rng` and sizes."""
         ...
 
 

@@ -3,7 +3,9 @@
 In: a generator, a shape, a dtype. Out: an array; `gg.param(..., init=...)` keeps the record, `net.init` draws.
 """
 
+import ast
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,6 +32,9 @@ class Constant:
     def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         return np.full(shape, self.value, dtype)
 
+    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
+        return [("...", repr(self.value))] if self.value else []
+
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
@@ -40,6 +45,9 @@ class Uniform:
 
     def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         return rng.uniform(self.low, self.high, shape).astype(dtype)
+
+    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
+        return [("...", f"rng.uniform({self.low!r}, {self.high!r}, {_shape(shape)})")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,9 @@ class Normal:
     def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         return rng.normal(self.mean, self.std, shape).astype(dtype)
 
+    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
+        return [("...", f"rng.normal({self.mean!r}, {self.std!r}, {_shape(shape)})")]
+
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
@@ -62,12 +73,26 @@ class Scaled:
     distribution: Literal["uniform", "normal"]
 
     def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        return self._at(shape).draw(rng, shape, dtype)
+
+    def _at(self, shape: tuple[int, ...]) -> Uniform | Normal:
         fan_in, fan_out = fans(shape)
         fan = {"in": fan_in, "out": fan_out, "mean": (fan_in + fan_out) / 2}[self.fan]
         std = self.gain / math.sqrt(max(fan, 1))
+        return (
+            Normal(0.0, std) if self.distribution == "normal" else Uniform(-math.sqrt(3.0) * std, math.sqrt(3.0) * std)
+        )
+
+    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
+        if all(extent.isdecimal() for extent in shape):
+            return self._at(tuple(map(int, shape))).written(shape, dtype)
+        fan_in, fan_out = (" * ".join([f"({shape[at]})", *(f"({extent})" for extent in shape[2:])]) for at in (1, 0))
+        fan = {"in": fan_in, "out": fan_out, "mean": f"({fan_in} + {fan_out}) / 2"}[self.fan]
+        std = ast.unparse(ast.parse(f"{self.gain!r} / np.sqrt(max({fan}, 1))"))
         if self.distribution == "normal":
-            return Normal(0.0, std).draw(rng, shape, dtype)
-        return Uniform(-math.sqrt(3.0) * std, math.sqrt(3.0) * std).draw(rng, shape, dtype)
+            return [("...", f"rng.normal(0.0, {std}, {_shape(shape)})")]
+        end = f"{math.sqrt(3.0)!r} * ({std})"
+        return [("...", f"rng.uniform(-{end}, {end}, {_shape(shape)})")]
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -80,6 +105,11 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
         raise ShapeError(f"the fan of a tensor of shape {shape} is not defined: two axes are needed.")
     kernel = math.prod(shape[2:])
     return shape[1] * kernel, shape[0] * kernel
+
+
+def _shape(shape: Sequence[str]) -> str:
+    """A shape as an argument of NumPy's generators; one number where there is nothing to be said of axes."""
+    return ast.unparse(ast.parse(f"({', '.join(shape)}{',' if len(shape) == 1 else ''})"))
 
 
 def zeros() -> Constant:

@@ -4,6 +4,7 @@ In: a shape, a seed, a step. Out: uint32 tensors. So forward and adjoint, and an
 nothing has to be stored.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,11 @@ class Seed:
 
     def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         return rng.spawn(1)[0].integers(np.iinfo(dtype).max, size=shape, dtype=dtype, endpoint=True)
+
+    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
+        size = f"({', '.join(shape)}{',' if len(shape) == 1 else ''})"
+        limit = np.iinfo(dtype).max
+        return [("...", f"rng.spawn(1)[0].integers({limit}, size={size}, dtype=np.{dtype}, endpoint=True)")]
 
 
 def _word(value: Any, what: str) -> Any:

@@ -6,6 +6,7 @@ In: arguments by name and an `Interface`. Out: arrays that the njit layer may tr
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,19 @@ Array = NDArray[Any]
 
 
 def check_names(given: Iterable[str], needed: Sequence[str], what: str, optional: Iterable[str] = ()) -> None:
-    """Every needed name once, and no other but those that may be given."""
+    """Every needed name, and no other but those that may be given."""
     missing = [n for n in needed if n not in set(given)]
-    unknown = [n for n in given if n not in {*needed, *optional}]
+    unknown = [n for n in given if n not in needed and n not in optional]
     if missing or unknown:
-        wrong = [f"{', '.join(names)} {how}" for names, how in ((missing, "missing"), (unknown, "unknown")) if names]
+        wrong = [f"{', '.join(missing)} missing"] if missing else []
+        wrong += [f"{', '.join(_with_meant(n, missing) for n in unknown)} unknown"] if unknown else []
         raise BindingError(f"{what}: {'; '.join(wrong)}. Needed are {', '.join(needed) or 'none'}.")
+
+
+def _with_meant(name: str, missing: Sequence[str]) -> str:
+    """A name that nobody knows, and the missing one that may be meant."""
+    near = [other for other in missing if other.lower() == name.lower()] or get_close_matches(name, missing, 1)
+    return f"{name} (meant as {near[0]}?)" if near else name
 
 
 def bind_sizes(arguments: Iterable[Argument], arrays: Mapping[str, Array], known: Mapping[str, int]) -> dict[str, int]:

@@ -6,7 +6,7 @@ the second one on a function of `direct` compares what is given with the call be
 refuses takes the long way again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import is_
 from threading import Lock
 from types import ModuleType
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradgen.errors import BindingError, GradgenError
+from gradgen.patience import patience
 from gradgen.runtime.bindings import (
     Array,
     as_array,
@@ -43,15 +44,26 @@ ONE_AT_A_TIME = Lock()
 
 
 class Caller:
-    """An entry point of a module; `strict`: it refuses arrays that it would have to copy."""
+    """An entry point of a module.
+
+    `strict`: it refuses arrays that it would have to copy. `carried` gives names that may be given and are not looked
+    at: what other networks over the same parameters have in their states.
+    """
 
     def __init__(
-        self, interface: Interface, entry: EntryPoint, module: ModuleType, pool: RoomPool, strict: bool
+        self,
+        interface: Interface,
+        entry: EntryPoint,
+        module: ModuleType,
+        pool: RoomPool,
+        strict: bool,
+        carried: Callable[[], set[str]] = set,
     ) -> None:
         self.interface = interface
         self.entry = entry
         self.pool = pool
         self.strict = strict
+        self._carried = carried
         self._run = self._alone if entry.parallel else self._now
         self._module = module
         self._is_direct = hasattr(getattr(module, entry.name), "compile") and headers_are_known()
@@ -158,10 +170,11 @@ class Caller:
             carried = [x.name for x in interface.leaves if x.role in ("state", "input") and entry.name != "step"]
             optional = set(carried) - {*entry.uses, *entry.parameters}  # what updates alone read
             needed = [x.name for x in interface.leaves if x.name not in optional]
-        check_names(names, needed, f"{interface.name}.{entry.name}", optional)
+        check_names(names, needed, f"{interface.name}.{entry.name}", optional | self._carried())
         if len(self._layouts) >= KEPT:
             self._layouts.clear()
-        layout = self._layouts[names] = Layout(interface, entry, names)
+        known = {*needed, *optional}
+        layout = self._layouts[names] = Layout(interface, entry, tuple(name for name in names if name in known))
         return layout
 
     def _checked(self, layout: Layout, given: tuple[Any, ...], saved: Room | None) -> Ran:
@@ -211,10 +224,15 @@ class Caller:
             plain[at] = plain[at][()]
         return plan, tuple(plain)
 
+    def warm(self) -> None:
+        """Compile what a call needs, for the types that the model declares."""
+        if self._is_direct and self._direct is None:
+            with patience(f"Numba compiles {self.interface.name}.{self.entry.name}"):
+                self._compile()
+                self._direct = direct_call()
+
     def _frames(self, layout: Layout, plan: Plan, room: Room) -> Frames:
-        if self._direct is None:
-            self._compile()
-            self._direct = direct_call()
+        self.warm()
         if plan.frames is None:
             plan.frames = Frames(layout, plan, room, self.interface, self.entry, self._codes)
         return plan.frames

@@ -82,7 +82,7 @@ def save_arrays(interface: Interface, path: Path, arrays: Mapping[str, Any]) -> 
     save_file(path, write({name: np.asarray(x, order="C") for name, x in found.items()}))
 
 
-def load_arrays(interface: Interface, path: Path) -> dict[str, Array]:
+def load_arrays(interface: Interface, path: Path, only_parameters: bool = False) -> dict[str, Array]:
     """Read all parameters and states, each into an array of its own; `Network.load_state` says more."""
     _, read = _format(path)
     try:
@@ -99,10 +99,15 @@ def load_arrays(interface: Interface, path: Path) -> dict[str, Array]:
             f"{path} is no whole {kind} file: cut off, damaged, or something else. Save it again."
         ) from error
     native = {name: np.array(x, x.dtype.newbyteorder("="), order="C") for name, x in arrays.items()}
+    parameters = [x.name for x in interface.leaves if x.role == "param"]
+    wanted = parameters if only_parameters else _kept(interface)
     try:
-        return _fitting(interface, _kept(interface), native, "load_state", own=False)
+        given = {name: x for name, x in native.items() if name in wanted} if only_parameters else native
+        return _fitting(interface, wanted, given, "load_state", own=False)
     except GradgenError as error:
-        raise type(error)(f"{path}: {error}") from None
+        differs = not only_parameters and native.keys() != set(wanted) and native.keys() >= set(parameters)
+        hint = ' The parameters are all there: load_state(path, only="params") reads them alone.' if differs else ""
+        raise type(error)(f"{path}: {error}{hint}") from None
 
 
 def _kept(interface: Interface) -> list[str]:

@@ -24,7 +24,7 @@ for name in sys.argv[2:]:
     model = BY_NAME[name]
     outputs = model.build()
     wrt = [tensor(x) for x in leaves_of(outputs) if x.dtype in FLOATS]
-    text = gg.compile(outputs, name=name, loss=model.loss, wrt=wrt).source
+    text = gg.compile(outputs, name=name, loss=model.loss, wrt=wrt).standalone(f"{name}.py")
     (Path(sys.argv[1]) / f"{name}.py").write_text(text, encoding="utf-8")
 """
 

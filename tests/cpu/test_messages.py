@@ -85,7 +85,11 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ("net.value_and_grad(A)", BindingError, "small.value_and_grad takes arrays by name: a=..., b=..., c=..., W=...."),
     ("net.step(W, A, L)", BindingError, "small.step takes arrays by name: a=..., b=..., c=..., W=...."),
     ("net()", BindingError, "small.forward: a, b, c, W missing. Needed are a, b, c, W."),
-    ("net(a=A, b=L, c=1.0, w=W)", BindingError, "small.forward: W missing; w unknown. Needed are a, b, c, W."),
+    (
+        "net(a=A, b=L, c=1.0, w=W)",
+        BindingError,
+        "small.forward: W missing; w (meant as W?) unknown. Needed are a, b, c, W.",
+    ),
     ("net(**given(d=1))", BindingError, "small.forward: d unknown. Needed are a, b, c, W."),
     ("net(**given(loss=1))", BindingError, "small.forward: loss unknown. Needed are a, b, c, W."),
     ("plain(a=A)", BindingError, "plain.forward: W missing. Needed are a, W."),

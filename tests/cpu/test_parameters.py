@@ -1,6 +1,7 @@
 """Parameters as one vector and in files: the same numbers, the same memory, and what is refused, word for word."""
 
 import io
+import re
 import sys
 import zipfile
 from functools import cache
@@ -323,12 +324,13 @@ def test_something_else_is_refused(tmp_path: Path, ending: str, content: bytes) 
     assert str(caught.value) == f"{path} is no whole {ending} file: cut off, damaged, or something else. Save it again."
 
 
+HINT = ' The parameters are all there: load_state(path, only="params") reads them alone.'
 NEEDED = "Needed are file, bias, adam_step, file_m, file_v, bias_m, bias_v."
 STATES = {name: np.zeros(3 if "file" in name else (), "float32") for name in ("file_m", "file_v", "bias_m", "bias_v")}
 STATE = {**FLAT, "adam_step": np.zeros((), "int64"), **STATES}
 UNFIT: list[tuple[dict[str, Any], type[GradgenError], str]] = [
-    (FLAT, BindingError, f"line.{{method}}: adam_step, file_m, file_v, bias_m, bias_v missing. {NEEDED}"),
-    ({**STATE, "other": FLAT["bias"]}, BindingError, f"line.{{method}}: other unknown. {NEEDED}"),
+    (FLAT, BindingError, f"line.{{method}}: adam_step, file_m, file_v, bias_m, bias_v missing. {NEEDED}{{hint}}"),
+    ({**STATE, "other": FLAT["bias"]}, BindingError, f"line.{{method}}: other unknown. {NEEDED}{{hint}}"),
     ({**STATE, "file_m": np.zeros(4, "float32")}, ShapeError, "file_m has shape (4,); the model declares (3)."),
     (
         {**STATE, "file": np.zeros((3, 1), "float32")}, ShapeError,
@@ -355,7 +357,7 @@ def test_what_does_not_fit_the_model_is_refused(
     path = tmp_path / f"state{ending}"
     with pytest.raises(kind) as caught:
         line().save_state(path, arrays)
-    assert str(caught.value) == words.format(method="save_state", convert="Convert it with .astype('", d="')")
+    assert str(caught.value) == words.format(method="save_state", convert="Convert it with .astype('", d="')", hint="")
     assert not path.exists()
     if ending == ".npz":
         path.write_bytes(npz(**{f"{name}.npy": member(x) for name, x in arrays.items()}))
@@ -363,7 +365,8 @@ def test_what_does_not_fit_the_model_is_refused(
         save_file(arrays, path)
     with pytest.raises(kind) as caught:
         line().load_state(path)
-    assert str(caught.value) == f"{path}: {words.format(method='load_state', convert='Convert it to ', d='')}"
+    wanted = words.format(method="load_state", convert="Convert it to ", d="", hint=HINT)
+    assert str(caught.value) == f"{path}: {wanted}"
 
 
 def member(x: np.ndarray) -> bytes:
@@ -399,3 +402,55 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert str(caught.value) == (
             "files that end in .safetensors need a package: pip install safetensors. Or use .npz."
         )
+
+
+# ---------------------------------------------------------------- networks over the same parameters
+
+
+def pair() -> tuple[gg.Network, gg.Network]:
+    """One that trains and one that predicts, over the same weights."""
+    x, w = gg.input("x", (3,)), gg.param("w", (3,), init=gg.nn.init.ones())
+    y = gg.sum(w * x)
+    loss = (y - 1.0) ** 2
+    train = gg.compile({"loss": loss}, name="train", loss="loss", updates=gg.optim.adam(loss, lr=0.1))
+    return train, gg.compile({"y": y}, name="predict", wrt=[x])
+
+
+def test_networks_over_the_same_parameters_share_a_state() -> None:
+    train, predict = pair()
+    state = train.init()
+    x = np.ones(3, np.float32)
+    train.step(state, x=x)
+    wanted = predict(x=x, w=state["w"])["y"]
+    for given in (state, {name: value.copy() for name, value in state.items()}):
+        assert predict(x=x, **given)["y"] == wanted
+        assert predict(x=x, **given)["y"] == wanted
+        outputs, saved = predict.forward(x=x, **given)
+        assert outputs["y"] == wanted
+        np.testing.assert_array_equal(predict.backward(saved, y=1.0)["x"], state["w"])
+    with pytest.raises(BindingError, match=re.escape("predict.forward: v unknown. Needed are x, w.")):
+        predict(x=x, v=x, **state)
+
+
+def test_other_networks_parameters_are_unknown() -> None:
+    """That somewhere else something is called so is no reason to take it."""
+    _, predict = pair()
+    other = gg.compile({"z": gg.sum(gg.param("other_weight", (3,)))}, name="other")
+    with pytest.raises(BindingError, match=re.escape("predict.forward: other_weight unknown. Needed are x, w.")):
+        predict(x=np.ones(3), w=np.ones(3), **other.init())
+
+
+def test_parameters_alone_are_read_from_a_state(tmp_path: Path) -> None:
+    train, predict = pair()
+    state = train.init()
+    train.step(state, x=np.ones(3, np.float32))
+    path = train.save_state(tmp_path / "state.npz", state)
+    equal(predict.load_state(path, only="params"), {"w": state["w"]})
+    equal(train.load_state(path, only="params"), {"w": state["w"]})
+    hint = 'The parameters are all there: load_state(path, only="params") reads them alone.'
+    with pytest.raises(BindingError, match=re.escape(f"w_m, w_v unknown. Needed are w. {hint}")):
+        predict.load_state(path)
+    with pytest.raises(BindingError, match=re.escape(f"w_v missing. Needed are w, adam_step, w_m, w_v. {hint}")):
+        train.load_state(predict.save_state(tmp_path / "weights.npz", {"w": state["w"]}))
+    with pytest.raises(OptionError, match=re.escape("load_state has only='param': give \"params\", or leave it out.")):
+        predict.load_state(path, only="param")  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 In: sizes. Out: layers of integers, with PyTorch's parameter layouts and first values.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,9 @@ class _Rows:
         table = init.normal().draw(rng, shape, dtype)
         table[self.zero] = 0
         return table
+
+    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
+        return [*init.normal().written(shape, dtype), (str(self.zero), "0")]
 
 
 class Embedding(Module):

@@ -1,0 +1,155 @@
+"""What a newcomer sees: errors that end in his own line, signs of life, functions compiled before they are needed."""
+
+import io
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from gradgen import patience, tracebacks
+from gradgen.errors import BindingError, GradgenError
+from gradgen.network import Network
+
+WRONG = """
+import gradgen as gg
+
+x, W = gg.input("x", (3,)), gg.param("W", (4, 3))
+
+
+def model():
+    return x @ W
+
+
+try:
+    model()
+except gg.GradgenError as error:
+    raise RuntimeError("no model") if {chained} else error
+"""
+SHOWN = """Traceback (most recent call last):
+  File "model.py", line 12, in <module>
+    model()
+  File "model.py", line 8, in model
+    return x @ W
+gradgen.errors.ShapeError: model.py:8: x (3) @ W (4, 3): sizes 3 and 4 of the summed axis differ. \
+Make them equal, or transpose one with .T.
+"""
+
+
+def printed(folder: Path, chained: bool = False, **variables: str) -> str:
+    (folder / "model.py").write_text(WRONG.format(chained=chained))
+    root = str(Path(gg.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "model.py"], cwd=folder, env={"PYTHONPATH": root, **variables}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    return done.stderr.replace(f"{folder}/", "")
+
+
+def test_a_traceback_ends_in_the_users_line(tmp_path: Path) -> None:
+    found = printed(tmp_path)
+    plain = [line for line in found.splitlines() if set(line.strip()) - set("^~")]  # Python 3.11 underlines some
+    assert [line for line in plain if "raise RuntimeError" not in line and "line 14" not in line] == SHOWN.splitlines()
+
+
+def test_a_traceback_is_whole_where_gradgen_is_debugged_or_the_error_is_another(tmp_path: Path) -> None:
+    assert "gradgen/graph/axes.py" in printed(tmp_path, GRADGEN_DEBUG="1")
+    assert "gradgen/graph/axes.py" in printed(tmp_path, chained=True)
+
+
+def test_a_notebook_shows_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GradgenError) as caught:
+        gg.zeros(3) @ gg.zeros((4, 3))
+    lines = caught.value._render_traceback_()  # type: ignore[attr-defined]
+    assert lines == tracebacks.shown(caught.value)
+    assert not [line for line in lines if "/gradgen/graph/" in line]
+    monkeypatch.setenv("GRADGEN_DEBUG", "1")
+    with pytest.raises(AttributeError):
+        caught.value._render_traceback_()  # type: ignore[attr-defined]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with patience.patience("thinking"), patience.patience("thinking deeper"):
+        time.sleep(0.1)
+    line = "gradgen: thinking ..."
+    assert terminal.getvalue() == f"{line}\r{' ' * len(line)}\r"
+
+
+@pytest.mark.parametrize("quiet", ["a pipe", "told by others", "quick"])
+def test_no_sign_of_life(quiet: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 60.0 if quiet == "quick" else 0.0)
+    monkeypatch.setattr(sys, "stderr", terminal := io.StringIO() if quiet == "a pipe" else Terminal())
+    if quiet == "told by others":
+        with patience.told(), patience.patience("thinking"):
+            time.sleep(0.05)
+    else:
+        with patience.patience("thinking"):
+            time.sleep(0.05)
+    assert terminal.getvalue() == ""
+
+
+def small() -> Network:
+    x, w = gg.input("x", (gg.size("N"),)), gg.param("w", (2,))
+    loss = gg.sum(gg.sin(x)) * gg.sum(w * w)
+    return gg.compile({"loss": loss}, name="small_warm", loss="loss", updates=gg.optim.sgd(loss, lr=0.1))
+
+
+def compiled(net: Network) -> dict[str, int]:
+    """How many types of arguments each function of a module has machine code for."""
+    return {name: len(f.overloads) for name, f in vars(net.module).items() if hasattr(f, "overloads")}
+
+
+def test_after_a_warmup_calls_compile_nothing() -> None:
+    net = small()
+    net.warmup()
+    before = compiled(net)
+    assert sum(before.values()) > 0
+    state = net.init()
+    for n in (3, 4):
+        x = np.ones(n, np.float32)
+        net(x=x, **state)
+        net.value_and_grad(x=x, **state)
+        net.step(state, x=x)
+    assert compiled(net) == before
+
+
+def test_a_warmup_looks_at_arrays() -> None:
+    net = small()
+    net.warmup(x=np.ones(3, np.float32), **net.init())
+    with pytest.raises(BindingError, match="small_warm.forward: x missing"):
+        net.warmup(**net.init())
+
+
+def test_the_second_call_goes_the_short_way() -> None:
+    """The first one settles everything; from the second on a call does not look at its arguments one by one."""
+    net = small()
+    state, x = net.init(), np.ones(3, np.float32)
+    net.value_and_grad(x=x, **state)
+    caller = net._entries["value_and_grad"]
+    caller._checked = None  # type: ignore[method-assign, assignment]  # the long way
+    net.value_and_grad(x=x, **state)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"X": 1, "w": 1}, "small_warm.forward: x missing; X (meant as x?) unknown. Needed are x, w."),
+        ({"x": 1, "weight": 1}, "small_warm.forward: w missing; weight unknown. Needed are x, w."),
+        ({"x": 1, "w": 1, "W": 1}, "small_warm.forward: W unknown. Needed are x, w."),
+    ],
+)
+def test_names_that_are_meant(given: dict[str, int], message: str) -> None:
+    with pytest.raises(BindingError) as caught:
+        small()(**given)
+    assert str(caught.value) == message

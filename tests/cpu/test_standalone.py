@@ -1,0 +1,167 @@
+"""A saved module in the hands of somebody without gradgen: it makes its arguments, tries itself, says what it is."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from gradgen.network import Network
+from tests.cpu.models import MODELS, parameters
+from tests.cpu.running import case, unjitted_module
+
+
+def tried(net: Network, capsys: pytest.CaptureFixture[str], text: str = "") -> str:
+    """What `python FILE` prints, of the file as plain Python, its calls timed once."""
+    module = unjitted_module(text or net.standalone("module.py"))
+    vars(module)["time_of"] = lambda call: call() is None or 1.0
+    with np.errstate(all="ignore"):
+        module.main()
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", parameters(MODELS))
+def test_every_module_tries_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    net = case(name, "float64").net
+    printed = tried(net, capsys)
+    found = re.match(r"the gradient and central differences are (\S+) apart", printed)
+    assert found is not None
+    assert float(found[1]) < 1e-5
+
+
+def deep(depth: int) -> Network:
+    """Layers of every kind of first value, enough equal ones to be rows of one array; labels; an optimiser's states."""
+    x, label = gg.input("x", (gg.size("B"), 8)), gg.input("label", (gg.size("B"),), "int64")
+    h = x + gg.nn.Embedding(5, 8, padding_idx=1, name="table")(label)
+    for k in range(depth):
+        W = gg.param(f"W{k}", (8, 8), init=gg.nn.init.xavier_normal())
+        h = gg.tanh(h @ W + gg.param(f"b{k}", (8,), init=gg.nn.init.uniform(-0.1, 0.1)))
+    scale = gg.param("scale", (8,), init=gg.nn.init.constant(0.5))
+    loss = gg.mean((h * scale) ** 2)
+    return gg.compile({"loss": loss}, name="deep", loss="loss", updates=gg.optim.adam(loss, lr=1e-3))
+
+
+def assert_first_values(net: Network, **sizes: int) -> None:
+    module = unjitted_module(net.standalone("module.py"))
+    wanted = net.init(3)
+    for made in (module.params(*sizes.values(), 3), *([module.state()] if hasattr(module, "state") else [])):
+        for name, rows in stacked(net, made).items():
+            np.testing.assert_array_equal(rows, wanted[name], err_msg=name)
+            assert rows.dtype == wanted[name].dtype, name
+
+
+def stacked(net: Network, made: Any) -> dict[str, np.ndarray]:
+    """The arrays of a named tuple by the names that callers know."""
+    key = {"Params": "p", "State": "s"}[type(made).__name__]
+    names = [x.name for x in net.interface.fields[key]]
+    counts = {x.at: x.count for x in net.interface.stacked(key)}
+    rows: list[np.ndarray] = []
+    for x in made:
+        rows += list(x) if len(rows) in counts else [x]
+    return dict(zip(names, rows, strict=True))
+
+
+@pytest.mark.parametrize("depth", [2, 12])
+def test_first_values_are_those_of_init(depth: int) -> None:
+    net = deep(depth)
+    assert bool(net.interface.stacks) == (depth > 2)
+    assert_first_values(net)
+    text = net.standalone("module.py")
+    assert text.count("rng.uniform(-0.1, 0.1") == 2  # each layer of two; the first of twelve, and a loop
+
+
+def test_first_values_of_a_size_that_is_known_at_call_time() -> None:
+    N = gg.size("N")
+    w = gg.param("w", (3, N))
+    v = gg.param("v", (N, 3), init=gg.nn.init.kaiming_normal())
+    net = gg.compile({"y": gg.input("x", (N,)) @ (w.T @ v.T) + gg.sum(v)}, name="open_sizes")
+    module = unjitted_module(net.standalone("module.py"))
+    known = net.compiled_with(sizes={"N": 4}).init(3)
+    for x, y in zip(module.params(4, seed=3), known.values(), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+class Eye:
+    """A user's own first value, which has no text."""
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return np.eye(*shape, dtype=dtype)
+
+
+def test_first_values_that_have_no_text_are_given(capsys: pytest.CaptureFixture[str]) -> None:
+    w, v = gg.param("w", (3, 3), init=Eye()), gg.param("v", (3, 3))
+    net = gg.compile({"loss": gg.sum((w @ v) ** 2)}, name="eye", loss="loss")
+    text = net.standalone("module.py")
+    assert "p, w, g = params(w), workspace(), gradients()" in text or "params(w)" in text
+    made = unjitted_module(text).params(np.eye(3), 3)
+    np.testing.assert_array_equal(made.w, np.eye(3))
+    assert "apart" in tried(net, capsys)
+
+
+def test_a_wrong_gradient_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    module = unjitted_module(deep(2).standalone("module.py"))
+    right = module.value_and_grad
+
+    def wrong(*arguments: Any) -> Any:
+        loss = right(*arguments)
+        arguments[-1].d_W0[...] *= 1.2
+        return loss
+
+    vars(module).update(value_and_grad=wrong, time_of=lambda call: 1.0)
+    with pytest.raises(SystemExit, match="they differ: a wrong gradient, or numbers that are too large"):
+        module.main()
+
+
+def test_a_model_that_wants_positive_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    x, w, c = gg.input("x", (4,)), gg.param("w", (4,)), gg.input("c", ())
+    net = gg.compile({"loss": gg.sum(gg.log(x) * gg.sqrt(w) + gg.log(c))}, name="logs", loss="loss", dtype="float64")
+    found = re.match(r"the gradient and central differences are (\S+) apart", tried(net, capsys))
+    assert found is not None
+    assert float(found[1]) < 1e-6
+
+
+def test_data_that_selects_outside_is_not_tried() -> None:
+    k, x = gg.input("k", (4,), "int64"), gg.param("x", (4,))
+    net = gg.compile({"loss": gg.sum(x[k + gg.input("n", (4,), "int64") + 5])}, name="far", loss="loss")
+    with pytest.raises(SystemExit, match="what was drawn here selects outside of an axis: give data of your own"):
+        unjitted_module(net.standalone("module.py")).main()
+
+
+def test_a_module_runs_where_there_is_no_gradgen(tmp_path: Path) -> None:
+    """Jitted, in a process of its own; what it says of itself can be copied."""
+    path = deep(2).save(tmp_path / "deep_grad.py")
+    (tmp_path / "gradgen.py").write_text("raise ImportError('this is no place for it')")
+    clean = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, path.name], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(r"the gradient and central differences are \S+ apart, of 2e-02 \(float32\)", lines[0])
+    assert lines[1] == "us of a call, with B = 4:"
+    assert [line.split()[0] for line in lines[2:]] == ["forward", "value_and_grad", "step"]
+
+
+def test_the_docstring() -> None:
+    text = deep(2).standalone("deep_train.py")
+    assert (
+        text.split('"""')[1]
+        == """deep: forward, backward, value_and_grad, step. It needs numpy, scipy and numba.
+
+    p, s, w, g = params(), state(), workspace(B), gradients()
+    loss = forward(x, label, p, w)
+    backward(x, label, d_loss, p, w, g)
+    loss = value_and_grad(x, label, p, w, g)
+    loss = step(x, label, p, s, w)
+
+x       float32 (B, 8)
+label   int64 (B,), 0 to 4
+d_loss  float32, the derivative by loss
+
+`python deep_train.py` compares the gradient with differences, and takes the time of calls.
+"""
+    )
