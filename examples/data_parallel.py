@@ -1,0 +1,115 @@
+"""Train the network of digits.py on several processes: every one takes its share of every batch.
+
+    mpiexec -n 2 python examples/data_parallel.py [--epochs 20] [--seed 0] [--batch 64] [--save build/digits.npz]
+    mpiexec -n 2 python examples/data_parallel.py --time [--width 1024] [--batch 1024]
+
+It needs scikit-learn, mpi4py and an MPI: pip install 'gradgen-numba[examples,mpi]'. Without mpiexec it is one process,
+which arrives at the same numbers but for their rounding. With `--time` nothing is learned: the lines are medians of
+what a step takes, and what it is made of, for a network of the given width and as many ranks as there are.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import gradgen as gg
+from gradgen import nn
+from gradgen.interop import mpi
+
+
+def network(width: int) -> tuple[gg.Network, gg.Network]:
+    """A training step, and what predicts."""
+    B = gg.size("B")
+    a = gg.input("a", (B, 64))
+    b = gg.input("b", (B,), dtype="int64")
+    lr = gg.input("lr", ())
+    fc1 = nn.Linear(64, width)
+    fc2 = nn.Linear(width, 10)
+    scores = fc2(nn.relu(fc1(a)))
+    loss = nn.cross_entropy(scores, b)
+    train = gg.compile({"loss": loss}, updates=gg.optim.adam(loss, lr=lr), name="digits_train")
+    return train, gg.compile({"digit": gg.argmax(scores, axis=1)}, name="digits_net", wrt=[])
+
+
+def learn(epochs: int, seed: int, batch: int, width: int, path: Path | None) -> None:
+    """Train and test; the first rank prints."""
+    images, labels = load_digits(return_X_y=True)
+    images = (images / 16.0).astype(np.float32)
+    images, test_images, labels, test_labels = train_test_split(
+        images, labels, test_size=450, random_state=seed, stratify=labels
+    )
+    net, predict = network(width)
+    random = np.random.default_rng(seed)  # the same order on every rank
+    with mpi.DataParallel(net) as train:
+        state = train.init(seed)
+        for epoch in range(epochs):
+            rate = 3e-3 * 0.5 * (1.0 + np.cos(np.pi * epoch / epochs))
+            order = random.permutation(len(images))
+            losses = []
+            for rows in np.array_split(order, len(images) // batch):
+                mine = rows[train.rank :: train.size]
+                losses.append(train.step(state, a=images[mine], b=labels[mine], lr=rate)["loss"])
+            if train.rank == 0:
+                print(f"epoch {epoch + 1:2d}, loss {np.mean(losses):.6f}", flush=True)
+            if path is not None:
+                train.save_state(path, state)
+        train.check(state)
+        if train.rank == 0:
+            found = predict(a=test_images, **{name: state[name] for name in predict.init()})["digit"]
+            print(f"test accuracy, {train.size} ranks: {np.mean(found == test_labels):.2%}")
+
+
+def measure(batch: int, width: int, repeats: int = 200) -> None:
+    """What a step takes on the slowest rank, and its parts alone: the median of calls that begin together."""
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    net, _ = network(width)
+    random = np.random.default_rng(comm.rank)
+    share = batch // comm.size
+    given = {"a": random.random((share, 64), np.float32), "b": random.integers(0, 10, share), "lr": 1e-3}
+
+    def median(call: Callable[[], object]) -> float:
+        call()
+        taken = []
+        for _ in range(repeats):
+            comm.Barrier()
+            began = time.perf_counter()
+            call()
+            taken.append(comm.allreduce(time.perf_counter() - began, MPI.MAX))
+        return 1e6 * float(np.median(taken))
+
+    with mpi.DataParallel(net) as train:
+        state = train.init()
+        vector, _ = net.flatten({name: state[name] for name in (x.name for x in net.model.wrt)})
+        step = median(lambda: train.step(state, **given))
+        gradient = median(lambda: net.value_and_grad(**state, **given))
+        reduced = median(lambda: comm.Allreduce(MPI.IN_PLACE, vector))
+        small = median(lambda: comm.Allreduce(MPI.IN_PLACE, vector[:1]))
+        fused = median(lambda: net.step(state, **given))
+    if comm.rank == 0:
+        print(f"{comm.size} ranks, {share} examples each, {vector.size:,} parameters, medians of {repeats}")
+        print(f"step                      {step:9.0f} us")
+        print(f"  its gradient alone      {gradient:9.0f} us")
+        print(f"  its Allreduce alone     {reduced:9.0f} us, of one number {small:.0f} us")
+        print(f"the step without MPI      {fused:9.0f} us")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--save", type=Path)
+    parser.add_argument("--time", action="store_true")
+    options = parser.parse_args()
+    if options.time:
+        measure(options.batch, options.width)
+    else:
+        learn(options.epochs, options.seed, options.batch, options.width, options.save)
