@@ -14,16 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 import gradgen as gg
 from gradgen import nn
 from gradgen.interop import mpi
 
 
-def network(width: int) -> tuple[gg.Network, gg.Network]:
-    """A training step, and what predicts."""
+def network(width: int) -> gg.Network:
+    """A training step; its outputs are the loss and the digits that the network reads."""
     B = gg.size("B")
     a = gg.input("a", (B, 64))
     b = gg.input("b", (B,), dtype="int64")
@@ -32,18 +30,21 @@ def network(width: int) -> tuple[gg.Network, gg.Network]:
     fc2 = nn.Linear(width, 10)
     scores = fc2(nn.relu(fc1(a)))
     loss = nn.cross_entropy(scores, b)
-    train = gg.compile({"loss": loss}, updates=gg.optim.adam(loss, lr=lr), name="digits_train")
-    return train, gg.compile({"digit": gg.argmax(scores, axis=1)}, name="digits_net", wrt=[])
+    outputs = {"loss": loss, "digit": gg.argmax(scores, axis=1)}
+    return gg.compile(outputs, updates=gg.optim.adam(loss, lr=lr), name="digits_train")
 
 
 def learn(epochs: int, seed: int, batch: int, width: int, path: Path | None) -> None:
     """Train and test; the first rank prints."""
+    from sklearn.datasets import load_digits  # not needed to measure
+    from sklearn.model_selection import train_test_split
+
     images, labels = load_digits(return_X_y=True)
     images = (images / 16.0).astype(np.float32)
     images, test_images, labels, test_labels = train_test_split(
         images, labels, test_size=450, random_state=seed, stratify=labels
     )
-    net, predict = network(width)
+    net = network(width)
     random = np.random.default_rng(seed)  # the same order on every rank
     with mpi.DataParallel(net) as train:
         state = train.init(seed)
@@ -60,7 +61,7 @@ def learn(epochs: int, seed: int, batch: int, width: int, path: Path | None) -> 
                 train.save_state(path, state)
         train.check(state)
         if train.rank == 0:
-            found = predict(a=test_images, **{name: state[name] for name in predict.init()})["digit"]
+            found = net(a=test_images, b=test_labels, **state)["digit"]
             print(f"test accuracy, {train.size} ranks: {np.mean(found == test_labels):.2%}")
 
 
@@ -69,7 +70,7 @@ def measure(batch: int, width: int, repeats: int = 200) -> None:
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
-    net, _ = network(width)
+    net = network(width)
     random = np.random.default_rng(comm.rank)
     share = batch // comm.size
     given = {"a": random.random((share, 64), np.float32), "b": random.integers(0, 10, share), "lr": 1e-3}

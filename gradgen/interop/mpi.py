@@ -4,6 +4,7 @@ In: a compiled training step and a communicator. Out: the same calls for every r
 networks: gradients of a rank's own share, and updates from gradients that have been averaged.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,14 +59,14 @@ class DataParallel:
     """
 
     def __init__(self, net: Network, comm: Any = None, *, count: Any = None) -> None:
+        self._net = net
+        self._name = net.interface.name
+        self._count = _count(net, count)
+        self._apart = taken_apart(net)
         self._in_place, world = _mpi()
         self._comm = world if comm is None else comm
         self.rank: int = self._comm.rank
         self.size: int = self._comm.size
-        self._net = net
-        self._name = net.interface.name
-        self._apart = taken_apart(net)
-        self._count = _count(net, count)
         gradient = self._apart.gradient.interface
         self._means = [x.name for x in gradient.outputs if not x.shape and x.dtype in FLOATS]
         self._of_update = [x.name for x in self._apart.update.interface.leaves]
@@ -88,6 +89,7 @@ class DataParallel:
         sys.stderr.write(f"{told}rank {self.rank} of {self.size} has failed, which ends all of them.\n")
         sys.stderr.flush()
         self._comm.Abort(1)
+        os._exit(1)  # MPICH's may return, before the others are ended
 
     def step(self, state: Mapping[str, Any], /, **arguments: Any) -> dict[str, Any]:
         """One training step: `net.step` on the batch of which every rank gives a share.
