@@ -67,10 +67,12 @@ class DataParallel:
         self._comm = world if comm is None else comm
         self.rank: int = self._comm.rank
         self.size: int = self._comm.size
-        gradient = self._apart.gradient.interface
-        self._means = [x.name for x in gradient.outputs if not x.shape and x.dtype in FLOATS]
+        gradient = self._apart.gradient
+        self._means = [x.name for x in net.interface.outputs if not x.shape and x.dtype in FLOATS]
         self._of_update = [x.name for x in self._apart.update.interface.leaves]
-        self._own = {x.name for x in gradient.leaves}
+        read = toposort(list(gradient.model.outputs.values()), all_inputs)
+        self._own = {x.name for x in read if isinstance(x, Leaf)}
+        self._own |= {x.name for x in gradient.interface.leaves if x.role == "param"}
         self._known = {x.name for x in net.interface.leaves}
         self._vector: Array = np.empty(0)
         self._views: dict[str, Array] = {}
@@ -118,7 +120,7 @@ class DataParallel:
         own = {name: x for name, x in given.items() if name in self._own}
         outputs, gradients = self._apart.gradient.value_and_grad(**own)
         self._average(gradients, outputs, self._examples(given, outputs))
-        given |= self._views
+        given |= {name: self._views[name] for name in self._apart.inputs.values()}
         self._apart.update.step({name: given[name] for name in self._of_update if name in given})
         for name, following in self._apart.carried.items():
             state[name][...] = self._views[following]
@@ -183,7 +185,9 @@ class DataParallel:
         return self._net.save_state(path, arrays) if self.rank == 0 else Path(path)
 
     def _from_first(self, arrays: dict[str, Array] | None) -> dict[str, Array]:
-        return self._net.stack(self._comm.bcast(arrays))
+        found: dict[str, Array] = self._comm.bcast(arrays)
+        # a dtype that was pickled is not the one object that calls compare with, and they would look twice every time
+        return self._net.stack({name: x.view(np.dtype(x.dtype.name)) for name, x in found.items()})
 
 
 def _mpi() -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -114,6 +115,22 @@ def optimisers() -> None:
         assert largest_difference(state, alone) < 1e-12, (k, state, alone)
 
 
+def layers() -> None:
+    """Equal layers, which the generated file keeps in one array: what the ranks share are still its rows."""
+    h = x
+    for k in range(8):
+        h = gg.tanh(h @ gg.param(f"W{k}", (3, 3)))
+    error = gg.mean((h[:, 0] - y) ** 2)
+    net, train = compiled({"error": error}, updates=gg.optim.sgd(error, lr=0.1), name="deep")
+    assert len(net.interface.stacks) > 0
+    state, alone = train.init(), net.init()
+    given = batch(5)
+    with warnings.catch_warnings(action="error"):
+        train.step(state, **of_rank(given))
+    net.step(alone, **given)
+    assert largest_difference(state, alone) < 1e-12
+
+
 def empty_shares() -> None:
     """A batch of one: the other rank has nothing, whose mean is nan. And none at all."""
     net, train = compiled(**ADAM, count=B)
@@ -152,7 +169,8 @@ def statistics() -> None:
     """Batch normalisation: every rank normalises its own share; running statistics are means over the ranks."""
     norm = nn.BatchNorm1d(3, name="norm")
     error = gg.mean((norm(x) @ w - y) ** 2)
-    updates = gg.optim.sgd(error, lr=0.1) | nn.running_updates(norm, error)
+    level = gg.state("level", ())
+    updates = gg.optim.sgd(error, lr=0.1) | nn.running_updates(norm, error) | {level: 0.5 * level + gg.mean(y)}
     _, train = compiled({"error": error}, updates=updates, name="normed")
     state = train.init()
     given = batch(7)
@@ -161,6 +179,7 @@ def statistics() -> None:
     spread = sum(len(part) * part.var(axis=0, ddof=1) for part in parts) / 7
     assert np.allclose(state["norm_running_mean"], 0.1 * given["x"].mean(axis=0), atol=1e-12)
     assert np.allclose(state["norm_running_var"], 0.9 + 0.1 * spread, atol=1e-12)
+    assert abs(state["level"] - given["y"].mean()) < 1e-12
     assert state["norm_num_batches_tracked"] == 1
     train.check(state)
 
@@ -200,7 +219,7 @@ def example() -> None:
 
 
 def numbers() -> None:
-    for case in (whole_batch, optimisers, empty_shares, counted, statistics, agreement, files, example):
+    for case in (whole_batch, optimisers, layers, empty_shares, counted, statistics, agreement, files, example):
         case()
         if RANK == 0:
             print(case.__name__, flush=True)

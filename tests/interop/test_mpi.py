@@ -46,7 +46,7 @@ def case(name: str, path: Path) -> subprocess.CompletedProcess[str]:
 def test_two_ranks_find_what_one_process_does(tmp_path: Path) -> None:
     done = case("numbers", tmp_path / "state.npz")
     assert done.returncode == 0, done.stdout + done.stderr
-    held = ["whole_batch", "optimisers", "empty_shares", "counted", "statistics", "agreement", "files"]
+    held = ["whole_batch", "optimisers", "layers", "empty_shares", "counted", "statistics", "agreement", "files"]
     if find_spec("sklearn"):
         held += [r"epoch  1, loss 2\.\d+", r"test accuracy, 2 ranks: \d+\.\d\d%"]
     assert re.fullmatch("\n".join([*held, "example", ""]), done.stdout)
