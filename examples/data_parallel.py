@@ -1,11 +1,11 @@
 """Train the network of digits.py on several processes: every one takes its share of every batch.
 
     mpiexec -n 2 python examples/data_parallel.py [--epochs 20] [--seed 0] [--batch 64] [--save build/digits.npz]
-    mpiexec -n 2 python examples/data_parallel.py --time [--width 1024] [--batch 1024]
+    mpiexec -n 2 python examples/data_parallel.py --time [--width 1024] [--batch 1024] [--repeats 200]
 
 It needs scikit-learn, mpi4py and an MPI: pip install 'gradgen-numba[examples,mpi]'. Without mpiexec it is one process,
-which arrives at the same numbers but for their rounding. With `--time` nothing is learned: the lines are medians of
-what a step takes, and what it is made of, for a network of the given width and as many ranks as there are.
+which arrives at the same numbers but for their rounding. With `--time` nothing is learned: the lines say what a step
+takes, and what it is made of, for a network of the given width and as many ranks as there are.
 """
 
 import argparse
@@ -65,17 +65,17 @@ def learn(epochs: int, seed: int, batch: int, width: int, path: Path | None) -> 
             print(f"test accuracy, {train.size} ranks: {np.mean(found == test_labels):.2%}")
 
 
-def measure(batch: int, width: int, repeats: int = 200) -> None:
-    """What a step takes on the slowest rank, and its parts alone: the median of calls that begin together."""
+def measure(batch: int, width: int, repeats: int) -> None:
+    """What a step takes until the slowest rank has done it, and its parts alone, of calls that begin together."""
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
     net = network(width)
     random = np.random.default_rng(comm.rank)
     share = batch // comm.size
-    given = {"a": random.random((share, 64), np.float32), "b": random.integers(0, 10, share), "lr": 1e-3}
+    given = {"a": random.random((share, 64), np.float32), "b": random.integers(0, 10, share)}
 
-    def median(call: Callable[[], object]) -> float:
+    def timed(call: Callable[[], object]) -> list[float]:
         call()
         taken = []
         for _ in range(repeats):
@@ -83,22 +83,25 @@ def measure(batch: int, width: int, repeats: int = 200) -> None:
             began = time.perf_counter()
             call()
             taken.append(comm.allreduce(time.perf_counter() - began, MPI.MAX))
-        return 1e6 * float(np.median(taken))
+        return taken
 
     with mpi.DataParallel(net) as train:
         state = train.init()
-        vector, _ = net.flatten({name: state[name] for name in (x.name for x in net.model.wrt)})
-        step = median(lambda: train.step(state, **given))
-        gradient = median(lambda: net.value_and_grad(**state, **given))
-        reduced = median(lambda: comm.Allreduce(MPI.IN_PLACE, vector))
-        small = median(lambda: comm.Allreduce(MPI.IN_PLACE, vector[:1]))
-        fused = median(lambda: net.step(state, **given))
-    if comm.rank == 0:
-        print(f"{comm.size} ranks, {share} examples each, {vector.size:,} parameters, medians of {repeats}")
-        print(f"step                      {step:9.0f} us")
-        print(f"  its gradient alone      {gradient:9.0f} us")
-        print(f"  its Allreduce alone     {reduced:9.0f} us, of one number {small:.0f} us")
-        print(f"the step without MPI      {fused:9.0f} us")
+        vector, weights = net.flatten({x.name: state[x.name] for x in net.model.wrt})
+        rows = [
+            ("step", lambda: train.step(state, lr=1e-3, **given)),
+            ("  its gradient alone", lambda: net.value_and_grad(**weights, **given)),
+            ("  its Allreduce alone", lambda: comm.Allreduce(MPI.IN_PLACE, vector)),
+            ("  of one number", lambda: comm.Allreduce(MPI.IN_PLACE, vector[:1])),
+            ("net.step of the share", lambda: net.step(state, lr=1e-3, **given)),
+        ]
+        if comm.rank == 0:
+            print(f"{comm.size} ranks, {share} examples each, {vector.size:,} parameters, {repeats} times")
+            print(f"{'':24}{'median':>10}{'least':>13}")
+        for name, call in rows:
+            taken = timed(call)
+            if comm.rank == 0:
+                print(f"{name:24}{1e6 * np.median(taken):10.0f} us{1e6 * min(taken):10.0f} us", flush=True)
 
 
 if __name__ == "__main__":
@@ -109,8 +112,9 @@ if __name__ == "__main__":
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--save", type=Path)
     parser.add_argument("--time", action="store_true")
+    parser.add_argument("--repeats", type=int, default=200)
     options = parser.parse_args()
     if options.time:
-        measure(options.batch, options.width)
+        measure(options.batch, options.width, options.repeats)
     else:
         learn(options.epochs, options.seed, options.batch, options.width, options.save)
