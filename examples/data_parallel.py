@@ -58,6 +58,7 @@ def learn(epochs: int, seed: int, batch: int, width: int, path: Path | None) -> 
             if train.rank == 0:
                 print(f"epoch {epoch + 1:2d}, loss {np.mean(losses):.6f}", flush=True)
             if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 train.save_state(path, state)
         train.check(state)
         if train.rank == 0:

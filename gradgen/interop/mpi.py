@@ -6,7 +6,7 @@ networks: gradients of a rank's own share, and updates from gradients that have 
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -26,6 +26,7 @@ from gradgen.graph.tensor import tensor
 from gradgen.lang.transforms import grad
 from gradgen.model import Model
 from gradgen.network import Network
+from gradgen.passes.lower.naming import sizes_of
 from gradgen.passes.rebuild.nodes import replace_nodes
 from gradgen.runtime.bindings import Array
 
@@ -194,7 +195,7 @@ def _mpi() -> tuple[Any, Any]:
     """What says that an array is sent and received, and the communicator of all processes."""
     try:
         from mpi4py import MPI
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: of mpi4py, where it finds no MPI
         raise OptionError("gradgen.interop.mpi needs two packages: pip install mpi4py mpich.") from error
     return MPI.IN_PLACE, MPI.COMM_WORLD
 
@@ -277,37 +278,16 @@ def taken_apart(net: Network) -> Apart:
         raise GraphError(f"{model.name} has no updates: gg.compile(..., updates=gg.optim.sgd(loss, lr=0.1)).")
     if model.loss is None:
         raise GraphError(f'{model.name} has no loss: choose an output with gg.compile(..., loss="...").')
-    loss = model.outputs[model.loss]
-    below = set(toposort([loss]))
+    below = set(toposort([model.outputs[model.loss]]))
     wrt = [x for x in model.wrt if x in below]
     if len({x.dtype for x in wrt}) > 1:
         several = " and ".join(f"{x.name} {x.dtype}" for x in {x.dtype: x for x in wrt}.values())
         raise DTypeError(f"{model.name}: gradients are averaged in one vector of one dtype, not {several}.")
-    leaves = [x for x in toposort(model.roots, all_inputs) if isinstance(x, Leaf)]
-    taken = {x.name for x in leaves} | {*model.outputs}
+    taken = {x.name for x in toposort(model.roots, all_inputs) if isinstance(x, Leaf)}
+    taken |= {*model.outputs, *sizes_of(model.roots)}
     inputs = fresh_names({x: f"d_{x.name}" for x in wrt}, taken)
     following = fresh_names({x: f"{x.name}_next" for x in model.updates}, taken)
-    gradients: list[Node] = [t.node for t in grad(tensor(loss), [tensor(x) for x in wrt])] if wrt else []
-    cuts: dict[Node, Node] = {}
-    for node, x in zip(gradients, wrt, strict=True):
-        cuts.setdefault(node, leaf(inputs[x], x.shape, x.dtype, "input"))
-    averaged = set(cuts.values())
-    updates: dict[Leaf, Node] = {}
-    carried: dict[Leaf, Node] = {}
-    for x, new in zip(model.updates, replace_nodes(list(model.updates.values()), cuts), strict=True):
-        reads = toposort([new], all_inputs)
-        inputs_read = [n for n in reads if isinstance(n, Leaf) and n.role == "input" and n not in averaged]
-        examples = [n for n in inputs_read if n.shape]
-        differentiated = any(n in averaged or derivative(n) is not None for n in reads)
-        if not examples:
-            updates[x] = new
-        elif x.role == "state" and x.dtype in FLOATS and not differentiated:
-            carried[x] = model.updates[x]
-        else:
-            raise GraphError(
-                f"{model.name}: the update of {x.name} depends on {examples[0].name} otherwise than through gradients "
-                f"of {model.loss}, so it would differ from rank to rank. Make it of these, as gg.optim does."
-            )
+    updates, carried = _sorted(model, wrt, inputs)
     gradient = net
     if carried:
         outputs = {**model.outputs, **{following[x]: new for x, new in carried.items()}}
@@ -318,3 +298,29 @@ def taken_apart(net: Network) -> Apart:
         {x.name: inputs[x] for x in wrt},
         {x.name: following[x] for x in carried},
     )
+
+
+def _sorted(model: Model, wrt: Sequence[Leaf], inputs: Mapping[Leaf, str]) -> tuple[dict[Leaf, Node], dict[Leaf, Node]]:
+    """Updates that are made of gradients, which are inputs now, and those that are made of examples."""
+    assert model.loss is not None
+    loss = tensor(model.outputs[model.loss])
+    cuts: dict[Node, Node] = {}
+    for t, x in zip(grad(loss, [tensor(x) for x in wrt]) if wrt else [], wrt, strict=True):
+        cuts.setdefault(t.node, leaf(inputs[x], x.shape, x.dtype, "input"))
+    averaged = set(cuts.values())
+    updates: dict[Leaf, Node] = {}
+    carried: dict[Leaf, Node] = {}
+    for x, new in zip(model.updates, replace_nodes(list(model.updates.values()), cuts), strict=True):
+        reads = toposort([new], all_inputs)
+        examples = [n for n in reads if isinstance(n, Leaf) and n.role == "input" and n.shape and n not in averaged]
+        differentiated = any(n in averaged or derivative(n) is not None for n in reads)
+        if not examples:
+            updates[x] = new
+        elif x.role == "state" and x.dtype in FLOATS and not differentiated:
+            carried[x] = model.updates[x]
+        else:
+            raise GraphError(
+                f"{model.name}: the update of {x.name} depends on {examples[0].name} otherwise than through gradients "
+                f"of {model.loss}, so it would differ from rank to rank. Make it of these, as gg.optim does."
+            )
+    return updates, carried

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -212,6 +214,13 @@ def files() -> None:
     assert largest_difference(found, state) == 0.0
 
 
+def page() -> None:
+    """What docs/data_parallel.md begins with."""
+    text = (Path(__file__).parents[2] / "docs" / "data_parallel.md").read_text(encoding="utf-8")
+    listing = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    exec(compile(listing, "fit.py", "exec"), {"__name__": "fit"})
+
+
 def example() -> None:
     """The digits themselves, where scikit-learn is."""
     if find_spec("sklearn"):
@@ -219,7 +228,7 @@ def example() -> None:
 
 
 def numbers() -> None:
-    for case in (whole_batch, optimisers, layers, empty_shares, counted, statistics, agreement, files, example):
+    for case in (whole_batch, optimisers, layers, empty_shares, counted, statistics, agreement, files, page, example):
         case()
         if RANK == 0:
             print(case.__name__, flush=True)

@@ -47,6 +47,9 @@ def test_two_ranks_find_what_one_process_does(tmp_path: Path) -> None:
     done = case("numbers", tmp_path / "state.npz")
     assert done.returncode == 0, done.stdout + done.stderr
     held = ["whole_batch", "optimisers", "layers", "empty_shares", "counted", "statistics", "agreement", "files"]
+    printed = "[1. 2. 3.] 0.0"
+    assert f"    {printed}\n" in (ROOT / "docs" / "data_parallel.md").read_text(encoding="utf-8")
+    held += [re.escape(printed), "page"]
     if find_spec("sklearn"):
         held += [r"epoch  1, loss 2\.\d+", r"test accuracy, 2 ranks: \d+\.\d\d%"]
     assert re.fullmatch("\n".join([*held, "example", ""]), done.stdout)
