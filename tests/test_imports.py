@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": BASE | {"graph", "lang", "program", *PASSES, "emit", "inspect", "model", "watch"},
     "asked": BASE | {"graph", "lang", "program", *PASSES, "model"},
     "network": LIBRARY - {"network"},
+    "interop": LIBRARY,
     "cli": LIBRARY | {"__init__"},
     "__init__": LIBRARY,
     "__main__": {"cli"},
