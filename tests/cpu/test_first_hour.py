@@ -127,7 +127,7 @@ def test_after_a_warmup_calls_compile_nothing() -> None:
 def test_a_warmup_looks_at_arrays() -> None:
     net = small()
     net.warmup(x=np.ones(3, np.float32), **net.init())
-    with pytest.raises(BindingError, match="small_warm.forward: x missing"):
+    with pytest.raises(BindingError, match=r"small_warm\.forward: x missing"):
         net.warmup(**net.init())
 
 
