@@ -13,8 +13,8 @@ PACKAGE = ROOT / "gradgen"
 
 BASE = {"errors", "version", "env", "options", "machine"}  # what everybody may import
 LIBRARY = BASE | {
-    "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "model", "watch", "pipeline", "asked", "network",
-    "files",
+    "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "model", "watch", "pipeline", "asked", "stages",
+    "network", "files",
     "passes/rebuild", "passes/prepare", "passes/derive", "passes/rewrite", "passes/schedule", "passes/lower",
     "passes/loops", "passes",
 }  # fmt: skip
@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": BASE | {"graph", "program", *PASSES},
     "pipeline": BASE | {"graph", "lang", "program", *PASSES, "emit", "inspect", "model", "watch"},
     "asked": BASE | {"graph", "lang", "program", *PASSES, "model"},
+    "stages": BASE | {"graph", "program", *PASSES, "emit", "inspect", "model", "watch", "pipeline"},
     "network": LIBRARY - {"network"},
     "cli": LIBRARY | {"__init__"},
     "__init__": LIBRARY,

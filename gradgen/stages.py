@@ -1,25 +1,26 @@
 """What every stage made of a network: formulas after each pass, loops, the emitted text.
 
-In: a network. Out: text, for `gradgen show`.
+In: a network. Out: text, for `gradgen show` and `net.show`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
+from typing import Protocol
 
 from gradgen.emit.cpu_passes import FOR_CPU, for_cpu
 from gradgen.errors import GradgenError
-from gradgen.graph.nodes import Leaf, Node, all_inputs, leaf, pointwise, toposort
+from gradgen.graph.nodes import Node, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.scalar import FLOATS, call, number
-from gradgen.inspect.text import graph_text, program_text
-from gradgen.network import Network
+from gradgen.inspect.text import named_graph_text, program_text
+from gradgen.model import Model
+from gradgen.options import Options
 from gradgen.passes.derive.reverse import vjp_nodes
-from gradgen.passes.lower.naming import name_nodes
 from gradgen.passes.prepare.retarget import retarget
-from gradgen.passes.rewrite.separate_scans import separate_carries
 from gradgen.pipeline import (
     AFTER_DIFFERENTIATING,
     ON_STATEMENTS,
     ON_TARGET,
+    Compiled,
     after_declaring,
     compile_model,
     on_programs,
@@ -29,8 +30,21 @@ from gradgen.watch import Watch
 __all__ = ["PASSES", "Stage", "after_pass", "later_texts", "pass_name", "stage_text", "stages"]
 
 
+class Network(Protocol):
+    """What is asked of a network, which `network.Network` answers."""
+
+    source: str
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def options(self) -> Options: ...
+    @property
+    def compiled(self) -> Compiled: ...
+
+
 class Stage(StrEnum):
-    """What `gradgen show --stage` prints."""
+    """What `gradgen show --stage` prints, and `net.show`."""
 
     graph = "graph"
     adjoint = "adjoint"
@@ -52,7 +66,7 @@ _LATER = {
     **{name: why for name, _, why in FOR_CPU},
 }
 
-# What `gradgen show --after` accepts, in the order in which it happens.
+# What `gradgen show --after` and `net.show(after=...)` accept, in the order in which it happens.
 PASSES = (
     "declare",
     *(pass_name(p[0]) for p in after_declaring()),
@@ -76,7 +90,7 @@ def stage_text(network: Network, stage: Stage) -> str:
     found = network.compiled.stages.get(stage.value)
     if found is None:
         raise GradgenError(f"{network.model.name} has no {stage.value}: no output depends on a float parameter.")
-    return _formulas(dict(found))
+    return named_graph_text(dict(found))
 
 
 def after_pass(network: Network, wanted: str) -> str:
@@ -90,7 +104,7 @@ def after_pass(network: Network, wanted: str) -> str:
         return f"# after {wanted}: {later[wanted]}\n{later_texts(network)[wanted]}"
     for name, reason, roots in stages(network):
         if name == wanted:
-            return f"# after {name}: {reason}\n{_formulas(roots)}"
+            return f"# after {name}: {reason}\n{named_graph_text(roots)}"
     raise GradgenError(f"{network.model.name} has no gradient, so nothing comes after {wanted}.")
 
 
@@ -136,10 +150,3 @@ def stages(network: Network) -> Iterator[tuple[str, str, dict[str, Node]]]:
 def _seed(name: str, y: Node, loss: str | None) -> Node:
     one = pointwise(y.shape, call(y.dtype, number(1)))
     return one if name == loss else leaf(f"d_{name}", y.shape, y.dtype, "input")
-
-
-def _formulas(roots: Mapping[str, Node]) -> str:
-    roots = dict(zip(roots, separate_carries(list(roots.values())), strict=True))
-    order = toposort(list(roots.values()), all_inputs)
-    fixed: dict[Node, str] = {node: name for name, node in roots.items() if not isinstance(node, Leaf)}
-    return graph_text(roots, name_nodes(order, fixed))
