@@ -7,7 +7,7 @@ import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Never, NoReturn
 
 import numpy as np
@@ -24,15 +24,22 @@ from gradgen.graph.nodes import Leaf
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.sizes import size_names
 from gradgen.graph.tensor import Tensor
+from gradgen.inspect.arguments import Declared, Seen, decisions, declared, interface_html, interface_text, summary
+from gradgen.inspect.display import MORE, Text, formulas_latex
+from gradgen.inspect.formulas import as_written
 from gradgen.machine import machine_of
 from gradgen.model import Model
 from gradgen.nn.init import initialiser_of
+from gradgen.nn.summary import operations
 from gradgen.options import Options
+from gradgen.passes.lower.naming import sizes_of
 from gradgen.pipeline import Compiled, compile_model
 from gradgen.runtime.bindings import Array, Cotangents, rows_of
-from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
+from gradgen.runtime.calls import Caller, RoomPool
 from gradgen.runtime.interface import Argument, Interface, evaluate_shape, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
+from gradgen.runtime.saved import Saved
+from gradgen.stages import looked_at
 from gradgen.watch import Watch
 
 
@@ -73,26 +80,6 @@ def compile(  # noqa: A001  # gg.compile, as in the design
     """
     model = asked_model(outputs, name, wrt, updates, loss)
     return Network(model, asked_options(model, dtype, sizes, skip, strict, deterministic, target))
-
-
-class Saved:
-    """What a forward pass keeps for its backward pass: private, good for any number of backward passes.
-
-    The arguments are those of the call: who writes into one before `backward` changes what it finds.
-    """
-
-    def __init__(self, interface: Interface, room: Room, plan: Plan, arguments: dict[str, Any]) -> None:
-        self.interface = interface
-        self.room = room
-        self.plan = plan
-        self.arguments = arguments
-
-    def __del__(self) -> None:
-        self.plan.free.append(self.room)
-
-    def __reduce__(self) -> Never:
-        """Copies would give one workspace back twice."""
-        raise TypeError("what forward keeps for backward cannot be copied or pickled")
 
 
 class Network:
@@ -363,13 +350,68 @@ class Network:
         save_file(path, self.source.encode())
         return path
 
-    def explain(self) -> str:
-        """What was made stable, gathered, inlined, fused, computed in parts or in place, entry by entry."""
-        lines: list[str] = []
-        for entry in self.interface.entries:
-            lines.append(f"{entry.name}:")
-            lines += [f"  {decision}" for decision in entry.decisions]
-        return "\n".join(lines)
+    @property
+    def inputs(self) -> Mapping[str, Declared]:
+        """Shapes and dtypes of the inputs, by name; sizes that only a call knows stand in shapes by name."""
+        return MappingProxyType(declared(self.interface.leaves, "input"))
+
+    @property
+    def parameters(self) -> Mapping[str, Declared]:
+        """Shapes and dtypes of the parameters, by name."""
+        return MappingProxyType(declared(self.interface.leaves, "param"))
+
+    @property
+    def states(self) -> Mapping[str, Declared]:
+        """Shapes and dtypes of the states, such as an optimiser's, by name."""
+        return MappingProxyType(declared(self.interface.leaves, "state"))
+
+    @property
+    def outputs(self) -> Mapping[str, Declared]:
+        """Shapes and dtypes of what calls return, by name."""
+        return MappingProxyType(declared(self.interface.outputs, "output"))
+
+    @property
+    def sizes(self) -> Mapping[str, int | None]:
+        """The sizes of the model by name: a number where `gg.compile` was told it, else None."""
+        names = sizes_of([*self._model.outputs.values(), *self._model.updates.values()])
+        return MappingProxyType({name: self._options.sizes.get(name) for name in names})
+
+    def show(self, stage: str | None = None, *, after: str | None = None) -> Text:
+        """What the compiler made of the model, as `gradgen show` prints it.
+
+        Args:
+            stage: "graph" (as declared; the default), "adjoint" (gradients after all passes), "program" (loops) or
+                "source".
+            after: instead, the name of a pass, such as "gather": formulas or statements as it leaves them.
+
+        Raises:
+            OptionError: no such stage or pass, or both.
+            GraphError: the adjoint of a network without a gradient.
+        """
+        return Text(looked_at(self, stage, after))
+
+    def explain(self, loops: bool = False) -> Text:
+        """What the network is in a few lines; then what was made stable, gathered, inlined, computed in parts or in
+        place, entry by entry.
+
+        Args:
+            loops: also which formulas share a loop.
+        """
+        return Text("\n".join([*summary(self._seen), "", *decisions(self.interface, loops)]))
+
+    @property
+    def _seen(self) -> Seen:
+        work = operations(self._model.outputs.values())
+        return Seen(self.interface, self.sizes, self._options.dtype, self._options.target, work)
+
+    def __repr__(self) -> str:
+        return interface_text(self._seen)
+
+    def _repr_html_(self) -> str:
+        return interface_html(self._seen, self._repr_latex_())
+
+    def _repr_latex_(self) -> str:
+        return formulas_latex(as_written(self._model.outputs), MORE)
 
 
 def _key(model: Model, options: Options, leaves: Sequence[Leaf]) -> str:

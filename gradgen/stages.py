@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gradgen.emit.cpu_passes import FOR_CPU, for_cpu
-from gradgen.errors import GradgenError
+from gradgen.errors import GraphError, OptionError
 from gradgen.graph.nodes import Node, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.inspect.text import named_graph_text, program_text
@@ -27,7 +27,7 @@ from gradgen.pipeline import (
 )
 from gradgen.watch import Watch
 
-__all__ = ["PASSES", "Stage", "after_pass", "later_texts", "pass_name", "stage_text", "stages"]
+__all__ = ["PASSES", "Stage", "after_pass", "later_texts", "looked_at", "pass_name", "stage_text", "stages"]
 
 
 class Network(Protocol):
@@ -76,11 +76,29 @@ PASSES = (
 )
 
 
+def looked_at(network: Network, stage: str | None, after: str | None) -> str:
+    """A stage, that of declared formulas by default, or what a pass leaves.
+
+    Raises:
+        OptionError: no such stage or pass, or both.
+        GraphError: as `stage_text` and `after_pass`.
+    """
+    if stage is not None and after is not None:
+        raise OptionError("show takes a stage or the name of a pass (after=...), not both.")
+    if after is not None:
+        if pass_name(after) not in PASSES:
+            raise OptionError(f"show: there is no pass {after!r}; the passes are {', '.join(PASSES)}.")
+        return after_pass(network, pass_name(after))
+    if stage is not None and stage not in list(Stage):
+        raise OptionError(f"show: there is no stage {stage!r}; the stages are {', '.join(Stage)}.")
+    return stage_text(network, Stage(stage or Stage.graph))
+
+
 def stage_text(network: Network, stage: Stage) -> str:
     """A stage as text.
 
     Raises:
-        GradgenError: the adjoint of a network without a gradient.
+        GraphError: the adjoint of a network without a gradient.
     """
     match stage:
         case Stage.source:
@@ -89,7 +107,7 @@ def stage_text(network: Network, stage: Stage) -> str:
             return program_text(for_cpu(network.compiled.program))
     found = network.compiled.stages.get(stage.value)
     if found is None:
-        raise GradgenError(f"{network.model.name} has no {stage.value}: no output depends on a float parameter.")
+        raise GraphError(f"{network.model.name} has no {stage.value}: no output depends on a float parameter.")
     return named_graph_text(dict(found))
 
 
@@ -97,7 +115,7 @@ def after_pass(network: Network, wanted: str) -> str:
     """The formulas or the statements after a pass, by its name in `PASSES`.
 
     Raises:
-        GradgenError: a network without a gradient gets no further than `differentiate`.
+        GraphError: a network without a gradient gets no further than `differentiate`.
     """
     later = {pass_name(name): reason for name, reason in _LATER.items()}
     if wanted in later:
@@ -105,7 +123,7 @@ def after_pass(network: Network, wanted: str) -> str:
     for name, reason, roots in stages(network):
         if name == wanted:
             return f"# after {name}: {reason}\n{named_graph_text(roots)}"
-    raise GradgenError(f"{network.model.name} has no gradient, so nothing comes after {wanted}.")
+    raise GraphError(f"{network.model.name} has no gradient, so nothing comes after {wanted}.")
 
 
 def later_texts(network: Network) -> dict[str, str]:

@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn": BASE | {"graph", "lang"},
     # from program to text, and from text to a module
     "emit": BASE | {"files", "graph", "program"},
-    "inspect": BASE | {"graph", "program", "emit", "lang", *PASSES},
+    "inspect": BASE | {"graph", "program", "emit", "lang", "runtime", *PASSES},
     "runtime": BASE | {"files", "graph", "program", "emit"},
     # the compiler on one screen, and its users
     "watch": BASE | {"graph", "program", *PASSES, "inspect"},

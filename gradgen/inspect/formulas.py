@@ -46,22 +46,38 @@ class Written:
             yield node, formula(node, self.names, written=self.inside)
 
 
-def as_written(outputs: Mapping[str, Node]) -> Written:
-    """The formulas of outputs, which have these names unless they are leaves."""
+def as_written(outputs: Mapping[str, Node], numbers: bool = False) -> Written:
+    """The formulas of outputs, which have these names unless they are leaves.
+
+    With `numbers`, tensors made of one number stand where formulas read them, as in derivatives of sums.
+    """
     roots = dict(zip(outputs, separate_carries(list(outputs.values())), strict=True))
     order = toposort(list(roots.values()), all_inputs)
     names = name_nodes(order, {n: k for k, n in roots.items() if not isinstance(n, Leaf)})
     kept = set(roots.values())
     inside = _parts_of_statements(order, kept) | (_unnamed(order, names) - kept)
+    if numbers:
+        inside |= _numbers(order) - kept
     return Written(tuple(roots.values()), tuple(order), names, inside)
 
 
 def _unnamed(order: Sequence[Node], names: Mapping[Node, str]) -> set[Node]:
     """The nodes that are elements of others, without a name of the user's, where the bodies of formulas read them."""
-    elsewhere = {x for node in order if not isinstance(node, Compute) for x in all_inputs(node)}
-    elsewhere |= {x.tensor for node in order if isinstance(node, Compute) for x in loads(*node.target)}
+    elsewhere = _elsewhere(order)
     found = (n for n in order if isinstance(n, Compute) and is_pointwise(n) and isinstance(n.body, Load))
     return {n for n in found if n not in elsewhere and not is_named_by_user(n, names[n])}
+
+
+def _numbers(order: Sequence[Node]) -> set[Node]:
+    """The tensors without accesses in their formulas that nothing but bodies of formulas reads."""
+    plain: set[Node] = {n for n in order if isinstance(n, Compute) and is_pointwise(n) and not loads(n.body)}
+    return plain - _elsewhere(order)
+
+
+def _elsewhere(order: Sequence[Node]) -> set[Node]:
+    """What is read by anything but bodies of formulas."""
+    found = {x for node in order if not isinstance(node, Compute) for x in all_inputs(node)}
+    return found | {x.tensor for node in order if isinstance(node, Compute) for x in loads(*node.target)}
 
 
 def _parts_of_statements(order: Sequence[Node], kept: Set[Node]) -> set[Node]:
