@@ -21,7 +21,6 @@ from gradgen.errors import BindingError, GraphError, OptionError, ShapeError
 from gradgen.files import save_file
 from gradgen.graph.fingerprint import fingerprint
 from gradgen.graph.nodes import Leaf
-from gradgen.graph.scalar import FLOATS
 from gradgen.graph.sizes import size_names
 from gradgen.graph.tensor import Tensor
 from gradgen.inspect.arguments import Declared, Seen, decisions, declared, interface_html, interface_text, summary
@@ -161,16 +160,7 @@ class Network:
                 f"{self.interface.name}.backward takes what forward of the same network returns second: "
                 "out, saved = net.forward(...); net.backward(saved, loss=1.0)."
             )
-        known = self._cotangents.outputs
-        wrong = [key for key in cotangents if key not in known]
-        if wrong:
-            raise BindingError(f"backward: no float output is called {', '.join(wrong)}. Those are {', '.join(known)}.")
-        if all(value is None for value in cotangents.values()):
-            first = next((x for x in known.values() if not x.shape), next(iter(known.values())))
-            raise BindingError(
-                f"{self.interface.name}.backward: without a cotangent every gradient is 0. Give one for "
-                f"{' or '.join(known)}: net.backward(saved, {first.name}={'...' if first.shape else '1.0'})."
-            )
+        self._cotangents.refuse_wrong(cotangents)
         self._refuse_outside(saved.arguments)
         given = {**saved.arguments, **self._cotangents.bound(cotangents, saved.plan.sizes)}
         return caller.with_saved(given, saved.room)
@@ -179,21 +169,13 @@ class Network:
         """Outputs by name, and the gradient of the scalar output by parameter name."""
         caller = self._entries.get("value_and_grad")
         if caller is None:
-            raise GraphError(f"{self.interface.name}.value_and_grad: {self._without_loss()}")
+            raise GraphError(
+                f"{self.interface.name}.value_and_grad: {self.interface.without_gradient(self._model.loss)}"
+            )
         if unnamed:
             self._refuse_unnamed("value_and_grad")
         self._refuse_outside(arguments)
         return caller(arguments)
-
-    def _without_loss(self) -> str:
-        """Why there is no gradient of one number, and what to do."""
-        scalars = [x.name for x in self.interface.outputs if not x.shape and x.dtype in FLOATS]
-        if not scalars:
-            outputs = ", ".join(f"{x.name} {x.dtype} {x.shown}" for x in self.interface.outputs)
-            return f"no output is a float scalar, only {outputs}. Add one, such as a sum or a mean, or use backward."
-        if self._model.loss is None:
-            return f'{", ".join(scalars)} are float scalars: choose one with gg.compile(..., loss="{scalars[0]}").'
-        return f"{self._model.loss} depends on no float parameter: declare one with gg.param, or give wrt=[...]."
 
     def step(self, state: Mapping[str, Any], /, *unnamed: Never, **arguments: Any) -> dict[str, Any]:
         """One training step: outputs at the old values; `state` (from `init`) is updated in place."""
@@ -352,7 +334,7 @@ class Network:
 
     @property
     def inputs(self) -> Mapping[str, Declared]:
-        """Shapes and dtypes of the inputs, by name; sizes that only a call knows stand in shapes by name."""
+        """Shapes and dtypes of the inputs by name; sizes that only a call knows stand in shapes as text."""
         return MappingProxyType(declared(self.interface.leaves, "input"))
 
     @property
@@ -391,18 +373,13 @@ class Network:
         return Text(looked_at(self, stage, after))
 
     def explain(self, loops: bool = False) -> Text:
-        """What the network is in a few lines; then what was made stable, gathered, inlined, computed in parts or in
-        place, entry by entry.
-
-        Args:
-            loops: also which formulas share a loop.
-        """
+        """What the network is; then what was made stable, gathered, inlined, computed in parts or in place, and with
+        `loops` which formulas share one, entry by entry."""
         return Text("\n".join([*summary(self._seen), "", *decisions(self.interface, loops)]))
 
     @property
     def _seen(self) -> Seen:
-        work = operations(self._model.outputs.values())
-        return Seen(self.interface, self.sizes, self._options.dtype, self._options.target, work)
+        return Seen(self.interface, self.sizes, self._options, operations(self._model.outputs.values()))
 
     def __repr__(self) -> str:
         return interface_text(self._seen)

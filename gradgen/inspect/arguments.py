@@ -13,6 +13,7 @@ from gradgen.errors import ShapeError
 from gradgen.graph.nodes import show_size
 from gradgen.graph.scalar import Poly
 from gradgen.inspect.display import WIDE, cut, table
+from gradgen.options import Options
 from gradgen.runtime.interface import Argument, Interface, evaluate_size
 
 __all__ = ["Declared", "Seen", "decisions", "declared", "interface_html", "interface_text", "summary"]
@@ -28,13 +29,12 @@ class Seen(NamedTuple):
 
     interface: Interface
     sizes: Sizes
-    dtype: str
-    target: str
+    options: Options
     operations: Poly
 
     @property
     def kind(self) -> str:
-        return f"{self.dtype}, for the {self.target.upper()}"
+        return f"{self.options.dtype}, for the {self.options.target.upper()}"
 
     @property
     def calls(self) -> str:

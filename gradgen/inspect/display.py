@@ -15,7 +15,8 @@ from gradgen.graph.origin import origin
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.inspect.formulas import Written, as_written
-from gradgen.inspect.latex import LatexFormulas, aligned
+from gradgen.inspect.latex import LatexFormulas
+from gradgen.inspect.latex_pieces import aligned
 from gradgen.inspect.text import named_graph_text
 from gradgen.lang.nested import leaves
 from gradgen.passes.lower.naming import described

@@ -32,9 +32,21 @@ from gradgen.graph.scalar import (
     substitute,
 )
 from gradgen.inspect.formulas import Written
+from gradgen.inspect.latex_pieces import (
+    TALL,
+    as_factor,
+    brackets,
+    floor,
+    heighten,
+    latex_name,
+    latex_number,
+    latex_text,
+    signs,
+    with_places,
+)
 from gradgen.program.loops import letter
 
-__all__ = ["LatexFormulas", "aligned", "latex_name", "latex_text"]
+__all__ = ["LatexFormulas"]
 
 CALLED, FRACTION, POWER, SUMMED = 60, 45, 40, 15  # how strongly they bind, between ATOM, UNARY, PRODUCT and SUM
 
@@ -48,39 +60,8 @@ _INFIX = re.compile(r"\$x (\S+) \$y")
 _OPENING = re.compile(r"(?:[{(|,]|\\[lr](?:floor|ceil)) ?$")  # before an argument that needs no brackets, ...
 _CLOSING = re.compile(r" ?(?:[)|,]|}(?!\^)|\\[lr](?:floor|ceil))")  # ... and behind it
 _WORD = re.compile(r"\\(?!pi)[a-z]+(\{\w+\})?([_^](\w|\{-?\w+\}))? $")  # before one that always has brackets
-_TALL = re.compile(r"\\(frac|sum|max|min|log|begin)")
-_SIGNS = {"==": "=", "!=": r"\ne", "<=": r"\le", ">=": r"\ge", "and": r"\land", "*": r"\,", "%": r"\bmod"}
-_PYTHON = re.compile(r" (==|!=|<=|>=|and|\*|%) ")
-_GREEK = frozenset({
-    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi",
-    "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi",
-    "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega",
-})  # fmt: skip
-_SPECIAL = {c: rf"\{c}" for c in "_#$%&{}"} | {"\\": r"\backslash ", "^": r"\hat{\ }", "~": r"\sim ", " ": r"\ "}
 _MARKS = {"d_": (r"\bar", r"\overline"), "t_": (r"\dot", r"\dot")}  # adjoints and tangents
 _REDUCERS = {"sum": r"\sum", "max": r"\max", "min": r"\min", "argmax": r"\arg\max", "argmin": r"\arg\min"}
-
-
-def latex_text(text: str) -> str:
-    """A text in upright letters, whatever stands in it."""
-    return rf"\mathrm{{{''.join(_SPECIAL.get(c, c) for c in text)}}}"
-
-
-def latex_name(name: str) -> str:
-    r"""A name: `x`, `\mu` for mu; with a number in one piece, `\mathit{W1}`; a longer one in upright letters."""
-    found = re.fullmatch(r"(?P<base>[^\W\d_]+)(?P<number>\d*)", name)
-    if found is None or (len(found["base"]) > 1 and found["base"] not in _GREEK):
-        return latex_text(name)
-    base = found["base"] if len(found["base"]) == 1 else rf"\{found['base']} "
-    return rf"\mathit{{{base}{found['number']}}}" if found["number"] else base.strip()
-
-
-def aligned(lines: Sequence[str]) -> str:
-    """Lines below each other, as one displayed formula."""
-    if len(lines) == 1:
-        return f"$${lines[0].replace(' &', ' ')}$$"
-    rows = " \\\\\n".join(lines)
-    return f"$$\\begin{{aligned}}\n{rows}\n\\end{{aligned}}$$"
 
 
 class LatexFormulas:
@@ -129,7 +110,7 @@ class LatexFormulas:
         """A value with its subscripts; inside a scan the step stands above it."""
         if isinstance(node, Project) and node.kind == "states" and subscripts:
             return self._at(node, subscripts[0], subscripts[1:])
-        return _with_places(self._named(self._of_state(node)), self._steps(node), subscripts)
+        return with_places(self._named(self._of_state(node)), self._steps(node), subscripts)
 
     def _whole(self, node: Node) -> str:
         """A value as a whole, or the number that all its elements are."""
@@ -139,7 +120,7 @@ class LatexFormulas:
         """A carry before step `at`."""
         c = states.scan.carries[states.number]
         outer = [_step(depth) for depth in sorted(states.steps & self._depths)]
-        return _with_places(self._named(self._of_state(c)), [*outer, at], subscripts)
+        return with_places(self._named(self._of_state(c)), [*outer, at], subscripts)
 
     def _of_state(self, node: Node) -> Node:
         return self._state.get(node, node) if isinstance(node, Carry) else node
@@ -168,11 +149,11 @@ class LatexFormulas:
                 continue
             k = scan.carries.index(c)
             name, outer = self._named(self._of_state(c)), [_step(d) for d in sorted(scan.steps & self._depths)]
-            begin = _with_places(name, [*outer, _size(scan.length) if scan.reverse else "0"], ())
+            begin = with_places(name, [*outer, _size(scan.length) if scan.reverse else "0"], ())
             found.append(f"{begin} &= {self._whole(scan.inits[k])}, \\quad {self._range(scan)}")
             if c not in self._state:
                 after = _step(scan.depth) if scan.reverse else f"{_step(scan.depth)}+1"
-                found.append(f"{_with_places(name, [*outer, after], ())} &= {self.symbol(scan.nexts[k])}")
+                found.append(f"{with_places(name, [*outer, after], ())} &= {self.symbol(scan.nexts[k])}")
         return found
 
     @staticmethod
@@ -207,17 +188,17 @@ class _Printer(ScalarPrinter):
     """One formula. Casts between floats are not written, as in the text of formulas; conditions as numbers are [c]."""
 
     def __init__(self, formulas: LatexFormulas, letters: Iterable[str]) -> None:
-        super().__init__(lambda name, dtype, given: "", lambda x, printer: "", _number, _enclosed)
+        super().__init__(lambda name, dtype, given: "", lambda x, printer: "", latex_number, as_factor)
         self.formulas = formulas
         self.taken = set(letters)
 
     def text(self, x: Scalar, dtype: str | None = None, above: int = 0) -> str:
         text, strength = self._text(x, dtype)
-        return _brackets(text) if strength < above else text
+        return brackets(text) if strength < above else text
 
     def poly(self, p: Poly, above: int = 0) -> str:
         text, strength = self._poly(p)
-        return _brackets(text) if strength < above else text
+        return brackets(text) if strength < above else text
 
     def _text(self, x: Scalar, dtype: str | None) -> tuple[str, int]:
         match x:
@@ -236,7 +217,7 @@ class _Printer(ScalarPrinter):
         raise AssertionError(f"{type(x).__name__} in a formula")
 
     def _constant(self, x: Const, dtype: str | None) -> tuple[str, int]:
-        text = latex_text(str(x.value).lower()) if x.dtype == "bool" else _number(float(x.value), "")
+        text = latex_text(str(x.value).lower()) if x.dtype == "bool" else latex_number(float(x.value), "")
         if x.dtype == "pyint":
             text = str(x.value)
         return text, UNARY if text.startswith("-") else PRODUCT if r"\cdot" in text else ATOM
@@ -277,21 +258,22 @@ class _Printer(ScalarPrinter):
             return text, POWER if text.startswith("e") else CALLED
         if name in ("stop_gradient", "materialize", "wrapped"):
             return self._text(arguments[0], work)
-        if name in FLOATS or (name == x.dtype and arguments[0].dtype not in FLOATS):  # a cast that keeps the value
+        if name in FLOATS or (name == "int64" and arguments[0].dtype not in FLOATS):  # a cast that keeps the value
             return self._text(arguments[0], name)
-        if (sign := _INFIX.fullmatch(x.function.latex)) is not None:
+        if x.function.symbol and (sign := _INFIX.fullmatch(x.function.latex)) is not None:
             return self._infix(x, sign[1], work)
         return self._declared(x, work), _STRENGTH.get(name, CALLED)
 
     def _infix(self, x: Call, sign: str, work: str) -> tuple[str, int]:
         strength = x.function.precedence
         compared = x.function.result == "bool" and x.function.name not in ("and", "or")
-        left = self.text(x.arguments[0], work, strength + compared)
-        right = self.text(x.arguments[1], work, strength + 1)
+        above = CALLED if x.function.result == "integer" else strength  # nobody knows how strongly bits bind
+        left = self.text(x.arguments[0], work, above + compared)
+        right = self.text(x.arguments[1], work, above + 1)
         if x.function.name in ("add", "sub") and right.startswith("-"):
             sign, right = "-" if x.function.name == "add" else "+", right[1:]
         elif right.startswith("-") and not compared:
-            right = _brackets(right)
+            right = brackets(right)
         if x.function.name == "mul" and right[:1].isdigit():
             sign = r"\cdot"
         return f"{left} {sign} {right}", strength
@@ -310,19 +292,19 @@ class _Printer(ScalarPrinter):
             if _OPENING.search(before) and _CLOSING.match(after):
                 return place[1] + text
             if _WORD.search(before):
-                return _brackets(text)
+                return brackets(text)
             above = PRODUCT if after.startswith(r" \log") else UNARY if x.function.name == "neg" else CALLED
             above = ATOM if after.startswith("}^") else above
-            return place[1] + (_brackets(text) if strength < above else text)
+            return place[1] + (brackets(text) if strength < above else text)
 
-        if any(_TALL.search(text) for text, _ in given.values()):
-            template = re.sub(r"([(|].*[)|])", lambda found: _tall(found[1]), template)
+        if any(TALL.search(text) for text, _ in given.values()):
+            template = re.sub(r"([(|].*[)|])", lambda found: heighten(found[1]), template)
         return re.sub(r"( ?)(\$([xyz]))", argument, template)
 
     def _exponential(self, x: Scalar) -> str:
         """A power of e, unless it would be too small to read."""
         text = self.text(x)
-        return rf"\exp{_brackets(text)}" if _TALL.search(text) or len(text) > 40 else f"e^{{{text}}}"
+        return rf"\exp{brackets(text)}" if TALL.search(text) or len(text) > 40 else f"e^{{{text}}}"
 
     def _choice(self, x: Call, work: str) -> tuple[str, int]:
         condition, yes, no = x.arguments
@@ -340,22 +322,22 @@ class _Printer(ScalarPrinter):
 
     def _condition(self, x: Call) -> tuple[str, int] | None:
         found = super()._condition(x)
-        return None if found is None else (_signs(found[0]), found[1])
+        return None if found is None else (signs(found[0]), found[1])
 
     def _poly(self, p: Poly) -> tuple[str, int]:
         text, strength = super()._poly(p)
         above, divided, below = text.rpartition(" // ")
-        return (_floor(_signs(above), below), ATOM) if divided else (_signs(text), strength)
+        return (floor(signs(above), below), ATOM) if divided else (signs(text), strength)
 
     def _atom(self, a: object, above: int = ATOM) -> str:
         match a:
             case SizeSymbol() | Letter():
                 return latex_name(a.name)
             case FloorDiv():
-                return _floor(self.text(a.numerator), self.text(a.denominator))
+                return floor(self.text(a.numerator), self.text(a.denominator))
             case Load():
                 text, strength = self._access(a)
-                return _brackets(text) if strength < above else text
+                return brackets(text) if strength < above else text
         return super()._atom(a, above)
 
 
@@ -378,45 +360,6 @@ def _step(depth: int) -> str:
 
 def _size(p: Poly) -> str:
     return _Printer.poly(_SIZES, p) if p.constant is None else show_size(p)
-
-
-def _with_places(name: str, above: Sequence[str], below: Sequence[str]) -> str:
-    """A name with the step of a scan above it, and its subscripts."""
-    name += f"^{{({', '.join(above)})}}" if above else ""
-    return name + (f"_{{{','.join(below)}}}" if below else "")
-
-
-def _brackets(text: str) -> str:
-    return _tall(f"({text})") if _TALL.search(text) else f"({text})"
-
-
-def _tall(text: str) -> str:
-    """The outermost brackets as high as what they hold."""
-    return rf"\left{text[:-1]}\right{text[-1]}"
-
-
-def _enclosed(text: str, dtype: str) -> str:
-    """A cast as a factor or a term: the value alone."""
-    return _brackets(text) if " " in re.sub(r"\{[^{}]*\}", "", text) else text
-
-
-def _floor(above: str, below: str) -> str:
-    return rf"\left\lfloor \frac{{{above}}}{{{below}}} \right\rfloor"
-
-
-def _signs(text: str) -> str:
-    return _PYTHON.sub(lambda found: f" {_SIGNS[found[1]]} ", text)
-
-
-def _number(value: float, dtype: str) -> str:
-    text = repr(value).removesuffix(".0")
-    sign, text = ("-", text[1:]) if text.startswith("-") else ("", text)
-    if text in ("inf", "nan"):
-        return sign + (r"\infty" if text == "inf" else r"\mathrm{nan}")
-    digits, exponent, power = text.partition("e")
-    if not exponent:
-        return f"{sign}{text}"
-    return sign + (f"10^{{{int(power)}}}" if digits == "1" else rf"{digits} \cdot 10^{{{int(power)}}}")
 
 
 def _value(x: Scalar) -> Any:

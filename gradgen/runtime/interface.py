@@ -16,7 +16,7 @@ import numpy as np
 from gradgen.errors import ShapeError
 from gradgen.graph.enumeration import Question
 from gradgen.graph.nodes import Leaf, Node, product, show_size
-from gradgen.graph.scalar import integer, require_poly
+from gradgen.graph.scalar import FLOATS, integer, require_poly
 from gradgen.program.extents import sizes_of_arrays
 from gradgen.program.holders import HOLDERS, entry_holders, held, part_counts, workspace_sizes
 from gradgen.program.kernels import Entry, Program
@@ -106,6 +106,16 @@ class Interface:
     def entry(self, name: str) -> EntryPoint:
         """An entry point by name."""
         return next(e for e in self.entries if e.name == name)
+
+    def without_gradient(self, loss: str | None) -> str:
+        """Why there is no gradient of one number, and what to do."""
+        scalars = [x.name for x in self.outputs if not x.shape and x.dtype in FLOATS]
+        if not scalars:
+            outputs = ", ".join(f"{x.name} {x.dtype} {x.shown}" for x in self.outputs)
+            return f"no output is a float scalar, only {outputs}. Add one, such as a sum or a mean, or use backward."
+        if loss is None:
+            return f'{", ".join(scalars)} are float scalars: choose one with gg.compile(..., loss="{scalars[0]}").'
+        return f"{loss} depends on no float parameter: declare one with gg.param, or give wrt=[...]."
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
