@@ -71,12 +71,15 @@ def show(tensors: Any) -> Text:
 def tensor_text(x: Tensor) -> str:
     """The formula of a tensor, then those that it is made of, nearest first; a few lines in all."""
     written = _written(x.node)
-    lines = [text for node in reversed(written.formulas) for _, text in written.lines(node)]
+    lines: list[str] = []
+    left = written.formulas  # those that are not shown are not printed: there may be thousands
+    while left and len(lines) < FEW:
+        lines += [text for _, text in written.lines(left.pop())]
     name = _assigned(x.node)
     found = [f"<Tensor {name or 'unnamed'}: {x.dtype} {show_shape(x.node.shape)}>"]
-    found += [f"  {cut(line, WIDE - 2)}" for line in lines[:FEW]]
-    if len(lines) > FEW:
-        found.append(f"  ... and {len(lines) - FEW} more: gg.show({name or '...'})")
+    found += [f"  {cut(line, WIDE - 2)}" for line in lines]
+    if left:
+        found.append(f"  ... and {len(left)} more: gg.show({name or '...'})")
     return "\n".join([*found, *(f"  {cut(line, WIDE - 2)}" for line in _given(written))])
 
 
@@ -102,8 +105,10 @@ def tensor_html(x: Tensor) -> str:
 def formulas_latex(written: Written, most: int) -> str:
     """The last formulas, as one displayed formula; dots stand for those before them."""
     latex = LatexFormulas(written)
-    lines = [line for node in written.formulas for line in latex.lines(node)]
-    return aligned(lines if len(lines) <= most else [r"\vdots &", *lines[-most:]])
+    left, lines = written.formulas, list[str]()
+    while left and len(lines) < most:
+        lines = [*latex.lines(left.pop()), *lines]
+    return aligned([r"\vdots &", *lines] if left else lines)
 
 
 def table(rows: Iterable[Sequence[str]], heading: Sequence[str] = ("name", "role", "dtype", "shape")) -> str:
