@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from gradgen.errors import GradgenError, nearest
-from gradgen.graph.tensor import Tensor
+from gradgen.graph.tensor import DISPLAYS, Tensor
 from gradgen.lang.array import *  # noqa: F403  # its __all__ is the list of NumPy's functions
 from gradgen.lang.array import __all__ as _array_names
 from gradgen.lang.compute import accumulate, compute, padded, where
@@ -37,6 +37,7 @@ _LATER = {
     "hessian": "gradgen.lang.jacobians",
     "check_grad": "gradgen.lang.checking",
     "compile": "gradgen.network",
+    "show": "gradgen.inspect.display",
     "Network": "gradgen.network",
 }
 _MODULES = ("nn", "optim")
@@ -49,6 +50,14 @@ __all__ = [
     "where",
     *_array_names, *_LATER,
 ]  # fmt: skip
+
+
+def _display(how: str) -> Any:
+    """What shows a tensor, imported when the first is shown."""
+    return lambda x: getattr(import_module("gradgen.inspect.display"), f"tensor_{how}")(x)
+
+
+DISPLAYS.update({how: _display(how) for how in ("text", "html", "latex")})
 
 
 def __getattr__(name: str) -> Any:

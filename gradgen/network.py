@@ -7,7 +7,7 @@ import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal, Never, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -22,19 +22,25 @@ from gradgen.errors import BindingError, GraphError, OptionError, ShapeError
 from gradgen.files import save_file
 from gradgen.graph.fingerprint import fingerprint
 from gradgen.graph.nodes import Leaf
-from gradgen.graph.scalar import FLOATS
 from gradgen.graph.sizes import size_names
 from gradgen.graph.tensor import Tensor
+from gradgen.inspect.arguments import Declared, Seen, decisions, declared, interface_html, interface_text, summary
+from gradgen.inspect.display import MORE, Text, formulas_latex
+from gradgen.inspect.formulas import as_written
 from gradgen.machine import machine_of
 from gradgen.model import Model
 from gradgen.nn.init import initialiser_of
+from gradgen.nn.summary import operations
 from gradgen.options import Options
+from gradgen.passes.lower.naming import sizes_of
 from gradgen.patience import patience
 from gradgen.pipeline import Compiled, compile_model
 from gradgen.runtime.bindings import Array, Cotangents, rows_of
-from gradgen.runtime.calls import Caller, Plan, Room, RoomPool
+from gradgen.runtime.calls import Caller, RoomPool
 from gradgen.runtime.interface import Argument, Interface, evaluate_shape, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
+from gradgen.runtime.saved import Saved
+from gradgen.stages import looked_at
 from gradgen.standalone.text import standalone
 from gradgen.watch import Watch
 
@@ -79,26 +85,6 @@ def compile(  # noqa: A001  # gg.compile, as in the design
     """
     model = asked_model(outputs, name, wrt, updates, loss)
     return Network(model, asked_options(model, dtype, sizes, skip, strict, deterministic, target))
-
-
-class Saved:
-    """What a forward pass keeps for its backward pass: private, good for any number of backward passes.
-
-    The arguments are those of the call: who writes into one before `backward` changes what it finds.
-    """
-
-    def __init__(self, interface: Interface, room: Room, plan: Plan, arguments: dict[str, Any]) -> None:
-        self.interface = interface
-        self.room = room
-        self.plan = plan
-        self.arguments = arguments
-
-    def __del__(self) -> None:
-        self.plan.free.append(self.room)
-
-    def __reduce__(self) -> Never:
-        """Copies would give one workspace back twice."""
-        raise TypeError("what forward keeps for backward cannot be copied or pickled")
 
 
 class Network:
@@ -191,16 +177,7 @@ class Network:
                 f"{self.interface.name}.backward takes what forward of the same network returns second: "
                 "out, saved = net.forward(...); net.backward(saved, loss=1.0)."
             )
-        known = self._cotangents.outputs
-        wrong = [key for key in cotangents if key not in known]
-        if wrong:
-            raise BindingError(f"backward: no float output is called {', '.join(wrong)}. Those are {', '.join(known)}.")
-        if all(value is None for value in cotangents.values()):
-            first = next((x for x in known.values() if not x.shape), next(iter(known.values())))
-            raise BindingError(
-                f"{self.interface.name}.backward: without a cotangent every gradient is 0. Give one for "
-                f"{' or '.join(known)}: net.backward(saved, {first.name}={'...' if first.shape else '1.0'})."
-            )
+        self._cotangents.refuse_wrong(cotangents)
         self._refuse_outside(saved.arguments)
         given = {**saved.arguments, **self._cotangents.bound(cotangents, saved.plan.sizes)}
         return caller.with_saved(given, saved.room)
@@ -209,21 +186,13 @@ class Network:
         """Outputs by name, and the gradient of the scalar output by parameter name."""
         caller = self._entries.get("value_and_grad")
         if caller is None:
-            raise GraphError(f"{self.interface.name}.value_and_grad: {self._without_loss()}")
+            raise GraphError(
+                f"{self.interface.name}.value_and_grad: {self.interface.without_gradient(self._model.loss)}"
+            )
         if unnamed:
             self._refuse_unnamed("value_and_grad")
         self._refuse_outside(arguments)
         return caller(arguments)
-
-    def _without_loss(self) -> str:
-        """Why there is no gradient of one number, and what to do."""
-        scalars = [x.name for x in self.interface.outputs if not x.shape and x.dtype in FLOATS]
-        if not scalars:
-            outputs = ", ".join(f"{x.name} {x.dtype} {x.shown}" for x in self.interface.outputs)
-            return f"no output is a float scalar, only {outputs}. Add one, such as a sum or a mean, or use backward."
-        if self._model.loss is None:
-            return f'{", ".join(scalars)} are float scalars: choose one with gg.compile(..., loss="{scalars[0]}").'
-        return f"{self._model.loss} depends on no float parameter: declare one with gg.param, or give wrt=[...]."
 
     def step(self, state: Mapping[str, Any], /, *unnamed: Never, **arguments: Any) -> dict[str, Any]:
         """One training step: outputs at the old values; `state` (from `init`) is updated in place."""
@@ -403,13 +372,63 @@ class Network:
         initial = {x.name: initialiser_of(self._declared[x.name]) for x in self.interface.leaves if x.role != "input"}
         return standalone(self.source, self.module, self.interface, initial, self._model.loss, file)
 
-    def explain(self) -> str:
-        """What was made stable, gathered, inlined, fused, computed in parts or in place, entry by entry."""
-        lines: list[str] = []
-        for entry in self.interface.entries:
-            lines.append(f"{entry.name}:")
-            lines += [f"  {decision}" for decision in entry.decisions]
-        return "\n".join(lines)
+    @property
+    def inputs(self) -> Mapping[str, Declared]:
+        """Shapes and dtypes of the inputs by name; sizes that only a call knows stand in shapes as text."""
+        return MappingProxyType(declared(self.interface.leaves, "input"))
+
+    @property
+    def parameters(self) -> Mapping[str, Declared]:
+        """Shapes and dtypes of the parameters, by name."""
+        return MappingProxyType(declared(self.interface.leaves, "param"))
+
+    @property
+    def states(self) -> Mapping[str, Declared]:
+        """Shapes and dtypes of the states, such as an optimiser's, by name."""
+        return MappingProxyType(declared(self.interface.leaves, "state"))
+
+    @property
+    def outputs(self) -> Mapping[str, Declared]:
+        """Shapes and dtypes of what calls return, by name."""
+        return MappingProxyType(declared(self.interface.outputs, "output"))
+
+    @property
+    def sizes(self) -> Mapping[str, int | None]:
+        """The sizes of the model by name: a number where `gg.compile` was told it, else None."""
+        names = sizes_of([*self._model.outputs.values(), *self._model.updates.values()])
+        return MappingProxyType({name: self._options.sizes.get(name) for name in names})
+
+    def show(self, stage: str | None = None, *, after: str | None = None) -> Text:
+        """What the compiler made of the model, as `gradgen show` prints it.
+
+        Args:
+            stage: "graph" (as declared; the default), "adjoint" (gradients after all passes), "program" (loops) or
+                "source".
+            after: instead, the name of a pass, such as "gather": formulas or statements as it leaves them.
+
+        Raises:
+            OptionError: no such stage or pass, or both.
+            GraphError: the adjoint of a network without a gradient.
+        """
+        return Text(looked_at(self, stage, after))
+
+    def explain(self, loops: bool = False) -> Text:
+        """What the network is; then what was made stable, gathered, inlined, computed in parts or in place, and with
+        `loops` which formulas share one, entry by entry."""
+        return Text("\n".join([*summary(self._seen), "", *decisions(self.interface, loops)]))
+
+    @property
+    def _seen(self) -> Seen:
+        return Seen(self.interface, self.sizes, self._options, operations(self._model.outputs.values()))
+
+    def __repr__(self) -> str:
+        return interface_text(self._seen)
+
+    def _repr_html_(self) -> str:
+        return interface_html(self._seen, self._repr_latex_())
+
+    def _repr_latex_(self) -> str:
+        return formulas_latex(as_written(self._model.outputs), MORE)
 
 
 def _key(model: Model, options: Options, leaves: Sequence[Leaf]) -> str:

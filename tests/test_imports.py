@@ -14,7 +14,7 @@ PACKAGE = ROOT / "gradgen"
 BASE = {"errors", "version", "env", "options", "machine", "patience"}  # what everybody may import
 LIBRARY = BASE | {
     "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "standalone", "model", "watch", "pipeline", "asked",
-    "network", "files", "tracebacks",
+    "stages", "network", "files", "tracebacks",
     "passes/rebuild", "passes/prepare", "passes/derive", "passes/rewrite", "passes/schedule", "passes/lower",
     "passes/loops", "passes",
 }  # fmt: skip
@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn": BASE | {"graph", "lang"},
     # from program to text, and from text to a module
     "emit": BASE | {"files", "graph", "program"},
-    "inspect": BASE | {"graph", "program", "emit", "lang", *PASSES},
+    "inspect": BASE | {"graph", "program", "emit", "lang", "runtime", *PASSES},
     "runtime": BASE | {"files", "graph", "program", "emit"},
     "standalone": BASE | {"graph", "lang", "emit", "runtime"},
     # the compiler on one screen, and its users
@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": BASE | {"graph", "program", *PASSES},
     "pipeline": BASE | {"graph", "lang", "program", *PASSES, "emit", "inspect", "model", "watch"},
     "asked": BASE | {"graph", "lang", "program", *PASSES, "model"},
+    "stages": BASE | {"graph", "program", *PASSES, "emit", "inspect", "model", "watch", "pipeline"},
     "network": LIBRARY - {"network"},
     "interop": LIBRARY,
     "cli": LIBRARY | {"__init__"},

@@ -28,13 +28,13 @@ from gradgen.cli.files import (
     write_generated,
 )
 from gradgen.cli.points import choose_point
-from gradgen.cli.stages import PASSES, Stage, after_pass, pass_name, stage_text
 from gradgen.cli.terminal import EXIT_CODES, app, working
 from gradgen.cli.tracing import Mode, trace_network
 from gradgen.cli.training import Optimiser, with_updates
 from gradgen.inspect.machine import Fact, facts
 from gradgen.inspect.trace import ASCII, UNICODE
 from gradgen.inspect.trace_table import trace_table
+from gradgen.stages import PASSES, Stage, after_pass, pass_name, stage_text
 from gradgen.version import __version__
 
 __all__ = ["build", "check", "doctor", "show", "trace"]

@@ -3,6 +3,7 @@
 In: nodes. Out: `Tensor`, one wrapper per node (so `is` is identity); `lang` builds on `apply` and `as_formula`.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -129,7 +130,17 @@ class Tensor(Operators["Tensor"]):
         raise GraphError(f"{here()}`in` has no meaning for a tensor: compare with == and reduce with gg.max.")
 
     def __repr__(self) -> str:
-        return f"<Tensor {self.name or 'unnamed'}: {self.dtype} {show_shape(self.node.shape)}>"
+        """The formula, and what it is made of; one line where a message of this package mentions the tensor."""
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        if isinstance(self.node, Leaf) or caller.partition(".")[0] == "gradgen":
+            return f"<Tensor {self.name or 'unnamed'}: {self.dtype} {show_shape(self.node.shape)}>"
+        return DISPLAYS["text"](self)
+
+    def _repr_html_(self) -> str:
+        return DISPLAYS["html"](self)
+
+    def _repr_latex_(self) -> str:
+        return DISPLAYS["latex"](self)
 
     def _described(self) -> str:
         return axes.describe(self.node)
@@ -171,6 +182,10 @@ class Tensor(Operators["Tensor"]):
     def argmin(self, axis: Any = None, keepdims: bool = False) -> "Tensor":
         """The place of the first nan, else of the first minimum, in row-major order; int64. See `gg.argmax`."""
         return reduce_tensor("argmin", self, axis, keepdims)
+
+
+# How notebooks and prompts show a tensor: as "text", "html" or "latex". `gradgen/__init__` says it, from above.
+DISPLAYS: dict[str, Callable[[Tensor], str]] = {}
 
 
 def tensor(node: Node) -> Tensor:

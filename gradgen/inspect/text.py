@@ -12,6 +12,8 @@ from gradgen.graph.nodes import Carry, Leaf, Node, all_inputs, show_shape, topos
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Load, Poly
 from gradgen.passes.lower.drafts import Draft
+from gradgen.passes.lower.naming import name_nodes
+from gradgen.passes.rewrite.separate_scans import separate_carries
 from gradgen.program.kernels import (
     Entry,
     Kernel,
@@ -34,7 +36,15 @@ from gradgen.program.loops import (
     Statement,
 )
 
-__all__ = ["drafts_text", "graph_text", "program_text"]
+__all__ = ["drafts_text", "graph_text", "named_graph_text", "program_text"]
+
+
+def named_graph_text(roots: Mapping[str, Node]) -> str:
+    """`graph_text` of results by their names; the others have those that they would have in a generated file."""
+    roots = dict(zip(roots, separate_carries(list(roots.values())), strict=True))
+    order = toposort(list(roots.values()), all_inputs)
+    fixed: dict[Node, str] = {node: name for name, node in roots.items() if not isinstance(node, Leaf)}
+    return graph_text(roots, name_nodes(order, fixed))
 
 
 def graph_text(roots: Mapping[str, Node], names: Mapping[Node, str]) -> str:

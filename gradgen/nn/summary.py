@@ -4,7 +4,7 @@ In: layers, and tensors to call them with. Out: text. Operations are those on fl
 declared, before any pass: each function is one, and so is each term that a sum or a maximum takes in.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 from gradgen.errors import GraphError
@@ -16,7 +16,7 @@ from gradgen.graph.scalar import FLOATS, Call, Poly, integer, require_poly, walk
 from gradgen.graph.tensor import Tensor
 from gradgen.nn.modules import Module, layers_in, telling
 
-__all__ = ["summary"]
+__all__ = ["operations", "summary"]
 
 FREE = frozenset(["where", "float32", "float64"])  # choices and casts
 
@@ -107,12 +107,15 @@ def _tensors(value: Any) -> list[Tensor]:
 
 def _operations(arguments: Any, results: Any) -> Poly:
     """The operations between what a layer is given and what it computes."""
-    begun = {x.node for x in _tensors(arguments)}
-    ends = [x.node for x in _tensors(results)]
+    return operations([x.node for x in _tensors(results)], {x.node for x in _tensors(arguments)})
+
+
+def operations(ends: Iterable[Node], begun: Set[Node] = frozenset()) -> Poly:
+    """The operations on floats in formulas as they are declared, behind those nodes that a computation has `begun`."""
     return _work(toposort(ends, lambda n: () if n in begun else inputs(n)), begun)
 
 
-def _work(order: Sequence[Node], begun: set[Node]) -> Poly:
+def _work(order: Sequence[Node], begun: Set[Node]) -> Poly:
     scans = dict.fromkeys(n.scan for n in order if isinstance(n, Project) and n not in begun)
     loops = (require_poly(s.length * _work(list(body_nodes(s)), begun)) for s in scans)
     return _sum([*(_of_formula(n) for n in order if isinstance(n, Compute) and n not in begun), *loops])

@@ -161,8 +161,22 @@ class Cotangents:
     """The cotangents that `backward` takes, by the names of the outputs."""
 
     def __init__(self, interface: Interface) -> None:
+        self.model = interface.name
         self.outputs = {x.name: x for x in interface.outputs if x.dtype in FLOATS}
         self._wanted = [(x.of, x.name, replace(x, name=f"the cotangent of {x.of}")) for x in interface.cotangents]
+
+    def refuse_wrong(self, given: Mapping[str, Any]) -> None:
+        """Names of no float output, and no cotangent at all."""
+        known = ", ".join(self.outputs)
+        wrong = [key for key in given if key not in self.outputs]
+        if wrong:
+            raise BindingError(f"backward: no float output is called {', '.join(wrong)}. Those are {known}.")
+        if all(value is None for value in given.values()):
+            first = next((x for x in self.outputs.values() if not x.shape), next(iter(self.outputs.values())))
+            raise BindingError(
+                f"{self.model}.backward: without a cotangent every gradient is 0. Give one for "
+                f"{' or '.join(self.outputs)}: net.backward(saved, {first.name}={'...' if first.shape else '1.0'})."
+            )
 
     def bound(self, given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
         """By the names of the arguments; 0 for an output that has none."""

@@ -11,13 +11,16 @@ from functools import cache
 from types import CodeType
 from typing import Any
 
+import numpy as np
+
 from gradgen.errors import ShapeError
 from gradgen.graph.enumeration import Question
-from gradgen.graph.nodes import Leaf, Node, show_size
+from gradgen.graph.nodes import Leaf, Node, product, show_size
+from gradgen.graph.scalar import FLOATS, integer, require_poly
 from gradgen.program.extents import sizes_of_arrays
 from gradgen.program.holders import HOLDERS, entry_holders, held, part_counts, workspace_sizes
 from gradgen.program.kernels import Entry, Program
-from gradgen.program.loops import Buffer, Parts
+from gradgen.program.loops import Buffer, Contract, Dot, For, Parts, statements
 from gradgen.runtime.requirements import Label, Requirement, labels, requirements
 from gradgen.runtime.sequences import Run, run_of, runs_of
 
@@ -59,6 +62,7 @@ class EntryPoint:
     decisions: tuple[str, ...]
     parallel: bool  # whether it runs on several threads
     runs: tuple[Run, ...]
+    made_of: tuple[int, int, int]  # how many functions, and how many loops and products stand in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class Interface:
     checks: Mapping[str, str]  # what the entry point `check` counts, and what a count that is not 0 means
     counts: bool  # whether calls need these counts: labels do not cover all of them
     stacks: tuple[Stacked, ...] = ()
+    work_bytes: str = "0"  # of a workspace, as a size
 
     def stacked(self, key: str) -> list[Stacked]:
         """The stacks of a holder, in the order of its fields."""
@@ -101,6 +106,16 @@ class Interface:
     def entry(self, name: str) -> EntryPoint:
         """An entry point by name."""
         return next(e for e in self.entries if e.name == name)
+
+    def without_gradient(self, loss: str | None) -> str:
+        """Why there is no gradient of one number, and what to do."""
+        scalars = [x.name for x in self.outputs if not x.shape and x.dtype in FLOATS]
+        if not scalars:
+            outputs = ", ".join(f"{x.name} {x.dtype} {x.shown}" for x in self.outputs)
+            return f"no output is a float scalar, only {outputs}. Add one, such as a sum or a mean, or use backward."
+        if loss is None:
+            return f'{", ".join(scalars)} are float scalars: choose one with gg.compile(..., loss="{scalars[0]}").'
+        return f"{loss} depends on no float parameter: declare one with gg.param, or give wrt=[...]."
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -124,6 +139,7 @@ class Interface:
             data["checks"],
             data["counts"],
             tuple(Stacked(**stack) for stack in data["stacks"]),
+            data["work_bytes"],
         )
 
 
@@ -185,6 +201,7 @@ def interface_of(
             for stack in program.stacks
             if stack.buffer is b
         ),
+        _bytes(work),
     )
 
 
@@ -212,7 +229,22 @@ def _entry_point(program: Program, entry: Entry) -> EntryPoint:
         entry.decisions,
         any(call.kernel in divided for call in entry.kernel_calls),
         runs_of(program, entry),
+        _made_of(program, entry),
     )
+
+
+def _made_of(program: Program, entry: Entry) -> tuple[int, int, int]:
+    called = {call.kernel for call in entry.kernel_calls}
+    inside = [s for kernel in program.kernels if kernel.name in called for s in statements(kernel.body)]
+    loops, products = (sum(isinstance(s, kinds) for s in inside) for kinds in ((For, Parts), (Dot, Contract)))
+    return len(called), loops, products
+
+
+def _bytes(arrays: Iterable[Buffer]) -> str:
+    total = integer(0)
+    for b in arrays:
+        total = require_poly(total + np.dtype(b.dtype).itemsize * product(b.shape))
+    return show_size(total)
 
 
 def _shape(x: Node | Buffer) -> tuple[str, ...]:

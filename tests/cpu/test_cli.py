@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import gradgen as gg
 from gradgen.cli import PASSES, app
-from gradgen.cli.stages import Stage, later_texts, stage_text
+from gradgen.stages import Stage, later_texts, stage_text
 
 MODEL = """
 import gradgen as gg

@@ -323,7 +323,8 @@ def test_initial_values_come_from_the_seed(trained: Network) -> None:
 
 
 def test_explain_names_every_entry(trained: Network) -> None:
-    lines = trained.explain().splitlines()
+    summary, lines = (part.splitlines() for part in trained.explain().split("\n\n"))
+    assert summary[0] == "line: float32, for the CPU"
     assert [line for line in lines if not line.startswith(" ")] == [f"{name}:" for name in trained._entries]
     assert len(lines) > len(trained._entries)
 

@@ -1,36 +1,50 @@
 """What every stage made of a network: formulas after each pass, loops, the emitted text.
 
-In: a network. Out: text, for `gradgen show`.
+In: a network. Out: text, for `gradgen show` and `net.show`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
+from typing import Protocol
 
 from gradgen.emit.cpu_passes import FOR_CPU, for_cpu
-from gradgen.errors import GradgenError
-from gradgen.graph.nodes import Leaf, Node, all_inputs, leaf, pointwise, toposort
+from gradgen.errors import GraphError, OptionError
+from gradgen.graph.nodes import Node, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.scalar import FLOATS, call, number
-from gradgen.inspect.text import graph_text, program_text
-from gradgen.network import Network
+from gradgen.inspect.text import named_graph_text, program_text
+from gradgen.model import Model
+from gradgen.options import Options
 from gradgen.passes.derive.reverse import vjp_nodes
-from gradgen.passes.lower.naming import name_nodes
 from gradgen.passes.prepare.retarget import retarget
-from gradgen.passes.rewrite.separate_scans import separate_carries
 from gradgen.pipeline import (
     AFTER_DIFFERENTIATING,
     ON_STATEMENTS,
     ON_TARGET,
+    Compiled,
     after_declaring,
     compile_model,
     on_programs,
 )
 from gradgen.watch import Watch
 
-__all__ = ["PASSES", "Stage", "after_pass", "later_texts", "pass_name", "stage_text", "stages"]
+__all__ = ["PASSES", "Stage", "after_pass", "later_texts", "looked_at", "pass_name", "stage_text", "stages"]
+
+
+class Network(Protocol):
+    """What is asked of a network, which `network.Network` answers."""
+
+    source: str
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def options(self) -> Options: ...
+    @property
+    def compiled(self) -> Compiled: ...
 
 
 class Stage(StrEnum):
-    """What `gradgen show --stage` prints."""
+    """What `gradgen show --stage` prints, and `net.show`."""
 
     graph = "graph"
     adjoint = "adjoint"
@@ -52,7 +66,7 @@ _LATER = {
     **{name: why for name, _, why in FOR_CPU},
 }
 
-# What `gradgen show --after` accepts, in the order in which it happens.
+# What `gradgen show --after` and `net.show(after=...)` accept, in the order in which it happens.
 PASSES = (
     "declare",
     *(pass_name(p[0]) for p in after_declaring()),
@@ -62,11 +76,29 @@ PASSES = (
 )
 
 
+def looked_at(network: Network, stage: str | None, after: str | None) -> str:
+    """A stage, that of declared formulas by default, or what a pass leaves.
+
+    Raises:
+        OptionError: no such stage or pass, or both.
+        GraphError: as `stage_text` and `after_pass`.
+    """
+    if stage is not None and after is not None:
+        raise OptionError("show takes a stage or the name of a pass (after=...), not both.")
+    if after is not None:
+        if pass_name(after) not in PASSES:
+            raise OptionError(f"show: there is no pass {after!r}; the passes are {', '.join(PASSES)}.")
+        return after_pass(network, pass_name(after))
+    if stage is not None and stage not in list(Stage):
+        raise OptionError(f"show: there is no stage {stage!r}; the stages are {', '.join(Stage)}.")
+    return stage_text(network, Stage(stage or Stage.graph))
+
+
 def stage_text(network: Network, stage: Stage) -> str:
     """A stage as text.
 
     Raises:
-        GradgenError: the adjoint of a network without a gradient.
+        GraphError: the adjoint of a network without a gradient.
     """
     match stage:
         case Stage.source:
@@ -75,23 +107,23 @@ def stage_text(network: Network, stage: Stage) -> str:
             return program_text(for_cpu(network.compiled.program))
     found = network.compiled.stages.get(stage.value)
     if found is None:
-        raise GradgenError(f"{network.model.name} has no {stage.value}: no output depends on a float parameter.")
-    return _formulas(dict(found))
+        raise GraphError(f"{network.model.name} has no {stage.value}: no output depends on a float parameter.")
+    return named_graph_text(dict(found))
 
 
 def after_pass(network: Network, wanted: str) -> str:
     """The formulas or the statements after a pass, by its name in `PASSES`.
 
     Raises:
-        GradgenError: a network without a gradient gets no further than `differentiate`.
+        GraphError: a network without a gradient gets no further than `differentiate`.
     """
     later = {pass_name(name): reason for name, reason in _LATER.items()}
     if wanted in later:
         return f"# after {wanted}: {later[wanted]}\n{later_texts(network)[wanted]}"
     for name, reason, roots in stages(network):
         if name == wanted:
-            return f"# after {name}: {reason}\n{_formulas(roots)}"
-    raise GradgenError(f"{network.model.name} has no gradient, so nothing comes after {wanted}.")
+            return f"# after {name}: {reason}\n{named_graph_text(roots)}"
+    raise GraphError(f"{network.model.name} has no gradient, so nothing comes after {wanted}.")
 
 
 def later_texts(network: Network) -> dict[str, str]:
@@ -136,10 +168,3 @@ def stages(network: Network) -> Iterator[tuple[str, str, dict[str, Node]]]:
 def _seed(name: str, y: Node, loss: str | None) -> Node:
     one = pointwise(y.shape, call(y.dtype, number(1)))
     return one if name == loss else leaf(f"d_{name}", y.shape, y.dtype, "input")
-
-
-def _formulas(roots: Mapping[str, Node]) -> str:
-    roots = dict(zip(roots, separate_carries(list(roots.values())), strict=True))
-    order = toposort(list(roots.values()), all_inputs)
-    fixed: dict[Node, str] = {node: name for name, node in roots.items() if not isinstance(node, Leaf)}
-    return graph_text(roots, name_nodes(order, fixed))

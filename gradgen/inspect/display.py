@@ -1,0 +1,154 @@
+"""Tensors where one works with them: at a prompt, in a notebook.
+
+In: a tensor. Out: its formula and what it is made of, as text, HTML and LaTeX.
+"""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from gradgen.errors import GraphError
+from gradgen.graph.axes import shown
+from gradgen.graph.names import free_name
+from gradgen.graph.nodes import Leaf, Node, all_inputs, show_shape, toposort
+from gradgen.graph.origin import origin
+from gradgen.graph.place import here
+from gradgen.graph.tensor import Tensor
+from gradgen.inspect.formulas import Written, as_written
+from gradgen.inspect.latex import LatexFormulas
+from gradgen.inspect.latex_pieces import aligned
+from gradgen.inspect.text import named_graph_text
+from gradgen.lang.nested import leaves
+from gradgen.passes.lower.naming import described
+
+__all__ = [
+    "MORE",
+    "WIDE",
+    "Text",
+    "cut",
+    "formulas_latex",
+    "show",
+    "table",
+    "tensor_html",
+    "tensor_latex",
+    "tensor_text",
+]
+
+FEW, MORE = 6, 12  # formulas that are shown at a prompt, and in a notebook
+WIDE = 120  # columns of a prompt
+_KINDS = {"param": "parameters", "input": "inputs", "state": "states", "cotangent": "cotangents"}
+
+
+class Text(str):
+    """Lines that show themselves at a prompt as `print` shows them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def show(tensors: Any) -> Text:
+    """Every formula below tensors, as declared, each with the user's file and line.
+
+    A network shows itself: `net.show()`.
+
+    Args:
+        tensors: one, as operations and layers make it, or several in nested tuples, lists and dicts.
+
+    Raises:
+        GraphError: there is no tensor in it.
+    """
+    found = leaves(tensors, "gg.show") if isinstance(tensors, (Tensor, tuple, list, dict)) else []
+    if not found:
+        raise GraphError(f"{here()}gg.show takes tensors, and {shown(tensors)} is none; a network has net.show().")
+    roots: dict[str, Node] = {}
+    for x in dict.fromkeys(found):
+        roots[free_name(_called(x.node), roots)] = x.node
+    return Text(named_graph_text(roots))
+
+
+def tensor_text(x: Tensor) -> str:
+    """The formula of a tensor, then those that it is made of, nearest first; a few lines in all."""
+    written = _written(x.node)
+    lines: list[str] = []
+    left = written.formulas  # those that are not shown are not printed: there may be thousands
+    while left and len(lines) < FEW:
+        lines += [text for _, text in written.lines(left.pop())]
+    name = _assigned(x.node)
+    found = [f"<Tensor {name or 'unnamed'}: {x.dtype} {show_shape(x.node.shape)}>"]
+    found += [f"  {cut(line, WIDE - 2)}" for line in lines]
+    if left:
+        found.append(f"  ... and {len(left)} more: gg.show({name or '...'})")
+    return "\n".join([*found, *(f"  {cut(line, WIDE - 2)}" for line in _given(written))])
+
+
+def tensor_latex(x: Tensor) -> str:
+    """The formulas that a tensor is made of, producers first, then its own."""
+    if isinstance(x.node, Leaf):
+        return f"$${LatexFormulas(as_written({x.node.name: x.node})).symbol(x.node)}$$"
+    return formulas_latex(_written(x.node), MORE)
+
+
+def tensor_html(x: Tensor) -> str:
+    """The same formulas, under a line with name, dtype and shape, over a table of what has to be given."""
+    head = f"<b>{escape(_assigned(x.node) or 'unnamed')}</b>: {x.dtype} {escape(show_shape(x.node.shape))}"
+    if isinstance(x.node, Leaf):
+        return f"<div>{head}, {_KINDS[x.node.role].removesuffix('s')}</div>"
+    written = _written(x.node)
+    rows = [
+        (leaf.name, _KINDS[leaf.role].removesuffix("s"), leaf.dtype, show_shape(leaf.shape)) for leaf in _of(written)
+    ]
+    return f"<div>{head}\n{escape(formulas_latex(written, MORE), quote=False)}\n{table(rows) if rows else ''}</div>"
+
+
+def formulas_latex(written: Written, most: int) -> str:
+    """The last formulas, as one displayed formula; dots stand for those before them."""
+    latex = LatexFormulas(written)
+    left, lines = written.formulas, list[str]()
+    while left and len(lines) < most:
+        lines = [*latex.lines(left.pop()), *lines]
+    return aligned([r"\vdots &", *lines] if left else lines)
+
+
+def table(rows: Iterable[Sequence[str]], heading: Sequence[str] = ("name", "role", "dtype", "shape")) -> str:
+    """Rows of texts as an HTML table; the texts are escaped here."""
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+    return "\n".join(["<table>", row(heading, "th"), *(row(cells, "td") for cells in rows), "</table>"])
+
+
+def cut(line: str, width: int) -> str:
+    """A line of that width at most."""
+    return line if len(line) <= width else f"{line[: width - 4]} ..."
+
+
+def _written(node: Node) -> Written:
+    order = toposort([node], all_inputs)
+    return as_written({free_name(_called(node), {x.name for x in order if isinstance(x, Leaf)}): node}, numbers=True)
+
+
+def _assigned(node: Node) -> str | None:
+    """The name of a leaf or of what was assigned, with the d_ of an adjoint."""
+    found = origin(node)
+    return node.name if isinstance(node, Leaf) else f"{found.note}{found.name}" if found and found.name else None
+
+
+def _called(node: Node) -> str:
+    return _assigned(node) or described(node, {})
+
+
+def _of(written: Written) -> list[Leaf]:
+    return sorted(written.leaves, key=lambda leaf: leaf.serial)
+
+
+def _given(written: Written) -> list[str]:
+    """`  of parameters W (3, 4); inputs x (B, 3), k int64 (B)`: what the caller gives."""
+    found: dict[str, list[str]] = {}
+    for leaf in _of(written):
+        dtype = "" if leaf.dtype == "float32" else f"{leaf.dtype} "
+        found.setdefault(_KINDS[leaf.role], []).append(f"{leaf.name} {dtype}{show_shape(leaf.shape)}")
+    kinds = [f"{kind} {', '.join(names)}" for kind, names in found.items()]
+    return [f"of {'; '.join(kinds)}"] if kinds else []

@@ -1,0 +1,100 @@
+"""The formulas of a model as its statements wrote them: what one statement made is one formula.
+
+In: declared outputs. Out: their nodes in order, with names, and which of them stand where they are read; `header` and
+`display` print them as text, `latex` for a page.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from gradgen.emit.formula import carried, formula
+from gradgen.graph.nodes import Carry, Compute, Custom, Leaf, Node, Project, Reshape, all_inputs, toposort
+from gradgen.graph.origin import origin
+from gradgen.graph.scalar import Load, loads
+from gradgen.passes.lower.naming import is_named_by_user, name_nodes
+from gradgen.passes.rebuild.look_through import is_pointwise
+from gradgen.passes.rewrite.separate_scans import separate_carries
+
+__all__ = ["Written", "as_written"]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Nodes, producers first; those in `inside` are parts of the formulas that read them."""
+
+    roots: tuple[Node, ...]
+    order: tuple[Node, ...]
+    names: Mapping[Node, str]
+    inside: Set[Node]
+
+    @property
+    def leaves(self) -> list[Leaf]:
+        """What the caller gives, in the order in which the formulas meet it."""
+        return [node for node in self.order if isinstance(node, Leaf)]
+
+    @property
+    def formulas(self) -> list[Node]:
+        """The nodes with a formula of their own; a carry stands for what its scan begins with and hands on."""
+        kinds = (Compute, Custom, Project, Reshape, Carry)
+        return [node for node in self.order if isinstance(node, kinds) and node not in self.inside]
+
+    def lines(self, node: Node) -> Iterator[tuple[Node, str]]:
+        """The formula of a node as text, beside the node whose statement wrote it; of a carry there may be several."""
+        if isinstance(node, Carry):
+            yield from carried(node, self.order, self.names)
+        else:
+            yield node, formula(node, self.names, written=self.inside)
+
+
+def as_written(outputs: Mapping[str, Node], numbers: bool = False) -> Written:
+    """The formulas of outputs, which have these names unless they are leaves.
+
+    With `numbers`, tensors made of one number stand where formulas read them, as in derivatives of sums.
+    """
+    roots = dict(zip(outputs, separate_carries(list(outputs.values())), strict=True))
+    order = toposort(list(roots.values()), all_inputs)
+    names = name_nodes(order, {n: k for k, n in roots.items() if not isinstance(n, Leaf)})
+    kept = set(roots.values())
+    inside = _parts_of_statements(order, kept) | (_unnamed(order, names) - kept)
+    if numbers:
+        inside |= _numbers(order) - kept
+    return Written(tuple(roots.values()), tuple(order), names, inside)
+
+
+def _unnamed(order: Sequence[Node], names: Mapping[Node, str]) -> set[Node]:
+    """The nodes that are elements of others, without a name of the user's, where the bodies of formulas read them."""
+    elsewhere = _elsewhere(order)
+    found = (n for n in order if isinstance(n, Compute) and is_pointwise(n) and isinstance(n.body, Load))
+    return {n for n in found if n not in elsewhere and not is_named_by_user(n, names[n])}
+
+
+def _numbers(order: Sequence[Node]) -> set[Node]:
+    """The tensors without accesses in their formulas that nothing but bodies of formulas reads."""
+    plain: set[Node] = {n for n in order if isinstance(n, Compute) and is_pointwise(n) and not loads(n.body)}
+    return plain - _elsewhere(order)
+
+
+def _elsewhere(order: Sequence[Node]) -> set[Node]:
+    """What is read by anything but bodies of formulas."""
+    found = {x for node in order if not isinstance(node, Compute) for x in all_inputs(node)}
+    return found | {x.tensor for node in order if isinstance(node, Compute) for x in loads(*node.target)}
+
+
+def _parts_of_statements(order: Sequence[Node], kept: Set[Node]) -> set[Node]:
+    """The nodes that one other node reads, in one place: that of the same statement."""
+    readers: dict[Node, list[Node]] = {}
+    for node in order:
+        read = [x.tensor for x in loads(node.body, *node.target)] if isinstance(node, Compute) else all_inputs(node)
+        for source in read:
+            readers.setdefault(source, []).append(node)
+    statements: dict[Node, tuple[str, int, int] | None] = {}
+    found: set[Node] = set()
+    for node in reversed(order):
+        by = readers.get(node, [])
+        its = statements[by[0]] if len(by) == 1 else None
+        place = origin(node)
+        statements[node] = its if place is None else (place.file, place.line, place.execution)
+        whole = isinstance(node, Compute) and node.gathers and node not in kept
+        if whole and its is not None and its == statements[node] and isinstance(by[0], Compute):
+            found.add(node)
+    return found

@@ -1,0 +1,31 @@
+"""What is kept between a forward pass and its backward passes.
+
+In: the room that a call worked in. Out: `Saved`, which gives it back to the others when nobody needs it any more.
+"""
+
+from typing import Any, Never
+
+from gradgen.runtime.calls import Plan, Room
+from gradgen.runtime.interface import Interface
+
+__all__ = ["Saved"]
+
+
+class Saved:
+    """What a forward pass keeps for its backward pass: private, good for any number of backward passes.
+
+    The arguments are those of the call: who writes into one before `backward` changes what it finds.
+    """
+
+    def __init__(self, interface: Interface, room: Room, plan: Plan, arguments: dict[str, Any]) -> None:
+        self.interface = interface
+        self.room = room
+        self.plan = plan
+        self.arguments = arguments
+
+    def __del__(self) -> None:
+        self.plan.free.append(self.room)
+
+    def __reduce__(self) -> Never:
+        """Copies would give one workspace back twice."""
+        raise TypeError("what forward keeps for backward cannot be copied or pickled")

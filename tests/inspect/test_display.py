@@ -1,0 +1,245 @@
+"""What tensors and networks show at a prompt and in a notebook, word for word."""
+
+from pathlib import Path
+
+import pytest
+
+import gradgen as gg
+from gradgen.errors import GraphError, OptionError
+from gradgen.nn import cross_entropy
+
+N = gg.size("N")
+x, k = gg.input("x", (N, 8)), gg.input("k", (N,), dtype="int64")
+W1, b1, W2 = gg.param("W1", (4, 8)), gg.param("b1", (4,)), gg.param("W2", (3, 4))
+n, i, j = gg.indices("n i j")
+h = gg.relu(gg.compute((n, j), gg.sum(W1[j, i] * x[n, i], over=i) + b1[j]))
+scores = h @ W2.T
+loss = cross_entropy(scores, k)
+FILE = Path(__file__).name
+
+
+def test_a_tensor_is_its_formula_and_what_it_is_made_of() -> None:
+    assert repr(loss) == (
+        "<Tensor loss: float32 ()>\n"
+        "  loss = (sum_n -log(exp(scores[n, k[n]]) / loss_2[n])) / N\n"
+        "  loss_2[n] = sum_j exp(scores[n, j])\n"
+        "  scores[n, i] = sum_j h[n, j] * W2[i, j]\n"
+        "  h[n, j] = relu((sum_i W1[j, i] * x[n, i]) + b1[j])\n"
+        "  of inputs x (N, 8), k int64 (N); parameters W1 (4, 8), b1 (4), W2 (3, 4)"
+    )
+    assert repr(x) == "<Tensor x: float32 (N, 8)>"
+    assert repr(x * x).splitlines()[:2] == ["<Tensor unnamed: float32 (N, 8)>", "  product[i, j] = x[i, j] * x[i, j]"]
+
+
+def test_a_gradient_shows_what_it_comes_from() -> None:
+    assert repr(gg.grad(loss, W1)) == (
+        "<Tensor d_W1: float32 (4, 8)>\n"
+        "  d_W1[n, i] = sum_j d_h_total[j, n] * x[j, i]\n"
+        "  d_h_total[n, j] = 0 if h[n, j] <= 0 else (sum_i d_scores[n, i] * W2[i, j])\n"
+        "  d_scores[n, i] = d_scores_sum[n, i] + product * d_loss_exp[n, i]\n"
+        "  d_loss_exp[n, i] = exp(scores[n, i] - (logsumexp_j scores[n, j]))\n"
+        "  scores[n, i] = sum_j h[n, j] * W2[i, j]\n"
+        "  d_scores_sum[n, k[n]] += -product\n"
+        "  ... and 2 more: gg.show(d_W1)\n"
+        "  of inputs x (N, 8), k int64 (N); parameters W1 (4, 8), b1 (4), W2 (3, 4)"
+    )
+
+
+def test_a_name_that_a_leaf_has_stays_the_leaf_s() -> None:
+    y = gg.input("y", (2,))
+    other = (y + 1).node
+    y = gg.input("y", (2,)) + 1
+    assert repr(y) == "<Tensor y: float32 (2)>\n  y_2[i] = y[i] + 1\n  of inputs y (2)"
+    assert other is not y.node
+
+
+def test_inside_the_body_of_a_scan() -> None:
+    seen: list[str] = []
+
+    def step(level: gg.Tensor, row: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
+        risen = level + row
+        seen.extend([repr(level), repr(risen), risen._repr_latex_()])
+        return risen, risen
+
+    gg.scan(step, gg.zeros((8,)), x)
+    assert seen == [
+        "<Tensor unnamed: float32 (8)>",
+        "<Tensor risen: float32 (8)>\n  risen[i] = carry[i] + x[t, i]\n  of inputs x (N, 8)",
+        r"$$\mathrm{risen}_{i} = \mathrm{carry}_{i} + x_{t,i}$$",
+    ]
+
+
+def test_messages_keep_one_line() -> None:
+    with pytest.raises(GraphError, match=r"\{'loss': <Tensor loss: float32 \(\)>\} is no tensor"):
+        gg.grad({"loss": loss}, W1)  # type: ignore[arg-type]
+
+
+def test_a_long_formula_is_cut() -> None:
+    y = sum((gg.exp(x[n, c]) for c in range(8)), start=gg.exp(x[n, 0]) * 1.5)
+    assert max(map(len, repr(gg.compute(n, y)).splitlines())) <= 120
+
+
+def test_a_tensor_as_latex_and_as_html() -> None:
+    assert h._repr_latex_() == (
+        r"$$h_{n,j} = \max\left(\sum_{i} \mathit{W1}_{j,i} \, x_{n,i} + \mathit{b1}_{j}, 0\right)$$"
+    )
+    assert (h < 1)._repr_html_() == (
+        "<div><b>unnamed</b>: bool (N, 4)\n"
+        "$$\\begin{aligned}\n"
+        r"h_{n,j} &amp;= \max\left(\sum_{i} \mathit{W1}_{j,i} \, x_{n,i} + \mathit{b1}_{j}, 0\right) \\"
+        "\n"
+        r"\mathrm{lt}_{n,j} &amp;= h_{n,j} &lt; 1"
+        "\n\\end{aligned}$$\n"
+        "<table>\n"
+        "<tr><th>name</th><th>role</th><th>dtype</th><th>shape</th></tr>\n"
+        "<tr><td>x</td><td>input</td><td>float32</td><td>(N, 8)</td></tr>\n"
+        "<tr><td>W1</td><td>parameter</td><td>float32</td><td>(4, 8)</td></tr>\n"
+        "<tr><td>b1</td><td>parameter</td><td>float32</td><td>(4)</td></tr>\n"
+        "</table></div>"
+    )
+    assert x._repr_latex_() == "$$x$$"
+    assert x._repr_html_() == "<div><b>x</b>: float32 (N, 8), input</div>"
+
+
+def test_many_formulas_are_the_last_ones() -> None:
+    y = x
+    for _ in range(20):
+        y = gg.tanh(y)
+    lines = y._repr_latex_().splitlines()
+    assert (lines[1], len(lines)) == (r"\vdots & \\", 1 + 1 + 12 + 1)
+
+
+def test_show_gives_every_formula_with_its_line() -> None:
+    shown = gg.show(scores)
+    assert repr(shown) == str(shown)
+    assert sorted(shown.splitlines()[:4]) == [
+        "input x (N, 8) float32", "param W1 (4, 8) float32", "param W2 (3, 4) float32", "param b1 (4) float32",
+    ]  # fmt: skip
+    assert shown.splitlines()[-1] == f"{FILE}:16  scores[n, i] = sum_j h[n, j] * scores_part[j, i]"
+    assert gg.show({"a": (h, [scores])}).splitlines()[-1] == shown.splitlines()[-1]
+
+
+@pytest.mark.parametrize("given", [3, [], None, "x"])
+def test_show_refuses_what_is_no_tensor(given: object) -> None:
+    with pytest.raises(GraphError) as caught:
+        gg.show(given)
+    told = str(caught.value).split(": ", 1)[1]
+    assert told == f"gg.show takes tensors, and {given!r} is none; a network has net.show()."
+
+
+# ---------------------------------------------------------------- networks
+
+
+@pytest.fixture(scope="module")
+def net() -> gg.Network:
+    return gg.compile({"loss": loss, "scores": scores}, name="small")
+
+
+def test_a_network_at_a_prompt(net: gg.Network) -> None:
+    assert repr(net) == (
+        "<Network small: float32, for the CPU>\n"
+        "  inputs      x       float32  (N, 8)\n"
+        "              k       int64    (N)\n"
+        "  parameters  W1      float32  (4, 8)\n"
+        "              b1      float32  (4)\n"
+        "              W2      float32  (3, 4)\n"
+        "  outputs     loss    float32  ()\n"
+        "              scores  float32  (N, 3)\n"
+        "  sizes       N, known when it is called\n"
+        "  calls       net(...), forward, backward, value_and_grad"
+    )
+
+
+def test_a_network_with_many_arrays(net: gg.Network) -> None:
+    layers = [gg.param(f"w{k}", (8, 8)) for k in range(12)]
+    y = x
+    for w in layers:
+        y = y @ w
+    many = gg.compile({"y": y}, name="many", sizes={"N": 5})
+    assert repr(many).splitlines()[1:] == [
+        "  inputs      x   float32  (5, 8)",
+        *(f"  {'parameters' if k == 0 else '':10}  w{k}  float32  (8, 8)" for k in range(7)),
+        "              ... and 5 more, 768 numbers in all",
+        "  outputs     y   float32  (5, 8)",
+        "  sizes       N = 5",
+        "  calls       net(...), forward, backward",
+    ]
+
+
+def test_what_a_network_takes_and_returns_by_name(net: gg.Network) -> None:
+    assert dict(net.inputs) == {"x": (("N", 8), "float32"), "k": (("N",), "int64")}
+    assert net.inputs["x"].shape == ("N", 8)
+    assert net.inputs["x"].dtype == "float32"
+    assert dict(net.parameters) == {"W1": ((4, 8), "float32"), "b1": ((4,), "float32"), "W2": ((3, 4), "float32")}
+    assert dict(net.states) == {}
+    assert dict(net.outputs) == {"loss": ((), "float32"), "scores": (("N", 3), "float32")}
+    assert dict(net.sizes) == {"N": None}
+    known = net.compiled_with(dtype="float64", sizes={"N": 5})
+    assert (known.inputs["x"], known.sizes["N"]) == (((5, 8), "float64"), 5)
+    with pytest.raises(TypeError):
+        net.sizes["N"] = 5  # type: ignore[index]
+
+
+def test_a_network_in_a_notebook(net: gg.Network) -> None:
+    page = net._repr_html_()
+    assert page.startswith(
+        "<div><b>small</b>: float32, for the CPU\n<table>\n"
+        "<tr><th>name</th><th>role</th><th>dtype</th><th>shape</th></tr>\n"
+        "<tr><td>x</td><td>input</td><td>float32</td><td>(N, 8)</td></tr>\n"
+    )
+    assert (
+        "</table>\n<p>sizes: N, known when it is called</p>\n"
+        "<p>calls: net(...), forward, backward, value_and_grad</p>\n$$\\begin{aligned}\n"
+    ) in page
+    assert r"\mathrm{scores}_{n,i} &amp;= \sum_{j} h_{n,j} \, \mathit{W2}_{i,j} \\" in page
+    assert net._repr_latex_().startswith("$$\\begin{aligned}\nh_{n,j} &= ")
+
+
+def test_explain_begins_with_a_summary(net: gg.Network) -> None:
+    summary, decisions = net.explain().split("\n\n")
+    lines = summary.splitlines()
+    assert lines[:5] == [
+        "small: float32, for the CPU",
+        "  inputs      x float32 (N, 8), k int64 (N)",
+        "  parameters  W1 float32 (4, 8), b1 float32 (4), W2 float32 (3, 4)",
+        "  outputs     loss float32 (), scores float32 (N, 3)",
+        "  sizes       N, known when it is called",
+    ]
+    assert [line.split()[0] for line in lines[5:]] == [
+        "entries", "backward", "value_and_grad", "check", "workspace", "operations",
+    ]  # fmt: skip
+    assert lines[-1] == "  operations  107*N + 1 in the formulas of a forward pass"
+    assert "shares the loop" not in decisions
+    assert " lines about loops that formulas share: explain(loops=True))" in decisions
+    assert "shares the loop" in net.explain(loops=True)
+    assert "explain(loops=True)" not in net.explain(loops=True)
+
+
+def test_a_network_from_the_cache_says_the_same(net: gg.Network) -> None:
+    first, again = (gg.compile({"loss": loss, "scores": scores}, name="small") for _ in range(2))
+    assert again._compiled is None, "it was found"
+    assert repr(first) == repr(again)
+    assert (repr(again), again.explain()) == (repr(net), net.explain())
+
+
+def test_a_network_shows_its_stages(net: gg.Network) -> None:
+    assert net.show() == net.show("graph")
+    assert net.show("source") == net.source
+    assert "d_W1[n, i] = " in net.show("adjoint")
+    assert net.show("program").startswith("kernel ")
+    assert net.show(after="gather").startswith("# after gather: adjoint loops own what they write\n")
+    assert net.show(after="in place") == net.show(after="in-place")
+
+
+def test_stages_that_are_none(net: gg.Network) -> None:
+    with pytest.raises(OptionError) as caught:
+        net.show("loops")
+    assert str(caught.value) == "show: there is no stage 'loops'; the stages are graph, adjoint, program, source."
+    with pytest.raises(OptionError, match=r"^show: there is no pass 'loops'; the passes are declare, "):
+        net.show(after="loops")
+    with pytest.raises(OptionError) as caught:
+        net.show("graph", after="gather")
+    assert str(caught.value) == "show takes a stage or the name of a pass (after=...), not both."
+    plain = gg.compile({"y": x + 1}, name="plain")
+    with pytest.raises(GraphError, match=r"^plain has no adjoint: no output depends on a float parameter\.$"):
+        plain.show("adjoint")
