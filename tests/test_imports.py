@@ -55,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": BASE | {"graph", "lang", "program", *PASSES, "emit", "inspect", "model", "watch"},
     "asked": BASE | {"graph", "lang", "program", *PASSES, "model"},
     "network": LIBRARY - {"network"},
+    "interop": BASE | {"graph", "lang", "runtime", "network"},
     "cli": LIBRARY | {"__init__"},
     "__init__": LIBRARY,
     "__main__": {"cli"},

@@ -157,8 +157,7 @@ class Caller:
         if entry.name == "backward":
             needed = list(names)
         else:
-            carried = [x.name for x in interface.leaves if x.role in ("state", "input") and entry.name != "step"]
-            optional = set(carried) - {*entry.uses, *entry.parameters}  # what updates alone read
+            optional = interface.optional(entry)
             needed = [x.name for x in interface.leaves if x.name not in optional]
         check_names(names, needed, f"{interface.name}.{entry.name}", optional)
         if len(self._layouts) >= KEPT:

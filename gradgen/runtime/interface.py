@@ -102,6 +102,11 @@ class Interface:
         """An entry point by name."""
         return next(e for e in self.entries if e.name == name)
 
+    def optional(self, entry: EntryPoint) -> set[str]:
+        """The leaves that a call may leave out: what updates alone read."""
+        carried = {x.name for x in self.leaves if x.role in ("state", "input") and entry.name != "step"}
+        return carried - {*entry.uses, *entry.parameters}
+
     def as_json(self) -> str:
         return json.dumps(asdict(self))
 
