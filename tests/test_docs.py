@@ -59,8 +59,13 @@ def test_every_python_block_of_the_readme_is_python() -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if ">>>" in page.read_text("utf-8")], ids=lambda p: p.name)
 def test_the_examples_of_a_page_run(page: Path) -> None:
-    text = "\n".join(blocks(page.read_text(encoding="utf-8")))
+    """But for those that import a package that is not there."""
+    text = "\n".join(block for block in blocks(page.read_text(encoding="utf-8")) if is_installed(block))
     run(doctest.DocTestParser().get_doctest(text, {}, page.stem, page.name, 0))
+
+
+def is_installed(block: str) -> bool:
+    return all(find_spec(name) for name in re.findall(r"^>>> import (torch|jax)$", block, re.MULTILINE))
 
 
 def test_the_examples_in_docstrings_run() -> None:
