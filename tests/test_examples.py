@@ -167,3 +167,18 @@ def test_linear_attention_is_that_of_all_pairs_in_less_time(tmp_path: Path) -> N
     assert float(lines[0].split()[-1]) < 1e-5
     softmax, linear = (float(line.split("T^")[1]) for line in lines[-2:])
     assert linear < min(softmax, 1.5)
+
+
+def test_least_squares_finds_the_pendulum(tmp_path: Path) -> None:
+    first, *lines = run("least_squares.py", "--out", str(tmp_path))
+    assert "Jacobians of shape (120, 4)" in first
+    for line in lines:
+        _, _, found, _, error, _, true = line.replace(",", "").split()
+        assert abs(float(found) - float(true)) < 4 * float(error) < 0.2
+
+
+def test_a_formula_inside_a_torch_model_is_trained() -> None:
+    pytest.importorskip("torch", reason="needs PyTorch")
+    lines = run("torch_bridge.py", "--steps", "60", "--length", "40")
+    first, last = (float(line.split()[-1]) for line in (lines[0], lines[-2]))
+    assert last < 0.1 * first

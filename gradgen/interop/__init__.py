@@ -1,1 +1,1 @@
-"""gradgen beside other programs: a module for each, imported by those who have the program."""
+"""Compiled networks inside other programs: a module for each, imported by its own name, which needs its package."""

@@ -22,7 +22,7 @@ from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
     "Array", "Cotangents", "as_array", "bind_sizes", "check_fits", "check_label", "check_names", "check_requirements",
-    "checked", "label_bounds", "one_array", "refuse_overlaps", "rows_of",
+    "checked", "is_foreign", "label_bounds", "one_array", "out_of_reach", "refuse_overlaps", "rows_of",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -71,27 +71,29 @@ def as_array(x: Argument, value: Any) -> Array:
     """The argument as an array. What is neither an array nor an axis-wise nesting of numbers is refused.
 
     Python's numbers, and lists of them, are taken in the declared dtype where NumPy calls that safe for Python numbers.
-    Arrays of other libraries keep their dtype, for `checked` to see.
+    Arrays of other libraries keep their dtype, for `checked` to see; they are not copied where they lie in memory as
+    NumPy's do.
     """
     if isinstance(value, np.ndarray):
         if isinstance(value, np.ma.MaskedArray):
             raise DTypeError(f"{x.name} is a masked array, and masks are not read. Give {x.name}.filled(...).")
         return value
     try:
-        array = np.asarray(value)
+        only_dlpack = hasattr(value, "__dlpack__") and not _is_read_by_numpy(value)
+        array = np.from_dlpack(value) if only_dlpack else np.asarray(value)
     except OverflowError:
         raise out_of_reach(x, value) from None
-    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: of torch, for what has a gradient of its own
-        raise _no_array(x, value) from error
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:  # of torch, jax and DLPack
+        raise _unreadable(x, value, error) from error
     if array.dtype.kind not in "biuf":
         raise _no_array(x, value)
-    if array.ndim and hasattr(value, "dtype"):
+    if array.ndim and is_foreign(value):
         return array
     wanted = np.dtype(x.dtype)
     if (array.dtype.kind == "f" and wanted.kind in "iub") or (array.dtype.kind in "iu" and wanted.kind == "b"):
         raise DTypeError(f"{x.name} is {array.dtype}; the model declares {x.dtype}. Round or cast it yourself.")
     with np.errstate(invalid="ignore"):
-        found = array.astype(wanted)
+        found = array.astype(wanted, copy=False)
     if wanted.kind in "iu" and not np.array_equal(found, array):
         raise out_of_reach(x, array[found != array].flat[0])
     return found
@@ -100,6 +102,43 @@ def as_array(x: Argument, value: Any) -> Array:
 def out_of_reach(x: Argument, value: Any) -> DTypeError:
     """What to say of an integer that the declared dtype does not hold."""
     return DTypeError(f"{x.name} is given {value}, which {x.dtype} does not hold.")
+
+
+def is_foreign(value: Any) -> bool:
+    """Whether this is an array of another library than NumPy."""
+    if isinstance(value, (np.ndarray, np.generic, float, int)):
+        return False
+    return _is_read_by_numpy(value) or hasattr(value, "__dlpack__")
+
+
+def _is_read_by_numpy(value: Any) -> bool:
+    """Whether NumPy finds an array in it without DLPack."""
+    return hasattr(value, "__array__") or hasattr(value, "__array_interface__") or hasattr(value, "__array_struct__")
+
+
+_CPU = 1  # DLPack's number for memory that the processor reads
+
+
+def _unreadable(x: Argument, value: Any, error: Exception) -> DTypeError:
+    """What to say of an array of another library that has no elements to read here."""
+    if getattr(value, "requires_grad", False) is True:
+        return DTypeError(
+            f"{x.name} requires a gradient, which PyTorch would not get through this call. Give {x.name}.detach(), or "
+            "call gradgen.interop.torch.wrap(net)."
+        )
+    if type(error).__name__ == "TracerArrayConversionError":
+        return DTypeError(f"{x.name} is traced by JAX and has no elements yet. Use gradgen.interop.jax.wrap(net).")
+    if _lies_elsewhere(value):
+        return DTypeError(f"{x.name} lies on another device. Copy it to the CPU first, as PyTorch's .cpu() does.")
+    return _no_array(x, value)
+
+
+def _lies_elsewhere(value: Any) -> bool:
+    try:
+        device, _ = value.__dlpack_device__()
+    except (AttributeError, TypeError, ValueError):  # no array, or one that lies nowhere
+        return False
+    return bool(device != _CPU)
 
 
 def _no_array(x: Argument, value: Any) -> DTypeError:
@@ -268,12 +307,13 @@ def rows_of(array: Array) -> list[Array]:
 
 
 def one_array(rows: Sequence[Array]) -> Array | None:
-    """The array whose rows these are, without a copy; None where they do not follow each other in one memory."""
+    """The array whose rows these are, without a copy; None where they do not follow each other in memory.
+
+    It is good for as long as the rows are: whose memory theirs is differs where they were PyTorch's.
+    """
     first = rows[0]
-    if first.base is None:
-        return None
     origin = first.__array_interface__["data"][0]
     for k, x in enumerate(rows):
-        if x.base is not first.base or x.__array_interface__["data"][0] != origin + k * first.nbytes:
+        if x.__array_interface__["data"][0] != origin + k * first.nbytes:
             return None
     return as_strided(first, (len(rows), *first.shape), (first.nbytes, *first.strides))

@@ -125,22 +125,24 @@ class Caller:
         if layout.numbers:
             values = layout.with_numbers(values)
         frames = layout.frames
-        if frames is not None:
+        trial: tuple[Any, ...] | None = values
+        while frames is not None and trial is not None:
             plan = frames.plan
             room = plan.take() if saved is None else saved
             frame = room.frames.get(frames)
             words, slots = frame if frame is not None else frames.of(room)
             made = plan.make() if plan.makes else []
-            done = self._direct(frames.table, words, *values, *made)
+            done = self._direct(frames.table, words, *trial, *made)
             if done:
                 returned = {name: slot[()] for name, slot in slots}
                 if self._numbers_only:
-                    return (returned, {}), plan, room, values, layout
-                return self._named(plan, made, returned), plan, room, values, layout
+                    return (returned, {}), plan, room, trial, layout
+                return self._named(plan, made, returned), plan, room, trial, layout
             if saved is None:
                 plan.free.append(room)
             if done is None:
                 raise self._failed()
+            trial = layout.as_numpy(values) if trial is values else None
         return self._checked(layout, values, saved)
 
     def _failed(self) -> GradgenError:
@@ -167,8 +169,7 @@ class Caller:
         if entry.name == "backward":
             needed = list(names)
         else:
-            carried = [x.name for x in interface.leaves if x.role in ("state", "input") and entry.name != "step"]
-            optional = set(carried) - {*entry.uses, *entry.parameters}  # what updates alone read
+            optional = interface.optional(entry)
             needed = [x.name for x in interface.leaves if x.name not in optional]
         check_names(names, needed, f"{interface.name}.{entry.name}", optional | self._carried())
         if len(self._layouts) >= KEPT:
@@ -180,7 +181,7 @@ class Caller:
     def _checked(self, layout: Layout, given: tuple[Any, ...], saved: Room | None) -> Ran:
         """A call whose arguments are looked at and converted; the next one may compare its own with them."""
         plan, arrays = self._prepare(layout, given)
-        values = self._with_rows(layout, arrays)
+        values = self._with_rows(layout, arrays)  # the same objects, but for rows that had to be copied
         room = plan.take() if saved is None else saved
         made = plan.make()
         layout.frames = None
@@ -193,7 +194,7 @@ class Caller:
             if done is None:
                 raise self._failed()  # once more, what was updated would be updated twice
             if done:
-                if all(map(is_, values[layout.first_kept :], given[layout.first_kept :])):
+                if all(map(is_, values[layout.first_kept :], arrays[layout.first_kept :])):
                     layout.frames = frames
                 return self._named(plan, made, {name: slot[()] for name, slot in slots}), plan, room, arrays, layout
         return self._through_module(plan, layout, values, made, room), plan, room, arrays, layout

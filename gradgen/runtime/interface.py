@@ -117,6 +117,11 @@ class Interface:
             return f'{", ".join(scalars)} are float scalars: choose one with gg.compile(..., loss="{scalars[0]}").'
         return f"{loss} depends on no float parameter: declare one with gg.param, or give wrt=[...]."
 
+    def optional(self, entry: EntryPoint) -> set[str]:
+        """The leaves that a call may leave out: what updates alone read."""
+        carried = {x.name for x in self.leaves if x.role in ("state", "input") and entry.name != "step"}
+        return carried - {*entry.uses, *entry.parameters}
+
     def as_json(self) -> str:
         return json.dumps(asdict(self))
 

@@ -18,7 +18,7 @@ from gradgen.graph.scalar import FLOATS
 from gradgen.runtime.bindings import Array, as_array, bind_sizes, check_fits, check_names
 from gradgen.runtime.interface import Interface
 
-__all__ = ["flatten", "load_arrays", "save_arrays"]
+__all__ = ["differentiated", "flatten", "load_arrays", "save_arrays"]
 
 
 # ---------------------------------------------------------------- one vector
@@ -26,7 +26,7 @@ __all__ = ["flatten", "load_arrays", "save_arrays"]
 
 def flatten(interface: Interface, arrays: Mapping[str, Any]) -> tuple[Array, dict[str, Array]]:
     """A new vector of all elements, and views of it by name; `Network.flatten` says more."""
-    names = _differentiated(interface)
+    names = differentiated(interface)
     declared = {x.name: x for x in interface.leaves}
     if not names:
         raise GraphError(f"{interface.name} has no float parameters to put into a vector.")
@@ -48,7 +48,7 @@ def flatten(interface: Interface, arrays: Mapping[str, Any]) -> tuple[Array, dic
     return vector, views
 
 
-def _differentiated(interface: Interface) -> list[str]:
+def differentiated(interface: Interface) -> list[str]:
     """What gradients are taken by, else the float parameters; ordered as the holders are, where stacks lie together."""
     wanted = {x.of for x in interface.fields["g"]}
     wanted = wanted or {x.name for x in interface.leaves if x.role == "param" and x.dtype in FLOATS}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.runtime.bindings import Array, label_bounds, out_of_reach
+from gradgen.runtime.bindings import Array, as_array, is_foreign, label_bounds, out_of_reach
 from gradgen.runtime.codes import Code
 from gradgen.runtime.direct import ARGUMENTS, DATA, ERRORS, RESULTS, Move, Words, array_words, row, table
 from gradgen.runtime.interface import Argument, EntryPoint, Interface, evaluate_shape, evaluate_size
@@ -136,6 +136,17 @@ class Layout:
                 except OverflowError:
                     raise out_of_reach(self.arguments[at], found[at]) from None
         return tuple(found)
+
+    def as_numpy(self, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Arrays of other libraries as NumPy's; None without any. What is updated stays, for `checked` to refuse."""
+        found = list(values)
+        foreign = [at for at, value in enumerate(values) if is_foreign(value)]
+        for at in foreign:
+            x = self.arguments[at]
+            if x.name not in self.updated:
+                array = as_array(x, values[at])
+                found[at] = array[()] if x.by_value else array
+        return tuple(found) if foreign else None
 
 
 class Plan:
