@@ -34,6 +34,7 @@ from gradgen.nn.summary import operations
 from gradgen.options import Options
 from gradgen.passes.lower.naming import sizes_of
 from gradgen.patience import patience
+from gradgen.pickling import Packed
 from gradgen.pipeline import Compiled, compile_model
 from gradgen.runtime.bindings import Array, Cotangents, rows_of
 from gradgen.runtime.calls import Caller, RoomPool
@@ -99,7 +100,6 @@ class Network:
         leaves = leaves_of(model.roots)
         self._model = model
         self._options = options
-        self._declared = {x.name: x for x in leaves}
         self._compiled: Compiled | None = None
         key = _key(model, options, leaves)
         known = store.lookup(key) if key else None
@@ -125,10 +125,15 @@ class Network:
         else:
             data = json.loads(known)
             self.source, self.interface = data["source"], Interface.from_json(data["interface"])
+        self._open(leaves)
+
+    def _open(self, leaves: Sequence[Leaf]) -> None:
+        """Import the module of the text that is known."""
+        self._declared = {x.name: x for x in leaves}
         self._kept = [x for x in leaves if x.role != "input"]
         for x in self._kept:
             _carried.setdefault(x, set()).update(y.name for y in self._kept)
-        self._attach(load_module(self.source, model.name))
+        self._attach(load_module(self.source, self._model.name))
 
     def _attach(self, module: ModuleType) -> None:
         self.module = module
@@ -143,6 +148,20 @@ class Network:
     def _carried_elsewhere(self) -> set[str]:
         """What may be given with the state of another network over the same parameters, and is not looked at."""
         return {name for x in self._kept for name in _carried[x]}
+
+    def __copy__(self) -> "Network":
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Network":
+        """The same: a network does not change."""
+        return copy.copy(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Formulas and options, and the text that was made of them."""
+        nodes = Packed([*self._model.roots, *self._model.wrt])
+        return _unpickled, (nodes, self._model, self._options, self.source, self.interface.as_json())
 
     def with_module(self, module: ModuleType) -> "Network":
         """The same network over another module of the same text, such as one that Numba has not compiled."""
@@ -429,6 +448,16 @@ class Network:
 
     def _repr_latex_(self) -> str:
         return formulas_latex(as_written(self._model.outputs), MORE)
+
+
+def _unpickled(nodes: Packed, model: Model, options: Options, source: str, interface: str) -> Network:
+    """A network from a pickle: no pass runs."""
+    nodes.unpack()
+    found = object.__new__(Network)
+    found._model, found._options, found._compiled = model, options, None
+    found.source, found.interface = source, Interface.from_json(interface)
+    found._open(leaves_of(model.roots))
+    return found
 
 
 def _key(model: Model, options: Options, leaves: Sequence[Leaf]) -> str:

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "gradgen"
 BASE = {"errors", "version", "env", "options", "machine", "patience"}  # what everybody may import
 LIBRARY = BASE | {
     "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "standalone", "model", "watch", "pipeline", "asked",
-    "stages", "network", "files", "tracebacks",
+    "stages", "network", "files", "tracebacks", "pickling",
     "passes/rebuild", "passes/prepare", "passes/derive", "passes/rewrite", "passes/schedule", "passes/lower",
     "passes/loops", "passes",
 }  # fmt: skip
@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": {"errors"},
     "patience": set(),
     "tracebacks": {"env", "errors"},
+    "pickling": BASE | {"graph", "lang"},
     # what is declared: whole tensors, pure
     "graph": BASE,
     # from graph to program

@@ -120,6 +120,11 @@ def record(node: Node, letters: Sequence[str] = (), name: str | None = None, ite
     _origins[node] = Origin(file, line, wanted, run, run.latest, tuple(letters), argument=_argument(node))
 
 
+def keep_origin(node: Node, found: Origin) -> None:
+    """Note an origin that is known, of a node that has none."""
+    _origins.setdefault(node, found)
+
+
 def inherited_letters(node: Node) -> tuple[str, ...]:
     """Letters for the loops of a formula that was written without indices: those of what it reads, or none."""
     if not isinstance(node, Compute):

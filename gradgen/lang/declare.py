@@ -176,6 +176,11 @@ def initialiser(of: Leaf) -> Initialiser | None:
     return _initialisers.get(of)
 
 
+def keep_initialiser(of: Leaf, init: Initialiser) -> None:
+    """Note how a leaf gets its first value."""
+    _initialisers[of] = init
+
+
 def derived(of: Tensor) -> None:
     """Note that the name of a leaf follows from where it stands: of several with one name, it may get a number."""
     assert isinstance(of.node, Leaf)
