@@ -6,6 +6,20 @@
 #     90  y[b, i, c] = sum_j p[b, i, j] * v[b, j, c]
 #     91  loss = sum_{b, i, c} y[b, i, c] * g[b, i, c]
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
+"""attention: forward, backward, value_and_grad. It needs numpy, scipy and numba.
+
+    p, w, g = params(B, T), workspace(B, T), gradients(B, T)
+    loss = forward(g, p, w)
+    backward(g, d_loss, p, w, g)
+    loss = value_and_grad(g, p, w, g)
+
+g       float32 (B, T, 32)
+d_loss  float32, the derivative by loss
+
+`python attention_grad.py` compares the gradient with differences, and takes the time of calls.
+"""
+
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -445,3 +459,107 @@ def value_and_grad(g, p, w, g_2):
         w.d_k_term,
         w.d_v_term,
     )
+
+
+def params(B, T, seed=0):
+    """First values of the parameters, the same as net.init(seed)."""
+    rng = np.random.default_rng(seed)
+    p = Params(
+        q=np.zeros((B, T, 32), np.float32), k=np.zeros((B, T, 32), np.float32), v=np.zeros((B, T, 32), np.float32)
+    )
+    p.q[...] = rng.uniform(
+        -1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(T * 32, 1))),
+        1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(T * 32, 1))),
+        (B, T, 32),
+    )
+    p.k[...] = rng.uniform(
+        -1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(T * 32, 1))),
+        1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(T * 32, 1))),
+        (B, T, 32),
+    )
+    p.v[...] = rng.uniform(
+        -1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(T * 32, 1))),
+        1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(T * 32, 1))),
+        (B, T, 32),
+    )
+    return p
+
+
+def gradients(B, T):
+    """Arrays for a gradient."""
+    return Gradients(
+        d_q=np.empty((B, T, 32), np.float32), d_k=np.empty((B, T, 32), np.float32), d_v=np.empty((B, T, 32), np.float32)
+    )
+
+
+def dots(*pairs):
+    """The sum of all products of the elements of pairs, in float64."""
+    return sum(float(np.sum(np.multiply(x, y, dtype=np.float64))) for x, y in pairs)
+
+
+def apart(value, rng, *pairs):
+    """How far slopes by the gradient are from central differences, as a part of its length, along random directions.
+
+    `value()` computes a number and its gradient; `pairs` are arrays that it is taken by, each with its gradient.
+    """
+    first = [x.copy() for x, _ in pairs]
+
+    def moved(starts, ways, step):
+        for (x, _), start, way in zip(pairs, starts, ways, strict=True):
+            x[...] = start + step * way
+        return value()
+
+    starts = [x + 0.1 * rng.standard_normal(x.shape) for x in first]  # zeros are where many functions have a kink
+    if not np.isfinite(moved(starts, starts, 0.0)):
+        starts = [rng.uniform(0.1, 0.9, x.shape) for x in first]  # inside of logarithms and roots
+    found = []
+    for _ in range(5):
+        ways = [rng.standard_normal(x.shape) for x in starts]
+        moved(starts, ways, 0.0)
+        slope = dots(*((d, way) for (_, d), way in zip(pairs, ways, strict=True)))
+        length = dots(*((d, d) for _, d in pairs)) ** 0.5
+        slopes = [(moved(starts, ways, h) - moved(starts, ways, -h)) / (2.0 * h) for h in (1e-1, 1e-2, 1e-3, 1e-4)]
+        found.append(np.nanmin(np.abs(np.subtract(slopes, slope))) / max(length, 1e-30))
+    for (x, _), before in zip(pairs, first, strict=True):
+        x[...] = before
+    return np.max(found)
+
+
+def time_of(call):
+    """The median time of a call in us, behind one that compiles."""
+    call()
+    times = []
+    while len(times) < 5 or (len(times) < 1000 and sum(times) < 0.3):
+        start = perf_counter()
+        call()
+        times.append(perf_counter() - start)
+    return 1e6 * sorted(times)[len(times) // 2]
+
+
+def main():
+    """Compare the gradient with central differences, and take the time of calls."""
+    rng = np.random.default_rng(0)
+    B, T = 4, 5
+    p = params(B, T)
+    w = workspace(B, T)
+    g_2 = gradients(B, T)
+    g = rng.standard_normal((B, T, 32)).astype(np.float32)
+
+    def value():
+        return float(value_and_grad(g, p, w, g_2))
+
+    if not np.isfinite(value()):
+        for z in (g,):
+            z[...] = rng.uniform(0.1, 0.9, z.shape)  # inside of logarithms and roots
+    far = apart(value, rng, (p.q, g_2.d_q), (p.k, g_2.d_k), (p.v, g_2.d_v))
+    print(f"the gradient and central differences are {far:.1e} apart, of 2e-02 (float32)")
+    if not far < 0.02:
+        raise SystemExit("they differ: a wrong gradient, or numbers that are too large for differences")
+
+    print("us of a call, with B = 4, T = 5:")
+    print(f"forward         {time_of(lambda: forward(g, p, w)):10.1f}")
+    print(f"value_and_grad  {time_of(lambda: value_and_grad(g, p, w, g_2)):10.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,21 @@
 #     57  v[n, f] = E[idx[n], f]
 #     58  loss = sum_{n, f} tanh(v[n, f]) * g[n, f]
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
+"""embedding: forward, backward, value_and_grad. It needs numpy, scipy and numba.
+
+    p, w, g = params(), workspace(N), gradients()
+    loss = forward(idx, g, p, w)
+    backward(idx, g, d_loss, w, g)
+    loss = value_and_grad(idx, g, p, g)
+
+idx     int64 (N,), 0 to 9999
+g       float32 (N, 64)
+d_loss  float32, the derivative by loss
+
+`python embedding_grad.py` compares the gradient with differences, and takes the time of calls.
+"""
+
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -159,3 +174,90 @@ def value_and_grad(idx, g, p, g_2):
 def check(idx):
     """idx (N,) -> outside_1: how many subscripts leave their axis"""
     return compute_outside_1(idx)
+
+
+def params(seed=0):
+    """First values of the parameters, the same as net.init(seed)."""
+    rng = np.random.default_rng(seed)
+    p = Params(E=np.zeros((10000, 64), np.float32))
+    p.E[...] = rng.uniform(-0.12499999999999999, 0.12499999999999999, (10000, 64))
+    return p
+
+
+def gradients():
+    """Arrays for a gradient."""
+    return Gradients(d_E=np.empty((10000, 64), np.float32))
+
+
+def dots(*pairs):
+    """The sum of all products of the elements of pairs, in float64."""
+    return sum(float(np.sum(np.multiply(x, y, dtype=np.float64))) for x, y in pairs)
+
+
+def apart(value, rng, *pairs):
+    """How far slopes by the gradient are from central differences, as a part of its length, along random directions.
+
+    `value()` computes a number and its gradient; `pairs` are arrays that it is taken by, each with its gradient.
+    """
+    first = [x.copy() for x, _ in pairs]
+
+    def moved(starts, ways, step):
+        for (x, _), start, way in zip(pairs, starts, ways, strict=True):
+            x[...] = start + step * way
+        return value()
+
+    starts = [x + 0.1 * rng.standard_normal(x.shape) for x in first]  # zeros are where many functions have a kink
+    if not np.isfinite(moved(starts, starts, 0.0)):
+        starts = [rng.uniform(0.1, 0.9, x.shape) for x in first]  # inside of logarithms and roots
+    found = []
+    for _ in range(5):
+        ways = [rng.standard_normal(x.shape) for x in starts]
+        moved(starts, ways, 0.0)
+        slope = dots(*((d, way) for (_, d), way in zip(pairs, ways, strict=True)))
+        length = dots(*((d, d) for _, d in pairs)) ** 0.5
+        slopes = [(moved(starts, ways, h) - moved(starts, ways, -h)) / (2.0 * h) for h in (1e-1, 1e-2, 1e-3, 1e-4)]
+        found.append(np.nanmin(np.abs(np.subtract(slopes, slope))) / max(length, 1e-30))
+    for (x, _), before in zip(pairs, first, strict=True):
+        x[...] = before
+    return np.max(found)
+
+
+def time_of(call):
+    """The median time of a call in us, behind one that compiles."""
+    call()
+    times = []
+    while len(times) < 5 or (len(times) < 1000 and sum(times) < 0.3):
+        start = perf_counter()
+        call()
+        times.append(perf_counter() - start)
+    return 1e6 * sorted(times)[len(times) // 2]
+
+
+def main():
+    """Compare the gradient with central differences, and take the time of calls."""
+    rng = np.random.default_rng(0)
+    N = 4
+    p = params()
+    w = workspace(N)
+    g_2 = gradients()
+    idx = rng.integers(0, 10000, N)
+    g = rng.standard_normal((N, 64)).astype(np.float32)
+
+    def value():
+        return float(value_and_grad(idx, g, p, g_2))
+
+    if not np.isfinite(value()):
+        for z in (g,):
+            z[...] = rng.uniform(0.1, 0.9, z.shape)  # inside of logarithms and roots
+    far = apart(value, rng, (p.E, g_2.d_E))
+    print(f"the gradient and central differences are {far:.1e} apart, of 2e-02 (float32)")
+    if not far < 0.02:
+        raise SystemExit("they differ: a wrong gradient, or numbers that are too large for differences")
+
+    print("us of a call, with N = 4:")
+    print(f"forward         {time_of(lambda: forward(idx, g, p, w)):10.1f}")
+    print(f"value_and_grad  {time_of(lambda: value_and_grad(idx, g, p, g_2)):10.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,21 @@
 #    112  h_100[i, j] = tanh((sum_k h_99[i, k] * X100[j, k]) + mu100[j])
 #    113  loss = sum_{i, j} h_100[i, j] * g[i, j]
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
+"""equal_layers: forward, backward, value_and_grad. It needs numpy, scipy and numba.
+
+    p, w, g = params(), workspace(N), gradients()
+    loss = forward(a, g, p, w)
+    backward(g, d_loss, p, w, g)
+    loss = value_and_grad(a, g, p, w, g)
+
+a       float32 (N, 128)
+g       float32 (N, 128)
+d_loss  float32, the derivative by loss
+
+`python equal_layers_grad.py` compares the gradient with differences, and takes the time of calls.
+"""
+
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -158,3 +173,91 @@ def value_and_grad(a, g, p, w, g_2):
     loss = forward(a, g, p, w)
     backward(g, np.float32(1.0), p, w, g_2)
     return loss
+
+
+def params(seed=0):
+    """First values of the parameters, the same as net.init(seed)."""
+    rng = np.random.default_rng(seed)
+    p = Params(X=np.zeros((100, 128, 128), np.float32), mu=np.zeros((100, 128), np.float32))
+    for k in range(100):
+        p.X[k] = rng.uniform(-0.08838834764831842, 0.08838834764831842, (128, 128))
+    return p
+
+
+def gradients():
+    """Arrays for a gradient."""
+    return Gradients(d_X=np.empty((100, 128, 128), np.float32), d_mu=np.empty((100, 128), np.float32))
+
+
+def dots(*pairs):
+    """The sum of all products of the elements of pairs, in float64."""
+    return sum(float(np.sum(np.multiply(x, y, dtype=np.float64))) for x, y in pairs)
+
+
+def apart(value, rng, *pairs):
+    """How far slopes by the gradient are from central differences, as a part of its length, along random directions.
+
+    `value()` computes a number and its gradient; `pairs` are arrays that it is taken by, each with its gradient.
+    """
+    first = [x.copy() for x, _ in pairs]
+
+    def moved(starts, ways, step):
+        for (x, _), start, way in zip(pairs, starts, ways, strict=True):
+            x[...] = start + step * way
+        return value()
+
+    starts = [x + 0.1 * rng.standard_normal(x.shape) for x in first]  # zeros are where many functions have a kink
+    if not np.isfinite(moved(starts, starts, 0.0)):
+        starts = [rng.uniform(0.1, 0.9, x.shape) for x in first]  # inside of logarithms and roots
+    found = []
+    for _ in range(5):
+        ways = [rng.standard_normal(x.shape) for x in starts]
+        moved(starts, ways, 0.0)
+        slope = dots(*((d, way) for (_, d), way in zip(pairs, ways, strict=True)))
+        length = dots(*((d, d) for _, d in pairs)) ** 0.5
+        slopes = [(moved(starts, ways, h) - moved(starts, ways, -h)) / (2.0 * h) for h in (1e-1, 1e-2, 1e-3, 1e-4)]
+        found.append(np.nanmin(np.abs(np.subtract(slopes, slope))) / max(length, 1e-30))
+    for (x, _), before in zip(pairs, first, strict=True):
+        x[...] = before
+    return np.max(found)
+
+
+def time_of(call):
+    """The median time of a call in us, behind one that compiles."""
+    call()
+    times = []
+    while len(times) < 5 or (len(times) < 1000 and sum(times) < 0.3):
+        start = perf_counter()
+        call()
+        times.append(perf_counter() - start)
+    return 1e6 * sorted(times)[len(times) // 2]
+
+
+def main():
+    """Compare the gradient with central differences, and take the time of calls."""
+    rng = np.random.default_rng(0)
+    N = 4
+    p = params()
+    w = workspace(N)
+    g_2 = gradients()
+    a = rng.standard_normal((N, 128)).astype(np.float32)
+    g = rng.standard_normal((N, 128)).astype(np.float32)
+
+    def value():
+        return float(value_and_grad(a, g, p, w, g_2))
+
+    if not np.isfinite(value()):
+        for z in (a, g):
+            z[...] = rng.uniform(0.1, 0.9, z.shape)  # inside of logarithms and roots
+    far = apart(value, rng, (p.X, g_2.d_X), (p.mu, g_2.d_mu))
+    print(f"the gradient and central differences are {far:.1e} apart, of 2e-02 (float32)")
+    if not far < 0.02:
+        raise SystemExit("they differ: a wrong gradient, or numbers that are too large for differences")
+
+    print("us of a call, with N = 4:")
+    print(f"forward         {time_of(lambda: forward(a, g, p, w)):10.1f}")
+    print(f"value_and_grad  {time_of(lambda: value_and_grad(a, g, p, w, g_2)):10.1f}")
+
+
+if __name__ == "__main__":
+    main()

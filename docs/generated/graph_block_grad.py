@@ -16,6 +16,21 @@
 #     55  loss = (sum_{e, i} block_edges[e, i]) + (sum_{n, j} block_nodes[n, j] * block_nodes[n, j]) + (sum_k
 #         block_graphs[k] * block_graphs[k])
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
+"""graph_block: forward, backward, value_and_grad. It needs numpy, scipy and numba.
+
+    p, w, g = params(E, V), workspace(E, V), gradients(E, V)
+    loss = forward(source, target, p, w)
+    backward(source, target, d_loss, p, w, g)
+    loss = value_and_grad(source, target, p, w, g)
+
+source  int64 (E,), 0 to V - 1
+target  int64 (E,), 0 to V - 1
+d_loss  float32, the derivative by loss
+
+`python graph_block_grad.py` compares the gradient with differences, and takes the time of calls.
+"""
+
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -818,3 +833,134 @@ def check(source, target, p):
     outside_1 = compute_outside_1(source, V)
     outside_2, outside_4 = compute_outside_4_copy(target, V)
     return outside_1, outside_2, outside_4
+
+
+def params(E, V, seed=0):
+    """First values of the parameters, the same as net.init(seed)."""
+    rng = np.random.default_rng(seed)
+    p = Params(
+        edges=np.zeros((E, 4), np.float32),
+        nodes=np.zeros((V, 16), np.float32),
+        whole=np.zeros(8, np.float32),
+        block_edge_linear1_weight=np.zeros((32, 44), np.float32),
+        block_edge_linear1_bias=np.zeros(32, np.float32),
+        block_node_linear1_weight=np.zeros((32, 56), np.float32),
+        block_node_linear1_bias=np.zeros(32, np.float32),
+        block_graph_linear1_weight=np.zeros((8, 72), np.float32),
+        block_graph_linear1_bias=np.zeros(8, np.float32),
+    )
+    p.edges[...] = rng.uniform(
+        -1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(4, 1))),
+        1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(4, 1))),
+        (E, 4),
+    )
+    p.nodes[...] = rng.uniform(
+        -1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(16, 1))),
+        1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(16, 1))),
+        (V, 16),
+    )
+    p.block_edge_linear1_weight[...] = rng.uniform(-0.15075567228888181, 0.15075567228888181, (32, 44))
+    p.block_edge_linear1_bias[...] = rng.uniform(-0.15075567228888181, 0.15075567228888181, (32,))
+    p.block_node_linear1_weight[...] = rng.uniform(-0.1336306209562122, 0.1336306209562122, (32, 56))
+    p.block_node_linear1_bias[...] = rng.uniform(-0.1336306209562122, 0.1336306209562122, (32,))
+    p.block_graph_linear1_weight[...] = rng.uniform(-0.11785113019775793, 0.11785113019775793, (8, 72))
+    p.block_graph_linear1_bias[...] = rng.uniform(-0.11785113019775793, 0.11785113019775793, (8,))
+    return p
+
+
+def gradients(E, V):
+    """Arrays for a gradient."""
+    return Gradients(
+        d_edges=np.empty((E, 4), np.float32),
+        d_nodes=np.empty((V, 16), np.float32),
+        d_whole=np.empty(8, np.float32),
+        d_block_edge_linear1_weight=np.empty((32, 44), np.float32),
+        d_block_edge_linear1_bias=np.empty(32, np.float32),
+        d_block_node_linear1_weight=np.empty((32, 56), np.float32),
+        d_block_node_linear1_bias=np.empty(32, np.float32),
+        d_block_graph_linear1_weight=np.empty((8, 72), np.float32),
+        d_block_graph_linear1_bias=np.empty(8, np.float32),
+    )
+
+
+def dots(*pairs):
+    """The sum of all products of the elements of pairs, in float64."""
+    return sum(float(np.sum(np.multiply(x, y, dtype=np.float64))) for x, y in pairs)
+
+
+def apart(value, rng, *pairs):
+    """How far slopes by the gradient are from central differences, as a part of its length, along random directions.
+
+    `value()` computes a number and its gradient; `pairs` are arrays that it is taken by, each with its gradient.
+    """
+    first = [x.copy() for x, _ in pairs]
+
+    def moved(starts, ways, step):
+        for (x, _), start, way in zip(pairs, starts, ways, strict=True):
+            x[...] = start + step * way
+        return value()
+
+    starts = [x + 0.1 * rng.standard_normal(x.shape) for x in first]  # zeros are where many functions have a kink
+    if not np.isfinite(moved(starts, starts, 0.0)):
+        starts = [rng.uniform(0.1, 0.9, x.shape) for x in first]  # inside of logarithms and roots
+    found = []
+    for _ in range(5):
+        ways = [rng.standard_normal(x.shape) for x in starts]
+        moved(starts, ways, 0.0)
+        slope = dots(*((d, way) for (_, d), way in zip(pairs, ways, strict=True)))
+        length = dots(*((d, d) for _, d in pairs)) ** 0.5
+        slopes = [(moved(starts, ways, h) - moved(starts, ways, -h)) / (2.0 * h) for h in (1e-1, 1e-2, 1e-3, 1e-4)]
+        found.append(np.nanmin(np.abs(np.subtract(slopes, slope))) / max(length, 1e-30))
+    for (x, _), before in zip(pairs, first, strict=True):
+        x[...] = before
+    return np.max(found)
+
+
+def time_of(call):
+    """The median time of a call in us, behind one that compiles."""
+    call()
+    times = []
+    while len(times) < 5 or (len(times) < 1000 and sum(times) < 0.3):
+        start = perf_counter()
+        call()
+        times.append(perf_counter() - start)
+    return 1e6 * sorted(times)[len(times) // 2]
+
+
+def main():
+    """Compare the gradient with central differences, and take the time of calls."""
+    rng = np.random.default_rng(0)
+    E, V = 4, 5
+    p = params(E, V)
+    w = workspace(E, V)
+    g = gradients(E, V)
+    source = rng.integers(0, 5, E)
+    target = rng.integers(0, 5, E)
+
+    def value():
+        return float(value_and_grad(source, target, p, w, g))
+
+    far = apart(
+        value,
+        rng,
+        (p.edges, g.d_edges),
+        (p.nodes, g.d_nodes),
+        (p.whole, g.d_whole),
+        (p.block_edge_linear1_weight, g.d_block_edge_linear1_weight),
+        (p.block_edge_linear1_bias, g.d_block_edge_linear1_bias),
+        (p.block_node_linear1_weight, g.d_block_node_linear1_weight),
+        (p.block_node_linear1_bias, g.d_block_node_linear1_bias),
+        (p.block_graph_linear1_weight, g.d_block_graph_linear1_weight),
+        (p.block_graph_linear1_bias, g.d_block_graph_linear1_bias),
+    )
+    print(f"the gradient and central differences are {far:.1e} apart, of 2e-02 (float32)")
+    if not far < 0.02:
+        raise SystemExit("they differ: a wrong gradient, or numbers that are too large for differences")
+
+    print("us of a call, with E = 4, V = 5:")
+    print(f"forward         {time_of(lambda: forward(source, target, p, w)):10.1f}")
+    print(f"value_and_grad  {time_of(lambda: value_and_grad(source, target, p, w, g)):10.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,20 @@
 #    101  y_exp[i, j] = exp(y[i, j])
 #    101  loss = sum_{i, j} y_exp[i, j] / (sum_k y_exp[i, k]) * g[i, j]
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
+"""norm_softmax: forward, backward, value_and_grad. It needs numpy, scipy and numba.
+
+    p, w, g = params(N), workspace(N), gradients(N)
+    loss = forward(g, p, w)
+    backward(g, d_loss, p, w, g)
+    loss = value_and_grad(g, p, w, g)
+
+g       float32 (N, 768)
+d_loss  float32, the derivative by loss
+
+`python norm_softmax_grad.py` compares the gradient with differences, and takes the time of calls.
+"""
+
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -601,3 +615,95 @@ def value_and_grad(g, p, w, g_2):
         w.d_y_difference_row_parts,
         g_2.d_x,
     )
+
+
+def params(N, seed=0):
+    """First values of the parameters, the same as net.init(seed)."""
+    rng = np.random.default_rng(seed)
+    p = Params(x=np.zeros((N, 768), np.float32), weight=np.zeros(768, np.float32), bias=np.zeros(768, np.float32))
+    p.x[...] = rng.uniform(
+        -1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(768, 1))),
+        1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(768, 1))),
+        (N, 768),
+    )
+    return p
+
+
+def gradients(N):
+    """Arrays for a gradient."""
+    return Gradients(
+        d_x=np.empty((N, 768), np.float32), d_weight=np.empty(768, np.float32), d_bias=np.empty(768, np.float32)
+    )
+
+
+def dots(*pairs):
+    """The sum of all products of the elements of pairs, in float64."""
+    return sum(float(np.sum(np.multiply(x, y, dtype=np.float64))) for x, y in pairs)
+
+
+def apart(value, rng, *pairs):
+    """How far slopes by the gradient are from central differences, as a part of its length, along random directions.
+
+    `value()` computes a number and its gradient; `pairs` are arrays that it is taken by, each with its gradient.
+    """
+    first = [x.copy() for x, _ in pairs]
+
+    def moved(starts, ways, step):
+        for (x, _), start, way in zip(pairs, starts, ways, strict=True):
+            x[...] = start + step * way
+        return value()
+
+    starts = [x + 0.1 * rng.standard_normal(x.shape) for x in first]  # zeros are where many functions have a kink
+    if not np.isfinite(moved(starts, starts, 0.0)):
+        starts = [rng.uniform(0.1, 0.9, x.shape) for x in first]  # inside of logarithms and roots
+    found = []
+    for _ in range(5):
+        ways = [rng.standard_normal(x.shape) for x in starts]
+        moved(starts, ways, 0.0)
+        slope = dots(*((d, way) for (_, d), way in zip(pairs, ways, strict=True)))
+        length = dots(*((d, d) for _, d in pairs)) ** 0.5
+        slopes = [(moved(starts, ways, h) - moved(starts, ways, -h)) / (2.0 * h) for h in (1e-1, 1e-2, 1e-3, 1e-4)]
+        found.append(np.nanmin(np.abs(np.subtract(slopes, slope))) / max(length, 1e-30))
+    for (x, _), before in zip(pairs, first, strict=True):
+        x[...] = before
+    return np.max(found)
+
+
+def time_of(call):
+    """The median time of a call in us, behind one that compiles."""
+    call()
+    times = []
+    while len(times) < 5 or (len(times) < 1000 and sum(times) < 0.3):
+        start = perf_counter()
+        call()
+        times.append(perf_counter() - start)
+    return 1e6 * sorted(times)[len(times) // 2]
+
+
+def main():
+    """Compare the gradient with central differences, and take the time of calls."""
+    rng = np.random.default_rng(0)
+    N = 4
+    p = params(N)
+    w = workspace(N)
+    g_2 = gradients(N)
+    g = rng.standard_normal((N, 768)).astype(np.float32)
+
+    def value():
+        return float(value_and_grad(g, p, w, g_2))
+
+    if not np.isfinite(value()):
+        for z in (g,):
+            z[...] = rng.uniform(0.1, 0.9, z.shape)  # inside of logarithms and roots
+    far = apart(value, rng, (p.x, g_2.d_x), (p.weight, g_2.d_weight), (p.bias, g_2.d_bias))
+    print(f"the gradient and central differences are {far:.1e} apart, of 2e-02 (float32)")
+    if not far < 0.02:
+        raise SystemExit("they differ: a wrong gradient, or numbers that are too large for differences")
+
+    print("us of a call, with N = 4:")
+    print(f"forward         {time_of(lambda: forward(g, p, w)):10.1f}")
+    print(f"value_and_grad  {time_of(lambda: value_and_grad(g, p, w, g_2)):10.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -23,6 +23,20 @@
 #         + tf_norm2_bias[m]) * tf_linear1_weight[n, m]) + tf_linear1_bias[n]) * tf_linear2_weight[k, n])
 #         + tf_linear2_bias[k])) * g[i, j, k]
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
+"""transformer_block: forward, backward, value_and_grad. It needs numpy, scipy and numba.
+
+    p, w, g = params(N, T), workspace(N, T), gradients(N, T)
+    loss = forward(g, p, w)
+    backward(g, d_loss, p, w, g)
+    loss = value_and_grad(g, p, w, g)
+
+g       float32 (N, T, 64)
+d_loss  float32, the derivative by loss
+
+`python transformer_block_grad.py` compares the gradient with differences, and takes the time of calls.
+"""
+
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -1317,3 +1331,145 @@ def value_and_grad(g, p, w, g_2):
     if w.tf_norm1_product.shape[0] != N or w.tf_norm1_product.shape[1] != T:
         return value_and_grad(g, p, fitted(w, N, T), g_2)
     return value_and_grad_fitted(g, p, w, g_2)
+
+
+def params(N, T, seed=0):
+    """First values of the parameters, the same as net.init(seed)."""
+    rng = np.random.default_rng(seed)
+    p = Params(
+        x=np.zeros((N, T, 64), np.float32),
+        tf_norm1_weight=np.zeros(64, np.float32),
+        tf_norm1_bias=np.zeros(64, np.float32),
+        tf_self_attn_in_proj_bias=np.zeros(192, np.float32),
+        tf_self_attn_in_proj_weight=np.zeros((192, 64), np.float32),
+        tf_self_attn_out_proj_weight=np.zeros((64, 64), np.float32),
+        tf_self_attn_out_proj_bias=np.zeros(64, np.float32),
+        tf_norm2_weight=np.zeros(64, np.float32),
+        tf_norm2_bias=np.zeros(64, np.float32),
+        tf_linear1_weight=np.zeros((256, 64), np.float32),
+        tf_linear1_bias=np.zeros(256, np.float32),
+        tf_linear2_weight=np.zeros((64, 256), np.float32),
+        tf_linear2_bias=np.zeros(64, np.float32),
+    )
+    p.x[...] = rng.uniform(
+        -1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(T * 64, 1))),
+        1.7320508075688772 * (0.5773502691896257 / np.sqrt(max(T * 64, 1))),
+        (N, T, 64),
+    )
+    p.tf_norm1_weight[...] = 1.0
+    p.tf_self_attn_in_proj_weight[...] = rng.uniform(-0.15309310892394862, 0.15309310892394862, (192, 64))
+    p.tf_self_attn_out_proj_weight[...] = rng.uniform(-0.125, 0.125, (64, 64))
+    p.tf_norm2_weight[...] = 1.0
+    p.tf_linear1_weight[...] = rng.uniform(-0.125, 0.125, (256, 64))
+    p.tf_linear1_bias[...] = rng.uniform(-0.125, 0.125, (256,))
+    p.tf_linear2_weight[...] = rng.uniform(-0.0625, 0.0625, (64, 256))
+    p.tf_linear2_bias[...] = rng.uniform(-0.0625, 0.0625, (64,))
+    return p
+
+
+def gradients(N, T):
+    """Arrays for a gradient."""
+    return Gradients(
+        d_x=np.empty((N, T, 64), np.float32),
+        d_tf_norm1_weight=np.empty(64, np.float32),
+        d_tf_norm1_bias=np.empty(64, np.float32),
+        d_tf_self_attn_in_proj_bias=np.empty(192, np.float32),
+        d_tf_self_attn_in_proj_weight=np.empty((192, 64), np.float32),
+        d_tf_self_attn_out_proj_weight=np.empty((64, 64), np.float32),
+        d_tf_self_attn_out_proj_bias=np.empty(64, np.float32),
+        d_tf_norm2_weight=np.empty(64, np.float32),
+        d_tf_norm2_bias=np.empty(64, np.float32),
+        d_tf_linear1_weight=np.empty((256, 64), np.float32),
+        d_tf_linear1_bias=np.empty(256, np.float32),
+        d_tf_linear2_weight=np.empty((64, 256), np.float32),
+        d_tf_linear2_bias=np.empty(64, np.float32),
+    )
+
+
+def dots(*pairs):
+    """The sum of all products of the elements of pairs, in float64."""
+    return sum(float(np.sum(np.multiply(x, y, dtype=np.float64))) for x, y in pairs)
+
+
+def apart(value, rng, *pairs):
+    """How far slopes by the gradient are from central differences, as a part of its length, along random directions.
+
+    `value()` computes a number and its gradient; `pairs` are arrays that it is taken by, each with its gradient.
+    """
+    first = [x.copy() for x, _ in pairs]
+
+    def moved(starts, ways, step):
+        for (x, _), start, way in zip(pairs, starts, ways, strict=True):
+            x[...] = start + step * way
+        return value()
+
+    starts = [x + 0.1 * rng.standard_normal(x.shape) for x in first]  # zeros are where many functions have a kink
+    if not np.isfinite(moved(starts, starts, 0.0)):
+        starts = [rng.uniform(0.1, 0.9, x.shape) for x in first]  # inside of logarithms and roots
+    found = []
+    for _ in range(5):
+        ways = [rng.standard_normal(x.shape) for x in starts]
+        moved(starts, ways, 0.0)
+        slope = dots(*((d, way) for (_, d), way in zip(pairs, ways, strict=True)))
+        length = dots(*((d, d) for _, d in pairs)) ** 0.5
+        slopes = [(moved(starts, ways, h) - moved(starts, ways, -h)) / (2.0 * h) for h in (1e-1, 1e-2, 1e-3, 1e-4)]
+        found.append(np.nanmin(np.abs(np.subtract(slopes, slope))) / max(length, 1e-30))
+    for (x, _), before in zip(pairs, first, strict=True):
+        x[...] = before
+    return np.max(found)
+
+
+def time_of(call):
+    """The median time of a call in us, behind one that compiles."""
+    call()
+    times = []
+    while len(times) < 5 or (len(times) < 1000 and sum(times) < 0.3):
+        start = perf_counter()
+        call()
+        times.append(perf_counter() - start)
+    return 1e6 * sorted(times)[len(times) // 2]
+
+
+def main():
+    """Compare the gradient with central differences, and take the time of calls."""
+    rng = np.random.default_rng(0)
+    N, T = 4, 5
+    p = params(N, T)
+    w = workspace(N, T)
+    g_2 = gradients(N, T)
+    g = rng.standard_normal((N, T, 64)).astype(np.float32)
+
+    def value():
+        return float(value_and_grad(g, p, w, g_2))
+
+    if not np.isfinite(value()):
+        for z in (g,):
+            z[...] = rng.uniform(0.1, 0.9, z.shape)  # inside of logarithms and roots
+    far = apart(
+        value,
+        rng,
+        (p.x, g_2.d_x),
+        (p.tf_norm1_weight, g_2.d_tf_norm1_weight),
+        (p.tf_norm1_bias, g_2.d_tf_norm1_bias),
+        (p.tf_self_attn_in_proj_bias, g_2.d_tf_self_attn_in_proj_bias),
+        (p.tf_self_attn_in_proj_weight, g_2.d_tf_self_attn_in_proj_weight),
+        (p.tf_self_attn_out_proj_weight, g_2.d_tf_self_attn_out_proj_weight),
+        (p.tf_self_attn_out_proj_bias, g_2.d_tf_self_attn_out_proj_bias),
+        (p.tf_norm2_weight, g_2.d_tf_norm2_weight),
+        (p.tf_norm2_bias, g_2.d_tf_norm2_bias),
+        (p.tf_linear1_weight, g_2.d_tf_linear1_weight),
+        (p.tf_linear1_bias, g_2.d_tf_linear1_bias),
+        (p.tf_linear2_weight, g_2.d_tf_linear2_weight),
+        (p.tf_linear2_bias, g_2.d_tf_linear2_bias),
+    )
+    print(f"the gradient and central differences are {far:.1e} apart, of 2e-02 (float32)")
+    if not far < 0.02:
+        raise SystemExit("they differ: a wrong gradient, or numbers that are too large for differences")
+
+    print("us of a call, with N = 4, T = 5:")
+    print(f"forward         {time_of(lambda: forward(g, p, w)):10.1f}")
+    print(f"value_and_grad  {time_of(lambda: value_and_grad(g, p, w, g_2)):10.1f}")
+
+
+if __name__ == "__main__":
+    main()
