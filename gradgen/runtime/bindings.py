@@ -246,12 +246,13 @@ def rows_of(array: Array) -> list[Array]:
 
 
 def one_array(rows: Sequence[Array]) -> Array | None:
-    """The array whose rows these are, without a copy; None where they do not follow each other in one memory."""
+    """The array whose rows these are, without a copy; None where they do not follow each other in memory.
+
+    It is good for as long as the rows are: whose memory theirs is differs where they were PyTorch's.
+    """
     first = rows[0]
-    if first.base is None:
-        return None
     origin = first.__array_interface__["data"][0]
     for k, x in enumerate(rows):
-        if x.base is not first.base or x.__array_interface__["data"][0] != origin + k * first.nbytes:
+        if x.__array_interface__["data"][0] != origin + k * first.nbytes:
             return None
     return as_strided(first, (len(rows), *first.shape), (first.nbytes, *first.strides))
