@@ -13,6 +13,7 @@ process without gradgen, the loss, and the worst error of a road.
 
 import argparse
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def main(towns: int, steps: int, seed: int, out: Path) -> None:
     found = state["roads_W"]
     call_without_gradgen(layer, {"leaving": times[0], "t": np.float32(0.01), "roads_W": found}, out, N=len(times[0]))
     title = "Lengths of roads, learned from departures and arrivals by a tropical layer"
-    draw(out / "roads.png", title, losses_by({"loss": losses}), lambda axes: roads_found(axes, lengths, found))
+    draw(out / "roads.png", title, losses_by({"loss": losses}), partial(roads_found, lengths=lengths, found=found))
     error = np.abs(found - lengths)
     print(f"loss of the first step {losses[0]:.4f}, of the last {losses[-1]:.7f}")
     print(f"error of a length: mean {error.mean():.4f}, largest {error.max():.4f}")

@@ -12,6 +12,7 @@ computes them too. The picture has both, their errors, and the losses.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def solved(axes: Any, x: np.ndarray, found: dict[str, np.ndarray], true: dict[st
     for name, label in (("u", "u"), ("slope", "u'")):
         axes.plot(x, true[name], linewidth=5, alpha=0.3, color="grey", label="exact" if name == "u" else None)
         axes.plot(x, found[name], linewidth=1, label=f"{label} of the network")
-    axes.set(xlabel="x", title="u = x (1 - x) N(x) beside sin(pi x)")
+    axes.set(xlabel="x", title="u = x (1 - x) N(x) beside sin(πx)")
     axes.legend()
 
 
@@ -61,7 +62,7 @@ def missed(axes: Any, x: np.ndarray, errors: dict[str, np.ndarray]) -> None:
     for name, label in (("u", "u"), ("slope", "u'")):
         axes.semilogy(x[1:-1], errors[name][1:-1], linewidth=1, label=f"error of {label}")
     axes.set(xlabel="x", title="Errors at points that training has not seen")
-    axes.legend()
+    axes.legend(frameon=True)
 
 
 def main(points: int, hidden: int, iterations: int, seed: int, out: Path) -> None:
@@ -94,10 +95,10 @@ def main(points: int, hidden: int, iterations: int, seed: int, out: Path) -> Non
     errors = {name: np.abs(found[name] - true[name]) for name in true}
     draw(
         out / "solution.png",
-        "u'' = -pi^2 sin(pi x), solved by a small network",
+        "u'' = -π² sin(πx), solved by a small network",
         losses_by({"mean square of what is wrong": np.array(losses)}, step="evaluation", noisy=False),
-        lambda axes: solved(axes, x, found, true),
-        lambda axes: missed(axes, x, errors),
+        partial(solved, x=x, found=found, true=true),
+        partial(missed, x=x, errors=errors),
     )
     print(f"loss {losses[0]:.3f} -> {min(losses):.1e} in {len(losses)} evaluations")
     print(f"largest error of u {errors['u'].max():.1e}, of its slope {errors['slope'].max():.1e}")

@@ -15,6 +15,7 @@ losses and the angles; the angles are computed once more in a process without gr
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def main(steps: int, seed: int, length: int, batch: int, out: Path) -> None:
     stand = off[-1] < 0.3
     worst = off[-length:, stand].max(initial=0.0)
     title = "A pendulum swung up by a torque too weak to lift it"
-    draw(out / "pendulum.png", title, losses_by({"64 pendulums": losses}), lambda axes: swing(axes, angles, length))
+    draw(out / "pendulum.png", title, losses_by({"loss": losses}), partial(swing, angles=angles, length=length))
     print(f"loss of the first step {losses[0]:.3f}, of the last {losses[-1]:.3f}")
     print(f"{stand.sum()} of 100 stand; largest angle from upright in the last third: {worst:.3f}")
 

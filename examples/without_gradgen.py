@@ -24,7 +24,8 @@ def call_without_gradgen(net: Any, arrays: dict[str, np.ndarray], folder: Path, 
     np.savez(path.with_suffix(".arguments.npz"), **arrays, **sizes)
     np.savez(path.with_suffix(".results.npz"), **results)
     # -I: no PYTHONPATH and no current directory; the script itself refuses to import gradgen
-    subprocess.run([sys.executable, "-I", __file__, str(path)], check=True)
+    done = subprocess.run([sys.executable, "-I", __file__, str(path)], stdout=subprocess.PIPE, text=True, check=True)
+    print(done.stdout, end="")
     return results
 
 
