@@ -117,7 +117,7 @@ def main(epochs: int, code: int, seed: int, out: Path) -> None:
     rows = {"test image": test_images, "autoencoder": drawn, "principal\ncomponents": linear}
     title = f"Digits drawn again from {code} numbers"
     tiles = partial(rows_of_digits, rows=rows, title="Ten test images")
-    draw(out / "digits.png", title, losses_by({"mean square of a pixel": losses.ravel()}), tiles, width=6, height=3.5)
+    draw(out / "digits.png", title, losses_by({"mean square error of a pixel": losses.ravel()}), tiles, width=6, height=3.5)
     print(f"mean square that is left of a pixel, by {code} numbers for an image:")
     print(f"principal components {errors[0]:.5f}, autoencoder {errors[1]:.5f}")
 

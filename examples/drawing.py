@@ -58,7 +58,7 @@ def losses_by(losses: Mapping[str, np.ndarray], step: str = "step", noisy: bool 
                 name = f"{name}, mean of {count} {step}s"
             axes.plot(np.arange(len(means)) + (count + 1) / 2, means, color=colour, label=name)
         every = np.concatenate(list(losses.values()))
-        axes.set_yscale("log" if every.max() > 10 * every.min() else "linear")
+        axes.set_yscale("log" if every.max() > 30 * every.min() else "linear")
         axes.set(xlabel=step, ylabel="loss", title="Training")
         axes.legend()
 
