@@ -75,7 +75,7 @@ def of_components(images: np.ndarray, test_images: np.ndarray, code: int) -> np.
     return (mean + centred @ components.T @ components).reshape(test_images.shape)
 
 
-def rows_of_digits(axes: Any, rows: dict[str, np.ndarray], title: str) -> None:
+def rows_of_digits(axes: Any, rows: dict[str, np.ndarray]) -> None:
     """The first ten images of each, a row each."""
     tiles = [np.hstack(np.pad(images[:10, 0], ((0, 0), (2, 2), (1, 1)))) for images in rows.values()]
     axes.imshow(np.vstack(tiles), cmap="gray_r", vmin=0, vmax=1)
@@ -84,7 +84,7 @@ def rows_of_digits(axes: Any, rows: dict[str, np.ndarray], title: str) -> None:
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.grid(False)
-    axes.set_title(title)
+    axes.set_title("Ten test images")
 
 
 def main(epochs: int, code: int, seed: int, out: Path) -> None:
@@ -116,8 +116,8 @@ def main(epochs: int, code: int, seed: int, out: Path) -> None:
     call_without_gradgen(network, {"image": test_images[:BATCH], **weights}, out)
     rows = {"test image": test_images, "autoencoder": drawn, "principal\ncomponents": linear}
     title = f"Digits drawn again from {code} numbers"
-    tiles = partial(rows_of_digits, rows=rows, title="Ten test images")
-    draw(out / "digits.png", title, losses_by({"mean square error of a pixel": losses.ravel()}), tiles, width=6, height=3.5)
+    curve = losses_by({"mean square error of a pixel": losses.ravel()})
+    draw(out / "digits.png", title, curve, partial(rows_of_digits, rows=rows), width=6, height=3.5)
     print(f"mean square that is left of a pixel, by {code} numbers for an image:")
     print(f"principal components {errors[0]:.5f}, autoencoder {errors[1]:.5f}")
 
