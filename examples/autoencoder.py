@@ -8,12 +8,14 @@ double it back. A transposed convolution is the adjoint of a convolution, and ha
 The loss is the mean square of what differs; Adam minimises it.
 
 The last lines compare it, on the test images, with the best that a linear map to as many numbers can do, which is
-principal component analysis. The picture has the losses, and some digits above what became of them.
+principal component analysis. The picture has the losses, and some digits above what became of them both ways; the first
+30 are also drawn in a process without gradgen.
 """
 
 import argparse
-import importlib.util
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -21,7 +23,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import gradgen as gg
+from drawing import draw, losses_by
 from gradgen import nn
+from without_gradgen import call_without_gradgen
 
 HERE = Path(__file__).resolve().parent
 BATCH = 30  # a number: what gradgen knows, it need not prepare for threads
@@ -63,24 +67,24 @@ def compiled(code: int) -> tuple[gg.Network, list[str]]:
     return network, [str(x.name) for _, x in nn.named_parameters(autoencoder)]
 
 
-def linear_error(images: np.ndarray, test_images: np.ndarray, code: int) -> float:
-    """The mean square that `code` principal components of the images leave of the test images."""
+def of_components(images: np.ndarray, test_images: np.ndarray, code: int) -> np.ndarray:
+    """The test images as `code` principal components of the images have them."""
     mean = images.reshape(-1, 64).mean(axis=0)
     centred = test_images.reshape(-1, 64) - mean
     components = np.linalg.svd(images.reshape(-1, 64) - mean, full_matrices=False)[2][:code]
-    return float(np.mean((centred - centred @ components.T @ components) ** 2))
+    return (mean + centred @ components.T @ components).reshape(test_images.shape)
 
 
-def picture(losses: np.ndarray, images: np.ndarray, drawn: np.ndarray, path: Path) -> None:
-    """The losses, and a dozen images above what became of them."""
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3), layout="constrained", width_ratios=(1, 2))
-    left.semilogy(losses, linewidth=1)
-    left.set(xlabel="step", ylabel="loss")
-    right.imshow(np.vstack([np.hstack(x[:12, 0]) for x in (images, drawn)]), cmap="gray_r")
-    right.axis("off")
-    figure.savefig(path, dpi=150)
+def rows_of_digits(axes: Any, rows: dict[str, np.ndarray]) -> None:
+    """The first ten images of each, a row each."""
+    tiles = [np.hstack(np.pad(images[:10, 0], ((0, 0), (2, 2), (1, 1)))) for images in rows.values()]
+    axes.imshow(np.vstack(tiles), cmap="gray_r", vmin=0, vmax=1)
+    axes.set_yticks([6 + 12 * k for k in range(len(rows))], rows)
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.set_title("Ten test images")
 
 
 def main(epochs: int, code: int, seed: int, out: Path) -> None:
@@ -106,12 +110,16 @@ def main(epochs: int, code: int, seed: int, out: Path) -> None:
     weights = {name: state[name] for name in names}  # the state also holds Adam's averages
     parts = np.split(test_images, len(test_images) // BATCH)
     drawn = np.concatenate([network(image=x, **weights)["drawn"] for x in parts])
-    error = np.mean((drawn - test_images) ** 2)
+    linear = of_components(images, test_images, code)
+    errors = [np.mean((x - test_images) ** 2) for x in (linear, drawn)]
+
+    call_without_gradgen(network, {"image": test_images[:BATCH], **weights}, out)
+    rows = {"test image": test_images, "autoencoder": drawn, "principal\ncomponents": linear}
+    title = f"Digits drawn again from {code} numbers"
+    curve = losses_by({"mean square error of a pixel": losses.ravel()})
+    draw(out / "digits.png", title, curve, partial(rows_of_digits, rows=rows), width=6, height=3.5)
     print(f"mean square that is left of a pixel, by {code} numbers for an image:")
-    print(f"principal components {linear_error(images, test_images, code):.5f}, autoencoder {error:.5f}")
-    if importlib.util.find_spec("matplotlib") is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        picture(losses.ravel(), test_images, drawn, out / "digits.png")
+    print(f"principal components {errors[0]:.5f}, autoencoder {errors[1]:.5f}")
 
 
 if __name__ == "__main__":

@@ -4,20 +4,23 @@
 
 The text is `examples/data/sonnets.txt`, whose first line names its source. Each letter is a row of a table, two levels
 of an LSTM read the rows, and a linear layer scores what comes next; Adam takes steps on random pieces of the text. The
-folder then holds two generated modules, the weights, and, where matplotlib is installed, the losses as a picture. The
-last lines are written by `char_lstm_write.py`, letter by letter, in a process without gradgen.
+folder then holds two generated modules, the weights, and a picture of the losses and of what was written. That, which
+also ends the lines, is by `char_lstm_write.py`, letter by letter, in a process without gradgen.
 """
 
 import argparse
-import importlib.util
 import subprocess
 import sys
+import textwrap
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import gradgen as gg
+from drawing import draw, losses_by
 from gradgen import nn
 
 HERE = Path(__file__).resolve().parent
@@ -57,18 +60,12 @@ one_step = {"scores": next_scores, "next_h": next_h, "next_c": next_c}
 write = gg.compile(one_step, name="char_lstm_net", wrt=[])
 
 
-def picture(losses: list[float], path: Path) -> None:
-    """Draw the losses, where matplotlib is installed."""
-    if importlib.util.find_spec("matplotlib") is None:
-        return
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4))
-    axes = figure.subplots()
-    axes.plot(losses)
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss for a letter")
-    figure.savefig(path, dpi=120)
+def written(axes: Any, text: str) -> None:
+    """What the network wrote."""
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, 60) or [""]]
+    axes.text(0, 0.95, "\n".join(lines[:18]), family="serif", va="top", linespacing=1.4)
+    axes.axis("off")
+    axes.set_title("Written without gradgen, letter by letter")
 
 
 def main(steps: int, seed: int, length: int, batch: int, out: Path) -> None:
@@ -90,14 +87,16 @@ def main(steps: int, seed: int, length: int, batch: int, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     weights = {name: state[name] for name in write.init()}  # the state also holds Adam's averages
     np.savez(out / "weights.npz", letters="".join(LETTERS), **weights)
-    picture(losses, out / "loss.png")
     generated = train.save(out / "char_lstm_train.py")
     write.save(out / "char_lstm_net.py")
-    print(f"loss of the first step {losses[0]:.3f}, of the last {losses[-1]:.3f}")
-    print(f"generated training step: {generated}")
     # -I: no PYTHONPATH and no current directory; the script itself refuses to import gradgen
     command = [sys.executable, "-I", str(HERE / "char_lstm_write.py"), str(out), "--seed", str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    curves = losses_by({"cross-entropy of a letter": np.array(losses)})
+    draw(out / "sonnets.png", "An LSTM learns to write like a few sonnets", curves, partial(written, text=done.stdout))
+    print(f"loss of the first step {losses[0]:.3f}, of the last {losses[-1]:.3f}")
+    print(f"generated training step: {generated}")
     print(done.stdout, end="")
 
 

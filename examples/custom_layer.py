@@ -7,19 +7,23 @@ leaves town j at x_j is in town i at y_i. Its smooth form is y_i = -t log sum_j 
 minimum for a small temperature t. `forward` below is that formula as it stands; gradgen keeps the exponentials from
 vanishing, and derives the rest. Adam finds W from departures and arrivals, while t falls from 1 to 0.01.
 
-The lines are the check of the gradient, the kernels that the layer became, the loss, and the worst error of a road.
+The lines are the check of the gradient, the kernels that the layer became, how far its values are from those of a
+process without gradgen, the loss, and the worst error of a road.
 """
 
 import argparse
-import importlib.util
 import re
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import gradgen as gg
+from drawing import draw, losses_by
 from gradgen import nn
+from without_gradgen import call_without_gradgen
 
 HERE = Path(__file__).resolve().parent
 
@@ -40,17 +44,12 @@ def kernels(net: gg.Network) -> str:
     return "".join(re.findall(r"^def compute_.*?\n\n(?=\n@njit)", net.source, re.DOTALL | re.MULTILINE))
 
 
-def picture(losses: np.ndarray, lengths: np.ndarray, found: np.ndarray, path: Path) -> None:
-    """The losses, and the lengths found over the true ones."""
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
-    left.semilogy(losses, linewidth=1)
-    left.set(xlabel="step", ylabel="loss")
-    right.plot([0, 1], [0, 1], linewidth=1, color="grey")
-    right.plot(lengths.ravel(), found.ravel(), ".")
-    right.set(xlabel="length of a road", ylabel="found")
-    figure.savefig(path, dpi=150)
+def roads_found(axes: Any, lengths: np.ndarray, found: np.ndarray) -> None:
+    """The lengths found over the true ones."""
+    axes.plot([0, 1], [0, 1], linewidth=1, color="grey", label="equal")
+    axes.plot(lengths.ravel(), found.ravel(), ".", label="a road")
+    axes.set(xlabel="true length", ylabel="length found", title=f"{lengths.size} roads", aspect="equal")
+    axes.legend()
 
 
 def main(towns: int, steps: int, seed: int, out: Path) -> None:
@@ -85,12 +84,13 @@ def main(towns: int, steps: int, seed: int, out: Path) -> None:
             losses[step] = result["loss"]
             progress.update(task, advance=1, description=f"loss {losses[step]:.5f}")
 
-    error = np.abs(state["roads_W"] - lengths)
+    found = state["roads_W"]
+    call_without_gradgen(layer, {"leaving": times[0], "t": np.float32(0.01), "roads_W": found}, out, N=len(times[0]))
+    title = "Lengths of roads, learned from departures and arrivals by a tropical layer"
+    draw(out / "roads.png", title, losses_by({"loss": losses}), partial(roads_found, lengths=lengths, found=found))
+    error = np.abs(found - lengths)
     print(f"loss of the first step {losses[0]:.4f}, of the last {losses[-1]:.7f}")
     print(f"error of a length: mean {error.mean():.4f}, largest {error.max():.4f}")
-    if importlib.util.find_spec("matplotlib") is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        picture(losses, lengths, state["roads_W"], out / "roads.png")
 
 
 if __name__ == "__main__":

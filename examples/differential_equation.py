@@ -7,20 +7,23 @@ one number in and one out; u = x (1 - x) N(x) is 0 at both ends whatever N is. T
 u'' + pi^2 sin(pi x) over some points: it holds a second derivative by x, and its gradient by the parameters is a third
 one. SciPy's L-BFGS minimises it, as in `lbfgs.py`.
 
-The last line is the largest error of u and of u' on points that training has not seen. The picture has both and the
-losses.
+The last line is the largest error of u and of u' on points that training has not seen, where a process without gradgen
+computes them too. The picture has both, their errors, and the losses.
 """
 
 import argparse
-import importlib.util
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from scipy.optimize import minimize
 
 import gradgen as gg
+from drawing import draw, losses_by
 from gradgen import nn
+from without_gradgen import call_without_gradgen
 
 HERE = Path(__file__).resolve().parent
 
@@ -45,19 +48,21 @@ def networks(hidden: int) -> tuple[gg.Network, gg.Network]:
     return equation, gg.compile(found, name="solution", dtype="float64", wrt=[])
 
 
-def picture(losses: list[float], x: np.ndarray, found: dict[str, np.ndarray], path: Path) -> None:
-    """The losses; u and u', over the truth."""
-    import matplotlib.pyplot as plt
+def solved(axes: Any, x: np.ndarray, found: dict[str, np.ndarray], true: dict[str, np.ndarray]) -> None:
+    """u and u' over the truth."""
+    for name, label in (("u", "u"), ("slope", "u'")):
+        axes.plot(x, true[name], linewidth=5, alpha=0.3, color="grey", label="exact" if name == "u" else None)
+        axes.plot(x, found[name], linewidth=1, label=f"{label} of the network")
+    axes.set(xlabel="x", title="u = x (1 - x) N(x) beside sin(πx)")
+    axes.legend()
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    left.semilogy(losses, linewidth=1)
-    left.set(xlabel="evaluation", ylabel="loss")
-    for name, true in (("u", np.sin(np.pi * x)), ("slope", np.pi * np.cos(np.pi * x))):
-        right.plot(x, true, linewidth=4, alpha=0.3, color="grey")
-        right.plot(x, found[name], linewidth=1, label=name)
-    right.set(xlabel="x")
-    right.legend()
-    figure.savefig(path, dpi=150)
+
+def missed(axes: Any, x: np.ndarray, errors: dict[str, np.ndarray]) -> None:
+    """How far u and u' are from the truth."""
+    for name, label in (("u", "u"), ("slope", "u'")):
+        axes.semilogy(x[1:-1], errors[name][1:-1], linewidth=1, label=f"error of {label}")
+    axes.set(xlabel="x", title="Errors at points that training has not seen")
+    axes.legend(frameon=True)
 
 
 def main(points: int, hidden: int, iterations: int, seed: int, out: Path) -> None:
@@ -81,17 +86,22 @@ def main(points: int, hidden: int, iterations: int, seed: int, out: Path) -> Non
             vector.copy(),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": iterations, "maxcor": 50, "ftol": 0.0, "gtol": 1e-9},
+            options={"maxiter": iterations, "maxcor": 50, "ftol": 1e-12, "gtol": 1e-9},
         ).x
 
     x = np.linspace(0.0, 1.0, 1001)
-    found = solution(x=x, **params)
-    errors = np.abs(found["u"] - np.sin(np.pi * x)), np.abs(found["slope"] - np.pi * np.cos(np.pi * x))
+    found = call_without_gradgen(solution, {"x": x, **params}, out, N=len(x))
+    true = {"u": np.sin(np.pi * x), "slope": np.pi * np.cos(np.pi * x)}
+    errors = {name: np.abs(found[name] - true[name]) for name in true}
+    draw(
+        out / "solution.png",
+        "u'' = -π² sin(πx), solved by a small network",
+        losses_by({"mean square of what is wrong": np.array(losses)}, step="evaluation", noisy=False),
+        partial(solved, x=x, found=found, true=true),
+        partial(missed, x=x, errors=errors),
+    )
     print(f"loss {losses[0]:.3f} -> {min(losses):.1e} in {len(losses)} evaluations")
-    print(f"largest error of u {errors[0].max():.1e}, of its slope {errors[1].max():.1e}")
-    if importlib.util.find_spec("matplotlib") is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        picture(losses, x, found, out / "solution.png")
+    print(f"largest error of u {errors['u'].max():.1e}, of its slope {errors['slope'].max():.1e}")
 
 
 if __name__ == "__main__":

@@ -11,18 +11,22 @@ RNNs", 2020) weights by phi(q_t) . phi(k_s) with phi(x) = elu(x) + 1 > 0. Then t
 The bracket is one matrix for all queries. Both functions below take (T, d), (T, d) and (T, e) to (T, e).
 
 The lines are how far the linear one is from the formula of all pairs, written in NumPy; the times of a value and its
-gradients by queries, keys and values, the best of five; and the exponent of T that fits them.
+gradients by queries, keys and values, the best of five; how far the linear one is from itself in a process without
+gradgen; and the exponent of T that fits the times. The picture has these.
 """
 
 import argparse
-import importlib.util
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 import gradgen as gg
+from drawing import draw
 from gradgen import nn
+from without_gradgen import call_without_gradgen
 
 HERE = Path(__file__).resolve().parent
 FEATURES = 32
@@ -71,16 +75,19 @@ def seconds(net: gg.Network, arrays: dict[str, np.ndarray]) -> float:
     return min(times)
 
 
-def picture(lengths: list[int], times: dict[str, list[float]], path: Path) -> None:
-    """Times over lengths; a straight line is a power."""
-    import matplotlib.pyplot as plt
+def exponent(lengths: list[int], times: list[float]) -> float:
+    """Of the power of T that fits times best."""
+    return float(np.polyfit(np.log(lengths), np.log(times), 1)[0])
 
-    figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+
+def times_by_length(axes: Any, lengths: list[int], times: dict[str, list[float]]) -> None:
+    """Times over lengths; a straight line is a power."""
     for name, values in times.items():
-        axes.loglog(lengths, values, marker="o", label=name)
-    axes.set(xlabel="T", ylabel="seconds for value and gradients")
+        axes.loglog(lengths, values, marker="o", label=f"{name} attention, as T^{exponent(lengths, values):.2f}")
+    axes.set_xticks(lengths, lengths)
+    axes.set_xticks([], minor=True)
+    axes.set(xlabel="length T of the sequence", ylabel="seconds", title="Time of a value and its gradients")
     axes.legend()
-    figure.savefig(path, dpi=150)
 
 
 def main(lengths: list[int], out: Path) -> None:
@@ -92,15 +99,17 @@ def main(lengths: list[int], out: Path) -> None:
 
     apart = np.abs(networks["linear"](**arrays[lengths[0]])["y"] - of_all_pairs(*drawn[lengths[0]][:3])).max()
     print(f"largest difference from the formula of all pairs: {apart:.1e}")
-    times = {name: [seconds(net, arrays[length]) for length in lengths] for name, net in networks.items()}
-    print("     T   milliseconds: " + "  ".join(times))
-    for k, length in enumerate(lengths):
-        print(f"{length:6} {1e3 * times['softmax'][k]:23.3f} {1e3 * times['linear'][k]:7.3f}")
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    print("     T   milliseconds: " + "  ".join(times), flush=True)
+    for length in lengths:
+        for name, net in networks.items():
+            times[name].append(seconds(net, arrays[length]))
+        print(f"{length:6} {1e3 * times['softmax'][-1]:23.3f} {1e3 * times['linear'][-1]:7.3f}", flush=True)
+    call_without_gradgen(networks["linear"], arrays[lengths[0]], out, T=lengths[0])
+    panel = partial(times_by_length, lengths=lengths, times=times)
+    draw(out / "times.png", "Attention in linear time", panel, width=6)
     for name, values in times.items():
-        print(f"{name}: time as T^{np.polyfit(np.log(lengths), np.log(values), 1)[0]:.2f}")
-    if importlib.util.find_spec("matplotlib") is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        picture(lengths, times, out / "times.png")
+        print(f"{name}: time as T^{exponent(lengths, values):.2f}")
 
 
 if __name__ == "__main__":

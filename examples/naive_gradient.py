@@ -10,13 +10,14 @@ inputs: in one network with k gradients, gradgen would share what they have in c
 
 Operations are counted in the two generated files: every +, -, * and / of floats, as often as its loops run. Times are
 the best of five, on one core. Both are fitted by c k^p m^q. The counts obey the law; times grow slower where calls are
-short, and faster where the matrices leave a cache. The last line says how far the derivatives are apart.
+short, and faster where the matrices leave a cache. The last line says how far the derivatives are apart. The picture
+has the costs. The loss of the smallest network is also computed in a process without gradgen.
 """
 
 import argparse
 import ast
-import importlib.util
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,6 +25,8 @@ from typing import Any
 import numpy as np
 
 import gradgen as gg
+from drawing import draw
+from without_gradgen import call_without_gradgen
 
 HERE = Path(__file__).resolve().parent
 
@@ -119,19 +122,19 @@ def compared(k: int, m: int) -> tuple[dict[str, tuple[int, float]], float]:
     return found, float(np.abs(d_X - d_X_naive).max() / np.abs(d_X).max())
 
 
-def picture(grid: np.ndarray, found: dict[str, np.ndarray], path: Path) -> None:
-    """Operations and seconds, over the layers at the largest width and over the widths at most layers."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 2, figsize=(8, 6), sharey="row", layout="constrained")
-    for row, what in enumerate(("operations", "seconds")):
-        for column, label in enumerate(("layers k", "width m")):
-            chosen = grid[:, 1 - column] == grid[:, 1 - column].max()
-            for name, values in found.items():
-                axes[row, column].loglog(grid[chosen, column], values[chosen, row], marker="o", label=name)
-            axes[row, column].set(xlabel=label, ylabel=what)
-    axes[0, 0].legend()
-    figure.savefig(path, dpi=150)
+def costs(axes: Any, grid: np.ndarray, found: dict[str, np.ndarray], what: str, over: str) -> None:
+    """Operations or seconds, over the layers at the largest width or over the widths at most layers."""
+    row, column = ("operations", "seconds").index(what), ("layers k", "width m").index(over)
+    most = grid[:, 1 - column].max()
+    chosen = grid[:, 1 - column] == most
+    for name, values in found.items():
+        label = f"{name}, {fitted(*grid.T, values[:, row])}"
+        axes.loglog(grid[chosen, column], values[chosen, row], marker="o", label=label)
+    axes.set_xticks(grid[chosen, column], grid[chosen, column])
+    axes.set_xticks([], minor=True)
+    other = f"width m = {most}" if column == 0 else f"k = {most} layers"
+    axes.set(xlabel=over, ylabel=what, title=f"{what.capitalize()} at {other}")
+    axes.legend(fontsize="small")
 
 
 def main(layers: list[int], widths: list[int], out: Path) -> None:
@@ -146,15 +149,20 @@ def main(layers: list[int], widths: list[int], out: Path) -> None:
         for name, pair in both.items():
             found[name].append(pair)
         (count, time), (count_2, time_2) = both.values()
-        print(f"{k:3} {m:4} {count:19,} {count_2:16,} {1e3 * time:21.3f} {1e3 * time_2:16.3f}")
+        print(f"{k:3} {m:4} {count:19,} {count_2:16,} {1e3 * time:21.3f} {1e3 * time_2:16.3f}", flush=True)
     arrays = {name: np.array(pairs) for name, pairs in found.items()}
+    k, m = grid[0]
+    random = np.random.default_rng(0)
+    shapes = {"a": (m,), "b": (m,), "X": (k, m, m)}
+    drawn = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    call_without_gradgen(backpropagation, drawn, out, K=k, M=m)
+    pairs = [(what, over) for what in ("operations", "seconds") for over in ("layers k", "width m")]
+    panels = (partial(costs, grid=grid, found=arrays, what=what, over=over) for what, over in pairs)
+    draw(out / "costs.png", "All derivatives of k layers of width m: at once, and one by one", *panels, columns=2)
     for name, values in arrays.items():
         counts, times = (fitted(*grid.T, values[:, column]) for column in range(2))
         print(f"{name}: operations {counts}; seconds {times}")
     print(f"largest difference of a derivative, relative to the largest: {difference:.1e}")
-    if importlib.util.find_spec("matplotlib") is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        picture(grid, arrays, out / "costs.png")
 
 
 if __name__ == "__main__":

@@ -11,18 +11,21 @@ The loss is the mean of 1 + cos(theta), the height that is missing, and of a pri
 finds that a pendulum that spins is high half of the time, and stays there. In training 64 pendulums start anywhere, in
 gusts of wind. In the test 100 others hang and move a bit, and are watched for three times as long as any in training.
 The last lines say how many stand at the end, and how far from upright those get in the last third. The picture has the
-losses and the angles.
+losses and the angles; the angles are computed once more in a process without gradgen.
 """
 
 import argparse
-import importlib.util
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import gradgen as gg
+from drawing import draw, losses_by
 from gradgen import nn
+from without_gradgen import call_without_gradgen
 
 HERE = Path(__file__).resolve().parent
 LIMIT, STEP = 0.6, 0.1
@@ -72,16 +75,14 @@ def gusts(random: np.random.Generator, steps: int, count: int) -> np.ndarray:
     return random.normal(0.0, 0.05, (steps, count)).astype(np.float32)
 
 
-def picture(losses: np.ndarray, angles: np.ndarray, path: Path) -> None:
-    """The losses, and the angles of a dozen pendulums over time."""
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    left.plot(losses, linewidth=1)
-    left.set(xlabel="step", ylabel="loss")
-    right.plot(STEP * np.arange(len(angles)), angles[:, :12] / np.pi, linewidth=1)
-    right.set(xlabel="time", ylabel="angle / pi")
-    figure.savefig(path, dpi=150)
+def swing(axes: Any, angles: np.ndarray, length: int) -> None:
+    """The angles of two dozen pendulums over time."""
+    axes.plot(STEP * np.arange(len(angles)), angles[:, :24], linewidth=1, color="tab:blue", alpha=0.6)
+    axes.axvspan(0, STEP * length, color="grey", alpha=0.15, linewidth=0, label="as long as flights in training")
+    turns = range(round(angles[:, :24].min() / np.pi), round(angles[:, :24].max() / np.pi) + 1)
+    axes.set_yticks([turn * np.pi for turn in turns], ["upright" if turn % 2 else "hanging" for turn in turns])
+    axes.set(xlabel="time", title="24 other pendulums, in gusts of wind")
+    axes.legend(loc="center right")
 
 
 def main(steps: int, seed: int, length: int, batch: int, out: Path) -> None:
@@ -102,15 +103,15 @@ def main(steps: int, seed: int, length: int, batch: int, out: Path) -> None:
 
     weights = {name: state[name] for name in simulate.init()}  # the state also holds Adam's averages
     hanging, slow = random.normal(0.0, 0.3, (2, 100)).astype(np.float32)
-    angles = simulate(theta=hanging, omega=slow, wind=gusts(random, 3 * length, 100), **weights)["angles"]
+    arrays = {"theta": hanging, "omega": slow, "wind": gusts(random, 3 * length, 100), **weights}
+    angles = call_without_gradgen(simulate, arrays, out, N=100, T=3 * length)["angles"]
     off = np.abs(np.remainder(angles, 2 * np.pi) - np.pi)  # from upright
     stand = off[-1] < 0.3
     worst = off[-length:, stand].max(initial=0.0)
+    title = "A pendulum swung up by a torque too weak to lift it"
+    draw(out / "pendulum.png", title, losses_by({"loss": losses}), partial(swing, angles=angles, length=length))
     print(f"loss of the first step {losses[0]:.3f}, of the last {losses[-1]:.3f}")
     print(f"{stand.sum()} of 100 stand; largest angle from upright in the last third: {worst:.3f}")
-    if importlib.util.find_spec("matplotlib") is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        picture(losses, angles, out / "pendulum.png")
 
 
 if __name__ == "__main__":

@@ -4,22 +4,23 @@
 
 Rows of eight digits go in; the network says, for every place, which digit stands there once the row is sorted. Every
 place attends to all others, in two encoder layers of four heads. It is trained by Adam on rows that are drawn anew for
-every step, 128 at a time, and tested on rows of which hardly any was among them. With matplotlib installed, the folder
-gets a picture of the losses. The last lines are the share of digits that are right, in this process and in one without
-gradgen (`sorting_predict.py`), and the path of the generated training step.
+every step, 128 at a time, and tested on rows of which hardly any was among them. The last lines are the share of digits
+that are right, in this process and in one without gradgen (`sorting_predict.py`), and the path of the generated step of
+training. The picture has the losses, and some rows before and after.
 """
 
 import argparse
-import importlib.util
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import gradgen as gg
+from drawing import draw, losses_by
 from gradgen import nn
 
 HERE = Path(__file__).resolve().parent
@@ -52,14 +53,24 @@ def networks(digits: int) -> tuple[gg.Network, gg.Network]:
     return train, gg.compile({"sorted": gg.argmax(scores, axis=2)}, name="sorting_net", wrt=[])
 
 
-def picture(losses: NDArray[np.float64], path: Path) -> None:
-    """The losses, step by step."""
-    import matplotlib.pyplot as plt
+def before_and_after(axes: Any, rows: np.ndarray, found: np.ndarray) -> None:
+    """Ten rows on the left, what the network makes of them on the right; what is wrong has a frame."""
+    from matplotlib.patches import Rectangle
 
-    figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-    axes.semilogy(losses, linewidth=1)
-    axes.set(xlabel="step", ylabel="cross-entropy")
-    figure.savefig(path, dpi=150)
+    digits = rows.shape[1]
+    tiles = np.hstack([rows[:10], np.full((10, 1), np.nan), found[:10]])
+    axes.imshow(tiles, cmap="YlGnBu", vmin=0, vmax=18)
+    for at in np.argwhere(~np.isnan(tiles)):
+        axes.text(at[1], at[0], f"{tiles[tuple(at)]:.0f}", ha="center", va="center")
+    for row, place in np.argwhere(found[:10] != np.sort(rows[:10], axis=1)):
+        axes.add_artist(Rectangle((place + digits + 0.5, row - 0.5), 1, 1, fill=False, edgecolor="red"))
+    axes.set_xticks([(digits - 1) / 2, digits + 1 + (digits - 1) / 2], ["rows", "sorted by the network"])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.grid(False)
+    share = np.mean(found == np.sort(rows, axis=1))
+    axes.set_title(f"{share:.1%} of the digits in {len(rows)} new rows are in order")
 
 
 def main(steps: int, digits: int, seed: int, out: Path) -> None:
@@ -80,6 +91,9 @@ def main(steps: int, digits: int, seed: int, out: Path) -> None:
     weights = {name: state[name] for name in predict.init()}  # the state also holds Adam's averages
     rows = random.integers(0, 10, (2000, digits))
     found = predict(row=rows, **weights)["sorted"]
+    title = "A transformer learns to sort"
+    tiles = partial(before_and_after, rows=rows, found=found)
+    draw(out / "sorting.png", title, losses_by({"cross-entropy": losses}), tiles)
     print(f"digits in order in this process: {np.mean(found == np.sort(rows, axis=1)):.2%}")
 
     out.mkdir(parents=True, exist_ok=True)
@@ -87,8 +101,6 @@ def main(steps: int, digits: int, seed: int, out: Path) -> None:
     np.savez(out / "test.npz", rows=rows)
     generated = train.save(out / "sorting_train.py")
     predict.save(out / "sorting_net.py")
-    if importlib.util.find_spec("matplotlib") is not None:
-        picture(losses, out / "losses.png")
     # -I: no PYTHONPATH and no current directory; the script itself refuses to import gradgen
     command = [sys.executable, "-I", str(HERE / "sorting_predict.py"), str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

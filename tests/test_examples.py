@@ -1,15 +1,17 @@
 """The examples run as a reader would run them, with small settings."""
 
 import ast
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if path.stem != "drawing")  # which none runs
 
 
 def run(name: str, *arguments: str, cache: Path | None = None) -> list[str]:
@@ -20,6 +22,11 @@ def run(name: str, *arguments: str, cache: Path | None = None) -> list[str]:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+def same_without_gradgen(lines: list[str], module: str, output: str) -> bool:
+    """Whether a process without gradgen had the values of the one with it."""
+    return f"{module} without gradgen: {output}, largest difference 0.0e+00" in lines
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -108,10 +115,11 @@ def test_bundle_adjustment_agrees_with_differences() -> None:
     assert last.startswith("errors and jacobian")
 
 
-def test_karate_finds_most_of_both_factions() -> None:
-    lines = run("karate.py", "--steps", "60")
-    assert lines[0] == "34 members, 78 friendships"
-    for line, name in zip(lines[1:], ("gcn", "gat"), strict=True):
+def test_karate_finds_most_of_both_factions(tmp_path: Path) -> None:
+    lines = run("karate.py", "--steps", "60", "--out", str(tmp_path))
+    assert lines[-3] == "34 members, 78 friendships"
+    for line, name in zip(lines[-2:], ("gcn", "gat"), strict=True):
+        assert same_without_gradgen(lines, name, "scores")
         assert line.startswith(f"{name}: loss 0.0")
         assert int(line.split(", ")[1].split()[0]) >= 26
 
@@ -127,6 +135,7 @@ def test_the_naive_gradient_costs_the_square_of_the_layers(tmp_path: Path) -> No
     # and, at once, 2 * 2048 + 2 * (2048 + 1024) + 4 * 32
     assert lines[2].split()[:4] == ["2", "32", "12,608", "10,368"]
     assert float(lines[-1].split()[-1]) < 1e-5
+    assert same_without_gradgen(lines, "backpropagation", "loss")
 
 
 def test_the_layer_of_ones_own_finds_the_lengths_of_the_roads(tmp_path: Path) -> None:
@@ -138,11 +147,13 @@ def test_the_layer_of_ones_own_finds_the_lengths_of_the_roads(tmp_path: Path) ->
     ]
     assert lines[-1].startswith("error of a length: ")
     assert float(lines[-1].split()[-1]) < 0.01
+    assert same_without_gradgen(lines, "tropical", "y")
 
 
 def test_the_pendulum_stands(tmp_path: Path) -> None:
     lines = run("pendulum.py", "--steps", "300", "--batch", "32", "--out", str(tmp_path))
     assert int(lines[-1].split()[0]) >= 90  # of 100
+    assert same_without_gradgen(lines, "pendulum", "angles")
 
 
 def test_the_differential_equation_is_solved(tmp_path: Path) -> None:
@@ -152,6 +163,7 @@ def test_the_differential_equation_is_solved(tmp_path: Path) -> None:
     *_, of_u, _, _, _, of_slope = lines[-1].replace(",", "").split()
     assert float(of_u) < 1e-3
     assert float(of_slope) < 1e-2
+    assert same_without_gradgen(lines, "solution", "u")
 
 
 def test_the_autoencoder_leaves_less_than_principal_components(tmp_path: Path) -> None:
@@ -160,6 +172,7 @@ def test_the_autoencoder_leaves_less_than_principal_components(tmp_path: Path) -
     words = lines[-1].replace(",", "").split()
     assert words[:2] == ["principal", "components"]
     assert float(words[-1]) < 0.95 * float(words[2])
+    assert same_without_gradgen(lines, "autoencoder", "drawn")
 
 
 def test_linear_attention_is_that_of_all_pairs_in_less_time(tmp_path: Path) -> None:
@@ -167,6 +180,7 @@ def test_linear_attention_is_that_of_all_pairs_in_less_time(tmp_path: Path) -> N
     assert float(lines[0].split()[-1]) < 1e-5
     softmax, linear = (float(line.split("T^")[1]) for line in lines[-2:])
     assert linear < min(softmax, 1.5)
+    assert same_without_gradgen(lines, "linear_attention", "y")
 
 
 def test_least_squares_finds_the_pendulum(tmp_path: Path) -> None:
@@ -182,3 +196,64 @@ def test_a_formula_inside_a_torch_model_is_trained() -> None:
     lines = run("torch_bridge.py", "--steps", "60", "--length", "40")
     first, last = (float(line.split()[-1]) for line in (lines[0], lines[-2]))
     assert last < 0.1 * first
+
+
+MODULE = """
+from typing import NamedTuple
+import numpy as np
+class Params(NamedTuple):
+    a: np.ndarray
+class Outputs(NamedTuple):
+    y: np.ndarray
+def workspace(N):
+    return np.empty(N)
+def forward(x, p, w, out):
+    w[:] = p.a * x
+    out.y[:] = w
+    return w.sum()
+"""
+
+
+@pytest.mark.parametrize("head", ["", "import gradgen"])
+def test_a_module_is_called_where_gradgen_cannot_be_imported(head: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(head + MODULE)
+    np.savez(tmp_path / "net.arguments.npz", a=np.float64(3), x=np.arange(4.0), N=4)
+    np.savez(tmp_path / "net.results.npz", y=np.array([0.0, 3.0, 6.0, 8.0]), total=18.0)
+    command = [sys.executable, str(ROOT / "examples" / "without_gradgen.py"), str(tmp_path / "net.py")]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    if head:
+        assert "import of gradgen halted" in done.stderr
+    else:
+        assert done.stdout.splitlines() == [
+            "net without gradgen: y, largest difference 1.0e+00",
+            "net without gradgen: total, largest difference 0.0e+00",
+        ]
+
+
+def drawn(path: Path) -> None:
+    """A picture of two panels, one of them of losses."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    try:
+        drawing = importlib.import_module("drawing")
+    finally:
+        sys.path.pop(0)
+    losses = {"noisy": 1 / np.arange(1.0, 201.0), "few": np.ones(3)}
+    empty = lambda axes: axes.set_title("empty")  # noqa: E731
+    drawing.draw(path, "Title", drawing.losses_by(losses), empty)
+
+
+def test_a_picture_is_drawn_where_matplotlib_is_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    path = tmp_path / "new" / "losses.png"
+    drawn(path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == f"picture: {path}\n"
+
+
+def test_no_picture_is_drawn_without_matplotlib(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    drawn(tmp_path / "losses.png")
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == "no losses.png: matplotlib is not installed\n"
