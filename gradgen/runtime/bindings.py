@@ -22,7 +22,7 @@ from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
     "Array", "Cotangents", "as_array", "bind_sizes", "check_fits", "check_label", "check_names", "check_requirements",
-    "checked", "is_foreign", "label_bounds", "one_array", "out_of_reach", "refuse_overlaps", "rows_of",
+    "checked", "is_foreign", "label_bounds", "one_array", "out_of_reach", "refuse_overlaps", "rows_of", "widened",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -160,14 +160,36 @@ def check_fits(x: Argument, array: Array, sizes: Mapping[str, int], own: bool = 
         DTypeError, ShapeError: what is declared, and what to do.
     """
     if array.dtype != np.dtype(x.dtype):
-        if not array.dtype.isnative and array.dtype.newbyteorder("=") == np.dtype(x.dtype):
-            raise DTypeError(f"{x.name} has foreign byte order. Convert it with .astype('{x.dtype}').")
-        remedy = f"Convert it with .astype('{x.dtype}')" if own else f"Convert it to {x.dtype}"
-        raise DTypeError(f"{x.name} is {array.dtype}; the model declares {x.dtype}. {remedy}.")
+        remedy = f"onvert it with .astype('{x.dtype}')" if own else f"onvert it to {x.dtype}"
+        wider = array.dtype == np.float64 and x.dtype == "float32"
+        instead = 'Compile with gg.compile(..., dtype="float64"), or c' if wider else "C"
+        raise DTypeError(f"{x.name} is {array.dtype}; the model declares {x.dtype}. {instead}{remedy}.")
     expected = evaluate_shape(x.shape, sizes)
     if array.shape != expected:
         bound = "" if tuple(map(str, expected)) == x.shape else f", here {expected}"
         raise ShapeError(f"{x.name} has shape {array.shape}; the model declares {x.shown}{bound}.")
+
+
+_EXACT = {"float32": 2**24, "float64": 2**53}  # up to here they hold every integer
+
+
+def widened(x: Argument, array: Array) -> Array:
+    """The array in the declared dtype, if that holds all of its values exactly; else the array as it is.
+
+    bool, smaller integers and float16 always do; other integers where none of these is too large.
+    """
+    wanted = np.dtype(x.dtype)
+    if array.dtype == wanted or array.dtype.kind not in "biuf":
+        return array
+    if np.can_cast(array.dtype, wanted, "safe"):
+        return array.astype(wanted)
+    if array.dtype.kind not in "iu" or wanted.kind not in "iuf":
+        return array
+    low, high = (
+        (-_EXACT[x.dtype], _EXACT[x.dtype]) if wanted.kind == "f" else (np.iinfo(wanted).min, np.iinfo(wanted).max)
+    )
+    inside = array.size == 0 or (low <= int(array.min()) and int(array.max()) <= high)
+    return array.astype(wanted) if inside else array
 
 
 def checked(
@@ -176,8 +198,14 @@ def checked(
     """The argument as a C-contiguous array of exactly the declared dtype and shape; `written`: updated in place.
 
     Raises what `check_fits` does. A layout that has to be copied warns (LayoutWarning), or raises BindingError where
-    the array is to be updated, and under `strict`.
+    the array is to be updated, and under `strict`, as does another dtype, though it may hold what is given.
     """
+    if not written:
+        given, array = array, widened(x, array)
+        if strict and array is not given:
+            raise BindingError(
+                f"{x.name} is {given.dtype} and would be copied, which strict=True refuses. Give an array of {x.dtype}."
+            )
     check_fits(x, array, sizes, own)
     if written and not own:
         raise BindingError(f"{x.name} is no NumPy array, and the step updates it in place. Give a NumPy array.")

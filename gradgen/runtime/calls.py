@@ -175,7 +175,9 @@ class Caller:
         if len(self._layouts) >= KEPT:
             self._layouts.clear()
         known = {*needed, *optional}
-        layout = self._layouts[names] = Layout(interface, entry, tuple(name for name in names if name in known))
+        layout = self._layouts[names] = Layout(
+            interface, entry, tuple(name for name in names if name in known), self.strict
+        )
         return layout
 
     def _checked(self, layout: Layout, given: tuple[Any, ...], saved: Room | None) -> Ran:

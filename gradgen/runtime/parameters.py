@@ -15,7 +15,7 @@ import numpy as np
 from gradgen.errors import BindingError, DTypeError, FileError, GradgenError, GraphError, OptionError
 from gradgen.files import save_file
 from gradgen.graph.scalar import FLOATS
-from gradgen.runtime.bindings import Array, as_array, bind_sizes, check_fits, check_names
+from gradgen.runtime.bindings import Array, as_array, bind_sizes, check_fits, check_names, widened
 from gradgen.runtime.interface import Interface
 
 __all__ = ["differentiated", "flatten", "load_arrays", "save_arrays"]
@@ -65,7 +65,7 @@ def _fitting(
         raise BindingError(f"{what} takes a dict of arrays by name, not {type(arrays).__name__}.")
     check_names(arrays, names, what)
     declared = {x.name: x for x in interface.leaves}
-    found = {name: as_array(declared[name], arrays[name]) for name in names}
+    found = {name: widened(declared[name], as_array(declared[name], arrays[name])) for name in names}
     sizes = bind_sizes([declared[name] for name in names], found, interface.sizes)
     for name, array in found.items():
         check_fits(declared[name], array, sizes, own and array is arrays[name])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.runtime.bindings import Array, as_array, is_foreign, label_bounds, out_of_reach
+from gradgen.runtime.bindings import Array, as_array, is_foreign, label_bounds, out_of_reach, widened
 from gradgen.runtime.codes import Code
 from gradgen.runtime.direct import ARGUMENTS, DATA, ERRORS, RESULTS, Move, Words, array_words, row, table
 from gradgen.runtime.interface import Argument, EntryPoint, Interface, evaluate_shape, evaluate_size
@@ -82,7 +82,8 @@ class Layout:
     First the parameters of the entry point, then the fields of `p` and `s`, then what it does not read.
     """
 
-    def __init__(self, interface: Interface, entry: EntryPoint, names: tuple[str, ...]) -> None:
+    def __init__(self, interface: Interface, entry: EntryPoint, names: tuple[str, ...], strict: bool) -> None:
+        self.strict = strict
         known = {x.name: x for x in (*interface.leaves, *interface.cotangents)}
         fields = {key: interface.fields[key] if key in entry.holders else () for key in ("p", "s", "out", "g")}
         kept = [*fields["p"], *fields["s"]]
@@ -138,15 +139,20 @@ class Layout:
         return tuple(found)
 
     def as_numpy(self, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Arrays of other libraries as NumPy's; None without any. What is updated stays, for `checked` to refuse."""
+        """Arrays of other libraries and dtypes as NumPy's in the declared ones; None where all are that already.
+
+        What is updated stays, for `checked` to refuse, but for arrays whose dtype is another object, as in pickles.
+        """
         found = list(values)
-        foreign = [at for at, value in enumerate(values) if is_foreign(value)]
-        for at in foreign:
-            x = self.arguments[at]
-            if x.name not in self.updated:
-                array = as_array(x, values[at])
+        for at, (x, value) in enumerate(zip(self.arguments, values, strict=True)):
+            known = np.dtype(x.dtype)
+            if isinstance(value, np.ndarray) and value.dtype == known:
+                found[at] = value if value.dtype is known else value.view(known)
+            elif x.name not in self.updated and (is_foreign(value) or isinstance(value, np.ndarray)):
+                array = as_array(x, value)
+                array = array if self.strict else widened(x, array)
                 found[at] = array[()] if x.by_value else array
-        return tuple(found) if foreign else None
+        return tuple(found) if any(a is not b for a, b in zip(found, values, strict=True)) else None
 
 
 class Plan:

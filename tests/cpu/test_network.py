@@ -142,13 +142,12 @@ def test_numbers_and_lists_stand_for_arrays(mlp: Case) -> None:
 # ---------------------------------------------------------------- what is refused, word for word
 
 A = np.zeros((5, 6), "float32")
-CONVERT = "Convert it with .astype('float32')."
+CONVERT = "Compile with gg.compile(..., dtype=\"float64\"), or convert it with .astype('float32')."
 NEEDED = "Needed are a, b, X1, mu1, X2, mu2."
 REFUSED = [
     ({"a": A.astype("float64")}, DTypeError, f"a is float64; the model declares float32. {CONVERT}"),
-    ({"a": A.astype("int64")}, DTypeError, f"a is int64; the model declares float32. {CONVERT}"),
+    ({"b": np.zeros(5)}, DTypeError, "b is float64; the model declares int64. Convert it with .astype('int64')."),
     ({"b": [0.5] * 5}, DTypeError, "b is float64; the model declares int64. Round or cast it yourself."),
-    ({"a": A.astype(">f4")}, DTypeError, "a has foreign byte order. Convert it with .astype('float32')."),
     ({"a": [[object()] * 6] * 5}, DTypeError, "a is no array of numbers (given: list). Give a NumPy array of float32."),
     ({"a": A[:, :5]}, ShapeError, "a has shape (5, 5); the model declares (B, 6), here (5, 6)."),
     ({"a": A[0]}, ShapeError, "a has 1 axes, shape (6,); the model declares (B, 6). Reshape the argument."),
@@ -305,7 +304,7 @@ print(*[name for name in sys.modules if name.split(".")[0] in ("gradgen", "sympy
 
 def test_a_saved_module_needs_no_gradgen(mlp: Case, tmp_path: Path) -> None:
     path = mlp.net.save(tmp_path / "mlp_saved.py")
-    assert path.read_text(encoding="utf-8") == mlp.net.source
+    assert path.read_text(encoding="utf-8") == mlp.net.standalone("mlp_saved.py")
     np.savez(tmp_path / "arrays.npz", **mlp.arrays)
     command = [sys.executable, "-c", WITHOUT_GRADGEN]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

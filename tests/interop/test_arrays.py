@@ -138,7 +138,8 @@ def test_arrays_that_cannot_be_read_are_refused(again: bool) -> None:
         "x lies on another device. Copy it to the CPU first, as PyTorch's .cpu() does."
     )
     assert message({**plain, "x": Lent(plain["x"].astype("float64"))}) == (
-        "x is float64; the model declares float32. Convert it to float32."
+        'x is float64; the model declares float32. Compile with gg.compile(..., dtype="float64"), or '
+        "convert it to float32."
     )
     assert message({**plain, "label": jnp.zeros(5, "float32")}) == (
         "label is float32; the model declares int32. Convert it to int32."
@@ -161,7 +162,10 @@ def test_tensors_that_cannot_be_read_are_refused(again: bool) -> None:
         "x requires a gradient, which PyTorch would not get through this call. Give x.detach(), or call "
         "gradgen.interop.torch.wrap(net)."
     )
-    assert message({**plain, "x": x.double()}) == "x is float64; the model declares float32. Convert it to float32."
+    assert message({**plain, "x": x.double()}) == (
+        'x is float64; the model declares float32. Compile with gg.compile(..., dtype="float64"), or '
+        "convert it to float32."
+    )
     assert message({**plain, "x": x.to("meta")}) == (
         "x is no array of numbers (given: Tensor). Give a NumPy array of float32."
     )
