@@ -20,13 +20,17 @@ def fingerprint(roots: Sequence[Node]) -> str:
     executions: dict[int, int] = {}
     ranks = {n: k for k, n in enumerate(sorted(found.order for found in origins if found is not None))}
     marks: dict[int | None, int] = {None: -1}
+    derived_from = {
+        found.of for found in origins if found is not None
+    }  # a mark that nothing here refers to says nothing
     lines = [*(root.digest for root in roots), *files.names]
     for node, found in zip(order, origins, strict=True):
         if found is None:
             lines.append(node.digest)
             continue
         run = executions.setdefault(found.execution, len(executions))
-        pair = f"{marks.setdefault(found.mark, len(marks))} {marks.setdefault(found.of, len(marks))}"
+        mark = found.mark if found.mark in derived_from else None
+        pair = f"{marks.setdefault(mark, len(marks))} {marks.setdefault(found.of, len(marks))}"
         place = f"{files.lines(node)} {found.name} {run} {ranks[found.order]} {found.is_outermost} {found.is_part}"
         lines.append(f"{node.digest} {place} {' '.join(found.letters)} {found.note} {pair}")
     return digest_of(*lines)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import gradgen as gg
 from gradgen import files
 from gradgen.emit import module as emit_module
 from gradgen.emit import store
@@ -244,3 +245,14 @@ def test_another_compiler_has_other_keys(monkeypatch: pytest.MonkeyPatch, python
     assert python("from gradgen.emit import store; print(store.key('graph'))").communicate()[0].strip() == ours
     monkeypatch.setattr(store, "_compiler", lambda: "gradgen with an edited pass")
     assert store.key("graph") != ours
+
+
+def test_a_model_is_found_again_in_the_same_process() -> None:
+    """To compile it notes which nodes it is derived from, which is not a part of the model."""
+    x, w = gg.input("x", (3,)), gg.param("w", (3,))
+    loss = gg.sum(gg.sin(x * w))
+    kept = gg.compile({"loss": loss, "slope": gg.grad(loss, w)}, name="again")
+    assert kept._compiled is not None
+    found = gg.compile({"loss": loss, "slope": gg.grad(loss, w)}, name="again")
+    assert found._compiled is None
+    assert found.source == kept.source
