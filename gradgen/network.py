@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Literal, Never, NoReturn
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -38,15 +37,13 @@ from gradgen.pickling import Packed
 from gradgen.pipeline import Compiled, compile_model
 from gradgen.runtime.bindings import Array, Cotangents, rows_of
 from gradgen.runtime.calls import Caller, RoomPool
+from gradgen.runtime.carried import carried_beside, note_carried
 from gradgen.runtime.interface import Argument, Interface, evaluate_shape, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
 from gradgen.runtime.saved import Saved
 from gradgen.stages import looked_at
 from gradgen.standalone.text import standalone
 from gradgen.watch import Watch
-
-# What the networks of this process carry from call to call, by each parameter and state that they have.
-_carried: WeakKeyDictionary[Leaf, set[str]] = WeakKeyDictionary()
 
 
 def compile(  # noqa: A001  # gg.compile, as in the design
@@ -131,8 +128,7 @@ class Network:
         """Import the module of the text that is known."""
         self._declared = {x.name: x for x in leaves}
         self._kept = [x for x in leaves if x.role != "input"]
-        for x in self._kept:
-            _carried.setdefault(x, set()).update(y.name for y in self._kept)
+        note_carried(self._kept)
         self._attach(load_module(self.source, self._model.name))
 
     def _attach(self, module: ModuleType) -> None:
@@ -141,13 +137,12 @@ class Network:
         self._cotangents = Cotangents(self.interface)
         strict = self._options.strict
         self._entries = {
-            e.name: Caller(self.interface, e, module, pool, strict, self._carried_elsewhere)
-            for e in self.interface.entries
+            e.name: Caller(self.interface, e, module, pool, strict, self._carried) for e in self.interface.entries
         }
 
-    def _carried_elsewhere(self) -> set[str]:
-        """What may be given with the state of another network over the same parameters, and is not looked at."""
-        return {name for x in self._kept for name in _carried[x]}
+    def _carried(self) -> frozenset[str]:
+        """What may be given with the state of another network over the same parameters."""
+        return carried_beside(self._kept)
 
     def __copy__(self) -> "Network":
         twin = object.__new__(type(self))

@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "emit": BASE | {"files", "graph", "program"},
     "inspect": BASE | {"graph", "program", "emit", "lang", "runtime", *PASSES},
     "runtime": BASE | {"files", "graph", "program", "emit"},
-    "standalone": BASE | {"graph", "lang", "emit", "runtime"},
+    "standalone": BASE | {"graph", "lang", "program", "emit", "runtime"},
     # the compiler on one screen, and its users
     "watch": BASE | {"graph", "program", *PASSES, "inspect"},
     "model": BASE | {"graph", "program", *PASSES},

@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradgen.cli.files import usage
-from gradgen.errors import GradgenError
+from gradgen.errors import GradgenError, ShapeError
 from gradgen.graph.nodes import Leaf, all_inputs, toposort
 from gradgen.lang.interpret import interpret
 from gradgen.network import Network
 from gradgen.passes.prepare.retarget import retarget
-from gradgen.runtime.bindings import label_bounds
 from gradgen.runtime.interface import Argument, evaluate_shape
-from gradgen.runtime.trial_sizes import open_sizes, trial_sizes
+from gradgen.runtime.trial_sizes import integers_to_draw, open_sizes, trial_sizes
 
 __all__ = ["Point", "choose_point"]
 
@@ -121,12 +120,10 @@ def _drawn(network: Network, x: Argument, sizes: Mapping[str, int], rng: np.rand
     shape = _shape(x, sizes)
     if x.dtype in ("float32", "float64"):
         return np.asarray(draw(rng, shape, x.role), x.dtype)
-    low, high = 0, 1
-    bounds = [label_bounds(label, sizes) for label in network.interface.labels if label.leaf == x.name]
-    if bounds and x.dtype != "bool":
-        low, high = max(b[0] for b in bounds), min(b[1] for b in bounds)
-    if low > high:
-        raise GradgenError(f"{x.name} selects from an axis without elements. Give larger sizes with --size.")
+    try:
+        low, high = integers_to_draw(network.interface, x, sizes)
+    except ShapeError as error:
+        raise GradgenError(f"{error} Give larger sizes with --size.") from None
     return np.asarray(rng.integers(low, high + 1, shape), x.dtype)
 
 

@@ -14,7 +14,7 @@ from gradgen.emit.templates import render
 from gradgen.graph.names import free_name
 from gradgen.graph.sizes import size_names
 from gradgen.machine import machine
-from gradgen.program.holders import HOLDERS, entry_holders, held, workspace_sizes
+from gradgen.program.holders import CLASS_NAMES, HOLDERS, entry_holders, held, workspace_sizes
 from gradgen.program.kernels import (
     Entry,
     KernelCall,
@@ -24,6 +24,9 @@ from gradgen.program.kernels import (
     divided,
 )
 from gradgen.program.loops import Buffer
+
+# What the text does on purpose; behind this line, in front of imports, a module may say more of itself.
+NOQA = "# ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan"
 
 
 def render_module(program: Program) -> str:
@@ -41,6 +44,7 @@ def render_module(program: Program) -> str:
         "cpu/module.py.j2",
         title=title(program, " for the CPU"),
         header=[f"   {line}" if line else "" for text in program.formulas for line in _indented(text)],
+        noqa=NOQA,
         scalar_header=HEADER.rstrip() if printer.used else "",
         scalar_blocks=[block.rstrip("\n") for block in blocks(printer.used)],
         aliases=[f"{alias} = {name}" for name, alias in printer.aliases.items()],
@@ -62,9 +66,6 @@ def _from_numba(program: Program) -> str:
     """The names that the module imports from Numba."""
     counted = ["get_num_threads"] if program.parts is None else []
     return ", ".join([*counted, "njit", "prange"] if divided(program) else ["njit"])
-
-
-CLASS_NAMES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": "Gradients"}
 
 
 def _class(key: str, program: Program, printer: CpuPrinter) -> dict[str, object]:

@@ -4,7 +4,7 @@ In: fields that their constructors in `nodes` have checked. Out: immutable recor
 to walk over them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -225,6 +225,11 @@ def same_shape(a: Shape, b: Shape) -> bool:
 def show_shape(shape: Iterable[Poly]) -> str:
     inner = ", ".join(show_size(extent) for extent in shape)
     return f"({inner})"
+
+
+def tuple_text(extents: Sequence[str]) -> str:
+    """A shape as Python writes it, with a comma behind the only extent."""
+    return f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
 
 
 def show_size(p: Poly) -> str:

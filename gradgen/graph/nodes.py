@@ -32,6 +32,7 @@ from gradgen.graph.node_records import (
     show_size,
     stated,
     toposort,
+    tuple_text,
 )
 from gradgen.graph.scalar import DEFAULT_FLOAT, Load, Poly, Scalar, Step, integer, load, position, walk
 
@@ -39,7 +40,7 @@ __all__ = [
     "COTANGENT", "REDUCERS", "Carry", "Compute", "Custom", "Leaf", "Node", "Project", "Reshape", "Role", "Scan",
     "Shape", "all_inputs", "body_nodes", "carry", "compute", "cotangent", "custom", "identity", "inputs",
     "inside_inputs", "leaf", "pointwise", "product", "project", "reshape", "same_shape", "scan", "show_shape",
-    "show_size", "stated", "toposort",
+    "show_size", "stated", "toposort", "tuple_text",
 ]  # fmt: skip
 
 REDUCERS = ("none", "sum", "max", "min", "logsumexp", "argmax", "argmin")

@@ -9,7 +9,7 @@ import keyword
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from unicodedata import normalize
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -38,12 +38,20 @@ class Initialiser(Protocol):
         ...
 
 
+class Assigned(NamedTuple):
+    """What is written into an array of zeros: at a subscript, the value of an expression."""
+
+    subscript: str
+    value: str
+    draws: bool  # from the generator
+
+
 @runtime_checkable
 class WrittenInitialiser(Initialiser, Protocol):
     """One that a saved module can say: without it, callers of the module give the first values themselves."""
 
-    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
-        """What is assigned to an array of zeros: subscripts, and expressions over the generator `rng` and sizes."""
+    def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
+        """The same in text, for extents that may be sizes and a generator of this name."""
         ...
 
 

@@ -3,7 +3,6 @@
 In: a generator, a shape, a dtype. Out: an array; `gg.param(..., init=...)` keeps the record, `net.init` draws.
 """
 
-import ast
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from gradgen.errors import ShapeError
-from gradgen.graph.nodes import Leaf
-from gradgen.lang.declare import Initialiser, initialiser
+from gradgen.graph.nodes import Leaf, tuple_text
+from gradgen.lang.declare import Assigned, Initialiser, initialiser
 
 __all__ = [
     "constant", "fans", "kaiming_normal", "kaiming_uniform", "normal", "ones", "uniform", "xavier_normal",
@@ -32,8 +31,8 @@ class Constant:
     def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         return np.full(shape, self.value, dtype)
 
-    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
-        return [("...", repr(self.value))] if self.value else []
+    def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
+        return [Assigned("...", _number(self.value), draws=False)] if self.value else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +45,9 @@ class Uniform:
     def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         return rng.uniform(self.low, self.high, shape).astype(dtype)
 
-    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
-        return [("...", f"rng.uniform({self.low!r}, {self.high!r}, {_shape(shape)})")]
+    def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
+        given = f"{_number(self.low)}, {_number(self.high)}, {tuple_text(shape)}"
+        return [Assigned("...", f"{rng}.uniform({given})", draws=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,9 @@ class Normal:
     def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         return rng.normal(self.mean, self.std, shape).astype(dtype)
 
-    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
-        return [("...", f"rng.normal({self.mean!r}, {self.std!r}, {_shape(shape)})")]
+    def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
+        given = f"{_number(self.mean)}, {_number(self.std)}, {tuple_text(shape)}"
+        return [Assigned("...", f"{rng}.normal({given})", draws=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +84,15 @@ class Scaled:
             Normal(0.0, std) if self.distribution == "normal" else Uniform(-math.sqrt(3.0) * std, math.sqrt(3.0) * std)
         )
 
-    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
+    def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
         if all(extent.isdecimal() for extent in shape):
-            return self._at(tuple(map(int, shape))).written(shape, dtype)
+            return self._at(tuple(map(int, shape))).written(shape, dtype, rng)
         fan_in, fan_out = (" * ".join([f"({shape[at]})", *(f"({extent})" for extent in shape[2:])]) for at in (1, 0))
         fan = {"in": fan_in, "out": fan_out, "mean": f"({fan_in} + {fan_out}) / 2"}[self.fan]
-        std = ast.unparse(ast.parse(f"{self.gain!r} / np.sqrt(max({fan}, 1))"))
-        if self.distribution == "normal":
-            return [("...", f"rng.normal(0.0, {std}, {_shape(shape)})")]
+        std = f"{_number(self.gain)} / np.sqrt(max({fan}, 1))"
         end = f"{math.sqrt(3.0)!r} * ({std})"
-        return [("...", f"rng.uniform(-{end}, {end}, {_shape(shape)})")]
+        ends = f"0.0, {std}" if self.distribution == "normal" else f"-{end}, {end}"
+        return [Assigned("...", f"{rng}.{self.distribution}({ends}, {tuple_text(shape)})", draws=True)]
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -107,9 +107,11 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1] * kernel, shape[0] * kernel
 
 
-def _shape(shape: Sequence[str]) -> str:
-    """A shape as an argument of NumPy's generators; one number where there is nothing to be said of axes."""
-    return ast.unparse(ast.parse(f"({', '.join(shape)}{',' if len(shape) == 1 else ''})"))
+def _number(value: float) -> str:
+    """A number as an expression over `np`."""
+    if math.isfinite(value):
+        return repr(value)
+    return "np.nan" if math.isnan(value) else "np.inf" if value > 0 else "-np.inf"
 
 
 def zeros() -> Constant:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from gradgen.errors import DTypeError
 from gradgen.graph.axes import shown
+from gradgen.graph.nodes import tuple_text
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor, as_formula
 from gradgen.lang import array
 from gradgen.lang.compute import compute
-from gradgen.lang.declare import indices_over
+from gradgen.lang.declare import Assigned, indices_over
 
 MULTIPLIER, WEYL = 0xD256D193, 0x9E3779B9
 ROUNDS = 10
@@ -60,10 +61,9 @@ class Seed:
     def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         return rng.spawn(1)[0].integers(np.iinfo(dtype).max, size=shape, dtype=dtype, endpoint=True)
 
-    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
-        size = f"({', '.join(shape)}{',' if len(shape) == 1 else ''})"
-        limit = np.iinfo(dtype).max
-        return [("...", f"rng.spawn(1)[0].integers({limit}, size={size}, dtype=np.{dtype}, endpoint=True)")]
+    def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
+        given = f"{np.iinfo(dtype).max}, size={tuple_text(shape)}, dtype=np.{dtype}, endpoint=True"
+        return [Assigned("...", f"{rng}.spawn(1)[0].integers({given})", draws=True)]
 
 
 def _word(value: Any, what: str) -> Any:

@@ -7,11 +7,12 @@ from gradgen.graph.sizes import size_names
 from gradgen.program.kernels import Entry, Program, divided
 from gradgen.program.loops import Buffer
 
-__all__ = ["HOLDERS", "HOLDER_OF", "entry_holders", "held", "part_counts", "workspace_sizes"]
+__all__ = ["CLASS_NAMES", "HOLDERS", "HOLDER_OF", "entry_holders", "held", "part_counts", "workspace_sizes"]
 
 HOLDERS: dict[str, tuple[str, ...]] = {
     "p": ("param",), "s": ("state",), "w": ("saved", "work"), "out": ("output",), "g": ("gradient",),
 }  # fmt: skip
+CLASS_NAMES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": "Gradients"}
 HOLDER_OF = {role: key for key, roles in HOLDERS.items() for role in roles}
 
 

@@ -179,17 +179,16 @@ def widened(x: Argument, array: Array) -> Array:
     bool, smaller integers and float16 always do; other integers where none of these is too large.
     """
     wanted = np.dtype(x.dtype)
-    if array.dtype == wanted or array.dtype.kind not in "biuf":
+    kinds = array.dtype.kind, wanted.kind
+    if array.dtype == wanted or kinds[0] not in "biuf":
         return array
-    if np.can_cast(array.dtype, wanted, "safe"):
-        return array.astype(wanted)
-    if array.dtype.kind not in "iu" or wanted.kind not in "iuf":
-        return array
-    low, high = (
-        (-_EXACT[x.dtype], _EXACT[x.dtype]) if wanted.kind == "f" else (np.iinfo(wanted).min, np.iinfo(wanted).max)
-    )
-    inside = array.size == 0 or (low <= int(array.min()) and int(array.max()) <= high)
-    return array.astype(wanted) if inside else array
+    if kinds[0] in "iu" and kinds[1] in "iuf":
+        exact = _EXACT.get(x.dtype, 0)
+        low, high = (-exact, exact) if exact else (np.iinfo(wanted).min, np.iinfo(wanted).max)
+        fits = array.size == 0 or (low <= int(array.min()) and int(array.max()) <= high)
+    else:
+        fits = np.can_cast(array.dtype, wanted, "safe")
+    return array.astype(wanted) if fits else array
 
 
 def checked(

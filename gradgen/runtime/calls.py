@@ -16,6 +16,7 @@ import numpy as np
 
 from gradgen.errors import BindingError, GradgenError
 from gradgen.patience import patience
+from gradgen.program.holders import CLASS_NAMES
 from gradgen.runtime.bindings import (
     Array,
     as_array,
@@ -35,7 +36,6 @@ from gradgen.runtime.plans import KEPT, Frames, Layout, Plan, Room, RoomPool
 
 __all__ = ["Caller", "Plan", "Room", "RoomPool"]
 
-_CLASSES = {"p": "Params", "s": "State", "out": "Outputs", "g": "Gradients"}
 Results = tuple[dict[str, Any], dict[str, Any]]
 Ran = tuple[Results, Plan, Room, tuple[Any, ...], Layout]
 # Calls that use all threads follow each other. Numba's `workqueue` layer, the one that needs neither OpenMP nor TBB,
@@ -57,7 +57,7 @@ class Caller:
         module: ModuleType,
         pool: RoomPool,
         strict: bool,
-        carried: Callable[[], set[str]] = set,
+        carried: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self.interface = interface
         self.entry = entry
@@ -70,7 +70,7 @@ class Caller:
         self._direct: Any = None
         self._codes: dict[str, Code] = {}
         self._settling = Lock()
-        self._holders = {key: getattr(module, name) for key, name in _CLASSES.items() if key in entry.holders}
+        self._holders = {key: getattr(module, name) for key, name in CLASS_NAMES.items() if key in entry.holders}
         self._layouts: dict[tuple[str, ...], Layout] = {}
         self._stacks = {key: interface.stacked(key) if key in entry.holders else () for key in ("p", "s", "g")}
         self._out_names = [x.name for x in interface.fields["out"]]

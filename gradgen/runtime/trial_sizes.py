@@ -1,18 +1,19 @@
-"""Sizes to try a model at, where nobody gave them.
+"""Where to try a model, when nobody said: sizes, and the integers that may select.
 
-In: an `Interface` and the sizes that are known. Out: a number for each, at which the model means something.
+In: an `Interface` and what is known. Out: a number for each size, at which the model means something; the range of
+integers to draw from.
 """
 
 import re
 from collections.abc import Mapping
 
 from gradgen.errors import ShapeError
-from gradgen.runtime.bindings import check_requirements
-from gradgen.runtime.interface import Interface
+from gradgen.runtime.bindings import check_requirements, label_bounds
+from gradgen.runtime.interface import Argument, Interface
 
-__all__ = ["open_sizes", "trial_sizes"]
+__all__ = ["integers_to_draw", "open_sizes", "trial_sizes"]
 
-LARGER = (0, 5, 13, 29, 61)  # what is added to sizes at which the model means nothing
+LARGER = (0, 5, 13, 29, 61, 125)  # what is added to sizes at which the model means nothing
 
 
 def open_sizes(interface: Interface) -> list[str]:
@@ -39,3 +40,18 @@ def trial_sizes(interface: Interface, known: Mapping[str, int], first: int) -> d
             continue
         break
     return found
+
+
+def integers_to_draw(interface: Interface, x: Argument, sizes: Mapping[str, int]) -> tuple[int, int]:
+    """The least and the greatest value of an integer or bool argument: those that select, else 0 and 1.
+
+    Raises:
+        ShapeError: it selects from an axis without elements.
+    """
+    bounds = [label_bounds(label, sizes) for label in interface.labels if label.leaf == x.name]
+    if not bounds or x.dtype == "bool":
+        return 0, 1
+    low, high = max(b[0] for b in bounds), min(b[1] for b in bounds)
+    if low > high:
+        raise ShapeError(f"{x.name} selects from an axis without elements.")
+    return low, high

@@ -4,16 +4,18 @@ In: a `Surface`, and the name of the file. Out: the lines of a docstring.
 """
 
 from gradgen.emit.layout import WIDTH, wrap
+from gradgen.graph.nodes import tuple_text
+from gradgen.program.holders import CLASS_NAMES
 from gradgen.runtime.interface import Argument, EntryPoint
 from gradgen.runtime.requirements import Label
 from gradgen.standalone.makers import MAKERS, given_values
-from gradgen.standalone.surface import CLASSES, Surface, tuple_text
+from gradgen.standalone.surface import Surface
 
 __all__ = ["head"]
 
 
-def head(surface: Surface, file: str) -> list[str]:
-    """The docstring, quotes included."""
+def head(surface: Surface, file: str, is_tried: bool) -> list[str]:
+    """The docstring, quotes included; `is_tried`: the file has a test of its own."""
     entries = [e for e in surface.interface.entries if e.name != "check"]
     listed = ", ".join(e.name for e in entries)
     lines = [f'"""{surface.interface.name}: {listed}. It needs numpy, scipy and numba.', ""]
@@ -22,14 +24,14 @@ def head(surface: Surface, file: str) -> list[str]:
     width = max((len(name) for name, _ in table), default=0)
     lines += ["", *(f"{name:{width}}  {what}" for name, what in table)] if table else []
     does = "compares the gradient with differences, and takes" if surface.makes("g") else "takes"
-    lines += ["", f"`python {file}` {does} the time of calls."]
+    lines += ["", f"`python {file}` {does} the time of calls."] if is_tried else []
     return [part for line in [*lines, '"""'] for part in (wrap(line, 120) if len(line) > 120 else [line])]
 
 
 def _example(surface: Surface, entries: list[EntryPoint]) -> list[str]:
     """What makes the arguments, and one call of each function."""
     used = {key for entry in entries for key in entry.holders}
-    keys = [key for key in CLASSES if key in used]
+    keys = [key for key in CLASS_NAMES if key in used]
     made = [_made(surface, key) for key in keys]
     line = f"{', '.join(keys)} = {', '.join(made)}"
     lines = [line] if len(line) < WIDTH - 4 else [f"{key} = {text}" for key, text in zip(keys, made, strict=True)]

@@ -3,14 +3,16 @@
 In: a `Surface`. Out: the lines of each function; `workspace` is in the module already.
 """
 
+import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradgen.emit.layout import assignment, fill, signature
 from gradgen.graph.names import free_name
-from gradgen.lang.declare import WrittenInitialiser
+from gradgen.lang.declare import Assigned, WrittenInitialiser
+from gradgen.program.holders import CLASS_NAMES
 from gradgen.runtime.interface import Argument
-from gradgen.standalone.surface import CLASSES, Field, Surface, array_of
+from gradgen.standalone.surface import Field, Surface, array_of
 
 __all__ = ["MAKERS", "given_values", "makers"]
 
@@ -26,7 +28,7 @@ class Draw:
     leaf: Argument
     field: Field | None
     row: int
-    values: tuple[tuple[str, str], ...]
+    values: tuple[Assigned, ...]
 
 
 def makers(surface: Surface) -> list[list[str]]:
@@ -42,8 +44,9 @@ def given_values(surface: Surface, key: str) -> list[Argument]:
 
 
 def _plain(surface: Surface, key: str) -> list[str]:
-    arrays = [array_of("np.empty", field) for field in surface.fields[key]]
-    body = _indented([f'"""{PLAIN[key]}"""', *fill(f"return {CLASSES[key]}(", arrays)])
+    maker = "np.zeros" if key == "g" else "np.empty"  # an entry point may leave some gradients alone, which are 0
+    arrays = [array_of(maker, field) for field in surface.fields[key]]
+    body = _indented([f'"""{PLAIN[key]}"""', *fill(f"return {CLASS_NAMES[key]}(", arrays)])
     return [*signature(MAKERS[key], surface.sizes(key)), *body]
 
 
@@ -51,24 +54,24 @@ def _drawing(surface: Surface, key: str) -> list[str]:
     _, what = DRAWN[key]
     given = [x.name for x in given_values(surface, key)]
     sizes = surface.sizes(key)
-    taken = {"np", CLASSES[key], *given, *sizes}
+    taken = {"np", CLASS_NAMES[key], *given, *sizes}
     holder, rng, seed = (free_name(name, taken) for name in (key, "rng", "seed"))
-    draws = [x for x in _draws(surface, key) if x.values]
+    draws = [x for x in _draws(surface, key, rng) if x.values]
     letter = free_name("k", {*taken, holder, rng, seed})
-    lines = [line for x in _rolled(draws) for line in _assigned(x, holder, rng, letter)]
-    random = any("rng" in value for x in draws for _, value in x.values)
+    lines = [line for x in _rolled(draws) for line in _assigned(x, holder, letter)]
+    random = any(value.draws for x in draws for value in x.values)
     who = f", the same as net.init({seed})" if random and not given else ""
     doc = [f'"""{what}{who}."""']
     parameters = [*given, *sizes, *([f"{seed}=0"] if random else [])]
     arrays = [array_of("np.zeros", field) for field in surface.fields[key]]
     if not lines:
-        return [*signature(MAKERS[key], parameters), *_indented([*doc, *fill(f"return {CLASSES[key]}(", arrays)])]
+        return [*signature(MAKERS[key], parameters), *_indented([*doc, *fill(f"return {CLASS_NAMES[key]}(", arrays)])]
     start = [f"{rng} = np.random.default_rng({seed})"] if random else []
-    body = [*doc, *start, *fill(f"{holder} = {CLASSES[key]}(", arrays), *lines, f"return {holder}"]
+    body = [*doc, *start, *fill(f"{holder} = {CLASS_NAMES[key]}(", arrays), *lines, f"return {holder}"]
     return [*signature(MAKERS[key], parameters), *_indented(body)]
 
 
-def _draws(surface: Surface, key: str) -> list[Draw]:
+def _draws(surface: Surface, key: str, rng: str) -> list[Draw]:
     """First values in the order in which `net.init` draws them."""
     places = {x.name: (field, row) for field in surface.fields[key] for row, x in enumerate(field.members)}
     found: list[Draw] = []
@@ -77,7 +80,8 @@ def _draws(surface: Surface, key: str) -> list[Draw]:
             continue
         field, row = places.get(leaf.name, (None, 0))
         how = surface.initial[leaf.name]
-        values = how.written(leaf.shape, leaf.dtype) if isinstance(how, WrittenInitialiser) else [("...", leaf.name)]
+        given = Assigned("...", leaf.name, draws=False)
+        values = how.written(leaf.shape, leaf.dtype, rng) if isinstance(how, WrittenInitialiser) else [given]
         found.append(Draw(leaf, field, row, tuple(values)))
     return found
 
@@ -113,14 +117,14 @@ def _next(first: Draw, other: Draw, times: int) -> bool:
     return same and other.row == first.row + times and other.values == first.values
 
 
-def _assigned(block: tuple[Sequence[Draw], int], holder: str, rng: str, letter: str) -> list[str]:
+def _assigned(block: tuple[Sequence[Draw], int], holder: str, letter: str) -> list[str]:
     draws, times = block
     lines: list[str] = []
     for x in draws:
-        for subscript, value in x.values:
-            text = value.replace("rng.", f"{rng}.")
+        for subscript, value, is_drawn in x.values:
+            text = ast.unparse(ast.parse(value))  # in ruff's spacing
             if x.field is None:
-                lines.append(f"{text}  # {x.leaf.name}, which no function reads")
+                lines += [f"{text}  # {x.leaf.name}, which no function reads"] if is_drawn else []
                 continue
             row = str(x.row) if times == 1 else letter if x.row == 0 else f"{letter} + {x.row}"
             whole = subscript == "..."

@@ -9,12 +9,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gradgen.graph.nodes import tuple_text
 from gradgen.lang.declare import Initialiser
 from gradgen.runtime.interface import Argument, Interface
 
-__all__ = ["CLASSES", "Field", "Surface", "array_of", "dtype_text", "shape_text", "sizes_in", "tuple_text"]
-
-CLASSES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": "Gradients"}
+__all__ = ["Field", "Surface", "array_of", "dtype_text", "shape_text", "sizes_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +81,8 @@ def sizes_in(extent: str) -> list[str]:
 
 
 def shape_text(shape: Sequence[str]) -> str:
-    """A shape as NumPy takes it: a number for one axis."""
-    return tuple_text(shape) if len(shape) != 1 else ast.unparse(ast.parse(shape[0]))
-
-
-def tuple_text(shape: Sequence[str]) -> str:
-    """A shape as it is shown: `(B,)` for one axis."""
-    extents = [ast.unparse(ast.parse(extent)) for extent in shape]
-    return f"({', '.join(extents)}{',' if len(extents) == 1 else ''})"
+    """A shape as NumPy takes it, a number for one axis; in ruff's spacing."""
+    return ast.unparse(ast.parse(shape[0] if len(shape) == 1 else tuple_text(shape)))
 
 
 def dtype_text(dtype: str) -> str:

@@ -6,17 +6,18 @@ In: the text of a module, its interface, how first values are drawn. Out: the te
 from collections.abc import Mapping
 from types import ModuleType
 
+from gradgen.emit.cpu_module import NOQA
+from gradgen.errors import ShapeError
 from gradgen.lang.declare import Initialiser
+from gradgen.program.holders import CLASS_NAMES
 from gradgen.runtime.interface import Interface
 from gradgen.runtime.trial_sizes import trial_sizes
 from gradgen.standalone.head import head
 from gradgen.standalone.makers import makers
-from gradgen.standalone.surface import CLASSES, Surface
+from gradgen.standalone.surface import Surface
 from gradgen.standalone.trial import trial
 
 __all__ = ["standalone"]
-
-FIRST = "from typing import NamedTuple\n"  # the first import of the template of a module
 
 
 def standalone(
@@ -34,11 +35,21 @@ def standalone(
         initial: by name, how parameters and states get their first values.
         loss: the output that `value_and_grad` differentiates.
     """
-    names = {key: getattr(module, name)._fields for key, name in CLASSES.items() if hasattr(module, name)}
+    names = {key: getattr(module, name)._fields for key, name in CLASS_NAMES.items() if hasattr(module, name)}
     surface = Surface.of(interface, names, initial)
-    above, rest = source.split(FIRST, 1)
-    docstring = "\n".join(head(surface, file))
+    tried = _tried(surface, loss)
+    above, imports = source.split(NOQA, 1)
+    docstring = "\n".join(head(surface, file, is_tried=bool(tried)))
+    timed = "from time import perf_counter\n" if tried else ""
+    space = "\n" if timed and not imports.lstrip("\n").startswith("from typing") else ""
     parts = ["\n".join(lines) for lines in makers(surface)]
-    parts.append(trial(surface, trial_sizes(interface, {}, first=4), loss).strip("\n"))
-    imports = f"from time import perf_counter\n{FIRST}"
-    return "\n\n\n".join([f"{above}{docstring}\n\n{imports}{rest}".rstrip("\n"), *parts]) + "\n"
+    body = f"{above}{NOQA}\n{docstring}\n\n{timed}{space}{imports.strip(chr(10))}"
+    return "\n\n\n".join([body, *parts, *([tried] if tried else [])]) + "\n"
+
+
+def _tried(surface: Surface, loss: str | None) -> str:
+    """The test of the module; nothing where no sizes are found at which it means something."""
+    try:
+        return trial(surface, trial_sizes(surface.interface, {}, first=4), loss).strip("\n")
+    except ShapeError:
+        return ""

@@ -11,8 +11,8 @@ from gradgen.emit.layout import WIDTH, fill
 from gradgen.emit.templates import render
 from gradgen.graph.names import Names
 from gradgen.graph.scalar import FLOATS
-from gradgen.runtime.bindings import label_bounds
 from gradgen.runtime.interface import Argument, EntryPoint
+from gradgen.runtime.trial_sizes import integers_to_draw
 from gradgen.standalone.makers import MAKERS, given_values
 from gradgen.standalone.surface import Surface, dtype_text, shape_text
 
@@ -79,7 +79,7 @@ class _Trial:
         return "float32" if "float32" in found or not found else "float64"
 
     def _arguments(self) -> list[str]:
-        lines = [f"{self.rng} = np.random.default_rng(0)"]
+        lines: list[str] = []
         symbols = self._symbols()
         if symbols:
             lines.append(
@@ -87,7 +87,9 @@ class _Trial:
             )
         needed = {key: self._made(key) for key in self.held}
         lines += [f"{self.held[key]} = {made}" for key, made in needed.items()]
-        return lines + [f"{self.local[x.name]} = {self._drawn(x)}" for x in self.inputs]
+        lines += [f"{self.local[x.name]} = {self._drawn(x)}" for x in self.inputs]
+        draws = self.surface.makes("g") or any(f"{self.rng}." in line for line in lines)
+        return [f"{self.rng} = np.random.default_rng(0)", *lines] if draws else lines
 
     def _made(self, key: str) -> str:
         given = [self._random(x, self._shape(x)) for x in given_values(self.surface, key)] if key in ("p", "s") else []
@@ -104,15 +106,12 @@ class _Trial:
             if not x.shape:
                 return f"np.array({self.rng}.standard_normal(), {dtype_text(x.dtype)})"
             return self._random(x, self._shape(x))
-        low, high = 0, 1
-        bounds = [label_bounds(label, self.sizes) for label in self.surface.interface.labels if label.leaf == x.name]
-        if bounds and x.dtype != "bool":
-            low, high = max(b[0] for b in bounds), min(b[1] for b in bounds)
-        if self.surface.interface.counts and not bounds:
-            high = low
+        low, high = integers_to_draw(self.surface.interface, x, self.sizes)
+        if self.surface.interface.counts and x.name not in {label.leaf for label in self.surface.interface.labels}:
+            high = low  # it may select by a way that only data decide
         if not x.shape:
             return f"{dtype_text(x.dtype)}({low})"
-        drawn = f"{self.rng}.integers({low}, {max(high, low) + 1}, {self._shape(x)})"
+        drawn = f"{self.rng}.integers({low}, {high + 1}, {self._shape(x)})"
         return drawn if x.dtype == "int64" else f"{drawn}.astype({dtype_text(x.dtype)})"
 
     def _random(self, x: Argument, shape: str) -> str:
@@ -175,9 +174,8 @@ class _Trial:
     def _of_loss(self, entry: EntryPoint) -> list[str]:
         if entry.returns == (self.loss,):
             return [f"return float({self._call(entry)})"]
-        if self.loss in entry.returns:
-            return [f"return float({self._call(entry)}[{entry.returns.index(self.loss)}])"]
-        return [self._call(entry), f"return float({self.held['out']}.{self.loss})"]
+        at = entry.returns.index(self.loss or "")
+        return [f"return float({self._call(entry)}[{at}])"]
 
     def _of_outputs(self, entry: EntryPoint, cotangents: Sequence[Argument]) -> list[str]:
         ahead = self.entries["forward"]
@@ -203,7 +201,7 @@ class _Trial:
         pairs = []
         for d in self.surface.fields["g"]:
             of = tuple(x.of for x in d.members)
-            if d.stacked and of in stacks:
+            if d.stacked and of in stacks and all(x.name in entry.uses for x in d.members):
                 pairs.append(f"({self.held['p']}.{stacks[of]}, {self.held['g']}.{d.name})")
                 continue
             for row, (x, name) in enumerate(zip(d.members, of, strict=True)):

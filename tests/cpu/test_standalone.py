@@ -49,7 +49,8 @@ def deep(depth: int) -> Network:
 def assert_first_values(net: Network, **sizes: int) -> None:
     module = unjitted_module(net.standalone("module.py"))
     wanted = net.init(3)
-    for made in (module.params(*sizes.values(), 3), *([module.state()] if hasattr(module, "state") else [])):
+    made_here = [module.params(*sizes.values(), 3)] if hasattr(module, "params") else []
+    for made in (*made_here, *([module.state()] if hasattr(module, "state") else [])):
         for name, rows in stacked(net, made).items():
             np.testing.assert_array_equal(rows, wanted[name], err_msg=name)
             assert rows.dtype == wanted[name].dtype, name
@@ -101,6 +102,51 @@ def test_first_values_that_have_no_text_are_given(capsys: pytest.CaptureFixture[
     made = unjitted_module(text).params(np.eye(3), 3)
     np.testing.assert_array_equal(made.w, np.eye(3))
     assert "apart" in tried(net, capsys)
+
+
+def test_infinite_first_values_are_text() -> None:
+    m = gg.state("m", (2,), init=gg.nn.init.constant(-np.inf))
+    x = gg.input("x", (2,))
+    net = gg.compile({"y": gg.sum(x)}, updates={m: gg.maximum(m, x)}, name="running_maximum")
+    assert "s.m[...] = -np.inf" in net.standalone("module.py")
+    assert_first_values(net)
+
+
+def test_gradients_of_what_the_loss_does_not_read_are_zeros() -> None:
+    w, v = gg.param("w", (2,)), gg.param("v", (2,))
+    net = gg.compile({"loss": gg.sum(w * w), "other": gg.sum(v * v)}, name="apart", loss="loss")
+    module = unjitted_module(net.standalone("module.py"))
+    g = module.gradients()
+    module.value_and_grad(module.params(), g)
+    assert not g.d_v.any()
+    module.main()
+
+
+def test_names_that_look_like_the_generator(tmp_path: Path) -> None:
+    """A given parameter whose name ends so, and a module that draws nothing, are in order for ruff."""
+    wrng = gg.param("wrng", (3, 3), init=Eye())
+    given = gg.compile({"loss": gg.sum(wrng * wrng)}, name="given", loss="loss").standalone("given.py")
+    assert "def params(wrng):" in given
+    counts = gg.compile(
+        {"n": gg.sum(gg.exp(gg.arange(gg.size("N"), dtype="float32")))}, sizes={"N": 5}, name="counts"
+    ).standalone("counts.py")
+    for name, text in {"given": given, "counts": counts}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_model_without_sizes_to_try_it_at_is_saved_without_a_test() -> None:
+    a = gg.input("a", (gg.size("T"),))
+    text = gg.compile({"y": a[3000] * a[0]}, name="far_out").standalone("far_out.py")
+    assert "def main" not in text
+    assert "`python" not in text
+    unjitted_module(text).forward(np.arange(3001.0, dtype=np.float32))
 
 
 def test_a_wrong_gradient_is_found(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,21 @@ def test_what_loses_something_is_refused(name: str, array: Any) -> None:
             net()(**{**BEST, name: array})
 
 
+@pytest.mark.parametrize("value", [2**53, -(2**53), 2**53 + 1, -(2**53) - 1])
+@pytest.mark.parametrize("kind", ["int64", "uint64"])
+def test_integers_that_float64_does_not_hold(kind: str, value: int) -> None:
+    x = gg.input("x", (2,), "float64")
+    same = gg.compile({"y": x * 1.0}, name="wide64", wrt=[])
+    if value < 0 and kind == "uint64":
+        return
+    given = np.full(2, value, kind)
+    if abs(value) == 2**53:
+        np.testing.assert_array_equal(same(x=given)["y"], np.full(2, float(value)))
+        return
+    with pytest.raises(DTypeError, match=f"x is {kind}; the model declares float64"):
+        same(x=given)
+
+
 @pytest.mark.parametrize("edge", [2**24, -(2**24)])
 def test_the_largest_integers_that_pass(edge: int) -> None:
     exact = {**BEST, "x": np.full(4, edge, np.float32)}

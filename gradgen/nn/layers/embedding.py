@@ -16,6 +16,7 @@ from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.array import stop_gradient
 from gradgen.lang.compute import where
+from gradgen.lang.declare import Assigned
 from gradgen.lang.shapes import whole
 from gradgen.nn import init
 from gradgen.nn.modules import Module, Parameter
@@ -34,8 +35,8 @@ class _Rows:
         table[self.zero] = 0
         return table
 
-    def written(self, shape: Sequence[str], dtype: str) -> list[tuple[str, str]]:
-        return [*init.normal().written(shape, dtype), (str(self.zero), "0")]
+    def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
+        return [*init.normal().written(shape, dtype, rng), Assigned(str(self.zero), "0", draws=False)]
 
 
 class Embedding(Module):
