@@ -16,10 +16,11 @@ from gradgen.lang.interpret import interpret
 from gradgen.machine import CPU, SMALLEST, Machine, using
 from gradgen.network import Network
 from gradgen.passes.schedule import tiling as tiles
-from tests.cpu.models import MODELS, leaves_of, parameter
+from tests.cpu.models import MODELS, leaves_of
 from tests.cpu.running import Case, assert_close, unjitted
 from tests.cpu.test_models import check_gradients, check_outputs, run
 from tests.cpu.test_tiles import evaluated
+from tests.repeats import parameter
 
 # What takes long to compile so is left to `GRADGEN_THRESHOLDS=smallest python -m pytest tests/cpu/test_models.py`.
 SLOW = ("conv_plain", "deep_different", "deep_equal")
