@@ -22,11 +22,13 @@ def chosen(names: Iterable[Any], default: Collection[Any]) -> list[Any]:
     return [parameter(name, default=name in default) for name in names]
 
 
-def turn(names: Sequence[str], name: str) -> str:
-    """The dtype in which a name is compiled by default."""
-    return DTYPES[names.index(name) % len(DTYPES)]
+def turn(names: Sequence[Any], name: Any, ways: Sequence[Any] = DTYPES) -> Any:
+    """The way of a name in the default run, which is a dtype where nothing else is said."""
+    return ways[names.index(name) % len(ways)]
 
 
-def by_turns(names: Sequence[str]) -> list[Any]:
-    """A case of each name in each dtype, of which the default run has one."""
-    return [parameter(name, dtype, default=dtype == turn(names, name)) for name in names for dtype in DTYPES]
+def by_turns(names: Sequence[Any], ways: Sequence[Any] = DTYPES) -> list[Any]:
+    """A case of each name in each way, of which the default run has one; a way that stands twice has more turns."""
+    return [
+        parameter(name, way, default=way == turn(names, name, ways)) for name in names for way in dict.fromkeys(ways)
+    ]

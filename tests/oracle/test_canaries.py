@@ -13,9 +13,9 @@ import gradgen as gg  # noqa: E402  # JAX first: it may be absent
 from gradgen.graph.scalar import FLOATS  # noqa: E402
 from gradgen.graph.tensor import Tensor, tensor  # noqa: E402
 from tests.cpu.models import BY_NAME, DIFFERENT_WIDTHS, EQUAL_WIDTHS, compiled_in, leaves_of  # noqa: E402
-from tests.cpu.running import case  # noqa: E402
+from tests.cpu.running import case, unjitted  # noqa: E402
 from tests.oracle import canaries_jax  # noqa: E402
-from tests.repeats import DTYPES, parameter  # noqa: E402
+from tests.repeats import DTYPES, by_turns, parameter  # noqa: E402
 
 # The greatest distance from JAX in float64, as a fraction of the norm. In float32 the inputs are rounded too.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
@@ -67,9 +67,10 @@ def second_order(name: str) -> Any:
     return gg.compile({"tangent": tangent, **named}, name=f"{name}_second", dtype="float64", wrt=[])
 
 
-@pytest.mark.parametrize("name", SECOND_ORDER)
-def test_tangents_and_hessian_vector_products(name: str) -> None:
+@pytest.mark.parametrize(("name", "way"), by_turns(SECOND_ORDER, ("jitted", "plain")))
+def test_tangents_and_hessian_vector_products(name: str, way: str) -> None:
     canary, net = CANARIES[name], second_order(name)
+    net = net if way == "jitted" else unjitted(net)
     inputs = canary.inputs(8)
     floats = {key: x for key, x in inputs.items() if x.dtype.kind == "f"}
     rng = np.random.default_rng(9)
