@@ -165,13 +165,13 @@ def run_loop(jitted: Any, function: str, dtype: str, xs: np.ndarray) -> np.ndarr
 
 @pytest.mark.parametrize(("function", "dtype"), PAIRS)
 def test_jitted_error_over_the_whole_range(jitted: Any, function: str, dtype: str) -> None:
-    xs = inputs(dtype, count=400)
+    xs = inputs(dtype, count=250)
     check_errors(function, dtype, xs, run_loop(jitted, function, dtype, xs))
 
 
 @pytest.mark.parametrize(("function", "dtype"), PAIRS)
 def test_plain_error_over_the_whole_range(plain: Any, function: str, dtype: str) -> None:
-    xs = inputs(dtype, count=100)
+    xs = inputs(dtype, count=60)
     with np.errstate(all="ignore"):
         check_errors(function, dtype, xs, [plain[emitted_name(function, dtype)](x) for x in xs])
 
