@@ -58,8 +58,8 @@ def test_it_is_the_last_pass_on_graphs() -> None:
 @pytest.mark.parametrize(("shape", "rows"), by_turns(SHAPES, (3, "B")))
 def test_a_carry_in_another_shape(rows: int | str, shape: str) -> None:
     """A view would be of the states of all steps: value and gradient are those of the steps written out."""
-    start, scale = gg.param("start", (rows, 4), dtype="float64"), gg.input("scale", (3,), dtype="float64")
     rows = gg.size(rows) if isinstance(rows, str) else rows
+    start, scale = gg.param("start", (rows, 4), dtype="float64"), gg.input("scale", (3,), dtype="float64")
     other = {"flat": (rows * 4,), "split": (rows, 2, 2), "turned": (2, rows * 2), "ones": (1, rows, 1, 4)}[shape]
 
     def step(h: gg.Tensor, s: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
@@ -84,8 +84,8 @@ def test_a_carry_in_another_shape(rows: int | str, shape: str) -> None:
 @pytest.mark.parametrize(("shape", "rows"), by_turns(SHAPES, (4, "B")))
 def test_what_every_step_leaves_in_another_shape(rows: int | str, shape: str) -> None:
     """It is a row of a view of what all steps leave, forward and backward: nothing is copied to be read."""
-    start, scale = gg.param("start", (rows, 4), dtype="float64"), gg.input("scale", (3,), dtype="float64")
     rows = gg.size(rows) if isinstance(rows, str) else rows
+    start, scale = gg.param("start", (rows, 4), dtype="float64"), gg.input("scale", (3,), dtype="float64")
     other = {"flat": (rows * 4,), "split": (rows, 2, 2), "turned": (2, rows * 2), "ones": (1, rows, 1, 4)}[shape]
 
     def step(h: gg.Tensor, s: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
