@@ -107,7 +107,9 @@ def groups_as_an_axis() -> Mapping[str, Tensor]:
 READ_OTHERWISE = (heads_by_subscript, heads_side_by_side, encoder_layer, groups_as_an_axis)
 
 
-@pytest.mark.parametrize("machine", [CPU, SMALLEST], ids=["usual", "smallest"])
+@pytest.mark.parametrize(
+    "machine", [pytest.param(CPU, id="usual", marks=pytest.mark.repeats), pytest.param(SMALLEST, id="smallest")]
+)
 @pytest.mark.parametrize("build", READ_OTHERWISE)
 def test_readers_in_another_loop_and_in_another_shape(
     build: Callable[[], Mapping[str, Tensor]], machine: Machine

@@ -1,6 +1,7 @@
 """Formulas of twelve fields, typed as printed, against JAX: values and gradients; one network for each.
 
-Every third is jitted, because Numba's compilation takes time, the others are plain Python.
+Every third of the shorter ones is jitted, because Numba's compilation takes time, the others are plain Python; the
+longer ones are left to `pytest --all`.
 """
 
 from typing import Any
@@ -15,10 +16,11 @@ import gradgen as gg  # noqa: E402  # JAX first: it may be absent
 from tests.cpu.running import unjitted  # noqa: E402
 from tests.oracle.literature import FORMULAS  # noqa: E402
 from tests.oracle.literature_jax import cases  # noqa: E402
-from tests.repeats import by_turns  # noqa: E402
+from tests.repeats import by_turns, parameter  # noqa: E402
 
 CASES = cases()
 BY_NAME = {formula.__name__: formula for formula in FORMULAS}
+LONG = ("kalman", "lattice_boltzmann", "gaussian_process", "stillinger_weber")  # for JAX too, each of them
 TOLERANCE = 1e-10
 
 
@@ -28,7 +30,13 @@ def near(found: Any, wanted: Any, what: str) -> None:
     assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max(), what
 
 
-@pytest.mark.parametrize(("name", "way"), by_turns(tuple(CASES), ("jitted", "plain", "plain")))
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        *by_turns([name for name in CASES if name not in LONG], ("jitted", "plain", "plain")),
+        *(parameter(name, way, default=False) for name in LONG for way in ("jitted", "plain")),
+    ],
+)
 def test_a_formula_as_printed(name: str, way: str) -> None:
     formula, case = BY_NAME[name], CASES[name]
     declare = {**dict.fromkeys(case.params, gg.param), **dict.fromkeys(case.inputs, gg.input)}
