@@ -17,7 +17,7 @@ from tests.properties import checks
 from tests.properties.cases import Case
 from tests.properties.formulas import formulas
 
-FEW, MORE = (settings(max_examples=max(settings.default.max_examples // 6, least)) for least in (12, 20))
+FEW, SIXTH = (settings(max_examples=max(settings.default.max_examples // 6, least)) for least in (12, 20))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -44,7 +44,7 @@ def test_subscripts_outside_are_refused_where_the_interpreter_raises() -> None:
     """No sooner and no later; else the values agree."""
     seen = Counter[bool]()
 
-    @MORE
+    @SIXTH
     @given(formulas(outside=True))
     def check(case: Case) -> None:
         assume("computed subscript that may be outside" in case.features)
