@@ -141,10 +141,8 @@ def test_the_adjoint_of_a_strided_window_adds_into_every_second_place() -> None:
 
 @pytest.mark.parametrize("dtype", chosen(DTYPES, ["float32"]))
 def test_compiled(dtype: str) -> None:
-    """One network compiled, with little text in a loop, called with several sizes, an empty one among them."""
-    with using(replace(CPU, outer=1, block=24)):
-        net, y = compiled(CASES["any number of images"], dtype)
-    assert "_sums[" in net.source
+    """One network compiled, called with several sizes, an empty one among them."""
+    net, y = compiled(CASES["any number of images"], dtype)
     for images in (3, 1, 0, 4):
         check(net, y, dtype, {"B": images})
 
