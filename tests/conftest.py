@@ -1,6 +1,7 @@
 """Options, Hypothesis profiles, and the features that the random formulas had."""
 
 import gc
+import os
 import re
 from typing import Any
 
@@ -9,17 +10,21 @@ from hypothesis import HealthCheck, settings
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile(
-    "ci", max_examples=60, derandomize=True, database=None, deadline=None, print_blob=True, suppress_health_check=SLOW
+    "ci", max_examples=40, derandomize=True, database=None, deadline=None, print_blob=True, suppress_health_check=SLOW
 )
 for name, examples in {"long": 5_000, "longer": 10_000}.items():
     settings.register_profile(name, max_examples=examples, deadline=None, print_blob=True, suppress_health_check=SLOW)
 settings.load_profile("ci")  # --hypothesis-profile=long comes later, and wins
 
+LEFT_OUT = pytest.StashKey[int]()
+
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # it compiles for longer than it computes
 gc.set_threshold(50_000)  # Numba and jax make many objects that stay; to look at them again and again takes a tenth
 
 
 COMPILED_MODELS = (
     "tests/cpu/test_models.py", "tests/cpu/test_names.py", "tests/cpu/test_nan.py", "tests/oracle/test_canaries.py",
+    "tests/golden/test_golden.py", "tests/passes/test_naming.py",
 )  # fmt: skip
 APART = ("tests/nn/test_layers.py", "tests/test_examples.py")
 
@@ -52,17 +57,40 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Properties and examples take long, so they come first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without what repeats other tests; properties and examples take long, so they come first."""
+    if not config.getoption("--all"):
+        left_out = [item for item in items if item.get_closest_marker("repeats")]
+        items[:] = [item for item in items if not item.get_closest_marker("repeats")]
+        config.hook.pytest_deselected(items=left_out)
+        config.stash[LEFT_OUT] = len(left_out)
     items.sort(key=lambda item: item.path.parent.name != "properties" and item.path.name != "test_examples.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the files in tests/golden/emitted anew")
+    parser.addoption("--all", action="store_true", help="also what repeats other tests: see tests/repeats.py")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of `-n 2` collects all tests, and hands over how many it left out."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many examples had each feature, as a table; the counts travel with the report, so xdist hands them over."""
+    """What was left out; and how many examples had each feature, as a table.
+
+    The counts travel with the report, so xdist hands them over.
+    """
+    if left_out := terminalreporter.config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"left out: {left_out} tests that repeat others in another dtype, model or size")
+        terminalreporter.write_line("to run them too: pytest --all")
     for kind in ("passed", "failed"):
         for report in terminalreporter.getreports(kind):
             recorded = dict(report.user_properties)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pytest
 
 import gradgen as gg
 from gradgen import nn
 from gradgen.graph.nodes import Leaf, show_size, toposort
 from gradgen.graph.tensor import Tensor
 from gradgen.runtime.interface import evaluate_size
+from tests.repeats import parameter, turn
 
 Outputs = dict[str, Tensor]
 Arrays = dict[str, np.ndarray]
@@ -696,6 +696,6 @@ def parameters(models: Sequence[Model] = MODELS) -> list[Any]:
     return [parameter(model.name) for model in models]
 
 
-def parameter(name: str, *others: Any) -> Any:
-    """One case, called by all that it is about."""
-    return pytest.param(name, *others, id="-".join([name, *map(str, others)]))
+def compiled_in(name: str) -> str:
+    """The dtype in which a model has machine code by default; all tests in one process share it."""
+    return turn(tuple(BY_NAME), name)

@@ -20,8 +20,6 @@ from gradgen.network import Network
 from gradgen.passes.prepare.retarget import retarget
 from tests.cpu.models import BY_NAME, Arrays, leaves_of
 
-DTYPES = ("float32", "float64")
-
 # How far two ways of computing one number may be apart, as a fraction of the largest number of its array.
 TOLERANCE = {"float32": 4e-5, "float64": 1e-11}
 # The same for a central difference with this step, along a random direction; it is taken in float64 only.

@@ -1,6 +1,6 @@
 """NumPy's functions of whole tensors: values against NumPy, gradients against JAX.
 
-Interpreted and as plain Python, all in one file; every fourth jitted as well, because Numba's compilation takes time.
+Interpreted and as plain Python, all in one file; every eighth jitted as well, because Numba's compilation takes time.
 """
 
 from functools import cache
@@ -17,10 +17,16 @@ from gradgen.graph.tensor import Tensor
 from gradgen.lang.interpret import interpret
 from tests.cpu.array_table import OPERATIONS, Operation, by_jax
 from tests.cpu.running import unjitted
+from tests.repeats import parameter
 
 jax.config.update("jax_enable_x64", True)
 TOLERANCE = 1e-12
-JITTED = tuple(OPERATIONS)[::4]
+WAYS = {
+    "interpreted": tuple(OPERATIONS),
+    "plain": tuple(OPERATIONS),
+    "jitted": tuple(OPERATIONS)[::8],
+    "others jitted": tuple(OPERATIONS)[4::8],
+}
 
 
 def key(name: str) -> str:
@@ -31,6 +37,11 @@ def cotangent(operation: Operation) -> np.ndarray:
     with np.errstate(all="ignore"):
         y = np.asarray(operation.theirs(np, *operation.given))
     return np.random.default_rng(1).standard_normal(y.shape)
+
+
+@cache
+def gradients(name: str) -> list[np.ndarray]:
+    return by_jax(OPERATIONS[name], cotangent(OPERATIONS[name]))
 
 
 @cache
@@ -56,19 +67,19 @@ def graph(names: tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, np.ndarr
 
 @cache
 def results(way: str) -> dict[str, np.ndarray]:
-    outputs, arrays = graph(JITTED if way == "jitted" else tuple(OPERATIONS))
+    outputs, arrays = graph(WAYS[way])
     with np.errstate(all="ignore"):
         if way == "interpreted":
             leaves = [n for n in toposort([y.node for y in outputs.values()]) if isinstance(n, Leaf)]
             found = interpret([y.node for y in outputs.values()], {n: arrays[n.name] for n in leaves})
             return dict(zip(outputs, found, strict=True))
         net = gg.compile(outputs, name="arrays", dtype="float64")
-        return (net if way == "jitted" else unjitted(net))(**arrays)
+        return (unjitted(net) if way == "plain" else net)(**arrays)
 
 
 @pytest.mark.parametrize(
     ("name", "way"),
-    [(name, way) for way in ("interpreted", "plain", "jitted") for name in (JITTED if way == "jitted" else OPERATIONS)],
+    [parameter(name, way, default=way != "others jitted") for way, names in WAYS.items() for name in names],
 )
 def test_an_operation(name: str, way: str) -> None:
     operation = OPERATIONS[name]
@@ -79,7 +90,7 @@ def test_an_operation(name: str, way: str) -> None:
     assert found.dtype.kind == wanted.dtype.kind
     np.testing.assert_allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE)
     if operation.gradient:
-        for k, gradient in enumerate(by_jax(operation, cotangent(operation))):
+        for k, gradient in enumerate(gradients(name)):
             found = results(way)[f"d{k}_{key(name)}"]
             np.testing.assert_allclose(found, gradient, rtol=TOLERANCE, atol=TOLERANCE, err_msg=f"by argument {k}")
 

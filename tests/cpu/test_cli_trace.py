@@ -16,6 +16,7 @@ from gradgen.lang.interpret import interpret
 from gradgen.lang.transforms import vjp
 from gradgen.passes.prepare.retarget import retarget
 from tests.cpu.models import BY_NAME, leaves_of
+from tests.repeats import parameter
 
 ROOT = Path(__file__).resolve().parents[2]
 LECTURE = ROOT / "examples" / "quickstart.py"
@@ -201,6 +202,9 @@ def test_values_are_short() -> None:
     assert short(np.array([np.nan, -np.inf])) == "[nan, -inf]"
 
 
+LONG = ("deep_equal", "deep_different")  # of many layers
+
+
 def scalar_losses() -> list[str]:
     found = []
     for name, model in BY_NAME.items():
@@ -211,7 +215,7 @@ def scalar_losses() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", scalar_losses())
+@pytest.mark.parametrize("name", [parameter(name, default=name not in LONG) for name in scalar_losses()])
 def test_operations_one_by_one_have_the_derivatives_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reverse mode is that of the graph at once, and forward mode its product with a direction."""
     monkeypatch.setattr("gradgen.inspect.trace.MOST_ROWS", 10_000)

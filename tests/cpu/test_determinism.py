@@ -12,7 +12,8 @@ import pytest
 from tests.cpu.models import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = [model.name for model in MODELS[::2]]  # a table of all would take a minute
+NAMES = tuple(model.name for model in MODELS)
+SOME = NAMES[1::6]
 EMIT = """
 import sys
 from pathlib import Path
@@ -30,11 +31,11 @@ for name in sys.argv[2:]:
 
 
 @cache
-def emitted() -> tuple[dict[str, str], dict[str, str]]:
-    """The text of every model from two processes: other hash seeds, the opposite order, caches of their own."""
+def emitted(models: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
+    """The text of models from two processes: other hash seeds, the opposite order, caches of their own."""
     with TemporaryDirectory() as folder:
         running = []
-        for seed, names in (("0", NAMES), ("1", NAMES[::-1])):
+        for seed, names in (("0", models), ("1", models[::-1])):
             out = Path(folder) / f"out{seed}"
             out.mkdir()
             own = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT), "GRADGEN_CACHE_DIR": f"{folder}/cache{seed}"}
@@ -46,16 +47,21 @@ def emitted() -> tuple[dict[str, str], dict[str, str]]:
         return first, second
 
 
-@pytest.mark.slow
-def test_the_text_is_the_same_in_every_process() -> None:
-    first, second = emitted()
-    assert sorted(first) == sorted(NAMES)
-    assert [name for name in NAMES if first[name] != second[name]] == []
+@pytest.fixture(params=[pytest.param(SOME, id="some"), pytest.param(NAMES, id="all", marks=pytest.mark.repeats)])
+def models(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return tuple(request.param)
 
 
 @pytest.mark.slow
-def test_the_text_names_no_place_on_this_machine() -> None:
-    for name, text in emitted()[0].items():
+def test_the_text_is_the_same_in_every_process(models: tuple[str, ...]) -> None:
+    first, second = emitted(models)
+    assert sorted(first) == sorted(models)
+    assert [name for name in models if first[name] != second[name]] == []
+
+
+@pytest.mark.slow
+def test_the_text_names_no_place_on_this_machine(models: tuple[str, ...]) -> None:
+    for name, text in emitted(models)[0].items():
         assert str(ROOT) not in text, name
         assert "tests/" not in text, name
         assert "_tmp" not in text, name
@@ -69,8 +75,8 @@ RUFF = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", RUFF)
-def test_the_text_is_tidy(command: str, tmp_path: Path) -> None:
-    for name, text in emitted()[0].items():
+def test_the_text_is_tidy(models: tuple[str, ...], command: str, tmp_path: Path) -> None:
+    for name, text in emitted(models)[0].items():
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
     ruff = [sys.executable, "-m", "ruff", command, "--isolated", "--quiet", *RUFF[command], str(tmp_path)]
     done = subprocess.run(ruff, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -122,7 +122,7 @@ def test_an_energy_of_pairs() -> None:
 
 
 def test_a_stack_of_many_parts_is_stored_part_by_part() -> None:
-    n = 120
+    n = 100
     x = gg.param("x", (n,), dtype="float64")
     y = gg.sum(gg.stack([gg.sin(x[m]) for m in range(n)]) * gg.arange(n))
     with pytest.warns(CopiesWarning, match=r"gg\.scan"):

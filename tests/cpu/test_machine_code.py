@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.mark.slow
-def test_eight_processes_compile_the_same_new_model(cache: Path, python: Callable[..., Any]) -> None:
-    kinds = ["float32", "float64"] * 4
+def test_four_processes_compile_the_same_new_model(cache: Path, python: Callable[..., Any]) -> None:
+    kinds = ["float32", "float64"] * 2
     processes = [python(dtype=dtype) for dtype in kinds]
     for process in processes:
         out, err = process.communicate(timeout=300)
@@ -206,7 +206,7 @@ def workspace(module, threads):
     numba.set_num_threads(threads)
     return module.workspace(300)
 
-for outputs in ({"y": y}, {"loss": loss}, {"y": y, "loss": loss}):
+for outputs in ({"y": y}, {"y": y, "loss": loss}):
     net = gg.compile(outputs, name="in_parts")
     assert "prange(parts)" in net.source
     module, forward = net.module, net.module.forward
@@ -235,9 +235,9 @@ print(compiled)
 def test_kernels_on_several_threads_are_compiled_once(
     python: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever parts have for themselves (nothing, rows and sums, both); a workspace fits any number of threads."""
+    """Whether parts have something for themselves or not; a workspace fits any number of threads."""
     monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
     printed, errors = python(IN_PARTS).communicate()
-    assert int(printed) > 3, errors
+    assert int(printed) > 2, errors
     printed, errors = python(IN_PARTS).communicate()
     assert printed == "0\n", errors

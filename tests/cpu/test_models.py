@@ -1,14 +1,14 @@
 """Every model three ways: the interpreter, the emitted file as plain Python, and jitted; values and gradients.
 
-Plain Python runs every entry point in both dtypes. Numba's compilation is what takes time, so each model has machine
-code of every function in one dtype: those of forward and backward in float64, of value_and_grad in float32; and of the
-entry points around them in float32: value_and_grad, or forward and backward where no output is a loss.
+Plain Python runs every entry point in both dtypes. Numba's compilation is what takes time, so by default each model has
+machine code of forward and backward in one dtype, by turns; some have that of value_and_grad too, which is made of
+nearly the same functions, and of the entry points around them.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,10 @@ import pytest
 
 from gradgen.network import Network
 from gradgen.runtime.plans import Room, RoomPool
-from tests.cpu.models import MODELS, parameter, parameters
+from tests.cpu.models import CANARIES, MODELS, Model, compiled_in, parameters
 from tests.cpu.running import (
     DIFFERENCE_STEP,
     DIFFERENCE_TOLERANCE,
-    DTYPES,
     Case,
     Guarded,
     assert_close,
@@ -29,22 +28,29 @@ from tests.cpu.running import (
     filled,
     unjitted,
 )
+from tests.repeats import DTYPES, parameter
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZED = [model for model in MODELS if model.sizes]
-CASES = [
-    parameter(model.name, dtype, way)
-    for model in MODELS
-    for dtype, way in (*((d, "plain") for d in DTYPES), ("float64", "jitted"), ("float32", "entries"))
-    if way != "entries" or model.loss is None
-]
-ENTERED = [model for model in MODELS if model.loss][::3]  # whose entry points are compiled, which takes long
-JOINT = [
-    parameter(model.name, dtype, way)
-    for model in MODELS
-    for dtype, way in (*((d, "plain") for d in DTYPES), ("float32", "jitted"), ("float32", "entries"))
-    if model.loss and (way != "entries" or model in ENTERED)
-]
+WAYS = ("plain", "jitted", "entries")
+
+
+def three_ways(models: Sequence[Model], jitted: Sequence[Model], entered: Sequence[Model]) -> list[Any]:
+    """Models in each dtype and way, with those that are compiled by default in one."""
+    default = {"plain": models, "jitted": jitted, "entries": entered}
+    return [
+        parameter(m.name, dtype, way, default=m in default[way] and (way == "plain" or dtype == compiled_in(m.name)))
+        for m in models
+        for dtype in DTYPES
+        for way in WAYS
+    ]
+
+
+WITH_LOSS = [model for model in MODELS if model.loss]
+CASES = three_ways(MODELS, MODELS, [model for model in MODELS if not model.loss][::3])
+JOINT = three_ways(
+    WITH_LOSS, [model for model in WITH_LOSS if model in CANARIES or model in WITH_LOSS[::3]], WITH_LOSS[::5]
+)
 
 
 def run(
@@ -125,15 +131,17 @@ def test_a_larger_workspace_changes_no_number(name: str, monkeypatch: pytest.Mon
 def test_gradients_are_differences(name: str) -> None:
     """<J^T w, v> is d/dt <w, f(x + t v)>, and <J v, w>."""
     this = case(name, "float64")
+    net = this.plain
     cotangents = this.cotangents_of(this.outputs, skip=this.model.detached)
     smooth = [key for key in cotangents if key not in this.model.detached]
-    _, gradients = run(this.net, this.arrays, cotangents)
+    _, gradients = run(net, this.arrays, cotangents)
     rng = np.random.default_rng(2)
     directions = {x.name: rng.standard_normal(this.arrays[x.name].shape).astype(x.dtype) for x in this.wrt}
 
     def value(step: float) -> tuple[float, float]:
         moved = {key: this.arrays[key] + step * v for key, v in directions.items()}
-        outputs = this.net(**{**this.arrays, **moved})
+        with np.errstate(all="ignore"):
+            outputs = net(**{**this.arrays, **moved})
         terms = [np.asarray(outputs[key]) * cotangents[key] for key in smooth]
         return sum(float(np.sum(t)) for t in terms), sum(float(np.sum(np.abs(t))) for t in terms)
 
@@ -159,7 +167,7 @@ def between_guards(net: Network, monkeypatch: pytest.MonkeyPatch) -> tuple[Netwo
 @pytest.mark.parametrize("way", ["plain", "jitted"])
 @pytest.mark.parametrize("name", parameters())
 def test_nothing_beside_an_array_is_written(name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    this = case(name, "float64")
+    this = case(name, compiled_in(name))
     net = this.network(way)
     run(net, this.arrays, this.cotangents)  # compiled before `np.empty` is another function
     fresh, guarded = between_guards(net, monkeypatch)
@@ -191,7 +199,7 @@ def test_value_and_grad_writes_nothing_beside_an_array(
 @pytest.mark.parametrize("name", parameters(SIZED))
 def test_other_sizes(name: str, size: int) -> None:
     """Empty and single axes, and sizes for which nothing was compiled specially."""
-    this = case(name, "float64")
+    this = case(name, compiled_in(name))
     sizes = {symbol: max(size, this.model.least.get(symbol, 0)) for symbol in this.model.sizes}
     arrays = this.model.arrays(this.leaves, seed=3, sizes=sizes)
     wanted = this.reference(arrays, sizes)

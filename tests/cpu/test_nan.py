@@ -1,6 +1,6 @@
 """A nan in any element of any input of a canary that the loss depends on comes out as nan, jitted and not.
 
-By the entry points that `test_models` has as machine code: forward and backward in float64, value_and_grad in float32.
+By forward and backward in float64, by value_and_grad in float32; what is compiled for `test_models` is there already.
 """
 
 from typing import Any
@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gradgen.network import Network
-from tests.cpu.models import CANARIES, Model, parameter
-from tests.cpu.running import DTYPES, Case, case
+from tests.cpu.models import CANARIES, Model, compiled_in
+from tests.cpu.running import Case, case
+from tests.repeats import DTYPES, parameter
 
 POSITIONS = 6  # of each array
 SMALLEST = {"lstm": {"T": 3, "B": 1}, "deep_equal": {"N": 1}, "deep_different": {"N": 1}, "embedding_tanh": {"N": 6}}
@@ -44,7 +45,10 @@ def loss_and_gradients(net: Network, dtype: str, given: dict[str, Any]) -> tuple
     return outputs["loss"], gradients
 
 
-@pytest.mark.parametrize(("name", "dtype"), [parameter(model.name, dtype) for model in CANARIES for dtype in DTYPES])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [parameter(m.name, dtype, default=dtype == compiled_in(m.name)) for m in CANARIES for dtype in DTYPES],
+)
 def test_nan_in_every_input(name: str, dtype: str) -> None:
     """The interpreter says whether the loss reads the element: a strided convolution does not read every pixel."""
     this = case(name, dtype)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.machine import CPU, SMALLEST, Machine, using
+from gradgen.machine import CPU, SMALLEST, using
 from gradgen.network import Network
 from tests.cpu.running import through_entry_points, unjitted
+from tests.repeats import by_turns
 
 WAYS: dict[str, Callable[[Network], Network]] = {
     "plain": unjitted,
@@ -43,12 +44,11 @@ def test_an_array_of_one_element_as_a_number(way: str) -> None:
     np.testing.assert_array_equal(found["p"], [12.25])
 
 
-@pytest.mark.parametrize("dtype", ["uint32", "int32", "int64"])
+@pytest.mark.parametrize(("dtype", "machine"), by_turns(("uint32", "int32", "int64"), ("usual", "smallest")))
 @pytest.mark.parametrize("axis", [None, 0])
-@pytest.mark.parametrize("machine", [CPU, SMALLEST], ids=["usual", "smallest"])
-def test_the_largest_and_the_least_of_integers(dtype: str, axis: int | None, machine: Machine) -> None:
+def test_the_largest_and_the_least_of_integers(dtype: str, machine: str, axis: int | None) -> None:
     x = gg.input("x", (7, 3), dtype=dtype)
-    with using(machine):
+    with using({"usual": CPU, "smallest": SMALLEST}[machine]):
         net = gg.compile({"most": gg.max(x, axis=axis), "least": gg.min(x, axis=axis)}, name="largest")
     limits = np.iinfo(dtype)
     given = np.random.default_rng(0).integers(limits.min, limits.max, (7, 3), dtype, endpoint=True)

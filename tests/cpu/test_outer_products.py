@@ -17,6 +17,7 @@ from gradgen.machine import CPU, using
 from gradgen.network import Network
 from tests.cpu.models import leaves_of
 from tests.cpu.running import assert_close, unjitted
+from tests.repeats import DTYPES, chosen
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +139,7 @@ def test_the_adjoint_of_a_strided_window_adds_into_every_second_place() -> None:
     assert "d_a_sums[" not in net.source
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", chosen(DTYPES, ["float32"]))
 def test_compiled(dtype: str) -> None:
     """One network compiled, called with several sizes, an empty one among them."""
     net, y = compiled(CASES["any number of images"], dtype)

@@ -16,10 +16,11 @@ from gradgen.lang.interpret import interpret
 from gradgen.machine import CPU, SMALLEST, Machine, using
 from gradgen.network import Network
 from gradgen.passes.schedule import tiling as tiles
-from tests.cpu.models import MODELS, leaves_of, parameter
+from tests.cpu.models import MODELS, leaves_of
 from tests.cpu.running import Case, assert_close, unjitted
 from tests.cpu.test_models import check_gradients, check_outputs, run
 from tests.cpu.test_tiles import evaluated
+from tests.repeats import parameter
 
 # What takes long to compile so is left to `GRADGEN_THRESHOLDS=smallest python -m pytest tests/cpu/test_models.py`.
 SLOW = ("conv_plain", "deep_different", "deep_equal")
@@ -106,7 +107,9 @@ def groups_as_an_axis() -> Mapping[str, Tensor]:
 READ_OTHERWISE = (heads_by_subscript, heads_side_by_side, encoder_layer, groups_as_an_axis)
 
 
-@pytest.mark.parametrize("machine", [CPU, SMALLEST], ids=["usual", "smallest"])
+@pytest.mark.parametrize(
+    "machine", [pytest.param(CPU, id="usual", marks=pytest.mark.repeats), pytest.param(SMALLEST, id="smallest")]
+)
 @pytest.mark.parametrize("build", READ_OTHERWISE)
 def test_readers_in_another_loop_and_in_another_shape(
     build: Callable[[], Mapping[str, Tensor]], machine: Machine

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import gradgen as gg
-from tests.cpu.models import BY_NAME, MODELS, leaves_of, parameters
+from tests.cpu.models import BY_NAME, MODELS, compiled_in, parameters
+from tests.cpu.running import case
 
 FILES = Path(__file__).with_name("emitted")
 NAMES = (
@@ -77,10 +78,10 @@ def test_comments_name_what_the_reader_can_find(name: str) -> None:
 @pytest.mark.parametrize("name", parameters([m for m in MODELS if m.name != "deep_equal"]))  # most are left out there
 def test_the_head_defines_what_it_names(name: str) -> None:
     """Every tensor that a formula at the head reads is an argument, or on the left side of another."""
-    outputs = BY_NAME[name].build()
-    text = gg.compile(outputs, name=name, loss=BY_NAME[name].loss).source
+    this = case(name, compiled_in(name))
+    text = this.net.source
     head = "\n".join(line for line in text[: text.index("\n# ruff")].splitlines()[2:])
-    known = {x.name for x in leaves_of(outputs)}
+    known = {x.name for x in this.leaves}
     known |= set(re.findall(r"^#[ .\d]*(\w+)(?:\[.*?\])?(?: \+?=|: )", head, re.MULTILINE))
     read = set(re.findall(r"([A-Za-z_]\w*)\[", head)) | set(re.findall(r"= (\w+) as ", head))
     read |= {x for pair in re.findall(r": (\w+) in the first step, then (\w+) of", head) for x in pair}

@@ -57,25 +57,25 @@ class Ours:
             **{case.names.get(name, name): x for name, x in self.parameters.items() if x.node.role == "param"},
         }
 
-    def compiled(self) -> Network:
+    def compiled(self, gradients: bool = True) -> Network:
         """Outputs `out_k`, and the gradient of their weighted sum by every input and parameter."""
         outputs = {f"out_{k}": y for k, y in enumerate(self.outputs)}
-        return gg.compile(outputs, name="block", dtype="float64", wrt=list(self.by.values()))
+        return gg.compile(outputs, name="block", dtype="float64", wrt=list(self.by.values()) if gradients else [])
 
-    def results(self, net: Network) -> Arrays:
+    def results(self, net: Network, gradients: bool = True) -> Arrays:
         """Outputs and gradients, by the keys of a fixture."""
         with np.errstate(all="ignore"):
-            if not self.by or not any(y.dtype in FLOATS for y in self.outputs):
-                outputs, gradients = net(**self.arrays), {}
+            if not gradients or not self.by or not any(y.dtype in FLOATS for y in self.outputs):
+                outputs, pulled = net(**self.arrays), {}
                 outputs = outputs if isinstance(outputs, dict) else {"out_0": outputs}
             else:
                 outputs, saved = net.forward(**self.arrays)
                 heads = {k: np.asarray(y) for k, y in enumerate(outputs.values())}
                 given = {f"out_{k}": weights(self.case, k, y.shape) for k, y in heads.items() if y.dtype.kind == "f"}
-                gradients = net.backward(saved, **given)
+                pulled = net.backward(saved, **given)
         found = {f"out/{k}": np.array(y) for k, y in enumerate(outputs.values())}
         own = {str(x.name): name for name, x in self.by.items()}
-        return found | {f"grad/{own[name.removeprefix('d_')]}": np.array(d) for name, d in gradients.items()}
+        return found | {f"grad/{own[name.removeprefix('d_')]}": np.array(d) for name, d in pulled.items()}
 
     def interpreted(self) -> Arrays:
         """The same without any text: what the formulas mean, and what those of their derivatives do."""

@@ -26,7 +26,7 @@ def value_and_grad(canary: Canary, inputs: Inputs) -> tuple[float, dict[str, np.
     """The loss and its gradient by every float input (integer inputs have none)."""
     assert jax.config.jax_enable_x64, "enable it first: jax.config.update('jax_enable_x64', True)"
     floats = {name: x for name, x in inputs.items() if np.issubdtype(x.dtype, np.floating)}
-    value, grads = jax.value_and_grad(lambda xs: canary.loss({**inputs, **xs}))(floats)
+    value, grads = jax.jit(jax.value_and_grad(lambda xs: canary.loss({**inputs, **xs})))(floats)
     return float(value), {name: np.asarray(d) for name, d in grads.items()}
 
 

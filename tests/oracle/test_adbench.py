@@ -11,6 +11,7 @@ jax.config.update("jax_enable_x64", True)
 import gradgen as gg  # noqa: E402  # JAX first: it may be absent
 from tests.oracle.adbench_example import example  # noqa: E402
 from tests.oracle.adbench_jax import mixture, mixture_batched, residual  # noqa: E402
+from tests.repeats import parameter  # noqa: E402
 
 TOLERANCE = 1e-10
 
@@ -21,7 +22,9 @@ def near(found: Any, wanted: Any) -> None:
     assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize(("points", "dimensions", "components"), [(30, 3, 4), (70, 8, 5)])
+@pytest.mark.parametrize(
+    ("points", "dimensions", "components"), [parameter(30, 3, 4), parameter(70, 8, 5, default=False)]
+)
 def test_gaussian_mixture(points: int, dimensions: int, components: int) -> None:
     module = example("gaussian_mixture")
     given = module.problem(points, dimensions, components)

@@ -12,9 +12,10 @@ jax.config.update("jax_enable_x64", True)
 import gradgen as gg  # noqa: E402  # JAX first: it may be absent
 from gradgen.graph.scalar import FLOATS  # noqa: E402
 from gradgen.graph.tensor import Tensor, tensor  # noqa: E402
-from tests.cpu.models import BY_NAME, DIFFERENT_WIDTHS, EQUAL_WIDTHS, leaves_of, parameter  # noqa: E402
-from tests.cpu.running import DTYPES, case  # noqa: E402
+from tests.cpu.models import BY_NAME, DIFFERENT_WIDTHS, EQUAL_WIDTHS, compiled_in, leaves_of  # noqa: E402
+from tests.cpu.running import case, unjitted  # noqa: E402
 from tests.oracle import canaries_jax  # noqa: E402
+from tests.repeats import DTYPES, by_turns, parameter  # noqa: E402
 
 # The greatest distance from JAX in float64, as a fraction of the norm. In float32 the inputs are rounded too.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
@@ -35,12 +36,15 @@ def cast(inputs: canaries_jax.Inputs, dtype: str) -> canaries_jax.Inputs:
     return {name: x.astype(dtype) if x.dtype.kind == "f" else x for name, x in inputs.items()}
 
 
-@pytest.mark.parametrize(("name", "dtype"), [parameter(name, dtype) for name in CANARIES for dtype in DTYPES])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [parameter(name, dtype, default=dtype == compiled_in(name)) for name in CANARIES for dtype in DTYPES],
+)
 def test_value_and_gradient(name: str, dtype: str) -> None:
     canary, net = CANARIES[name], case(name, dtype).net
     inputs = canary.inputs(7)
     value, gradients = canaries_jax.value_and_grad(canary, inputs)
-    if dtype == "float32":  # one of the two ways in each, which are those that tests/cpu/test_models.py compiles
+    if dtype == "float32":  # one of the two ways in each
         outputs, found = net.value_and_grad(**cast(inputs, dtype))
     else:
         outputs, saved = net.forward(**cast(inputs, dtype))
@@ -63,9 +67,10 @@ def second_order(name: str) -> Any:
     return gg.compile({"tangent": tangent, **named}, name=f"{name}_second", dtype="float64", wrt=[])
 
 
-@pytest.mark.parametrize("name", SECOND_ORDER)
-def test_tangents_and_hessian_vector_products(name: str) -> None:
+@pytest.mark.parametrize(("name", "way"), by_turns(SECOND_ORDER, ("jitted", "plain")))
+def test_tangents_and_hessian_vector_products(name: str, way: str) -> None:
     canary, net = CANARIES[name], second_order(name)
+    net = net if way == "jitted" else unjitted(net)
     inputs = canary.inputs(8)
     floats = {key: x for key, x in inputs.items() if x.dtype.kind == "f"}
     rng = np.random.default_rng(9)
@@ -74,8 +79,11 @@ def test_tangents_and_hessian_vector_products(name: str) -> None:
     def loss(xs: dict[str, Any]) -> Any:
         return canary.loss({**inputs, **xs})
 
-    _, tangent = jax.jvp(loss, (floats,), (directions,))
-    _, products = jax.jvp(jax.grad(loss), (floats,), (directions,))
+    @jax.jit
+    def derivatives(xs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return jax.jvp(loss, (xs,), (directions,))[1], jax.jvp(jax.grad(loss), (xs,), (directions,))[1]
+
+    tangent, products = derivatives(floats)
     found = net(**inputs, **{f"v_{key}": v for key, v in directions.items()})
     near(found["tangent"], tangent, "float64", "the tangent")
     for key, product in products.items():

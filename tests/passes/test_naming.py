@@ -4,17 +4,14 @@ import pytest
 
 import gradgen as gg
 from gradgen.graph.nodes import all_inputs, same_shape, toposort
-from gradgen.graph.scalar import FLOATS
-from gradgen.graph.tensor import tensor
 from gradgen.passes.lower.naming import name_nodes
-from tests.cpu.models import BY_NAME, leaves_of, parameters
+from tests.cpu.models import compiled_in, parameters
+from tests.cpu.running import case
 
 
 @pytest.mark.parametrize("name", parameters())
 def test_an_adjoint_has_the_shape_of_what_it_is_called_after(name: str) -> None:
-    outputs = BY_NAME[name].build()
-    wrt = [tensor(x) for x in leaves_of(outputs) if x.dtype in FLOATS]
-    stages = gg.compile(outputs, name=name, loss=BY_NAME[name].loss, wrt=wrt).compiled.stages
+    stages = case(name, compiled_in(name)).net.compiled.stages
     roots = {node: name for stage in ("graph", "adjoint") for name, node in stages[stage]}
     order = toposort([*roots], all_inputs)
     names = name_nodes(order, roots)

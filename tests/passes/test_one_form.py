@@ -92,7 +92,7 @@ def test_layers_of_many_widths_are_few_functions() -> None:
     def count(net: gg.Network) -> int:
         return net.source.count("\ndef compute_")
 
-    with using(SMALLEST):
+    with using(replace(CPU, forms=2)):
         few, many = widths(6), widths(8)
     assert count(many) == count(few)
     rng = np.random.default_rng(0)

@@ -14,6 +14,9 @@ from gradgen.lang.interpret import interpret
 from gradgen.passes.rewrite.separate_scans import _unravelled, separate
 from gradgen.pipeline import AFTER_DIFFERENTIATING
 from tests.cpu.running import unjitted
+from tests.repeats import by_turns
+
+SHAPES = ("flat", "split", "turned", "ones")
 
 x, y = gg.input("x", (5, 3)), gg.input("y", (8, 3))
 
@@ -52,10 +55,10 @@ def test_it_is_the_last_pass_on_graphs() -> None:
     assert AFTER_DIFFERENTIATING[-1][1] is separate
 
 
-@pytest.mark.parametrize("rows", [3, gg.size("B")])
-@pytest.mark.parametrize("shape", ["flat", "split", "turned", "ones"])
-def test_a_carry_in_another_shape(rows: int | gg.Tensor, shape: str) -> None:
+@pytest.mark.parametrize(("shape", "rows"), by_turns(SHAPES, (3, "B")))
+def test_a_carry_in_another_shape(rows: int | str, shape: str) -> None:
     """A view would be of the states of all steps: value and gradient are those of the steps written out."""
+    rows = gg.size(rows) if isinstance(rows, str) else rows
     start, scale = gg.param("start", (rows, 4), dtype="float64"), gg.input("scale", (3,), dtype="float64")
     other = {"flat": (rows * 4,), "split": (rows, 2, 2), "turned": (2, rows * 2), "ones": (1, rows, 1, 4)}[shape]
 
@@ -78,10 +81,10 @@ def test_a_carry_in_another_shape(rows: int | gg.Tensor, shape: str) -> None:
     np.testing.assert_allclose(d_first["start"], d_second["start"], rtol=1e-10)
 
 
-@pytest.mark.parametrize("rows", [4, gg.size("B")])
-@pytest.mark.parametrize("shape", ["flat", "split", "turned", "ones"])
-def test_what_every_step_leaves_in_another_shape(rows: int | gg.Tensor, shape: str) -> None:
+@pytest.mark.parametrize(("shape", "rows"), by_turns(SHAPES, (4, "B")))
+def test_what_every_step_leaves_in_another_shape(rows: int | str, shape: str) -> None:
     """It is a row of a view of what all steps leave, forward and backward: nothing is copied to be read."""
+    rows = gg.size(rows) if isinstance(rows, str) else rows
     start, scale = gg.param("start", (rows, 4), dtype="float64"), gg.input("scale", (3,), dtype="float64")
     other = {"flat": (rows * 4,), "split": (rows, 2, 2), "turned": (2, rows * 2), "ones": (1, rows, 1, 4)}[shape]
 

@@ -1,7 +1,7 @@
 """Random formulas through the whole compiler: the emitted file as plain Python gives what the interpreter gives.
 
 Without Numba, whose compilation would allow a few examples only; `test_jitted` takes some of them to machine code. A
-sixth of the examples of the profile, because each takes half a second of passes.
+sixth of the examples of the profile, because each takes a second or more of passes.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from tests.properties import checks
 from tests.properties.cases import Case
 from tests.properties.formulas import formulas
 
-SIXTH = settings(max_examples=max(settings.default.max_examples // 6, 20))
+FEW, SIXTH = (settings(max_examples=max(settings.default.max_examples // 6, least)) for least in (12, 20))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,13 +28,13 @@ def _checked() -> Iterator[None]:
         yield
 
 
-@SIXTH
+@FEW
 @given(formulas())
 def test_the_emitted_file_computes_outputs_and_gradients(case: Case) -> None:
     checks.unjitted_code_agrees(case)
 
 
-@SIXTH
+@FEW
 @given(formulas(scans=True))
 def test_scans(case: Case) -> None:
     checks.unjitted_code_agrees(case)

@@ -11,7 +11,7 @@ from tests.cpu.running import unjitted
 from tests.properties.masked import Masked, masked_models
 
 FILLINGS = st.sampled_from([np.nan, np.inf, -np.inf, 0.0])
-FORMULAS, FILES = (settings(max_examples=settings.default.max_examples // n) for n in (10, 60))
+FORMULAS, FILES = (settings(max_examples=settings.default.max_examples // n) for n in (10, 40))
 
 
 def same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:

@@ -95,7 +95,7 @@ def test_gradients_and_tangents(drawn: tuple[Case, Mapped]) -> None:
     agree(with_seeds, along, more, [t.node for t in (*pulled, *pushed)])
 
 
-@settings(max_examples=EXAMPLES // 50)
+@settings(max_examples=EXAMPLES // 40)
 @given(mapped(scans=True))
 def test_the_emitted_file_computes_the_same(drawn: tuple[Case, Mapped]) -> None:
     case, (along, more) = drawn

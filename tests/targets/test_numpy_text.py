@@ -16,6 +16,7 @@ from gradgen.program.loops import Contract, Dot, For, Parts, statements
 from tests.cpu.models import leaves_of
 from tests.cpu.running import assert_close, case
 from tests.cpu.test_outer_products import CASES, SIZES, arrays_of
+from tests.repeats import by_turns
 from tests.targets.numpy_text import run
 
 NAMES = (
@@ -24,11 +25,15 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.fixture(params=["cpu", "plain"])
-def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What the CPU reads, and the same without what is made for a CPU: a target is an entry of a table."""
+# What the CPU reads, and the same without what is made for a CPU: a target is an entry of a table.
+TARGETS_HERE = ("cpu", "plain")
+CPUS = {"usual": CPU, "smallest": SMALLEST}
+GPUS = {"usual": GPU, "rows": replace(GPU, local_bytes=0), "smallest": SMALLEST_GPU}
+
+
+@pytest.fixture
+def plain_is_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ON_TARGET, "plain", ())
-    return str(request.param)
 
 
 def test_every_target_that_users_may_name_has_passes_and_a_machine() -> None:
@@ -39,18 +44,18 @@ def kinds(program: Program) -> set[type]:
     return {type(s) for k in program.kernels for s in statements(k.body)}
 
 
-@pytest.mark.parametrize("chosen", [CPU, SMALLEST], ids=["usual", "smallest"])
-@pytest.mark.parametrize("name", NAMES)
-def test_the_numbers(name: str, chosen: Machine, target: str) -> None:
-    found = check_numbers(name, chosen, target)
+@pytest.mark.usefixtures("plain_is_a_target")
+@pytest.mark.parametrize(("name", "way"), by_turns(NAMES, [f"{t}-{m}" for m in CPUS for t in TARGETS_HERE]))
+def test_the_numbers(name: str, way: str) -> None:
+    target, _, chosen = way.partition("-")
+    found = check_numbers(name, CPUS[chosen], target)
     assert Parts not in kinds(found) or target == "cpu"
 
 
-@pytest.mark.parametrize("chosen", [GPU, replace(GPU, local_bytes=0), SMALLEST_GPU], ids=["usual", "rows", "smallest"])
-@pytest.mark.parametrize("name", NAMES)
-def test_the_numbers_of_what_a_gpu_is_given(name: str, chosen: Machine) -> None:
+@pytest.mark.parametrize(("name", "chosen"), by_turns(NAMES, tuple(GPUS)))
+def test_the_numbers_of_what_a_gpu_is_given(name: str, chosen: str) -> None:
     """Iterations that share a loop may run in any order, each with memory of its own, and no function returns any."""
-    program = check_numbers(name, chosen, "cuda")
+    program = check_numbers(name, GPUS[chosen], "cuda")
     assert not kinds(program) & {Parts, Contract, Dot}
     assert not any(kernel.returns for kernel in program.kernels)
     outermost = [s for kernel in program.kernels for s in kernel.body if isinstance(s, For)]
@@ -96,7 +101,8 @@ def steps_of_windows() -> gg.Tensor:
     return last
 
 
-@pytest.mark.parametrize("name", [*CASES, "in a scan"])
+@pytest.mark.usefixtures("plain_is_a_target")
+@pytest.mark.parametrize(("name", "target"), by_turns((*CASES, "in a scan"), TARGETS_HERE))
 def test_contractions_are_whole_until_a_target_makes_loops_of_them(name: str, target: str) -> None:
     with using(replace(CPU, outer=1)):
         y = CASES[name]() if name in CASES else steps_of_windows()
