@@ -24,7 +24,8 @@ gc.set_threshold(50_000)  # Numba and jax make many objects that stay; to look a
 
 COMPILED_MODELS = (
     "tests/cpu/test_models.py", "tests/cpu/test_names.py", "tests/cpu/test_nan.py", "tests/oracle/test_canaries.py",
-    "tests/golden/test_golden.py", "tests/passes/test_naming.py",
+    "tests/cpu/test_standalone.py", "tests/cpu/test_pickles.py", "tests/golden/test_golden.py",
+    "tests/passes/test_naming.py",
 )  # fmt: skip
 APART = ("tests/nn/test_layers.py", "tests/test_examples.py")
 

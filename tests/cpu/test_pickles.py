@@ -12,8 +12,9 @@ import pytest
 
 import gradgen as gg
 from gradgen.network import Network
-from tests.cpu.models import parameters
+from tests.cpu.models import MODELS
 from tests.cpu.running import case, unjitted
+from tests.repeats import chosen
 
 LOAD = """
 import pickle, sys
@@ -48,7 +49,7 @@ def test_another_process_gets_the_same_networks(tmp_path: Path) -> None:
     assert done.stdout == wanted
 
 
-@pytest.mark.parametrize("name", parameters())
+@pytest.mark.parametrize("name", chosen([model.name for model in MODELS], [model.name for model in MODELS[1::3]]))
 def test_every_model_survives_a_pickle(name: str) -> None:
     """Text, calls, and what it becomes when it is compiled once more."""
     this = case(name, "float64")

@@ -12,8 +12,9 @@ import pytest
 
 import gradgen as gg
 from gradgen.network import Network
-from tests.cpu.models import MODELS, parameters
+from tests.cpu.models import MODELS
 from tests.cpu.running import case, unjitted_module
+from tests.repeats import chosen
 
 
 def tried(net: Network, capsys: pytest.CaptureFixture[str], text: str = "") -> str:
@@ -25,7 +26,7 @@ def tried(net: Network, capsys: pytest.CaptureFixture[str], text: str = "") -> s
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", parameters(MODELS))
+@pytest.mark.parametrize("name", chosen([model.name for model in MODELS], [model.name for model in MODELS[::3]]))
 def test_every_module_tries_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     net = case(name, "float64").net
     printed = tried(net, capsys)

@@ -17,7 +17,7 @@ from tests.properties import checks
 from tests.properties.cases import Case
 from tests.properties.formulas import formulas
 
-FEW, SIXTH = (settings(max_examples=max(settings.default.max_examples // 6, least)) for least in (12, 20))
+SIXTH = settings(max_examples=max(settings.default.max_examples // 6, 12))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,13 +28,13 @@ def _checked() -> Iterator[None]:
         yield
 
 
-@FEW
+@SIXTH
 @given(formulas())
 def test_the_emitted_file_computes_outputs_and_gradients(case: Case) -> None:
     checks.unjitted_code_agrees(case)
 
 
-@FEW
+@SIXTH
 @given(formulas(scans=True))
 def test_scans(case: Case) -> None:
     checks.unjitted_code_agrees(case)
@@ -64,5 +64,5 @@ def test_subscripts_outside_are_refused_where_the_interpreter_raises() -> None:
                 assert checks.has_empty_loop(case)
 
     check()
-    assert seen[True] > 5
-    assert seen[False] > 5
+    assert seen[True] > 2
+    assert seen[False] > 2

@@ -22,7 +22,7 @@ def test_every_feature_is_drawn(record_property: Callable[[str, object], None]) 
         examples["all"] += 1
         drawn.update(case.features)
 
-    settings(max_examples=max(settings.default.max_examples, 400))(given(formulas())(count))()  # nothing is compiled
+    settings(max_examples=max(settings.default.max_examples, 250))(given(formulas())(count))()  # nothing is compiled
     settings(max_examples=examples["all"] // 6)(given(formulas(scans=True))(count))()
     record_property("examples", examples["all"])
     record_property("of", "formulas")
