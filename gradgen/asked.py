@@ -201,6 +201,10 @@ def _updates(updates: Any) -> dict[Leaf, Node]:
     changed: dict[Leaf, Node] = {}
     for t, new in updates.items():
         x = _leaf(t, "updates")
+        if x.role == "input":
+            raise GraphError(
+                f"{here()}updates hold {x.name}, an input, which every call gives: declare a gg.state or gg.param."
+            )
         if not isinstance(new, Tensor):
             raise GraphError(f"{here()}the update of {x.name} is {shown(new)}: give a tensor.")
         _check_outside(new, f"the update of {x.name}")
@@ -242,6 +246,12 @@ def _loss(loss: Any, outputs: Mapping[str, Node]) -> str | None:
     scalars = [key for key, node in outputs.items() if not node.shape and node.dtype in FLOATS]
     if loss is None:
         return scalars[0] if len(scalars) == 1 else None
+    if isinstance(loss, Tensor):
+        named = [key for key, node in outputs.items() if node is loss.node]
+        raise GraphError(
+            f"{here()}loss is the name of an output, not a tensor: "
+            + (f'loss="{named[0]}".' if named else 'gg.compile({"loss": loss}, loss="loss").')
+        )
     if loss not in scalars:
         those = f"those are {', '.join(scalars)}" if scalars else "there is none: take a sum or a mean"
         raise GraphError(f"{here()}loss={shown(loss)} names no output that is a float scalar; {those}.")

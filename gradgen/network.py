@@ -20,7 +20,7 @@ from gradgen.emit.module import load_module
 from gradgen.errors import BindingError, GraphError, OptionError, ShapeError
 from gradgen.files import save_file
 from gradgen.graph.fingerprint import fingerprint
-from gradgen.graph.nodes import Leaf
+from gradgen.graph.nodes import Compute, Leaf, all_inputs, show_size, toposort
 from gradgen.graph.sizes import size_names
 from gradgen.graph.tensor import Tensor
 from gradgen.inspect.arguments import Declared, Seen, decisions, declared, interface_html, interface_text, summary
@@ -384,7 +384,10 @@ class Network:
     def standalone(self, file: str) -> str:
         """The text that `save` writes under the name `file`."""
         initial = {x.name: initialiser_of(self._declared[x.name]) for x in self.interface.leaves if x.role != "input"}
-        return standalone(self.source, self.module, self.interface, initial, self._model.loss, file)
+        nodes = toposort(self._model.roots, all_inputs)
+        shapes = [*(x.shape for x in nodes), *(x.extents for x in nodes if isinstance(x, Compute))]
+        extents = {show_size(extent) for shape in shapes for extent in shape}
+        return standalone(self.source, self.module, self.interface, initial, self._model.loss, extents, file)
 
     @property
     def inputs(self) -> Mapping[str, Declared]:

@@ -39,7 +39,7 @@ def latex_name(name: str) -> str:
 def aligned(lines: Sequence[str]) -> str:
     """Lines below each other, as one displayed formula."""
     if len(lines) == 1:
-        return f"$${lines[0].replace(' &', ' ')}$$"
+        return f"$${lines[0].replace(' &', ' ', 1)}$$"
     rows = " \\\\\n".join(lines)
     return f"$$\\begin{{aligned}}\n{rows}\n\\end{{aligned}}$$"
 

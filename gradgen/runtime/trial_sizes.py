@@ -5,11 +5,11 @@ integers to draw from.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gradgen.errors import ShapeError
 from gradgen.runtime.bindings import check_requirements, label_bounds
-from gradgen.runtime.interface import Argument, Interface
+from gradgen.runtime.interface import Argument, Interface, evaluate_size
 
 __all__ = ["integers_to_draw", "open_sizes", "trial_sizes"]
 
@@ -22,24 +22,32 @@ def open_sizes(interface: Interface) -> list[str]:
     return list(dict.fromkeys(re.findall(r"[^\W\d]\w*", extents)))
 
 
-def trial_sizes(interface: Interface, known: Mapping[str, int], first: int) -> dict[str, int]:
-    """The sizes known, and the others from `first` on, larger where requirements want it.
+def trial_sizes(
+    interface: Interface, known: Mapping[str, int], first: int, extents: Collection[str] = ()
+) -> dict[str, int]:
+    """The sizes known, and the others from `first` on: larger where requirements want it, or `extents` are empty.
 
     Raises:
         ShapeError: a requirement that none of the sizes that were tried satisfies.
     """
     start = {**interface.sizes, **known}
     chosen = [name for name in open_sizes(interface) if name not in start]
+    fitting: dict[str, int] | None = None
     for more in LARGER:
         found = {**start, **{name: first + k + more for k, name in enumerate(chosen)}}
         try:
             check_requirements(interface.requirements, found)
+            if all(evaluate_size(extent, found) > 0 for extent in extents):
+                return found
         except ShapeError:
-            if not chosen or more == LARGER[-1]:
+            if fitting is None and (not chosen or more == LARGER[-1]):
                 raise
-            continue
-        break
-    return found
+        else:
+            fitting = fitting or found
+        if not chosen:
+            break
+    assert fitting is not None
+    return fitting
 
 
 def integers_to_draw(interface: Interface, x: Argument, sizes: Mapping[str, int]) -> tuple[int, int]:

@@ -3,6 +3,8 @@
 In: a `Surface`, and the name of the file. Out: the lines of a docstring.
 """
 
+import textwrap
+
 from gradgen.emit.layout import WIDTH, wrap
 from gradgen.graph.nodes import tuple_text
 from gradgen.program.holders import CLASS_NAMES
@@ -14,7 +16,7 @@ from gradgen.standalone.surface import Surface
 __all__ = ["head"]
 
 
-def head(surface: Surface, file: str, is_tried: bool) -> list[str]:
+def head(surface: Surface, file: str, loss: str | None, is_tried: bool) -> list[str]:
     """The docstring, quotes included; `is_tried`: the file has a test of its own."""
     entries = [e for e in surface.interface.entries if e.name != "check"]
     listed = ", ".join(e.name for e in entries)
@@ -23,6 +25,7 @@ def head(surface: Surface, file: str, is_tried: bool) -> list[str]:
     table = _table(surface)
     width = max((len(name) for name, _ in table), default=0)
     lines += ["", *(f"{name:{width}}  {what}" for name, what in table)] if table else []
+    lines += ["", *_promises(surface, loss)]
     does = "compares the gradient with differences, and takes" if surface.makes("g") else "takes"
     lines += ["", f"`python {file}` {does} the time of calls."] if is_tried else []
     return [part for line in [*lines, '"""'] for part in (wrap(line, 120) if len(line) > 120 else [line])]
@@ -42,6 +45,20 @@ def _example(surface: Surface, entries: list[EntryPoint]) -> list[str]:
     return [*(lines if keys else []), *calls]
 
 
+def _promises(surface: Surface, loss: str | None) -> list[str]:
+    """What the functions do to their arguments, and what they leave to their callers."""
+    entries = {e.name: e for e in surface.interface.entries}
+    said = ["Arrays are C-contiguous and of these dtypes; no function looks at the shapes of those in named tuples."]
+    if "value_and_grad" in entries and len(entries["value_and_grad"].returns) > 1:
+        said.append(f"The gradient of value_and_grad is that of {loss}.")
+    if "step" in entries:
+        said.append(f"step writes its new values into {' and '.join(key for key in ('p', 's') if surface.makes(key))}.")
+    if "check" in entries:
+        check = f"check({', '.join([*entries['check'].parameters, *entries['check'].holders])})"
+        said.append(f"{check} counts subscripts outside of their axes: call the others only where that is 0.")
+    return textwrap.wrap(" ".join(said), 116)
+
+
 def _made(surface: Surface, key: str) -> str:
     given = [x.name for x in given_values(surface, key)] if key in ("p", "s") else []
     return f"{MAKERS.get(key, 'workspace')}({', '.join([*given, *surface.sizes(key)])})"
@@ -49,10 +66,12 @@ def _made(surface: Surface, key: str) -> str:
 
 def _table(surface: Surface) -> list[tuple[str, str]]:
     """Every argument that is no named tuple."""
+    given = [x for key in ("p", "s") if surface.makes(key) for x in given_values(surface, key)]
     taken = {name for entry in surface.interface.entries for name in entry.parameters}
     arguments = [x for x in (*surface.interface.leaves, *surface.interface.cotangents) if x.name in taken]
     labels = {label.leaf: label for label in surface.interface.labels}
-    return [(x.name, _described(x, labels.get(x.name))) for x in arguments]
+    rows = [(x.name, _described(x, labels.get(x.name))) for x in arguments]
+    return rows + [(x.name, f"{_described(x, None)}, a first value that is yours to choose") for x in given]
 
 
 def _described(x: Argument, label: Label | None) -> str:

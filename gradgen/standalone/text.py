@@ -3,7 +3,7 @@
 In: the text of a module, its interface, how first values are drawn. Out: the text of the file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import ModuleType
 
 from gradgen.emit.cpu_module import NOQA
@@ -26,6 +26,7 @@ def standalone(
     interface: Interface,
     initial: Mapping[str, Initialiser],
     loss: str | None,
+    extents: Collection[str],
     file: str,
 ) -> str:
     """The text to save under the name `file`.
@@ -34,12 +35,13 @@ def standalone(
         source, module: what the compiler wrote, and the same imported, for the fields of its named tuples.
         initial: by name, how parameters and states get their first values.
         loss: the output that `value_and_grad` differentiates.
+        extents: of all formulas; at the sizes of the test none is empty, if that can be.
     """
     names = {key: getattr(module, name)._fields for key, name in CLASS_NAMES.items() if hasattr(module, name)}
     surface = Surface.of(interface, names, initial)
-    tried = _tried(surface, loss)
+    tried = _tried(surface, loss, extents)
     above, imports = source.split(NOQA, 1)
-    docstring = "\n".join(head(surface, file, is_tried=bool(tried)))
+    docstring = "\n".join(head(surface, file, loss, is_tried=bool(tried)))
     timed = "from time import perf_counter\n" if tried else ""
     space = "\n" if timed and not imports.lstrip("\n").startswith("from typing") else ""
     parts = ["\n".join(lines) for lines in makers(surface)]
@@ -47,9 +49,9 @@ def standalone(
     return "\n\n\n".join([body, *parts, *([tried] if tried else [])]) + "\n"
 
 
-def _tried(surface: Surface, loss: str | None) -> str:
+def _tried(surface: Surface, loss: str | None, extents: Collection[str]) -> str:
     """The test of the module; nothing where no sizes are found at which it means something."""
     try:
-        return trial(surface, trial_sizes(surface.interface, {}, first=4), loss).strip("\n")
+        return trial(surface, trial_sizes(surface.interface, {}, 4, extents), loss).strip("\n")
     except ShapeError:
         return ""

@@ -60,14 +60,12 @@ class _Trial:
 
     def text(self) -> str:
         gradient = self.entries.get("value_and_grad") or self.entries.get("backward")
-        lines = [*self._arguments(), *self._inside()]
-        if gradient is not None:
-            lines += ["", *self._compared(gradient)]
-        lines += ["", *self._times()]
-        what = "Compare the gradient with central differences, and take" if gradient is not None else "Take"
+        compared = self._compared(gradient) if gradient is not None else []
+        lines = [*self._arguments(), *self._inside(), *(["", *compared] if compared else []), "", *self._times()]
+        what = "Compare the gradient with central differences, and take" if compared else "Take"
         return render(
             "standalone/trial.py.j2",
-            has_gradient=gradient is not None,
+            has_gradient=bool(compared),
             steps=STEPS[self._dtype()],
             purpose=f"{what} the time of calls.",
             lines=lines,
@@ -110,7 +108,7 @@ class _Trial:
         if self.surface.interface.counts and x.name not in {label.leaf for label in self.surface.interface.labels}:
             high = low  # it may select by a way that only data decide
         if not x.shape:
-            return f"{dtype_text(x.dtype)}({low})"
+            return f"{dtype_text(x.dtype)}({high})"  # the length of something, maybe
         drawn = f"{self.rng}.integers({low}, {high + 1}, {self._shape(x)})"
         return drawn if x.dtype == "int64" else f"{drawn}.astype({dtype_text(x.dtype)})"
 
@@ -145,7 +143,10 @@ class _Trial:
         lines += [*([""] if lines else []), f"def {self.value}():", *(f"    {line}" for line in body), ""]
         lines += self._redrawn()
         far, dtype = self.names.free("far"), self._dtype()
-        lines += fill(f"{far} = apart(", [self.value, self.rng, *self._pairs(entry)])
+        pairs = self._pairs(entry)
+        if not pairs:
+            return []
+        lines += fill(f"{far} = apart(", [self.value, self.rng, *pairs])
         says = f"the gradient and central differences are {{{far}:.1e}} apart, of {ALLOWED[dtype]:.0e} ({dtype})"
         lines += [
             f'print(f"{says}")',
@@ -205,19 +206,21 @@ class _Trial:
                 pairs.append(f"({self.held['p']}.{stacks[of]}, {self.held['g']}.{d.name})")
                 continue
             for row, (x, name) in enumerate(zip(d.members, of, strict=True)):
-                if x.name not in entry.uses:
-                    continue
-                gradient = f"{self.held['g']}.{d.name}{f'[{row}]' if d.stacked else ''}"
-                pairs.append(f"({self._array(name)}, {gradient})")
+                where = self._array(name)
+                if where and x.name in entry.uses:
+                    pairs.append(f"({where}, {self.held['g']}.{d.name}{f'[{row}]' if d.stacked else ''})")
         return pairs
 
     def _array(self, leaf: str) -> str:
-        """Where the values of a leaf are."""
+        """Where the values of a leaf are; nowhere if it has no elements that are read."""
         if leaf in self.local:
             return self.local[leaf]
-        role = next(x.role for x in self.surface.interface.leaves if x.name == leaf)
-        key = "p" if role == "param" else "s"
-        return f"{self.held[key]}.{self._field(key, leaf)}"
+        found = [
+            key
+            for key in ("p", "s")
+            if any(x.name == leaf for f in self.surface.fields.get(key, ()) for x in f.members)
+        ]
+        return f"{self.held[found[0]]}.{self._field(found[0], leaf)}" if found else ""
 
     def _times(self) -> list[str]:
         at = ", ".join(f"{name} = {self.sizes[name]}" for name in self._symbols())

@@ -209,6 +209,85 @@ x       float32 (B, 8)
 label   int64 (B,), 0 to 4
 d_loss  float32, the derivative by loss
 
+Arrays are C-contiguous and of these dtypes; no function looks at the shapes of those in named tuples. step writes
+its new values into p and s. check(label) counts subscripts outside of their axes: call the others only where that
+is 0.
+
 `python deep_train.py` compares the gradient with differences, and takes the time of calls.
 """
     )
+
+
+def window(size: int) -> Network:
+    """Sums of a window: at sizes below it there are none."""
+    N, i, k = gg.size("N"), gg.index("i", gg.size("N") - size + 1), gg.index("k", size)
+    x, w = gg.input("x", (N,)), gg.param("w", (size,))
+    return gg.compile({"loss": gg.sum(gg.compute(i, gg.sum(x[i + k] * w[k], over=k)) ** 2)}, name="window", loss="loss")
+
+
+def tripled(net: Network) -> Any:
+    """The saved module as plain Python, its gradients three times too large."""
+    module = unjitted_module(net.standalone("module.py"))
+    right = module.value_and_grad
+
+    def wrong(*arguments: Any) -> Any:
+        result = right(*arguments)
+        for d in arguments[-1]:
+            d *= 3
+        return result
+
+    vars(module).update(value_and_grad=wrong, time_of=lambda call: 1.0)
+    return module
+
+
+def length() -> Network:
+    x, w, n = gg.input("x", (gg.size("N"),)), gg.param("w", ()), gg.input("n", (), "int64")
+    return gg.compile({"loss": gg.sum(gg.where(gg.arange(gg.size("N")) < n, x, 0.0)) * w}, name="length", loss="loss")
+
+
+def tiny() -> Network:
+    w = gg.param("w", (3,))
+    return gg.compile({"loss": gg.sum(w * w) * 1e-38}, name="tiny", loss="loss", dtype="float64")
+
+
+@pytest.mark.parametrize("net", [window(9), window(60), length(), tiny()], ids=lambda net: net.model.name)
+def test_a_test_exercises_what_it_tests(net: Network) -> None:
+    with pytest.raises(SystemExit, match="they differ: a wrong gradient, or numbers that are too large"):
+        tripled(net).main()
+
+
+def test_what_cannot_be_compared_is_said() -> None:
+    w, x = gg.param("w", (3,)), gg.input("x", (3,))
+    for loss, what in (
+        (gg.sum(gg.log(-gg.abs(w) - 1.0) * x), "the number is nan"),
+        (gg.sum(w * 0.0 + x), "the gradient is 0"),
+    ):
+        net = gg.compile({"loss": loss}, name="nothing", loss="loss")
+        with np.errstate(all="ignore"), pytest.raises(SystemExit) as caught:
+            unjitted_module(net.standalone("module.py")).main()
+        assert str(caught.value) == f"nothing is compared: {what} at what was drawn here. Give data of your own."
+
+
+def test_parameters_without_elements() -> None:
+    P, x, w = gg.param("P", (3, 0)), gg.param("x", (3,)), gg.param("w", (3, 2))
+    for loss in (gg.sum(P) + gg.sum(x**2), gg.sum(gg.input("none", (0, 3)) @ w)):
+        text = gg.compile({"loss": loss}, name="empty", loss="loss").standalone("module.py")
+        compile(text, "module.py", "exec")
+
+
+def test_what_the_functions_leave_to_their_callers_is_said() -> None:
+    k, n = gg.input("k", (4,), "int64"), gg.input("n", (4,), "int64")
+    w = gg.param("w", (4,), init=Eye())
+    losses = {"first": gg.sum(w[k * n]), "total": gg.sum(w * w)}
+    text = gg.compile(losses, name="said", loss="total", updates=gg.optim.sgd(losses["total"], lr=0.1)).standalone(
+        "s.py"
+    )
+    said = " ".join(text.split('"""')[1].split())
+    for sentence in (
+        "Arrays are C-contiguous and of these dtypes; no function looks at the shapes of those in named tuples.",
+        "The gradient of value_and_grad is that of total.",
+        "step writes its new values into p.",
+        "check(k, n) counts subscripts outside of their axes: call the others only where that is 0.",
+        "w float32 (4,), a first value that is yours to choose",
+    ):
+        assert sentence in said, sentence

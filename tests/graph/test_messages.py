@@ -878,6 +878,21 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         "loss='c' names no output that is a float scalar; those are a, b.",
     ),
     (
+        'total = gg.sum(x); gg.compile({"a": gg.sum(W), "b": total}, loss=total)',
+        GraphError,
+        'loss is the name of an output, not a tensor: loss="b".',
+    ),
+    (
+        "gg.compile(x, loss=gg.sum(x))",
+        GraphError,
+        'loss is the name of an output, not a tensor: gg.compile({"loss": loss}, loss="loss").',
+    ),
+    (
+        "gg.compile(gg.sum(x), updates={x: x * 2})",
+        GraphError,
+        "updates hold x, an input, which every call gives: declare a gg.state or gg.param.",
+    ),
+    (
         "gg.compile(gg.sum(x), wrt=[W])",
         GraphError,
         "no output depends on W: leave it out of wrt, or use it in an output.",

@@ -164,6 +164,13 @@ def test_a_layer_as_in_the_lecture() -> None:
     assert lines({"h": h}) == [r"h_{n,j} &= \max\left(b_{j} + \sum_{i} x_{n,i} \, w_{i,j}, 0\right)"]
 
 
+def test_one_formula_keeps_the_columns_of_its_cases() -> None:
+    for found in (gg.where(w > 7, w, 0.0) * 1.5, gg.compile({"one": gg.where(w > 7, w, 0.5)}, name="cases")):
+        latex = str(found._repr_latex_())
+        assert r"w_{i,j} & \text{if }" in latex or r"\, w_{i,j} & \text{if }" in latex
+        assert r"& \text{otherwise}" in latex
+
+
 def test_conditions() -> None:
     assert line(gg.where(x > 0, x, gg.where(x < -1, -1.0, 2e-5 * x))) == (
         r"\begin{cases} x_{n,i} & \text{if } x_{n,i} > 0 \\ -1 & \text{if } x_{n,i} < -1 \\ "

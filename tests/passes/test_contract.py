@@ -73,6 +73,20 @@ def test_what_one_operand_alone_is_summed_over_is_summed_once() -> None:
     np.testing.assert_allclose(interpret([product], given)[0], np.einsum("nij,nj,ik->nk", *given.values()), rtol=1e-12)
 
 
+@pytest.mark.parametrize("front", [1, 2])
+def test_a_matrix_in_memory_that_alone_is_summed_over_more(front: int) -> None:
+    """It is in memory as it is, and yet has to be summed first; the other operand is packed."""
+    x, w = gg.input("x", (2, 3)[-front:] + (T, T), dtype="float64"), gg.input("w", (T, D), dtype="float64")
+    a, c = gg.index("a", 2), gg.index("c", 3)
+    over = (a, c)[-front:]
+    node = gg.compute((i, d), gg.sum(x[(*over, i, j)] * w[T - 1 - j, d], over=(*over, j))).node
+    product = pack_operands(node)
+    assert product is not None
+    assert classify(product) is not None
+    given = values(node)
+    np.testing.assert_allclose(interpret([product], given)[0], interpret([node], given)[0], rtol=1e-12, atol=1e-12)
+
+
 def test_a_condition_without_which_both_operands_would_be_read_outside_is_with_both() -> None:
     """As in a convolution with strides written as a scatter: no remainder larger than the kernel is read."""
     N = gg.size("N")

@@ -365,7 +365,8 @@ def _along(group: Group, positions: Sequence[int]) -> int:
 def _pack(node: Compute, group: Group, loops: int, looped: list[int], summed: list[int]) -> Load:
     """An operand as an access with bare subscripts: in place where it already is, else a formula that copies it."""
     inner = [k for k in summed if k not in looped]
-    if _is_plain(group):
+    alone = sorted(group.positions.difference(range(len(node.shape)), summed))  # summed in this operand only
+    if _is_plain(group) and not alone:
         access = group.factors[0]
         assert isinstance(access, Load)
         rest = _after(_bare(access) or (), [*range(loops), *looped])
@@ -379,7 +380,6 @@ def _pack(node: Compute, group: Group, loops: int, looped: list[int], summed: li
     order = (
         [*lead, *looped, *own, *inner] if _along(group, inner) >= _along(group, own) else [*lead, *looped, *inner, *own]
     )
-    alone = [k for k in sorted(group.positions) if k not in order]  # summed in this operand only
     body = group.factors[0]
     for factor in group.factors[1:]:
         body = call("mul", body, factor)
