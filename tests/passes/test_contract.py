@@ -76,7 +76,7 @@ def test_what_one_operand_alone_is_summed_over_is_summed_once() -> None:
 @pytest.mark.parametrize("front", [1, 2])
 def test_a_matrix_in_memory_that_alone_is_summed_over_more(front: int) -> None:
     """It is in memory as it is, and yet has to be summed first; the other operand is packed."""
-    x, w = gg.input("x", (2, 3)[-front:] + (T, T), dtype="float64"), gg.input("w", (T, D), dtype="float64")
+    x, w = gg.input("x", (*(2, 3)[-front:], T, T), dtype="float64"), gg.input("w", (T, D), dtype="float64")
     a, c = gg.index("a", 2), gg.index("c", 3)
     over = (a, c)[-front:]
     node = gg.compute((i, d), gg.sum(x[(*over, i, j)] * w[T - 1 - j, d], over=(*over, j))).node
