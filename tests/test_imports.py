@@ -141,6 +141,14 @@ def test_imports_inside_functions_are_heavy_packages_only(path: Path) -> None:
     assert [str(found) for found in inside if found.module.split(".")[0] not in HEAVY] == []
 
 
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_what_a_module_keeps_to_itself_nobody_imports(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "gradgen" in (node.module or "")]
+    private = [alias.name for node in found for alias in node.names if alias.name.startswith("_")]
+    assert [name for name in private if not name.startswith("__")] == []
+
+
 def test_the_table_itself_runs_one_way() -> None:
     order = list(TopologicalSorter(MAY_IMPORT).static_order())  # raises CycleError
     assert order.index("graph") < order.index("lang") < order.index("nn")
