@@ -5,16 +5,14 @@ notebook; with GRADGEN_DEBUG=1 whole. Other exceptions are shown as before.
 """
 
 import sys
-from pathlib import Path
 from traceback import TracebackException
 from types import TracebackType
 
 from gradgen import env
 from gradgen.errors import GradgenError
+from gradgen.ours import is_ours
 
 __all__ = ["install", "shown"]
-
-_OURS = str(Path(__file__).resolve().parent)
 
 
 def shown(error: BaseException) -> list[str]:
@@ -26,7 +24,7 @@ def shown(error: BaseException) -> list[str]:
 
 def _trim(found: TracebackException) -> None:
     """Leave the frames of users, of this error and of those that led to it; all of them where there is no other."""
-    theirs = [frame for frame in found.stack if not frame.filename.startswith(_OURS)]
+    theirs = [frame for frame in found.stack if not is_ours(frame.filename)]
     if theirs:
         found.stack[:] = theirs
     for other in (found.__cause__, found.__context__):

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "gradgen"
 
-BASE = {"errors", "version", "env", "options", "machine", "patience"}  # what everybody may import
+BASE = {"errors", "version", "env", "options", "machine", "ours", "patience"}  # what everybody may import
 LIBRARY = BASE | {
     "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "standalone", "model", "watch", "pipeline", "asked",
     "stages", "network", "files", "tracebacks", "pickling",
@@ -30,8 +30,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"errors", "env"},
     "machine": {"env"},
     "files": {"errors"},
+    "ours": set(),
     "patience": set(),
-    "tracebacks": {"env", "errors"},
+    "tracebacks": {"env", "errors", "ours"},
     "pickling": BASE | {"graph", "lang"},
     # what is declared: whole tensors, pure
     "graph": BASE,

@@ -1,6 +1,7 @@
 """What a newcomer sees: errors that end in his own line, signs of life, functions compiled before they are needed."""
 
 import io
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import gradgen as gg
 from gradgen import patience, tracebacks
 from gradgen.errors import BindingError, GradgenError
 from gradgen.network import Network
+from gradgen.ours import is_ours
 
 WRONG = """
 import gradgen as gg
@@ -39,21 +41,64 @@ Make them equal, or transpose one with .T.
 """
 
 
+ROOT = Path(gg.__file__).parents[1]
+
+
 def printed(folder: Path, chained: bool = False, **variables: str) -> str:
     (folder / "model.py").write_text(WRONG.format(chained=chained))
-    root = str(Path(gg.__file__).parents[1])
+    return failed(folder, **variables)
+
+
+def failed(folder: Path, **variables: str) -> str:
+    """What `model.py` there writes to standard error."""
     done = subprocess.run(
-        [sys.executable, "model.py"], cwd=folder, env={"PYTHONPATH": root, **variables}, capture_output=True, text=True,
-        check=False,
+        [sys.executable, "model.py"], cwd=folder, env={"PYTHONPATH": str(ROOT), **variables}, capture_output=True,
+        text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     return done.stderr.replace(f"{folder}/", "")
 
 
+def lines_of(traceback: str) -> list[str]:
+    """Without the lines that underline, of which Python 3.11 has some."""
+    return [line for line in traceback.splitlines() if set(line.strip()) - set("^~")]
+
+
 def test_a_traceback_ends_in_the_users_line(tmp_path: Path) -> None:
     found = printed(tmp_path)
-    plain = [line for line in found.splitlines() if set(line.strip()) - set("^~")]  # Python 3.11 underlines some
-    assert [line for line in plain if "raise RuntimeError" not in line and "line 14" not in line] == SHOWN.splitlines()
+    plain = [line for line in lines_of(found) if "raise RuntimeError" not in line and "line 14" not in line]
+    assert plain == SHOWN.splitlines()
+
+
+def test_a_package_with_a_longer_name_is_the_users(tmp_path: Path) -> None:
+    (tmp_path / "gradgen").symlink_to(ROOT / "gradgen")
+    models = tmp_path / "gradgen_models"
+    models.mkdir()
+    (models / "__init__.py").write_text("import gradgen as gg\n\n\ndef model():\n    return gg.zeros(3) @ gg.zeros(4)\n")
+    (tmp_path / "model.py").write_text("import gradgen_models\n\ngradgen_models.model()\n")
+    assert lines_of(failed(tmp_path, PYTHONPATH=str(tmp_path)))[:-1] == [
+        "Traceback (most recent call last):",
+        '  File "model.py", line 3, in <module>',
+        "    gradgen_models.model()",
+        '  File "gradgen_models/__init__.py", line 5, in model',
+        "    return gg.zeros(3) @ gg.zeros(4)",
+    ]
+
+
+def test_which_files_are_ours() -> None:
+    folder = os.path.dirname(gg.__file__)
+    assert is_ours(os.path.join(folder, "graph", "place.py"))
+    assert not is_ours(f"{folder}_models{os.sep}mlp.py")
+    assert not is_ours(f"{folder}.py")
+
+
+def test_a_package_behind_a_link_is_ours(tmp_path: Path) -> None:
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "gradgen").symlink_to(ROOT / "gradgen")
+    (tmp_path / "model.py").write_text("import gradgen as gg\n\ngg.zeros(3) @ gg.zeros(4)\n")
+    traceback = lines_of(failed(tmp_path, PYTHONPATH=str(tmp_path / "packages")))
+    assert traceback[1:-1] == ['  File "model.py", line 3, in <module>', "    gg.zeros(3) @ gg.zeros(4)"]
+    assert traceback[-1].startswith("gradgen.errors.ShapeError: model.py:3: ")
 
 
 def test_a_traceback_is_whole_where_gradgen_is_debugged_or_the_error_is_another(tmp_path: Path) -> None:

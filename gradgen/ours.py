@@ -1,0 +1,15 @@
+"""Which code is this package's, for messages and tracebacks that show the user's own.
+
+In: the file of a frame. Out: whether it lies in this package.
+"""
+
+import os
+
+__all__ = ["is_ours"]
+
+_PACKAGE = os.path.dirname(__file__) + os.sep  # as Python found it: frames name files so, behind links too
+
+
+def is_ours(file: str) -> bool:
+    """Whether a file of a frame is one of this package, and not of one beside it with a longer name."""
+    return file.startswith(_PACKAGE)
