@@ -17,8 +17,13 @@ __all__ = ["install", "shown"]
 
 def shown(error: BaseException) -> list[str]:
     """The lines of a traceback, without frames of this package."""
+    return _lines(error, trimmed=True)
+
+
+def _lines(error: BaseException, trimmed: bool) -> list[str]:
     found = TracebackException(type(error), error, error.__traceback__)
-    _trim(found)
+    if trimmed:
+        _trim(found)
     return [line for part in found.format() for line in part.splitlines()]
 
 
@@ -54,6 +59,4 @@ def install() -> None:
 
 
 def _rendered(error: GradgenError) -> list[str]:
-    if not _is_trimmed(error):
-        raise AttributeError("_render_traceback_")  # IPython goes on with its own
-    return shown(error)
+    return _lines(error, trimmed=_is_trimmed(error))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,9 @@ def failed(folder: Path, **variables: str) -> str:
     return done.stderr.replace(f"{folder}/", "")
 
 
-def lines_of(traceback: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     """Without the lines that underline, of which Python 3.11 has some."""
-    return [line for line in traceback.splitlines() if set(line.strip()) - set("^~")]
+    return [line for line in text.splitlines() if set(line.strip()) - set("^~")]
 
 
 def test_a_traceback_ends_in_the_users_line(tmp_path: Path) -> None:
@@ -96,9 +97,9 @@ def test_a_package_behind_a_link_is_ours(tmp_path: Path) -> None:
     (tmp_path / "packages").mkdir()
     (tmp_path / "packages" / "gradgen").symlink_to(ROOT / "gradgen")
     (tmp_path / "model.py").write_text("import gradgen as gg\n\ngg.zeros(3) @ gg.zeros(4)\n")
-    traceback = lines_of(failed(tmp_path, PYTHONPATH=str(tmp_path / "packages")))
-    assert traceback[1:-1] == ['  File "model.py", line 3, in <module>', "    gg.zeros(3) @ gg.zeros(4)"]
-    assert traceback[-1].startswith("gradgen.errors.ShapeError: model.py:3: ")
+    lines = lines_of(failed(tmp_path, PYTHONPATH=str(tmp_path / "packages")))
+    assert lines[1:-1] == ['  File "model.py", line 3, in <module>', "    gg.zeros(3) @ gg.zeros(4)"]
+    assert lines[-1].startswith("gradgen.errors.ShapeError: model.py:3: ")
 
 
 def test_a_traceback_is_whole_where_gradgen_is_debugged_or_the_error_is_another(tmp_path: Path) -> None:
@@ -113,8 +114,23 @@ def test_a_notebook_shows_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines == tracebacks.shown(caught.value)
     assert not [line for line in lines if "/gradgen/graph/" in line]
     monkeypatch.setenv("GRADGEN_DEBUG", "1")
-    with pytest.raises(AttributeError):
-        caught.value._render_traceback_()  # type: ignore[attr-defined]
+    whole = caught.value._render_traceback_()  # type: ignore[attr-defined]
+    assert "\n".join(whole) == "".join(traceback.format_exception(caught.value)).rstrip("\n")
+    assert [line for line in whole if "/gradgen/graph/" in line]
+
+
+@pytest.mark.parametrize("debug", ["0", "1"])
+def test_ipython_shows_it(debug: str, tmp_path: Path) -> None:
+    pytest.importorskip("IPython", reason="IPython is not installed")
+    code = "import gradgen as gg; gg.zeros(3) @ gg.zeros(4)"
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", "--quick", "--colors=NoColor", "-c", code], capture_output=True, text=True,
+        env={"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path), "GRADGEN_DEBUG": debug}, check=False,
+    )  # fmt: skip
+    lines = lines_of(done.stdout)
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1].startswith("gradgen.errors.ShapeError: ")
+    assert any("/gradgen/graph/" in line for line in lines) == (debug == "1")
 
 
 class Terminal(io.StringIO):
