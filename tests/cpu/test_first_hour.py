@@ -13,6 +13,7 @@ import pytest
 
 import gradgen as gg
 from gradgen import patience, tracebacks
+from gradgen.cli.terminal import working
 from gradgen.errors import BindingError, GradgenError
 from gradgen.network import Network
 from gradgen.ours import is_ours
@@ -75,7 +76,9 @@ def test_a_package_with_a_longer_name_is_the_users(tmp_path: Path) -> None:
     (tmp_path / "gradgen").symlink_to(ROOT / "gradgen")
     models = tmp_path / "gradgen_models"
     models.mkdir()
-    (models / "__init__.py").write_text("import gradgen as gg\n\n\ndef model():\n    return gg.zeros(3) @ gg.zeros(4)\n")
+    (models / "__init__.py").write_text(
+        "import gradgen as gg\n\n\ndef model():\n    return gg.zeros(3) @ gg.zeros(4)\n"
+    )
     (tmp_path / "model.py").write_text("import gradgen_models\n\ngradgen_models.model()\n")
     assert lines_of(failed(tmp_path, PYTHONPATH=str(tmp_path)))[:-1] == [
         "Traceback (most recent call last):",
@@ -87,8 +90,8 @@ def test_a_package_with_a_longer_name_is_the_users(tmp_path: Path) -> None:
 
 
 def test_which_files_are_ours() -> None:
-    folder = os.path.dirname(gg.__file__)
-    assert is_ours(os.path.join(folder, "graph", "place.py"))
+    folder = Path(gg.__file__).parent
+    assert is_ours(str(folder / "graph" / "place.py"))
     assert not is_ours(f"{folder}_models{os.sep}mlp.py")
     assert not is_ours(f"{folder}.py")
 
@@ -145,6 +148,36 @@ def test_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.1)
     line = "gradgen: thinking ..."
     assert terminal.getvalue() == f"{line}\r{' ' * len(line)}\r"
+
+
+def test_a_command_and_what_it_does_give_one_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with working("thinking"), working("thinking deeper"), patience.patience("thinking deepest"):
+        time.sleep(0.2)
+    assert "thinking ..." in terminal.getvalue()
+    assert "deep" not in terminal.getvalue()
+
+
+class Told:
+    def __init__(self, what: str) -> None:
+        self.told = [what]
+
+    def start(self) -> None:
+        self.told.append("start")
+
+    def stop(self) -> None:
+        self.told.append("stop")
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.0, ["thinking", "start", "stop"]), (60.0, ["thinking"])])
+def test_another_display(seconds: float, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", seconds)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    displays: list[Told] = []
+    with patience.patience("thinking", lambda what: displays.append(Told(what)) or displays[-1]):  # type: ignore[func-returns-value]
+        time.sleep(0.05)
+    assert [display.told for display in displays] == [told]
 
 
 @pytest.mark.parametrize("quiet", ["a pipe", "told by others", "quick"])
