@@ -57,7 +57,7 @@ def _display(how: str) -> Any:
     return lambda x: getattr(import_module("gradgen.inspect.display"), f"tensor_{how}")(x)
 
 
-DISPLAYS.update({how: _display(how) for how in ("text", "html", "latex")})
+DISPLAYS.update({how: _display(how) for how in ("line", "text", "html", "latex")})
 
 
 def __getattr__(name: str) -> Any:

@@ -5,28 +5,31 @@ notebook; with GRADGEN_DEBUG=1 whole. Other exceptions are shown as before.
 """
 
 import sys
-from pathlib import Path
 from traceback import TracebackException
 from types import TracebackType
 
 from gradgen import env
 from gradgen.errors import GradgenError
+from gradgen.ours import is_ours
 
 __all__ = ["install", "shown"]
-
-_OURS = str(Path(__file__).resolve().parent)
 
 
 def shown(error: BaseException) -> list[str]:
     """The lines of a traceback, without frames of this package."""
+    return _lines(error, trimmed=True)
+
+
+def _lines(error: BaseException, trimmed: bool) -> list[str]:
     found = TracebackException(type(error), error, error.__traceback__)
-    _trim(found)
+    if trimmed:
+        _trim(found)
     return [line for part in found.format() for line in part.splitlines()]
 
 
 def _trim(found: TracebackException) -> None:
     """Leave the frames of users, of this error and of those that led to it; all of them where there is no other."""
-    theirs = [frame for frame in found.stack if not frame.filename.startswith(_OURS)]
+    theirs = [frame for frame in found.stack if not is_ours(frame.filename)]
     if theirs:
         found.stack[:] = theirs
     for other in (found.__cause__, found.__context__):
@@ -56,6 +59,4 @@ def install() -> None:
 
 
 def _rendered(error: GradgenError) -> list[str]:
-    if not _is_trimmed(error):
-        raise AttributeError("_render_traceback_")  # IPython goes on with its own
-    return shown(error)
+    return _lines(error, trimmed=_is_trimmed(error))

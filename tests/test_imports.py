@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "gradgen"
 
-BASE = {"errors", "version", "env", "options", "machine", "patience"}  # what everybody may import
+BASE = {"errors", "version", "env", "options", "machine", "ours", "patience"}  # what everybody may import
 LIBRARY = BASE | {
     "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "standalone", "model", "watch", "pipeline", "asked",
     "stages", "network", "files", "tracebacks", "pickling",
@@ -30,8 +30,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"errors", "env"},
     "machine": {"env"},
     "files": {"errors"},
+    "ours": set(),
     "patience": set(),
-    "tracebacks": {"env", "errors"},
+    "tracebacks": {"env", "errors", "ours"},
     "pickling": BASE | {"graph", "lang"},
     # what is declared: whole tensors, pure
     "graph": BASE,
@@ -139,6 +140,14 @@ def test_a_module_imports_only_what_its_folder_may(path: Path) -> None:
 def test_imports_inside_functions_are_heavy_packages_only(path: Path) -> None:
     inside = [found for found in imports(path) if found.inside]
     assert [str(found) for found in inside if found.module.split(".")[0] not in HEAVY] == []
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_what_a_module_keeps_to_itself_nobody_imports(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "gradgen" in (node.module or "")]
+    private = [alias.name for node in found for alias in node.names if alias.name.startswith("_")]
+    assert [name for name in private if not name.startswith("__")] == []
 
 
 def test_the_table_itself_runs_one_way() -> None:

@@ -3,9 +3,7 @@
 In: what goes wrong. Out: a message and an exit code, the same for every command.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Timer
+from contextlib import AbstractContextManager
 from typing import Any
 
 import typer
@@ -14,7 +12,7 @@ from typer.core import TyperGroup
 
 from gradgen import env
 from gradgen.errors import GradgenError
-from gradgen.patience import PATIENCE, told
+from gradgen.patience import patience
 
 __all__ = ["EXIT_CODES", "app", "working"]
 
@@ -52,16 +50,6 @@ app = typer.Typer(
 )
 
 
-@contextmanager
-def working(what: str) -> Iterator[None]:
-    """Say on a terminal what takes so long, from two seconds on, and wipe it off when it is done."""
-    status = Console(stderr=True).status(f"{what} ...")
-    timer = Timer(PATIENCE, status.start)
-    timer.start()
-    try:
-        with told():
-            yield
-    finally:
-        timer.cancel()
-        timer.join()
-        status.stop()
+def working(what: str) -> AbstractContextManager[None]:
+    """Say with a spinner what takes so long, from two seconds on, and wipe it off when it is done."""
+    return patience(what, lambda text: Console(stderr=True).status(f"{text} ..."))

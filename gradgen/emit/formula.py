@@ -73,13 +73,13 @@ def formula(
                 return _access(x, printer, names)
 
             printer = ScalarPrinter(_call, access, lambda value, dtype: repr(value).removesuffix(".0"), _uncast)
-            whole = _with_parts(node.body if body is None else body, written)
-            reduced, lettered = _reduced(node, letters), _lettered(whole, letters, steps)
-            value, parts = _in_parts(lettered, {*letters, *names.values()})
+            whole = with_parts(node.body if body is None else body, written)
+            reduced, own = _reduced(node, letters), lettered(whole, letters, steps)
+            value, parts = in_parts(own, {*letters, *names.values()})
             text = printer.text(value, None, PRODUCT) if reduced else _bare(printer.text(value))
             if parts:
                 text += f", with {', '.join(f'{name} = {_bare(printer.text(x))}' for name, x in parts)}"
-            target = ", ".join(printer.poly(require_poly(_lettered(t, letters, steps))) for t in node.target)
+            target = ", ".join(printer.poly(require_poly(lettered(t, letters, steps))) for t in node.target)
             left = f"{names[node]}[{target}]" if node.target else names[node]
             if not node.gathers:
                 return f"{left} {'+=' if node.reducer == 'sum' else f'{node.reducer}='} {text}"
@@ -106,7 +106,7 @@ def _reduced(node: Compute, letters: Sequence[str]) -> str:
     return f"{node.reducer}_{reduced} " if len(node.reduced) == 1 else f"{node.reducer}_{{{reduced}}} "
 
 
-def _in_parts(root: Scalar, taken: set[str]) -> tuple[Scalar, list[tuple[str, Scalar]]]:
+def in_parts(root: Scalar, taken: set[str]) -> tuple[Scalar, list[tuple[str, Scalar]]]:
     """An expression that reads what occurs in it several times by a name, and these parts, inner ones first."""
     parts: list[tuple[str, Scalar]] = []
     unused = (name for name in chain(_PARTS, (f"a{k}" for k in count(1))) if name not in taken)
@@ -130,13 +130,13 @@ def _in_parts(root: Scalar, taken: set[str]) -> tuple[Scalar, list[tuple[str, Sc
     return built[root], parts
 
 
-def _with_parts(body: Scalar, written: Collection[Node]) -> Scalar:
+def with_parts(body: Scalar, written: Collection[Node]) -> Scalar:
     """The expression with the bodies of the pointwise nodes in `written` instead of what they hold."""
 
     def change(x: Scalar) -> Scalar | None:
         if isinstance(x, Load) and isinstance(x.tensor, Compute) and x.tensor in written and not x.tensor.reduced:
             found: dict[Atom, Poly] = {position_atom(k): s for k, s in enumerate(x.subscripts)}
-            return substitute(_with_parts(x.tensor.body, written), found)
+            return substitute(with_parts(x.tensor.body, written), found)
         return None
 
     return rewrite(body, change, lambda atom: None)
@@ -157,12 +157,14 @@ def _in_place(
         letters[k] = free_letter(letters[k], taken)
         taken.add(letters[k])
         found[position_atom(k)] = letter(letters[k])
-    body = _lettered(substitute(_with_parts(node.body, written), found), (), steps)  # no positions are left, only steps
+    body = lettered(substitute(with_parts(node.body, written), found), (), steps)  # no positions are left, only steps
     reduced = _reduced(node, letters)
     return _uncast(f"{reduced}{printer.text(body, None, PRODUCT if reduced else 0)}", node.dtype)
 
 
-def _lettered(x: Scalar, letters: Sequence[str], steps: Mapping[int, str]) -> Scalar:
+def lettered(x: Scalar, letters: Sequence[str], steps: Mapping[int, str]) -> Scalar:
+    """The expression with letters for its positions and its steps."""
+
     def atom(a: object) -> Poly | None:
         if isinstance(a, Position):
             return letter(letters[a.position])

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
+from gradgen.ours import is_ours
+
 _runs = itertools.count()
 
 
@@ -49,7 +50,7 @@ _executions = _Executions()
 def _is_ours(frame: FrameType) -> bool:
     """Whether it runs code of this package, that which `dataclass` writes included."""
     file = frame.f_code.co_filename
-    return file.startswith(_PACKAGE) or (file == "<string>" and frame.f_globals.get("__package__") == "gradgen.graph")
+    return is_ours(file) or (file == "<string>" and frame.f_globals.get("__package__") == "gradgen.graph")
 
 
 def _user_frames() -> list[FrameType]:

@@ -3,7 +3,6 @@
 In: nodes. Out: `Tensor`, one wrapper per node (so `is` is identity); `lang` builds on `apply` and `as_formula`.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph import axes, indexing
 from gradgen.graph.intern import intern
-from gradgen.graph.nodes import Leaf, Node, show_shape
+from gradgen.graph.nodes import Leaf, Node
 from gradgen.graph.operators import refuse_operand
 from gradgen.graph.origin import inherited_letters, origin, record
 from gradgen.graph.place import here
@@ -130,11 +129,16 @@ class Tensor(Operators["Tensor"]):
         raise GraphError(f"{here()}`in` has no meaning for a tensor: compare with == and reduce with gg.max.")
 
     def __repr__(self) -> str:
-        """The formula, and what it is made of; one line where a message of this package mentions the tensor."""
-        caller = sys._getframe(1).f_globals.get("__name__", "")
-        if isinstance(self.node, Leaf) or caller.partition(".")[0] == "gradgen":
-            return f"<Tensor {self.name or 'unnamed'}: {self.dtype} {show_shape(self.node.shape)}>"
+        """Name, dtype, shape and formula in one line, quickly: debuggers, logs and messages ask for it."""
+        return DISPLAYS["line"](self)
+
+    def __str__(self) -> str:
+        """The formula and the nearest of those that it is made of, as `print` shows them."""
         return DISPLAYS["text"](self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """At the prompt of IPython the lines of `print`; one line inside lists and dicts."""
+        printer.text(repr(self) if len(printer.stack) > 1 else str(self))
 
     def _repr_html_(self) -> str:
         return DISPLAYS["html"](self)
@@ -184,7 +188,7 @@ class Tensor(Operators["Tensor"]):
         return reduce_tensor("argmin", self, axis, keepdims)
 
 
-# How notebooks and prompts show a tensor: as "text", "html" or "latex". `gradgen/__init__` says it, from above.
+# How a tensor is shown: as "line", "text", "html" or "latex". `gradgen/__init__` says it, from above.
 DISPLAYS: dict[str, Callable[[Tensor], str]] = {}
 
 

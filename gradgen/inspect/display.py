@@ -1,6 +1,7 @@
 """Tensors where one works with them: at a prompt, in a notebook.
 
-In: a tensor. Out: its formula and what it is made of, as text, HTML and LaTeX.
+In: a tensor. Out: its formula in one line; with what it is made of as text, HTML and LaTeX, in a time that does
+not grow with the graph.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,11 +11,11 @@ from typing import Any
 from gradgen.errors import GraphError
 from gradgen.graph.axes import shown
 from gradgen.graph.names import free_name
-from gradgen.graph.nodes import Leaf, Node, all_inputs, show_shape, toposort
+from gradgen.graph.nodes import Leaf, Node, show_shape
 from gradgen.graph.origin import origin
 from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
-from gradgen.inspect.formulas import Written, as_written
+from gradgen.inspect.formulas import Written, as_written, written_near
 from gradgen.inspect.latex import LatexFormulas
 from gradgen.inspect.latex_pieces import aligned
 from gradgen.inspect.text import named_graph_text
@@ -31,11 +32,13 @@ __all__ = [
     "table",
     "tensor_html",
     "tensor_latex",
+    "tensor_line",
     "tensor_text",
 ]
 
 FEW, MORE = 6, 12  # formulas that are shown at a prompt, and in a notebook
 WIDE = 120  # columns of a prompt
+NEAR, FAR = 16, 120  # how many nodes are looked at for one formula, and for several
 _KINDS = {"param": "parameters", "input": "inputs", "state": "states", "cotangent": "cotangents"}
 
 
@@ -68,18 +71,29 @@ def show(tensors: Any) -> Text:
     return Text(named_graph_text(roots))
 
 
+def tensor_line(x: Tensor) -> str:
+    """Name, dtype, shape and the formula of a tensor, as one line: `<Tensor y: float32 (B), y[n] = x[n] + 1>`."""
+    head = _head(x)
+    if isinstance(x.node, Leaf):
+        return f"<{head}>"
+    lines = [text for _, text in _written(x.node, NEAR).lines(x.node)]
+    return f"<{cut(', '.join([head, *lines]), WIDE - 2)}>"
+
+
 def tensor_text(x: Tensor) -> str:
     """The formula of a tensor, then those that it is made of, nearest first; a few lines in all."""
-    written = _written(x.node)
+    found = [f"<{_head(x)}>"]
+    if isinstance(x.node, Leaf):
+        return found[0]
+    written = _written(x.node, FAR)
     lines: list[str] = []
-    left = written.formulas  # those that are not shown are not printed: there may be thousands
+    left = written.formulas  # those that are not shown are not printed
     while left and len(lines) < FEW:
         lines += [text for _, text in written.lines(left.pop())]
-    name = _assigned(x.node)
-    found = [f"<Tensor {name or 'unnamed'}: {x.dtype} {show_shape(x.node.shape)}>"]
     found += [f"  {cut(line, WIDE - 2)}" for line in lines]
-    if left:
-        found.append(f"  ... and {len(left)} more: gg.show({name or '...'})")
+    if left or written.is_cut:
+        count = "" if written.is_cut else f"{len(left)} "
+        found.append(f"  ... and {count}more: gg.show({_assigned(x.node) or '...'})")
     return "\n".join([*found, *(f"  {cut(line, WIDE - 2)}" for line in _given(written))])
 
 
@@ -87,7 +101,7 @@ def tensor_latex(x: Tensor) -> str:
     """The formulas that a tensor is made of, producers first, then its own."""
     if isinstance(x.node, Leaf):
         return f"$${LatexFormulas(as_written({x.node.name: x.node})).symbol(x.node)}$$"
-    return formulas_latex(_written(x.node), MORE)
+    return formulas_latex(_written(x.node, FAR), MORE)
 
 
 def tensor_html(x: Tensor) -> str:
@@ -95,7 +109,7 @@ def tensor_html(x: Tensor) -> str:
     head = f"<b>{escape(_assigned(x.node) or 'unnamed')}</b>: {x.dtype} {escape(show_shape(x.node.shape))}"
     if isinstance(x.node, Leaf):
         return f"<div>{head}, {_KINDS[x.node.role].removesuffix('s')}</div>"
-    written = _written(x.node)
+    written = _written(x.node, FAR)
     rows = [
         (leaf.name, _KINDS[leaf.role].removesuffix("s"), leaf.dtype, show_shape(leaf.shape)) for leaf in _of(written)
     ]
@@ -108,7 +122,7 @@ def formulas_latex(written: Written, most: int) -> str:
     left, lines = written.formulas, list[str]()
     while left and len(lines) < most:
         lines = [*latex.lines(left.pop()), *lines]
-    return aligned([r"\vdots &", *lines] if left else lines)
+    return aligned([r"\vdots &", *lines] if left or written.is_cut else lines)
 
 
 def table(rows: Iterable[Sequence[str]], heading: Sequence[str] = ("name", "role", "dtype", "shape")) -> str:
@@ -125,9 +139,12 @@ def cut(line: str, width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 4]} ..."
 
 
-def _written(node: Node) -> Written:
-    order = toposort([node], all_inputs)
-    return as_written({free_name(_called(node), {x.name for x in order if isinstance(x, Leaf)}): node}, numbers=True)
+def _written(node: Node, most: int) -> Written:
+    return written_near(_called(node), node, most)
+
+
+def _head(x: Tensor) -> str:
+    return f"Tensor {_assigned(x.node) or 'unnamed'}: {x.dtype} {show_shape(x.node.shape)}"
 
 
 def _assigned(node: Node) -> str | None:
@@ -151,4 +168,5 @@ def _given(written: Written) -> list[str]:
         dtype = "" if leaf.dtype == "float32" else f"{leaf.dtype} "
         found.setdefault(_KINDS[leaf.role], []).append(f"{leaf.name} {dtype}{show_shape(leaf.shape)}")
     kinds = [f"{kind} {', '.join(names)}" for kind, names in found.items()]
+    kinds += ["..."] if written.is_cut else []
     return [f"of {'; '.join(kinds)}"] if kinds else []

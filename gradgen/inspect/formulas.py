@@ -4,28 +4,34 @@ In: declared outputs. Out: their nodes in order, with names, and which of them s
 `display` print them as text, `latex` for a page.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradgen.emit.formula import carried, formula
-from gradgen.graph.nodes import Carry, Compute, Custom, Leaf, Node, Project, Reshape, all_inputs, toposort
+from gradgen.graph.names import free_name
+from gradgen.graph.nodes import Carry, Compute, Custom, Leaf, Node, Project, Reshape, Scan, all_inputs, toposort
 from gradgen.graph.origin import origin
 from gradgen.graph.scalar import Load, loads
 from gradgen.passes.lower.naming import is_named_by_user, name_nodes
 from gradgen.passes.rebuild.look_through import is_pointwise
 from gradgen.passes.rewrite.separate_scans import separate_carries
 
-__all__ = ["Written", "as_written"]
+__all__ = ["Written", "as_written", "written_near"]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Nodes, producers first; those in `inside` are parts of the formulas that read them."""
+    """Nodes, producers first; those in `inside` are parts of the formulas that read them.
+
+    Where the graph is too large for a prompt, `is_cut`: those farther away have names only.
+    """
 
     roots: tuple[Node, ...]
     order: tuple[Node, ...]
     names: Mapping[Node, str]
     inside: Set[Node]
+    is_cut: bool = False
 
     @property
     def leaves(self) -> list[Leaf]:
@@ -46,19 +52,64 @@ class Written:
             yield node, formula(node, self.names, written=self.inside)
 
 
-def as_written(outputs: Mapping[str, Node], numbers: bool = False) -> Written:
-    """The formulas of outputs, which have these names unless they are leaves.
-
-    With `numbers`, tensors made of one number stand where formulas read them, as in derivatives of sums.
-    """
+def as_written(outputs: Mapping[str, Node]) -> Written:
+    """The formulas of outputs, which have these names unless they are leaves."""
     roots = dict(zip(outputs, separate_carries(list(outputs.values())), strict=True))
     order = toposort(list(roots.values()), all_inputs)
-    names = name_nodes(order, {n: k for k, n in roots.items() if not isinstance(n, Leaf)})
-    kept = set(roots.values())
-    inside = _parts_of_statements(order, kept) | (_unnamed(order, names) - kept)
-    if numbers:
-        inside |= _numbers(order) - kept
-    return Written(tuple(roots.values()), tuple(order), names, inside)
+    return _written(roots, order, frozenset())
+
+
+def written_near(name: str, node: Node, most: int) -> Written:
+    """The formulas of the nodes that are nearest to one, `most` at most, in a time that does not grow with the graph.
+
+    Tensors made of one number stand where formulas read them, as in derivatives of sums. `name` is the node's, with a
+    number behind it where a leaf has it.
+    """
+    near, is_cut = _nearest(node, most)
+    if is_cut:
+        near = _without_equal_carries(near)
+    else:
+        (node,) = separate_carries([node])
+        near = toposort([node], all_inputs)
+    known = set(near)
+    order = toposort([node], lambda x: all_inputs(x) if x in known else ())
+    beyond = {x for x in order if x not in known and not isinstance(x, Leaf)}
+    name = free_name(name, {x.name for x in order if isinstance(x, Leaf)})
+    found = _written({name: node}, order, beyond)
+    return replace(found, inside=found.inside | (_numbers(found.order) - {node}), is_cut=is_cut)
+
+
+def _nearest(node: Node, most: int) -> tuple[list[Node], bool]:
+    """The nodes that are fewest steps away, and whether there are more."""
+    found, waiting = {node: None}, deque([node])
+    while waiting:
+        for source in all_inputs(waiting.popleft()):
+            if source in found:
+                continue
+            if len(found) == most:
+                return list(found), True
+            found[source] = None
+            waiting.append(source)
+    return list(found), False
+
+
+def _without_equal_carries(near: Sequence[Node]) -> list[Node]:
+    """Without scans whose carries are those of one before them: no text could tell them apart."""
+    owners: dict[Carry, Scan] = {}
+
+    def is_told_apart(scan: Scan) -> bool:
+        return all(owners.setdefault(c, scan) is scan for c in scan.carries)
+
+    return [node for node in near if not isinstance(node, Project) or is_told_apart(node.scan)]
+
+
+def _written(roots: Mapping[str, Node], order: Sequence[Node], beyond: Set[Node]) -> Written:
+    kept, own = set(roots.values()), [node for node in order if node not in beyond]
+    names = name_nodes(own, {n: k for k, n in roots.items() if not isinstance(n, Leaf)})
+    if beyond:
+        names = name_nodes(order, names)
+    inside = _parts_of_statements(own, kept) | (_unnamed(own, names) - kept)
+    return Written(tuple(roots.values()), tuple(own), names, inside)
 
 
 def _unnamed(order: Sequence[Node], names: Mapping[Node, str]) -> set[Node]:

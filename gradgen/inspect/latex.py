@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gradgen.emit.formula import NO_LETTERS, _in_parts, _lettered, _with_parts  # text is cut into the same parts
+from gradgen.emit.formula import NO_LETTERS, in_parts, lettered, with_parts  # text is cut into the same parts
 from gradgen.emit.scalar_printer import ATOM, CHOICE, NOT, PRODUCT, SUM, UNARY, ScalarPrinter
 from gradgen.graph.declaration import argument_names
 from gradgen.graph.names import free_letter, index_letters
@@ -167,8 +167,8 @@ class LatexFormulas:
     def _formula(self, node: Compute) -> str:
         letters = index_letters(node)
         printer = _Printer(self, letters)
-        whole = _lettered(_with_parts(node.body, self.written.inside), letters, NO_LETTERS)
-        value, parts = _in_parts(whole, {*letters, *self.written.names.values()})
+        whole = lettered(with_parts(node.body, self.written.inside), letters, NO_LETTERS)
+        value, parts = in_parts(whole, {*letters, *self.written.names.values()})
         if node.gathers and node.reduced:
             text, _ = printer.reduced(node.reducer, [letters[k] for k in node.reduced], value)
         else:
@@ -176,7 +176,7 @@ class LatexFormulas:
         if parts:
             given = (f"{latex_name(name)} = {printer.text(x)}" for name, x in parts)
             text += rf" \quad\text{{with }} {', '.join(given)}"
-        target = [printer.poly(require_poly(_lettered(t, letters, NO_LETTERS))) for t in node.target]
+        target = [printer.poly(require_poly(lettered(t, letters, NO_LETTERS))) for t in node.target]
         left = self.symbol(node, target)
         if node.gathers:
             return f"{left} &= {text}"
@@ -234,8 +234,8 @@ class _Printer(ScalarPrinter):
             letters[k] = free_letter(letters[k], self.taken)
             self.taken.add(letters[k])
             found[position_atom(k)] = letter(letters[k])
-        body = substitute(_with_parts(node.body, self.formulas.written.inside), found)
-        return self.reduced(node.reducer, [letters[k] for k in node.reduced], _lettered(body, (), NO_LETTERS))
+        body = substitute(with_parts(node.body, self.formulas.written.inside), found)
+        return self.reduced(node.reducer, [letters[k] for k in node.reduced], lettered(body, (), NO_LETTERS))
 
     def reduced(self, reducer: str, letters: Iterable[str], body: Scalar) -> tuple[str, int]:
         """A reduction over letters."""

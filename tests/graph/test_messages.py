@@ -707,8 +707,8 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         'gg.grad({"loss": gg.sum(x)}, x)',
         GraphError,
         (
-            "{'loss': <Tensor unnamed: float32 ()>} is no tensor: what is differentiated, and by what, and "
-            "along what, are tensors or lists of tensors."
+            "{'loss': <Tensor unnamed: float32 (), sum = sum_{i, j} x[i, j]>} is no tensor: what is differentiated, "
+            "and by what, and along what, are tensors or lists of tensors."
         ),
     ),
     (

@@ -160,7 +160,8 @@ def test_attributes() -> None:
     assert (x.ndim, x.dtype, x.name) == (2, "float32", "x")
     y = x + 1
     assert y.name == "y"
-    assert repr(y).splitlines()[0] == "<Tensor y: float32 (B, 4)>"
+    assert repr(y) == "<Tensor y: float32 (B, 4), y[i, j] = x[i, j] + 1>"
+    assert str(y).splitlines()[0] == "<Tensor y: float32 (B, 4)>"
 
 
 def test_what_a_tensor_refuses(message: Message) -> None:

@@ -1,11 +1,15 @@
 """What tensors and networks show at a prompt and in a notebook, word for word."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import gradgen as gg
 from gradgen.errors import GraphError, OptionError
+from gradgen.graph.nodes import Node, all_inputs
+from gradgen.inspect import formulas
 from gradgen.nn import cross_entropy
 
 N = gg.size("N")
@@ -19,7 +23,7 @@ FILE = Path(__file__).name
 
 
 def test_a_tensor_is_its_formula_and_what_it_is_made_of() -> None:
-    assert repr(loss) == (
+    assert str(loss) == (
         "<Tensor loss: float32 ()>\n"
         "  loss = (sum_n -log(exp(scores[n, k[n]]) / loss_2[n])) / N\n"
         "  loss_2[n] = sum_j exp(scores[n, j])\n"
@@ -27,12 +31,13 @@ def test_a_tensor_is_its_formula_and_what_it_is_made_of() -> None:
         "  h[n, j] = relu((sum_i W1[j, i] * x[n, i]) + b1[j])\n"
         "  of inputs x (N, 8), k int64 (N); parameters W1 (4, 8), b1 (4), W2 (3, 4)"
     )
-    assert repr(x) == "<Tensor x: float32 (N, 8)>"
-    assert repr(x * x).splitlines()[:2] == ["<Tensor unnamed: float32 (N, 8)>", "  product[i, j] = x[i, j] * x[i, j]"]
+    assert str(x) == "<Tensor x: float32 (N, 8)>"
+    assert str(x * x).splitlines()[:2] == ["<Tensor unnamed: float32 (N, 8)>", "  product[i, j] = x[i, j] * x[i, j]"]
 
 
 def test_a_gradient_shows_what_it_comes_from() -> None:
-    assert repr(gg.grad(loss, W1)) == (
+    assert repr(gg.grad(loss, W1)) == "<Tensor d_W1: float32 (4, 8), d_W1[n, i] = sum_j d_h_total[j, n] * x[j, i]>"
+    assert str(gg.grad(loss, W1)) == (
         "<Tensor d_W1: float32 (4, 8)>\n"
         "  d_W1[n, i] = sum_j d_h_total[j, n] * x[j, i]\n"
         "  d_h_total[n, j] = 0 if h[n, j] <= 0 else (sum_i d_scores[n, i] * W2[i, j])\n"
@@ -49,7 +54,8 @@ def test_a_name_that_a_leaf_has_stays_the_leaf_s() -> None:
     y = gg.input("y", (2,))
     other = (y + 1).node
     y = gg.input("y", (2,)) + 1
-    assert repr(y) == "<Tensor y: float32 (2)>\n  y_2[i] = y[i] + 1\n  of inputs y (2)"
+    assert repr(y) == "<Tensor y: float32 (2), y_2[i] = y[i] + 1>"
+    assert str(y) == "<Tensor y: float32 (2)>\n  y_2[i] = y[i] + 1\n  of inputs y (2)"
     assert other is not y.node
 
 
@@ -58,25 +64,95 @@ def test_inside_the_body_of_a_scan() -> None:
 
     def step(level: gg.Tensor, row: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
         risen = level + row
-        seen.extend([repr(level), repr(risen), risen._repr_latex_()])
+        seen.extend([repr(level), repr(risen), str(risen), risen._repr_latex_()])
         return risen, risen
 
     gg.scan(step, gg.zeros((8,)), x)
     assert seen == [
         "<Tensor unnamed: float32 (8)>",
+        "<Tensor risen: float32 (8), risen[i] = carry[i] + x[t, i]>",
         "<Tensor risen: float32 (8)>\n  risen[i] = carry[i] + x[t, i]\n  of inputs x (N, 8)",
         r"$$\mathrm{risen}_{i} = \mathrm{carry}_{i} + x_{t,i}$$",
     ]
 
 
-def test_messages_keep_one_line() -> None:
-    with pytest.raises(GraphError, match=r"\{'loss': <Tensor loss: float32 \(\)>\} is no tensor"):
+def test_repr_is_one_line_whoever_asks() -> None:
+    line = "<Tensor loss: float32 (), loss = (sum_n -log(exp(scores[n, k[n]]) / loss_2[n])) / N>"
+    assert repr(loss) == line
+    assert repr(x) == "<Tensor x: float32 (N, 8)>"
+    assert str([loss, {"x": x}]) == f"[{line}, {{'x': <Tensor x: float32 (N, 8)>}}]"
+    assert eval("repr(loss)", {"loss": loss, "__name__": "gradgen.graph"}) == line
+    with pytest.raises(GraphError, match=re.escape(f"{{'loss': {line}}} is no tensor")):
         gg.grad({"loss": loss}, W1)  # type: ignore[arg-type]
+
+
+def test_ipython_shows_what_print_shows_and_lists_one_line_each() -> None:
+    pretty = pytest.importorskip("IPython.lib.pretty", reason="IPython is not installed").pretty
+    assert pretty(loss) == str(loss)
+    assert pretty([loss, x], max_width=200) == f"[{loss!r}, {x!r}]"
+    assert pretty({"loss": loss}, max_width=200) == f"{{'loss': {loss!r}}}"
+
+
+def deep(layers: int) -> gg.Tensor:
+    y, V = x, gg.param("V", (8, 8))
+    for _ in range(layers):
+        y = gg.tanh(y @ V)
+    return y
+
+
+def test_large_graphs_are_shown_by_what_is_near() -> None:
+    y = deep(300)
+    assert repr(y) == "<Tensor y: float32 (N, 8), y[i, j] = tanh(sum_k y_8[i, k] * V[k, j])>"
+    lines = str(y).splitlines()
+    assert lines[0] == "<Tensor y: float32 (N, 8)>"
+    assert lines[7] == "  ... and more: gg.show(y)"
+    assert lines[8:] == ["  of parameters V (8, 8); ..."]
+    assert y._repr_latex_().splitlines()[1] == r"\vdots & \\"
+
+
+@pytest.mark.parametrize("how", [repr, str, lambda x: x._repr_latex_(), lambda x: x._repr_html_()])
+def test_showing_takes_no_longer_for_a_larger_graph(
+    how: Callable[[gg.Tensor], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted by the nodes whose inputs are asked for."""
+    asked: list[Node] = []
+
+    def counted(node: Node) -> tuple[Node, ...]:
+        asked.append(node)
+        return all_inputs(node)
+
+    small, large = deep(200), deep(400)
+    monkeypatch.setattr(formulas, "all_inputs", counted)
+    counts = []
+    for y in (small, large):
+        asked.clear()
+        how(y)
+        counts.append(len(asked))
+    assert counts[0] == counts[1] < 1000
+
+
+def test_scans_with_equal_carries_are_told_apart_where_the_graph_is_cut() -> None:
+    def level(h: gg.Tensor, row: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
+        h = gg.tanh(h + row)
+        return h, h
+
+    def rate(r: gg.Tensor, row: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
+        r = r * row
+        return r, r
+
+    _, levels = gg.scan(level, gg.zeros((8,)), deep(200))
+    _, rates = gg.scan(rate, gg.ones((8,)), levels)
+    lines = str(rates).splitlines()
+    assert "  r[i] = r_carry[i] * levels[t, i]" in lines
+    assert "  r_carry: constant in the first step, then r of the step before" in lines
+    assert not [line for line in lines if "h_carry" in line]
 
 
 def test_a_long_formula_is_cut() -> None:
     y = sum((gg.exp(x[n, c]) for c in range(8)), start=gg.exp(x[n, 0]) * 1.5)
-    assert max(map(len, repr(gg.compute(n, y)).splitlines())) <= 120
+    long = gg.compute(n, y)
+    assert max(map(len, str(long).splitlines())) <= 120
+    assert (len(repr(long)), repr(long)[-5:]) == (120, " ...>")
 
 
 def test_a_tensor_as_latex_and_as_html() -> None:
@@ -115,7 +191,7 @@ def test_show_gives_every_formula_with_its_line() -> None:
     assert sorted(shown.splitlines()[:4]) == [
         "input x (N, 8) float32", "param W1 (4, 8) float32", "param W2 (3, 4) float32", "param b1 (4) float32",
     ]  # fmt: skip
-    assert shown.splitlines()[-1] == f"{FILE}:16  scores[n, i] = sum_j h[n, j] * scores_part[j, i]"
+    assert shown.splitlines()[-1] == f"{FILE}:20  scores[n, i] = sum_j h[n, j] * scores_part[j, i]"
     assert gg.show({"a": (h, [scores])}).splitlines()[-1] == shown.splitlines()[-1]
 
 
