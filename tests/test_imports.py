@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": {"errors"},
     "patience": set(),
     "tracebacks": {"env", "errors"},
-    "pickling": BASE | {"graph", "lang"},
+    "pickling": BASE | {"graph"},
     # what is declared: whole tensors, pure
     "graph": BASE,
     # from graph to program
