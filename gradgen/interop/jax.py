@@ -166,10 +166,11 @@ def _as_jax(x: Argument, value: Any, strict: bool) -> Any:
     theirs can have; what they do have, by which `runtime.bindings.widened` takes more, is unknown to a trace.
     """
     array = jnp.asarray(value)
-    weak = array.weak_type or not hasattr(value, "dtype")
-    passes = weak or (array.dtype.kind in "biuf" and not strict)
-    rule = "same_kind" if weak else "safe"
-    return array.astype(_dtype(x)) if passes and np.can_cast(array.dtype, _dtype(x), rule) else array
+    if array.weak_type or not hasattr(value, "dtype"):
+        passes = np.can_cast(array.dtype, _dtype(x), "same_kind")
+    else:
+        passes = not strict and array.dtype.kind in "biuf" and np.can_cast(array.dtype, _dtype(x), "safe")
+    return array.astype(_dtype(x)) if passes else array
 
 
 def _called(function: Callable[..., Any], shapes: Any, *given: Any) -> Any:
