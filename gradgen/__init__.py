@@ -6,10 +6,12 @@ Expression graphs in, readable Numba programs for values and gradients out. What
 imported when it is first used, so that declaring a model stays quick.
 """
 
+import copyreg
 from importlib import import_module
 from typing import Any
 
 from gradgen.errors import GradgenError, nearest
+from gradgen.graph.records import Call, Const, Load, Poly, Reduce
 from gradgen.graph.tensor import DISPLAYS, Tensor
 from gradgen.lang.array import *  # noqa: F403  # its __all__ is the list of NumPy's functions
 from gradgen.lang.array import __all__ as _array_names
@@ -58,6 +60,15 @@ def _display(how: str) -> Any:
 
 
 DISPLAYS.update({how: _display(how) for how in ("line", "text", "html", "latex")})
+
+
+def _pickled(x: Any) -> Any:
+    """How a tensor or a formula pickles, imported when the first does."""
+    return import_module("gradgen.pickling").reduced(x)
+
+
+for _kind in (Tensor, Const, Poly, Load, Call, Reduce):
+    copyreg.pickle(_kind, _pickled)
 
 
 def __getattr__(name: str) -> Any:

@@ -154,9 +154,10 @@ class Network:
         return copy.copy(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Formulas and options, and the text that was made of them."""
+        """Formulas and options, and the text that this compiler made of them."""
         nodes = Packed([*self._model.roots, *self._model.wrt])
-        return _unpickled, (nodes, self._model, self._options, self.source, self.interface.as_json())
+        text = self.source, self.interface.as_json(), store.compiler_stamp()
+        return _unpickled, (nodes, self._model, self._options, *text)
 
     def with_module(self, module: ModuleType) -> "Network":
         """The same network over another module of the same text, such as one that Numba has not compiled."""
@@ -448,9 +449,11 @@ class Network:
         return formulas_latex(as_written(self._model.outputs), MORE)
 
 
-def _unpickled(nodes: Packed, model: Model, options: Options, source: str, interface: str) -> Network:
-    """A network from a pickle: no pass runs."""
+def _unpickled(nodes: Packed, model: Model, options: Options, source: str, interface: str, compiler: str) -> Network:
+    """A network from a pickle: no pass runs, unless another compiler made the text than is here."""
     nodes.unpack()
+    if compiler != store.compiler_stamp():
+        return Network(model, options)
     found = object.__new__(Network)
     found._model, found._options, found._compiled = model, options, None
     found.source, found.interface = source, Interface.from_json(interface)

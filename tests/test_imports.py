@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ours": set(),
     "patience": set(),
     "tracebacks": {"env", "errors", "ours"},
-    "pickling": BASE | {"graph", "lang"},
+    "pickling": BASE | {"graph"},
     # what is declared: whole tensors, pure
     "graph": BASE,
     # from graph to program

@@ -22,6 +22,7 @@ from gradgen.version import __version__
 __all__ = [
     "cache_directory",
     "check_private",
+    "compiler_stamp",
     "digest",
     "key",
     "lookup",
@@ -136,19 +137,22 @@ def read_sealed(path: Path) -> bytes | None:
 
 def key(*parts: str) -> str:
     """A key for `lookup` and `remember`: a digest of the parts (graph, options, ...) and of this very compiler."""
-    return digest("".join(f"{len(part)}:{part}" for part in (_compiler(), *parts)).encode())
+    return digest("".join(f"{len(part)}:{part}" for part in (compiler_stamp(), *parts)).encode())
 
 
 @functools.cache
-def _compiler() -> str:
-    """The version, and the size and time of every source file: an edited pass must not find yesterday's text."""
+def compiler_stamp() -> str:
+    """A digest of this very compiler: its version, and the size and time of every source file.
+
+    An edited pass must not find yesterday's text.
+    """
     package = Path(__file__).resolve().parent.parent
     sources = [*package.rglob("*.py")]
     for folder in (package / "templates", package.parent / "templates"):
         sources += [path for path in folder.rglob("*") if path.is_file()]
     stamps = ((str(path.relative_to(package.parent)), path.stat()) for path in sorted(sources))
     lines = [f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in stamps]
-    return "\n".join([__version__, *lines])
+    return digest("\n".join([__version__, *lines]).encode())
 
 
 def lookup(key: str) -> str | None:

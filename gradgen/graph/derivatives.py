@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from gradgen.graph.nodes import Leaf, Node
+from gradgen.graph.side_tables import side_table
 
 __all__ = ["Derivative", "derivative", "remember_derivatives"]
 
@@ -22,7 +23,7 @@ class Derivative:
     skip: frozenset[str]
 
 
-_known: WeakKeyDictionary[Node, Derivative] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Node, Derivative] = side_table("derivatives")
 
 
 def remember_derivatives(of: Node, by: Sequence[Node], found: Sequence[Node], skip: frozenset[str]) -> None:

@@ -4,7 +4,7 @@ In: two operands. Out: whatever `_apply` of the class makes of a scalar function
 What Python and NumPy ask of numbers and arrays, and a formula cannot answer, is refused here.
 """
 
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, Self, TypeVar
 
 from gradgen.errors import DTypeError, GraphError
 from gradgen.graph.functions import FUNCTIONS
@@ -44,6 +44,13 @@ class Operators(Generic[R]):
     def _described(self) -> str:
         """What messages call it."""
         return repr(self)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same: it does not change, and a copy of a declared tensor would be another one of its name."""
+        return self
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> R:
         """NumPy's function of a formula is the scalar function of that name; operators of NumPy's scalars come here."""

@@ -14,9 +14,11 @@ from pathlib import Path
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from gradgen.graph.canonical import bare_position
+from gradgen.graph.intern import digest_of
 from gradgen.graph.nodes import COTANGENT, Carry, Compute, Leaf, Node, all_inputs
 from gradgen.graph.place import statement_now
 from gradgen.graph.scalar import loads
+from gradgen.graph.side_tables import side_table
 
 Place = tuple[str, int]  # file and line
 
@@ -92,7 +94,7 @@ class Files:
         return ", ".join(f"{name}:{line}" if name and len(self.paths) > 1 else f"{line}" for name, line in places)
 
 
-_origins: WeakKeyDictionary[Node, Origin] = WeakKeyDictionary()
+_origins: WeakKeyDictionary[Node, Origin] = side_table("origins")
 _runs: WeakValueDictionary[int, Run] = WeakValueDictionary()
 _serials = itertools.count()
 _given_name: ContextVar[str | None] = ContextVar("gradgen_given_name", default=None)
@@ -118,11 +120,6 @@ def record(node: Node, letters: Sequence[str] = (), name: str | None = None, ite
     run.latest = next(_serials)
     wanted = name or _given_name.get() or assigned
     _origins[node] = Origin(file, line, wanted, run, run.latest, tuple(letters), argument=_argument(node))
-
-
-def keep_origin(node: Node, found: Origin) -> None:
-    """Note an origin that is known, of a node that has none."""
-    _origins.setdefault(node, found)
 
 
 def inherited_letters(node: Node) -> tuple[str, ...]:
@@ -228,10 +225,34 @@ def carry_place(old: Node, new: Node, prefix: str = "") -> None:
         seen |= below
 
 
+_ELSEWHERE = "elsewhere:"  # what the path of a file begins with on another machine than its own
+
+
 @lru_cache(maxsize=1024)
 def _is_file(path: str) -> bool:
     """Whether a path is one of a file; asked for every formula, so answered once."""
+    if path.startswith(_ELSEWHERE):
+        return path.startswith(f"{_ELSEWHERE}file ")
     return Path(path).is_file()
+
+
+def without_folders(found: Origin) -> Origin:
+    """An origin as another machine may know it, where texts come out the same: its files have names only.
+
+    In front of a name stands whether that was a file, and a digest, for there may be two files of one name.
+    """
+    return replace(
+        found,
+        file=_without_folder(found.file),
+        formulas=tuple((_without_folder(path), line) for path, line in found.formulas),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _without_folder(path: str) -> str:
+    if path.startswith(_ELSEWHERE):
+        return path
+    return f"{_ELSEWHERE}{'file' if _is_file(path) else 'text'} {digest_of(path)[:8]}/{Path(path).name}"
 
 
 def files_of(nodes: Iterable[Node]) -> Files:

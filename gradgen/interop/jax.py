@@ -37,6 +37,10 @@ def wrap(net: Network) -> Callable[..., Arrays]:
         network whose only differentiable output is its loss is computed beside its value; that of any other calls
         `net.forward` once more, because JAX has no place for what it saves.
 
+        Arrays of another dtype are taken as `net(...)` takes them where every value of theirs passes: bool, float16
+        and smaller integers. Of what a trace stands for no value is known, so other integers are refused for floats,
+        and large ones for small ones, which `net(...)` takes if no value is too large.
+
     The function raises, when it is traced:
         GraphError: a gradient by what the network has none by; or a gradient is differentiated again.
         OptionError: a float64 network while JAX has 32 bits.
@@ -79,7 +83,8 @@ class _Bridge:
                 f"{self.interface.name} is compiled for float64, and JAX has 32 bits. Call "
                 'jax.config.update("jax_enable_x64", True), or use gg.compile(..., dtype="float32").'
             )
-        found = {name: _as_jax(x, given[name]) for name, x in self.leaves.items() if name in given}
+        strict = self.net.options.strict
+        found = {name: _as_jax(x, given[name], strict) for name, x in self.leaves.items() if name in given}
         sizes = self.sizes(found)
         for name, array in found.items():
             check_fits(replace(self.leaves[name], dtype=str(_dtype(self.leaves[name]))), array, sizes, own=False)
@@ -154,11 +159,18 @@ def _shape(x: Argument, sizes: Mapping[str, int]) -> Any:
     return jax.ShapeDtypeStruct(evaluate_shape(x.shape, sizes), _dtype(x))
 
 
-def _as_jax(x: Argument, value: Any) -> Any:
-    """The argument as an array of JAX; Python's numbers are weaker than the declared dtype."""
+def _as_jax(x: Argument, value: Any, strict: bool) -> Any:
+    """The argument as an array of JAX, in the declared dtype where that may be said by the dtype that it has.
+
+    Python's numbers are weaker than the declared dtype. Of other arrays the declared one has to hold every value that
+    theirs can have; what they do have, by which `runtime.bindings.widened` takes more, is unknown to a trace.
+    """
     array = jnp.asarray(value)
-    weak = array.weak_type or not hasattr(value, "dtype")
-    return array.astype(_dtype(x)) if weak and np.can_cast(array.dtype, _dtype(x), "same_kind") else array
+    if array.weak_type or not hasattr(value, "dtype"):
+        passes = np.can_cast(array.dtype, _dtype(x), "same_kind")
+    else:
+        passes = not strict and array.dtype.kind in "biuf" and np.can_cast(array.dtype, _dtype(x), "safe")
+    return array.astype(_dtype(x)) if passes else array
 
 
 def _called(function: Callable[..., Any], shapes: Any, *given: Any) -> Any:

@@ -186,9 +186,7 @@ class DataParallel:
         return self._net.save_state(path, arrays) if self.rank == 0 else Path(path)
 
     def _from_first(self, arrays: dict[str, Array] | None) -> dict[str, Array]:
-        found: dict[str, Array] = self._comm.bcast(arrays)
-        # a dtype that was pickled is not the one object that calls compare with, and they would look twice every time
-        return self._net.stack({name: x.view(np.dtype(x.dtype.name)) for name, x in found.items()})
+        return self._net.stack(self._comm.bcast(arrays))
 
 
 def _mpi() -> tuple[Any, Any]:

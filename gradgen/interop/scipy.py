@@ -38,7 +38,7 @@ def objective(net: Network, arrays: Mapping[str, Any]) -> "Objective":
         BindingError, DTypeError, ShapeError: as `net.flatten`; as `net.value_and_grad` when it is called.
     """
     if all(x.name != "value_and_grad" for x in net.interface.entries):
-        net.value_and_grad()  # which says why
+        raise GraphError(f"{net.interface.name}.value_and_grad: {net.interface.without_gradient(net.model.loss)}")
     return Objective(net, arrays)
 
 

@@ -32,17 +32,25 @@ def wrap(net: Network) -> Callable[..., dict[str, Any]]:
         GraphError: a tensor requires a gradient, and the network has none by it; or a gradient is differentiated again.
         BindingError, DTypeError, ShapeError: as `net(...)`.
     """
-    by = {x.of for x in net.interface.fields["g"]}
-    without = {x.name for x in net.interface.leaves} - by
+    return _Wrapped(net)
 
-    def call(**arguments: Any) -> dict[str, Any]:
+
+class _Wrapped:
+    """What `wrap` makes; it pickles, as the network does."""
+
+    def __init__(self, net: Network) -> None:
+        self.net = net
+        self._without = {x.name for x in net.interface.leaves} - {x.of for x in net.interface.fields["g"]}
+
+    def __call__(self, /, **arguments: Any) -> dict[str, Any]:
+        net = self.net
         tensors = [name for name, x in arguments.items() if isinstance(x, torch.Tensor)]
         wanted = [name for name in tensors if arguments[name].requires_grad]
         if not wanted or not torch.is_grad_enabled():
             outputs = net(**{**arguments, **{name: arguments[name].detach() for name in wanted}})
             return {name: _tensor(x) for name, x in outputs.items()}
         for name in wanted:
-            if name in without:
+            if name in self._without:
                 raise GraphError(
                     f"{name} requires a gradient, and {net.interface.name} was compiled without one by it. "
                     f"Use gg.compile(..., wrt=[{name}, ...]), or give {name}.detach()."
@@ -50,8 +58,6 @@ def wrap(net: Network) -> Callable[..., dict[str, Any]]:
         others = {name: x for name, x in arguments.items() if name not in tensors}
         found = _Call.apply(net, others, tensors, *(arguments[name] for name in tensors))
         return dict(zip((x.name for x in net.interface.outputs), found, strict=True))
-
-    return call
 
 
 def _tensor(x: Any) -> Any:
@@ -116,6 +122,8 @@ class Module(torch.nn.Module):  # type: ignore[misc]  # torch is Any where it is
         optimizer = torch.optim.Adam(module.parameters())
         module(x=x, y=y)["loss"].backward()
         optimizer.step()
+
+    It pickles with its network, by `torch.save` and into other processes too.
 
     Args:
         net: sizes of parameters must be known.

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 from unicodedata import normalize
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from gradgen.graph.names import CALLED
 from gradgen.graph.nodes import Leaf, Role, leaf
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Letter, Poly, atom_poly, size_symbol
+from gradgen.graph.side_tables import side_table
 from gradgen.graph.tensor import Tensor, made
 
 DTYPES = ("float32", "float64", "int32", "int64", "uint32", "bool")
@@ -55,8 +56,8 @@ class WrittenInitialiser(Initialiser, Protocol):
         ...
 
 
-_initialisers: WeakKeyDictionary[Leaf, Initialiser] = WeakKeyDictionary()
-_derived: WeakSet[Leaf] = WeakSet()  # whose names nobody has given
+_initialisers: WeakKeyDictionary[Leaf, Initialiser] = side_table("initialisers")
+_derived: WeakKeyDictionary[Leaf, bool] = side_table("derived names")  # leaves whose names nobody has given
 
 
 def size(name: str) -> Poly:
@@ -184,15 +185,10 @@ def initialiser(of: Leaf) -> Initialiser | None:
     return _initialisers.get(of)
 
 
-def keep_initialiser(of: Leaf, init: Initialiser) -> None:
-    """Note how a leaf gets its first value."""
-    _initialisers[of] = init
-
-
 def derived(of: Tensor) -> None:
     """Note that the name of a leaf follows from where it stands: of several with one name, it may get a number."""
     assert isinstance(of.node, Leaf)
-    _derived.add(of.node)
+    _derived[of.node] = True
 
 
 def is_derived(of: Leaf) -> bool:

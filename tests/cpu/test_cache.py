@@ -243,7 +243,7 @@ def test_remembering_never_fails(cache: Path) -> None:
 def test_another_compiler_has_other_keys(monkeypatch: pytest.MonkeyPatch, python: Callable[..., Any]) -> None:
     ours = store.key("graph")
     assert python("from gradgen.emit import store; print(store.key('graph'))").communicate()[0].strip() == ours
-    monkeypatch.setattr(store, "_compiler", lambda: "gradgen with an edited pass")
+    monkeypatch.setattr(store, "compiler_stamp", lambda: "gradgen with an edited pass")
     assert store.key("graph") != ours
 
 

@@ -192,3 +192,38 @@ def test_arguments_are_checked_when_they_are_traced() -> None:
         )
         with pytest.raises(Exception, match=r"label holds 4, outside 0\.\.3"):  # JAX has an error of its own for it
             jax.block_until_ready(call({**a, "label": np.array([0, 1, 4, 2, 1])}))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "float16"])
+def test_dtypes_pass_of_which_every_value_does(dtype: str) -> None:
+    with bits(32):
+        a, net = given("float32"), scores("float32")
+        x = np.arange(15).reshape(5, 3).astype(dtype)
+        expected = net(**{**a, "x": x})["u"]
+        for call in (wrap(net), jax.jit(wrap(net))):
+            close(call(**{**a, "x": x})["u"], expected, "float32")
+            close(call(**{**a, "x": jnp.asarray(x)})["u"], expected, "float32")
+        if dtype != "float16":
+            close(wrap(net)(**{**a, "label": (a["label"] > 0).astype(dtype)})["u"], wrap(net)(**a)["u"], "float32")
+
+
+def test_what_depends_on_values_is_refused() -> None:
+    """A trace has none: the call and its jitted form take the same."""
+    with bits(32):
+        a, net = given("float32"), scores("float32")
+        x = np.ones((5, 3), np.int32)
+        net(**{**a, "x": x})
+        for call in (wrap(net), jax.jit(wrap(net))):
+            assert refused(lambda call=call: call(**{**a, "x": x}), DTypeError) == (
+                "x is int32; the model declares float32. Convert it to float32."
+            )
+
+
+def test_strict_networks_take_their_own_dtypes() -> None:
+    with bits(32):
+        w = gg.param("w", (3,))
+        net = wrap(gg.compile({"y": gg.sin(w)}, name="strict", strict=True))
+        assert refused(lambda: net(w=np.ones(3, np.int8)), DTypeError) == (
+            "w is int8; the model declares float32. Convert it to float32."
+        )
+        assert net(w=[1, 2, 3])["y"].dtype == "float32"

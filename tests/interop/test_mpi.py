@@ -1,6 +1,7 @@
 """Training on two ranks against one process on the whole batch; how a run ends when a rank does."""
 
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -136,3 +137,33 @@ def test_without_the_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     net = gg.compile({"loss": loss}, updates=gg.optim.sgd(loss, lr=0.1), name="line")
     assert message(OptionError, net) == "gradgen.interop.mpi needs two packages: pip install mpi4py mpich."
+
+
+class Alone:
+    """A communicator of one process, which sends by pickles as MPI's do."""
+
+    rank, size = 0, 1
+
+    def bcast(self, value: Any) -> Any:
+        return pickle.loads(pickle.dumps(value))
+
+    def allgather(self, value: Any) -> list[Any]:
+        return [value]
+
+    def Allreduce(self, how: Any, vector: Any) -> None:
+        pass
+
+
+def test_states_that_were_sent_are_trained_as_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their dtypes are equal to NumPy's objects, and others."""
+    monkeypatch.setattr(mpi, "_mpi", lambda: (None, None))
+    net = gg.compile({"loss": loss}, name="sent", updates=gg.optim.adam(loss, lr=0.1))
+    train = mpi.DataParallel(net, Alone())
+    state, same, a = train.init(), net.init(), np.ones((4, 3), "float32")
+    assert state["w"].dtype is not np.dtype("float32")
+    for _ in range(2):
+        found, wanted = train.step(state, x=a), net.step(same, x=a)
+        np.testing.assert_allclose(found["loss"], wanted["loss"], rtol=1e-6)
+    assert state.keys() == same.keys()
+    for name, value in same.items():
+        np.testing.assert_allclose(state[name], value, rtol=1e-6)

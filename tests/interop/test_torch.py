@@ -1,5 +1,8 @@
 """Compiled networks inside PyTorch: gradients by autograd, modules that its optimisers train, what is refused."""
 
+import copy
+import io
+import pickle
 from functools import cache
 from typing import Any
 
@@ -200,3 +203,25 @@ def test_a_name_that_modules_have_is_refused() -> None:
     assert refused(lambda: Module(net), GraphError) == (
         "torch.nn.Module has an attribute training of its own. Rename the parameter, or use wrap(net)."
     )
+
+
+def test_modules_and_functions_pickle() -> None:
+    """By pickle, by torch.save, and as copies, which PyTorch's averages make: parameters and all."""
+    w = gg.param("w", (3,), init=gg.nn.init.normal())
+    net = gg.compile({"loss": gg.sum(gg.sin(w * gg.input("x", (3,))))}, name="small")
+    module, x = Module(net, seed=1), torch.ones(3)
+    with torch.no_grad():
+        module.w += 1.0
+    stored = io.BytesIO()
+    torch.save(module, stored)
+    stored.seek(0)
+    there = [pickle.loads(pickle.dumps(module)), torch.load(stored, weights_only=False), copy.deepcopy(module)]
+    module(x=x)["loss"].backward()
+    for twin in there:
+        assert list(twin.state_dict()) == ["w"]
+        twin(x=x)["loss"].backward()
+        torch.testing.assert_close(twin.w, module.w)
+        torch.testing.assert_close(twin.w.grad, module.w.grad)
+        assert twin.w is not module.w
+    call = pickle.loads(pickle.dumps(wrap(net)))
+    torch.testing.assert_close(call(x=x, w=module.w)["loss"], module(x=x)["loss"])
