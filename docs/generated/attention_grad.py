@@ -16,6 +16,8 @@
 g       float32 (B, T, 32)
 d_loss  float32, the derivative by loss
 
+Arrays are C-contiguous and of these dtypes; no function looks at the shapes of those in named tuples.
+
 `python attention_grad.py` compares the gradient with differences, and takes the time of calls.
 """
 
@@ -488,7 +490,7 @@ def params(B, T, seed=0):
 def gradients(B, T):
     """Arrays for a gradient."""
     return Gradients(
-        d_q=np.empty((B, T, 32), np.float32), d_k=np.empty((B, T, 32), np.float32), d_v=np.empty((B, T, 32), np.float32)
+        d_q=np.zeros((B, T, 32), np.float32), d_k=np.zeros((B, T, 32), np.float32), d_v=np.zeros((B, T, 32), np.float32)
     )
 
 
@@ -512,14 +514,18 @@ def apart(value, rng, *pairs):
     starts = [x + 0.1 * rng.standard_normal(x.shape) for x in first]  # zeros are where many functions have a kink
     if not np.isfinite(moved(starts, starts, 0.0)):
         starts = [rng.uniform(0.1, 0.9, x.shape) for x in first]  # inside of logarithms and roots
+    here = moved(starts, starts, 0.0)
+    length = dots(*((d, d) for _, d in pairs)) ** 0.5
+    if not np.isfinite(here) or length == 0.0:
+        what = f"the number is {here}" if length else "the gradient is 0"
+        raise SystemExit(f"nothing is compared: {what} at what was drawn here. Give data of your own.")
     found = []
     for _ in range(5):
         ways = [rng.standard_normal(x.shape) for x in starts]
         moved(starts, ways, 0.0)
         slope = dots(*((d, way) for (_, d), way in zip(pairs, ways, strict=True)))
-        length = dots(*((d, d) for _, d in pairs)) ** 0.5
         slopes = [(moved(starts, ways, h) - moved(starts, ways, -h)) / (2.0 * h) for h in (1e-1, 1e-2, 1e-3, 1e-4)]
-        found.append(np.nanmin(np.abs(np.subtract(slopes, slope))) / max(length, 1e-30))
+        found.append(np.nanmin(np.abs(np.subtract(slopes, slope))) / length)
     for (x, _), before in zip(pairs, first, strict=True):
         x[...] = before
     return np.max(found)

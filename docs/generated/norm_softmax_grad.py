@@ -16,6 +16,8 @@
 g       float32 (N, 768)
 d_loss  float32, the derivative by loss
 
+Arrays are C-contiguous and of these dtypes; no function looks at the shapes of those in named tuples.
+
 `python norm_softmax_grad.py` compares the gradient with differences, and takes the time of calls.
 """
 
@@ -632,7 +634,7 @@ def params(N, seed=0):
 def gradients(N):
     """Arrays for a gradient."""
     return Gradients(
-        d_x=np.empty((N, 768), np.float32), d_weight=np.empty(768, np.float32), d_bias=np.empty(768, np.float32)
+        d_x=np.zeros((N, 768), np.float32), d_weight=np.zeros(768, np.float32), d_bias=np.zeros(768, np.float32)
     )
 
 
@@ -656,14 +658,18 @@ def apart(value, rng, *pairs):
     starts = [x + 0.1 * rng.standard_normal(x.shape) for x in first]  # zeros are where many functions have a kink
     if not np.isfinite(moved(starts, starts, 0.0)):
         starts = [rng.uniform(0.1, 0.9, x.shape) for x in first]  # inside of logarithms and roots
+    here = moved(starts, starts, 0.0)
+    length = dots(*((d, d) for _, d in pairs)) ** 0.5
+    if not np.isfinite(here) or length == 0.0:
+        what = f"the number is {here}" if length else "the gradient is 0"
+        raise SystemExit(f"nothing is compared: {what} at what was drawn here. Give data of your own.")
     found = []
     for _ in range(5):
         ways = [rng.standard_normal(x.shape) for x in starts]
         moved(starts, ways, 0.0)
         slope = dots(*((d, way) for (_, d), way in zip(pairs, ways, strict=True)))
-        length = dots(*((d, d) for _, d in pairs)) ** 0.5
         slopes = [(moved(starts, ways, h) - moved(starts, ways, -h)) / (2.0 * h) for h in (1e-1, 1e-2, 1e-3, 1e-4)]
-        found.append(np.nanmin(np.abs(np.subtract(slopes, slope))) / max(length, 1e-30))
+        found.append(np.nanmin(np.abs(np.subtract(slopes, slope))) / length)
     for (x, _), before in zip(pairs, first, strict=True):
         x[...] = before
     return np.max(found)

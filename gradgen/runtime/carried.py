@@ -6,13 +6,13 @@ one over the same parameters, and that it does not look at, such as an optimiser
 
 from collections.abc import Iterable, Sequence
 from threading import Lock
-from weakref import WeakKeyDictionary
 
 from gradgen.graph.nodes import Leaf
+from gradgen.graph.side_tables import side_table
 
 __all__ = ["carried_beside", "note_carried"]
 
-_names: WeakKeyDictionary[Leaf, frozenset[str]] = WeakKeyDictionary()
+_names = side_table("carried")  # frozensets of names by leaf; a pickled network knows them, too
 _lock = Lock()
 
 

@@ -1,6 +1,7 @@
 """Parameters as one vector and in files: the same numbers, the same memory, and what is refused, word for word."""
 
 import io
+import pickle
 import re
 import sys
 import zipfile
@@ -429,6 +430,14 @@ def test_networks_over_the_same_parameters_share_a_state() -> None:
         np.testing.assert_array_equal(predict.backward(saved, y=1.0)["x"], state["w"])
     with pytest.raises(BindingError, match=re.escape("predict.forward: v unknown. Needed are x, w.")):
         predict(x=x, v=x, **state)
+
+
+def test_a_network_out_of_a_pickle_takes_the_same_state() -> None:
+    train, predict = pair()
+    state = train.init()
+    there = pickle.loads(pickle.dumps(predict))
+    x = np.ones(3, np.float32)
+    assert there(x=x, **state)["y"] == predict(x=x, **state)["y"]
 
 
 def test_other_networks_parameters_are_unknown() -> None:
