@@ -147,9 +147,12 @@ def test_a_gradient_that_the_network_does_not_have_is_refused() -> None:
 
 
 def test_tensors_are_checked_as_arrays_are() -> None:
-    assert refused(lambda: wrap(scores())(**given(x=torch.zeros(5, 3))), DTypeError) == (
-        "x is float32; the model declares float64. Convert it to float64."
+    assert refused(lambda: wrap(scores())(**given(label=torch.zeros(5))), DTypeError) == (
+        "label is float32; the model declares int64. Convert it to int64."
     )
+    x = torch.zeros(5, 3, requires_grad=True)
+    wrap(scores())(**given(x=x))["loss"].backward()
+    assert x.grad.dtype == torch.float32
 
 
 # ---------------------------------------------------------------- modules
