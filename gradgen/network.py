@@ -17,11 +17,11 @@ from gradgen.asked import asked_model, asked_options, leaves_of
 from gradgen.emit import store
 from gradgen.emit.cpu_module import render_module
 from gradgen.emit.module import load_module
-from gradgen.errors import BindingError, GraphError, OptionError, ShapeError
+from gradgen.errors import BindingError, GraphError, OptionError
 from gradgen.files import save_file
+from gradgen.first_values import first_values
 from gradgen.graph.fingerprint import fingerprint
-from gradgen.graph.nodes import Compute, Leaf, all_inputs, show_size, toposort
-from gradgen.graph.sizes import size_names
+from gradgen.graph.nodes import Leaf
 from gradgen.graph.tensor import Tensor
 from gradgen.inspect.arguments import Declared, Seen, decisions, declared, interface_html, interface_text, summary
 from gradgen.inspect.display import MORE, Text, formulas_latex
@@ -38,7 +38,7 @@ from gradgen.pipeline import Compiled, compile_model
 from gradgen.runtime.bindings import Array, Cotangents, rows_of
 from gradgen.runtime.calls import Caller, RoomPool
 from gradgen.runtime.carried import carried_beside, note_carried
-from gradgen.runtime.interface import Argument, Interface, evaluate_shape, interface_of
+from gradgen.runtime.interface import Interface, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
 from gradgen.runtime.saved import Saved
 from gradgen.stages import looked_at
@@ -251,26 +251,7 @@ class Network:
 
     def init(self, seed: int = 0) -> dict[str, Array]:
         """Initial parameters and states by name, those and these from a NumPy generator with this seed each."""
-        if not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise OptionError(f"init has seed={seed!r}: give an integer that is not negative.")
-        generators = {role: np.random.default_rng(seed) for role in ("param", "state")}
-        found: dict[str, Array] = {}
-        for x in self.interface.leaves:
-            if x.role != "input":
-                self._refuse_unknown_sizes(x)
-                shape = evaluate_shape(x.shape, self._options.sizes)
-                chosen = initialiser_of(self._declared[x.name])
-                found[x.name] = np.asarray(chosen.draw(generators[x.role], shape, x.dtype))
-        return self.stack(found)
-
-    def _refuse_unknown_sizes(self, x: Argument) -> None:
-        names = (name for extent in self._declared[x.name].shape for name in size_names(extent))
-        unknown = next((name for name in names if name not in self._options.sizes), None)
-        if unknown is not None:
-            raise ShapeError(
-                f"{self.interface.name}.init: {x.name} has shape {x.shown}, and {unknown} is known only at call time. "
-                f"Give it with gg.compile(..., sizes={{{unknown!r}: ...}}), or make the array {x.name} yourself."
-            )
+        return self.stack(first_values(self.interface, self._declared, self._options.sizes, seed))
 
     def stack(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The same values by the same names; those of equal layers as rows of one array, as `step` needs them."""
@@ -385,10 +366,7 @@ class Network:
     def standalone(self, file: str) -> str:
         """The text that `save` writes under the name `file`."""
         initial = {x.name: initialiser_of(self._declared[x.name]) for x in self.interface.leaves if x.role != "input"}
-        nodes = toposort(self._model.roots, all_inputs)
-        shapes = [*(x.shape for x in nodes), *(x.extents for x in nodes if isinstance(x, Compute))]
-        extents = {show_size(extent) for shape in shapes for extent in shape}
-        return standalone(self.source, self.module, self.interface, initial, self._model.loss, extents, file)
+        return standalone(self.source, self.module, self.interface, initial, self._model.loss, self._model.roots, file)
 
     @property
     def inputs(self) -> Mapping[str, Declared]:

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "gradgen"
 BASE = {"errors", "version", "env", "options", "machine", "ours", "patience"}  # what everybody may import
 LIBRARY = BASE | {
     "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "standalone", "model", "watch", "pipeline", "asked",
-    "stages", "network", "files", "tracebacks", "pickling",
+    "stages", "network", "files", "tracebacks", "pickling", "first_values",
     "passes/rebuild", "passes/prepare", "passes/derive", "passes/rewrite", "passes/schedule", "passes/lower",
     "passes/loops", "passes",
 }  # fmt: skip
@@ -59,6 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": BASE | {"graph", "program", *PASSES},
     "pipeline": BASE | {"graph", "lang", "program", *PASSES, "emit", "inspect", "model", "watch"},
     "asked": BASE | {"graph", "lang", "program", *PASSES, "model"},
+    "first_values": BASE | {"graph", "nn", "runtime"},
     "stages": BASE | {"graph", "program", *PASSES, "emit", "inspect", "model", "watch", "pipeline"},
     "network": LIBRARY - {"network"},
     "interop": LIBRARY,

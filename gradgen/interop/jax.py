@@ -15,6 +15,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from gradgen.errors import GraphError, OptionError
 from gradgen.graph.scalar import FLOATS
+from gradgen.interop import checked_network
 from gradgen.network import Network
 from gradgen.runtime.bindings import bind_sizes, check_fits, check_names
 from gradgen.runtime.interface import Argument, evaluate_shape
@@ -46,7 +47,7 @@ def wrap(net: Network) -> Callable[..., Arrays]:
         OptionError: a float64 network while JAX has 32 bits.
         BindingError, DTypeError, ShapeError: as `net(...)`; what depends on values is an error of the callback.
     """
-    bridge = _Bridge(net)
+    bridge = _Bridge(checked_network(net, "wrap"))
 
     def call(**arguments: Any) -> Arrays:
         found: Arrays = bridge.call(bridge.declared(arguments))

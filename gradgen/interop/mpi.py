@@ -23,6 +23,7 @@ from gradgen.graph.names import fresh_names
 from gradgen.graph.nodes import Leaf, Node, all_inputs, leaf, toposort
 from gradgen.graph.scalar import FLOATS, Poly, SizeSymbol
 from gradgen.graph.tensor import tensor
+from gradgen.interop import checked_network
 from gradgen.lang.transforms import grad
 from gradgen.model import Model
 from gradgen.network import Network
@@ -60,7 +61,7 @@ class DataParallel:
     """
 
     def __init__(self, net: Network, comm: Any = None, *, count: Any = None) -> None:
-        self._net = net
+        self._net = checked_network(net, "DataParallel")
         self._name = net.interface.name
         self._count = _count(net, count)
         self._apart = taken_apart(net)

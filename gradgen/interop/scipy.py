@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.errors import BindingError, GraphError
+from gradgen.errors import BindingError, GraphError, ShapeError
 from gradgen.graph.nodes import toposort
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import tensor
+from gradgen.interop import checked_network
 from gradgen.lang.jacobians import jacobian
 from gradgen.network import Network, compile
 from gradgen.runtime.bindings import Array
@@ -37,6 +38,7 @@ def objective(net: Network, arrays: Mapping[str, Any]) -> "Objective":
         GraphError: the network has no scalar output with a gradient.
         BindingError, DTypeError, ShapeError: as `net.flatten`; as `net.value_and_grad` when it is called.
     """
+    net = checked_network(net, "objective")
     if all(x.name != "value_and_grad" for x in net.interface.entries):
         raise GraphError(f"{net.interface.name}.value_and_grad: {net.interface.without_gradient(net.model.loss)}")
     return Objective(net, arrays)
@@ -64,9 +66,10 @@ def residuals(net: Network, output: str, arrays: Mapping[str, Any]) -> "Residual
         GraphError: the output depends on nothing that is in the vector.
         DTypeError, ShapeError: as `net.flatten`, and as `net(...)`, which is called once.
     """
-    known = [x.name for x in net.interface.outputs if x.dtype in FLOATS]
-    if output not in known:
-        raise BindingError(f"residuals: no float output is called {output}. Those are {', '.join(known)}.")
+    known = [x.name for x in checked_network(net, "residuals").interface.outputs if x.dtype in FLOATS]
+    if not isinstance(output, str) or output not in known:
+        what = output if isinstance(output, str) else f"a {type(output).__name__}"
+        raise BindingError(f"residuals: no float output is called {what}. Those are {', '.join(known)}.")
     return Residuals(net, output, arrays)
 
 
@@ -82,8 +85,13 @@ class _OfVector:
 
     def arrays(self, x: Array) -> dict[str, Array]:
         """What the vector holds, by name: arrays of their own, in the dtype and the shapes that the model declares."""
-        self._vector[:] = x
+        self._take(x)
         return {name: value.copy() for name, value in self._inside.items()}
+
+    def _take(self, x: Array) -> None:
+        if np.shape(x) != self._vector.shape:
+            raise ShapeError(f"the vector has {self._vector.size} elements, and not the shape {np.shape(x)}.")
+        self._vector[:] = x
 
 
 class Objective(_OfVector):
@@ -95,7 +103,7 @@ class Objective(_OfVector):
 
     def __call__(self, x: Array) -> tuple[float, Array]:
         """The loss and its gradient."""
-        self._vector[:] = x
+        self._take(x)
         outputs, gradients = self._net.value_and_grad(**self._arguments)
         rows = [gradients[name].ravel() for name in self._inside]
         return float(outputs[self._loss]), np.concatenate(rows, dtype=np.float64)
@@ -131,13 +139,13 @@ class Residuals(_OfVector):
 
     def __call__(self, x: Array) -> Array:
         """The residuals, as one vector."""
-        self._vector[:] = x
+        self._take(x)
         found: Array = np.asarray(self._net(**self._arguments)[self._output], np.float64).ravel()
         return found
 
     def jacobian(self, x: Array) -> Array:
         """The derivative of every residual by every element of the vector: a row for each residual."""
-        self._vector[:] = x
+        self._take(x)
         outputs = self._derivatives(**{name: self._arguments[name] for name in self._read})
         found = np.zeros((self._count, self._vector.size))
         end = 0

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from gradgen.errors import GraphError
+from gradgen.interop import checked_network
 from gradgen.network import Network
 
 __all__ = ["Module", "wrap"]
@@ -32,7 +33,7 @@ def wrap(net: Network) -> Callable[..., dict[str, Any]]:
         GraphError: a tensor requires a gradient, and the network has none by it; or a gradient is differentiated again.
         BindingError, DTypeError, ShapeError: as `net(...)`.
     """
-    return _Wrapped(net)
+    return _Wrapped(checked_network(net, "wrap"))
 
 
 class _Wrapped:
@@ -136,7 +137,7 @@ class Module(torch.nn.Module):  # type: ignore[misc]  # torch is Any where it is
 
     def __init__(self, net: Network, seed: int = 0) -> None:
         super().__init__()
-        self._call = wrap(net)
+        self._call = wrap(checked_network(net, "Module"))
         by = {x.of for x in net.interface.fields["g"]}
         initial = net.init(seed)
         self._names = list(initial)

@@ -14,7 +14,7 @@ import pytest
 import gradgen as gg
 from gradgen import patience, tracebacks
 from gradgen.cli.terminal import working
-from gradgen.errors import BindingError, GradgenError
+from gradgen.errors import BindingError, DTypeError, GradgenError, ShapeError
 from gradgen.network import Network
 from gradgen.ours import is_ours
 
@@ -246,4 +246,28 @@ def test_the_second_call_goes_the_short_way() -> None:
 def test_names_that_are_meant(given: dict[str, int], message: str) -> None:
     with pytest.raises(BindingError) as caught:
         small()(**given)
+    assert str(caught.value) == message
+
+
+class Wrong:
+    """A user's initialiser that draws something else than it is asked for."""
+
+    def __init__(self, drawn: np.ndarray) -> None:
+        self.drawn = drawn
+
+    def draw(self, *_: object) -> np.ndarray:
+        return self.drawn
+
+
+@pytest.mark.parametrize(
+    ("drawn", "kind", "message"),
+    [
+        (np.zeros(7, np.float32), ShapeError, "own.init: the initialiser of w draws (7,), and it is (3)."),
+        (np.zeros(3), DTypeError, "own.init: the initialiser of w draws float64, and it is float32."),
+    ],
+)
+def test_an_initialiser_draws_what_is_declared(drawn: np.ndarray, kind: type[GradgenError], message: str) -> None:
+    w = gg.param("w", (3,), init=Wrong(drawn))
+    with pytest.raises(kind) as caught:
+        gg.compile({"y": w * 2.0}, name="own").init()
     assert str(caught.value) == message
