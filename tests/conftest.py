@@ -1,7 +1,12 @@
 """Options, Hypothesis profiles, and the features that the random formulas had."""
 
-import gc
 import os
+
+# Before NumPy is imported: threads of BLAS that wait for work of microseconds keep the other process from its own.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # JAX compiles for longer than it computes
+
+import gc
 import re
 from typing import Any
 
@@ -18,7 +23,6 @@ settings.load_profile("ci")  # --hypothesis-profile=long comes later, and wins
 
 LEFT_OUT = pytest.StashKey[int]()
 
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # it compiles for longer than it computes
 gc.set_threshold(50_000)  # Numba and jax make many objects that stay; to look at them again and again takes a tenth
 
 

@@ -15,7 +15,7 @@ from gradgen.inspect.latex_pieces import aligned, latex_name
 
 def lines(outputs: Mapping[str, gg.Tensor | Node]) -> list[str]:
     nodes = {name: x.node if isinstance(x, gg.Tensor) else x for name, x in outputs.items()}
-    written = as_written(nodes, numbers=True)
+    written = as_written(nodes)
     return [line for node in written.formulas for line in LatexFormulas(written).lines(node)]
 
 

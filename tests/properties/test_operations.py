@@ -30,7 +30,7 @@ def test_values_are_those_of_numpy(record_property: Callable[[str, object], None
     drawn: Counter[str] = Counter()
     examples = Counter[str]()
 
-    @settings(max_examples=max(3 * EXAMPLES, 900))
+    @settings(max_examples=max(3 * EXAMPLES, 1_200))
     @given(operations())
     def check(program: Operations) -> None:
         examples["all"] += 1
