@@ -126,6 +126,7 @@ def test_a_step_of_a_smaller_transformer() -> None:
     assert {x.name for x in predict.interface.outputs} == {"sorted"}
 
 
+@pytest.mark.repeats
 def test_lbfgs_arrives_where_scikit_learn_does(tmp_path: Path) -> None:
     ours, theirs, difference = run("lbfgs.py", "--penalty", "0.01", cache=tmp_path)
     assert ours.startswith("gradgen and SciPy  loss 0.7")
