@@ -35,3 +35,22 @@ def test_the_generated_files_of_the_docs_are_up_to_date(
 def test_every_generated_file_is_on_a_page() -> None:
     pages = "".join((DOCS / page).read_text(encoding="utf-8") for page in PAGES.values())
     assert [path.name for path in FOLDER.glob("*.py") if path.name not in pages] == []
+
+
+def test_the_lines_of_a_file_are_those_that_the_page_counts() -> None:
+    lines = (FOLDER / "mlp_grad.py").read_text(encoding="utf-8").splitlines()
+
+    def at(name: str) -> int:
+        return next(k for k, line in enumerate(lines) if line.startswith(f"def {name}("))
+
+    made_and_tried = len(lines) - at("params")
+    scalar = at("compute_h1") - at("difference_f32")
+    own = at("compute_outside_1") - at("compute_loss_2")
+    page = " ".join((DOCS / "canaries.md").read_text(encoding="utf-8").split())
+    for words in (
+        f"the file has {len(lines)}.",
+        f"{made_and_tried} make arguments and try the file",
+        f"{scalar} are scalar functions",
+        f"{own} are kernels of `value_and_grad`",
+    ):
+        assert words in page
