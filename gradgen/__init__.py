@@ -44,7 +44,7 @@ _LATER = {
 }
 _MODULES = ("nn", "optim")
 _TYPES = ("GradgenError", "Network", "Tensor")  # which nobody calls
-_VALUES = ("Variable", "array", "asarray", "constant", "placeholder", "tensor", "variable")  # elsewhere, for numbers
+_VALUES = ("Variable", "array", "asarray", "placeholder", "tensor", "variable")  # elsewhere, for numbers
 
 __all__ = [
     "GradgenError", "Tensor", "__version__", "accumulate", "argmax", "argmin", "compute", "index", "indices", "input",

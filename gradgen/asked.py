@@ -9,14 +9,15 @@ from typing import Any
 
 from gradgen.errors import CopiesWarning, GraphError, OptionError, ShapeError
 from gradgen.graph.axes import describe, dtype_name, shown
+from gradgen.graph.constants import is_same_constant
 from gradgen.graph.derivatives import derivative, remember_derivatives
-from gradgen.graph.names import free_name
+from gradgen.graph.names import free_name, is_derived
 from gradgen.graph.nodes import Leaf, Node, Shape, all_inputs, same_shape, toposort
 from gradgen.graph.origin import origin
 from gradgen.graph.place import here, warn
 from gradgen.graph.scalar import FLOATS, Poly, SizeSymbol
 from gradgen.graph.tensor import Tensor
-from gradgen.lang.declare import checked_name, is_derived, renamed
+from gradgen.lang.declare import checked_name, renamed
 from gradgen.model import Model
 from gradgen.options import TARGETS, Options
 from gradgen.passes.lower.naming import GENERATED, sizes_of
@@ -54,16 +55,27 @@ def asked_model(outputs: Any, name: Any, wrt: Any, updates: Any, loss: Any) -> M
 
 
 def _numbered(roots: Sequence[Node]) -> dict[Node, Node]:
-    """What nodes become where leaves get numbers: those that nobody has named, and that are called like others."""
+    """What nodes become where leaves that nobody has named are called like others, and get a number behind the name.
+
+    Constants of one value are one leaf.
+    """
     leaves = sorted({n for n in toposort(roots, all_inputs) if isinstance(n, Leaf)}, key=lambda x: x.serial)
     taken = {x.name for x in leaves if not is_derived(x)}
     others: dict[Node, Node] = {}
+    constants: list[Leaf] = []
     for x in leaves:
-        if is_derived(x):
-            name = free_name(x.name, taken)
-            taken.add(name)
-            if name != x.name:
-                others[x] = renamed(x, name)
+        if not is_derived(x):
+            continue
+        same = next((y for y in constants if is_same_constant(x, y)), None)
+        if same is not None:
+            others[x] = others.get(same, same)
+            continue
+        if x.role == "constant":
+            constants.append(x)
+        name = free_name(x.name, taken)
+        taken.add(name)
+        if name != x.name:
+            others[x] = renamed(x, name)
     if not others:
         return {}
     found = replacements(roots, others)
@@ -201,10 +213,9 @@ def _updates(updates: Any) -> dict[Leaf, Node]:
     changed: dict[Leaf, Node] = {}
     for t, new in updates.items():
         x = _leaf(t, "updates")
-        if x.role == "input":
-            raise GraphError(
-                f"{here()}updates hold {x.name}, an input, which every call gives: declare a gg.state or gg.param."
-            )
+        if x.role not in ("param", "state"):
+            what = "an input, which every call gives" if x.role == "input" else f"a {x.role}, which has one value"
+            raise GraphError(f"{here()}updates hold {x.name}, {what}: declare a gg.state or gg.param.")
         if not isinstance(new, Tensor):
             raise GraphError(f"{here()}the update of {x.name} is {shown(new)}: give a tensor.")
         _check_outside(new, f"the update of {x.name}")

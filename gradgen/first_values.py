@@ -13,7 +13,7 @@ from gradgen.graph.nodes import Leaf
 from gradgen.graph.sizes import size_names
 from gradgen.nn.init import initialiser_of
 from gradgen.runtime.bindings import Array
-from gradgen.runtime.interface import Argument, Interface, evaluate_shape
+from gradgen.runtime.interface import CARRIED, Argument, Interface, evaluate_shape
 
 __all__ = ["first_values"]
 
@@ -30,10 +30,10 @@ def first_values(
     """
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise OptionError(f"init has seed={seed!r}: give an integer that is not negative.")
-    generators = {role: np.random.default_rng(seed) for role in ("param", "state")}
+    generators = {role: np.random.default_rng(seed) for role in CARRIED}
     found: dict[str, Array] = {}
     for x in interface.leaves:
-        if x.role != "input":
+        if x.role in CARRIED:
             _refuse_unknown_sizes(interface.name, x, declared[x.name], sizes)
             shape = evaluate_shape(x.shape, sizes)
             drawn = initialiser_of(declared[x.name]).draw(generators[x.role], shape, x.dtype)

@@ -20,6 +20,7 @@ from gradgen.emit.module import load_module
 from gradgen.errors import BindingError, GraphError, OptionError
 from gradgen.files import save_file
 from gradgen.first_values import first_values
+from gradgen.graph.constants import numbers_of
 from gradgen.graph.fingerprint import fingerprint
 from gradgen.graph.nodes import Leaf
 from gradgen.graph.tensor import Tensor
@@ -38,7 +39,7 @@ from gradgen.pipeline import Compiled, compile_model
 from gradgen.runtime.bindings import Array, Cotangents, rows_of
 from gradgen.runtime.calls import Caller, RoomPool
 from gradgen.runtime.carried import carried_beside, note_carried
-from gradgen.runtime.interface import Interface, interface_of
+from gradgen.runtime.interface import CARRIED, Interface, interface_of
 from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
 from gradgen.runtime.saved import Saved
 from gradgen.stages import looked_at
@@ -127,9 +128,16 @@ class Network:
     def _open(self, leaves: Sequence[Leaf]) -> None:
         """Import the module of the text that is known."""
         self._declared = {x.name: x for x in leaves}
-        self._kept = [x for x in leaves if x.role != "input"]
+        self._kept = [x for x in leaves if x.role in CARRIED]
         note_carried(self._kept)
+        self._constants = self.stack(self._numbers(leaves))
         self._attach(load_module(self.source, self._model.name))
+
+    def _numbers(self, leaves: Sequence[Leaf]) -> dict[str, Array]:
+        """The arrays of the constants, in the dtypes that they are compiled for."""
+        dtypes = {x.name: x.dtype for x in self.interface.leaves}
+        found = {x.name: numbers_of(x, dtypes[x.name]) for x in leaves}
+        return {name: numbers for name, numbers in found.items() if numbers is not None}
 
     def _attach(self, module: ModuleType) -> None:
         self.module = module
@@ -137,7 +145,8 @@ class Network:
         self._cotangents = Cotangents(self.interface)
         strict = self._options.strict
         self._entries = {
-            e.name: Caller(self.interface, e, module, pool, strict, self._carried) for e in self.interface.entries
+            e.name: Caller(self.interface, e, module, pool, strict, self._carried, self._constants)
+            for e in self.interface.entries
         }
 
     def _carried(self) -> frozenset[str]:
@@ -382,6 +391,14 @@ class Network:
     def states(self) -> Mapping[str, Declared]:
         """Shapes and dtypes of the states, such as an optimiser's, by name."""
         return MappingProxyType(declared(self.interface.leaves, "state"))
+
+    @property
+    def constants(self) -> Mapping[str, Array]:
+        """The arrays that are part of the model, by name; a call that gives one of them takes that instead."""
+        views = {name: x.view() for name, x in self._constants.items()}
+        for x in views.values():
+            x.flags.writeable = False
+        return MappingProxyType(views)
 
     @property
     def outputs(self) -> Mapping[str, Declared]:

@@ -20,6 +20,7 @@ from gradgen.lang.interpret import interpret
 from gradgen.lang.transforms import vjp
 from gradgen.network import Network
 from gradgen.passes.prepare.retarget import retarget
+from gradgen.runtime.interface import CARRIED
 
 __all__ = ["CheckReport", "Comparison", "check_network"]
 
@@ -98,7 +99,7 @@ def check_network(network: Network, point: Point, seed: int = 0) -> CheckReport:
         value, *wanted = _evaluated([loss.node, *[t.node for t in vjp(loss, wrt, None)]], arrays)
         comparisons += _compared("d_", [str(t.name) for t in wrt], gradients, wanted, abs(float(value)))
     if updates:
-        kept = [x.name for x in network.interface.leaves if x.role != "input"]
+        kept = [x.name for x in network.interface.leaves if x.role in CARRIED]
         state = network.stack({name: point.arrays[name].copy() for name in kept})
         network.step(state, **{name: value for name, value in point.arrays.items() if name not in state})
         comparisons += _compared("next ", list(updates), state, _evaluated(list(updates.values()), arrays))

@@ -46,7 +46,7 @@ def choose_point(
         if name not in leaves:
             usage(f"--at {name}: {network.model.name} has no tensor {name!r}; it has {', '.join(leaves)}.")
     known, chosen = _sizes(network, list(leaves.values()), values, sizes, first)
-    given = {name: _given(leaves[name], value, known) for name, value in values.items()}
+    given = {name: _given(leaves[name], value, known) for name, value in {**network.constants, **values}.items()}
     drawn = [x for x in leaves.values() if x.name not in given]
     notes = []
     if chosen:

@@ -8,12 +8,27 @@ from collections.abc import Sequence
 from types import EllipsisType
 from typing import Any, get_args
 
+import numpy as np
+
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph.axes import aligned, broadcast_shape, describe, shown
+from gradgen.graph.constants import constant_leaf, numbers_of
 from gradgen.graph.enumeration import indices_in, is_decidable
-from gradgen.graph.nodes import Node, pointwise, show_size
+from gradgen.graph.nodes import Leaf, Node, pointwise, show_size
 from gradgen.graph.place import here
-from gradgen.graph.scalar import Load, Poly, Scalar, as_poly, floor_div, integer, load, position, require_poly
+from gradgen.graph.scalar import (
+    Load,
+    Poly,
+    Scalar,
+    as_poly,
+    call,
+    floor_div,
+    integer,
+    load,
+    number,
+    position,
+    require_poly,
+)
 from gradgen.graph.sizes import is_size, nonnegative
 
 _NODES: tuple[Any, ...] = get_args(Node)
@@ -76,7 +91,7 @@ def index(node: Node, key: Sequence[Any]) -> Node:
             subscripts.append(require_poly(start + step * position(len(shape))))
             shape.append(count)
         elif isinstance(item, _NODES):  # an integer tensor
-            subscripts.append(require_poly(aligned(item, len(block), first)))
+            subscripts.append(require_poly(aligned(_from_front(node, axis, item), len(block), first)))
         elif isinstance(item, Load):  # an integer tensor without axes
             subscripts.append(require_poly(item))
         else:
@@ -120,6 +135,23 @@ def _number(node: Node, axis: int, p: Poly, size: Poly) -> Poly:
             f"whose size is {show_size(size)}."
         )
     return place
+
+
+def _from_front(node: Node, axis: int, item: Node) -> Node:
+    """Negative numbers of a constant count from the end, and all are inside; of other tensors calls find out."""
+    numbers = numbers_of(item) if isinstance(item, Leaf) else None
+    if numbers is None:
+        return item
+    size = node.shape[axis]
+    if size.constant is not None:
+        for value in {int(numbers.min()), int(numbers.max())} if numbers.size else ():
+            _number(node, axis, integer(value), size)
+    if not (numbers < 0).any():
+        return item
+    if size.constant is None:
+        at = load(item, [position(k) for k in range(len(item.shape))])
+        return pointwise(item.shape, call("where", call("lt", at, number(0)), call("add", at, size), at))
+    return constant_leaf(np.where(numbers < 0, numbers + size.constant, numbers))
 
 
 def _slice(node: Node, axis: int, item: slice) -> tuple[Poly, Poly, Poly]:

@@ -11,12 +11,14 @@ from keyword import iskeyword
 from types import MappingProxyType
 from typing import TypeVar
 
-from gradgen.graph.nodes import Compute
+from gradgen.graph.nodes import Compute, Leaf
 from gradgen.graph.origin import origin
+from gradgen.graph.side_tables import side_table
 
 # What functions of generated files call by name, come what may; `_` is a loop variable that nobody reads.
 CALLED = frozenset({"np", "range", "prange", "get_num_threads", "_", "__debug__"})
 Key = TypeVar("Key", bound=Hashable)
+_derived = side_table("derived names")  # leaves whose names nobody has given
 _POOL = ("i", "j", "k", "n", "m", "p", "q", "r", "s", "u", "v", "x", "y", "z")
 
 
@@ -26,6 +28,16 @@ def free_name(wanted: str, taken: Container[str]) -> str:
     while name in taken:
         name, number = f"{wanted}_{number}", number + 1
     return name
+
+
+def note_derived(of: Leaf) -> None:
+    """Nobody has given this leaf its name: of several with one name, it may get a number."""
+    _derived[of] = True
+
+
+def is_derived(of: Leaf) -> bool:
+    """Whether nobody has given a leaf its name."""
+    return of in _derived
 
 
 class Names:

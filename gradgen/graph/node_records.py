@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from gradgen.graph.records import Poly, Scalar, loads, shown
 from gradgen.graph.scalar import position
 
-Role = Literal["input", "param", "state", "cotangent"]
+Role = Literal["input", "param", "state", "constant", "cotangent"]
 Shape = tuple[Poly, ...]
 
 

@@ -22,7 +22,7 @@ _NUMPY = {
 }  # fmt: skip
 
 
-def refuse_operand(function: str, value: Any, taken: str = "tensors, formulas and numbers") -> NoReturn:
+def refuse_operand(function: str, value: Any, taken: str = "tensors, formulas, numbers and arrays") -> NoReturn:
     """What is neither tensor, formula nor number cannot be computed with."""
     declared = FUNCTIONS.get(function)
     given = value._described() if isinstance(value, Operators) else type(value).__name__
@@ -54,8 +54,13 @@ class Operators(Generic[R]):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> R:
         """NumPy's function of a formula is the scalar function of that name; operators of NumPy's scalars come here."""
-        if ufunc.__name__ == "invert" and method == "__call__" and not options:
-            return ~self
+        if method == "__call__" and not options:
+            if ufunc.__name__ == "invert":
+                return ~self
+            if ufunc.__name__ == "matmul" and hasattr(self, "__rmatmul__"):
+                a, b = inputs
+                found: R = a @ b if isinstance(a, Operators) else self.__rmatmul__(a)
+                return found
         name = _NUMPY.get(ufunc.__name__, ufunc.__name__)
         if method != "__call__" or options or name not in FUNCTIONS:
             self.__array_function__(ufunc, (), inputs, options)
@@ -71,7 +76,7 @@ class Operators(Generic[R]):
         )
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        self._refuse_value("an array")
+        self._refuse_value("an array", ", which read arrays as gg.input or gg.constant")
 
     def __float__(self) -> NoReturn:
         self._refuse_value("a float")
@@ -85,10 +90,10 @@ class Operators(Generic[R]):
     def __complex__(self) -> NoReturn:
         self._refuse_value("a complex")
 
-    def _refuse_value(self, wanted: str) -> NoReturn:
+    def _refuse_value(self, wanted: str, formulas: str = "") -> NoReturn:
         raise GraphError(
             f"{here()}{self._described()} has no value while the model is written, and {wanted} is asked for: "
-            "keep it in formulas; calls of the compiled network give numbers."
+            f"keep it in formulas{formulas}; calls of the compiled network give numbers."
         )
 
     def __bool__(self) -> bool:

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from numpy import ndarray
+
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph import axes, indexing
+from gradgen.graph.constants import constant_leaf, read_numbers
 from gradgen.graph.intern import intern
 from gradgen.graph.nodes import Leaf, Node
 from gradgen.graph.operators import refuse_operand
@@ -82,12 +85,18 @@ class Tensor(Operators["Tensor"]):
         return apply(function, *arguments)  # type: ignore[no-any-return]  # a formula where the other operand is one
 
     def __matmul__(self, other: Any) -> "Tensor":
-        if not isinstance(other, Tensor):
-            refuse_operand("@", other, "tensors")
-        return made(axes.matmul(self.node, other.node))
+        return made(axes.matmul(self.node, self._factor(other).node))
 
     def __rmatmul__(self, other: Any) -> "Tensor":
-        refuse_operand("@", other, "tensors")
+        return made(axes.matmul(self._factor(other).node, self.node))
+
+    def _factor(self, other: Any) -> "Tensor":
+        if isinstance(other, Tensor):
+            return other
+        found = constant(other, self.dtype)
+        if found is None:
+            refuse_operand("@", other, "tensors and arrays")
+        return found
 
     def __getitem__(self, key: Any) -> Any:
         """An access of a formula (a scalar expression) with indices; a tensor with NumPy's basic indexing."""
@@ -220,9 +229,12 @@ def apply_formula(name: str, body: Callable[..., Scalar], *arguments: Any) -> An
         DTypeError: an argument is neither tensor, formula nor number.
         ShapeError: tensors that do not broadcast, or a whole tensor inside a formula.
     """
+    beside = [x.dtype for x in arguments if isinstance(x, (Tensor, Scalar))]
     operands: list[Tensor | Scalar] = []
     for argument in arguments:
         part = _operand(argument)
+        if part is None:
+            part = constant(argument, *beside)
         if part is None:
             refuse_operand(name, argument)
         operands.append(part)
@@ -235,6 +247,17 @@ def apply_formula(name: str, body: Callable[..., Scalar], *arguments: Any) -> An
 def reduce_tensor(reducer: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     """A reducer over axes of a whole tensor."""
     return made(axes.reduce_axes(reducer, x.node, axis, keepdims))
+
+
+def constant(value: Any, *beside: str) -> Tensor | None:
+    """An array, or nested lists of numbers, as part of the model, beside tensors of these dtypes; None of all else.
+
+    Raises:
+        ShapeError: too many elements for that.
+        DTypeError: integers that the dtype does not hold.
+    """
+    numbers = read_numbers(value)
+    return None if numbers is None else made(constant_leaf(numbers, beside), (), "constant")
 
 
 def as_formula(value: Any) -> Scalar:
@@ -277,7 +300,10 @@ def _operand(value: Any) -> Tensor | Scalar | None:
 
 
 def _index_item(item: Any, node: Node) -> Any:
-    """An integer tensor between the brackets as its node, or its access where it has no axes; all else as it is."""
+    """An integer tensor or array between the brackets as its node, or its access without axes; all else as it is."""
+    if isinstance(item, (list, ndarray)):
+        found = constant(item)
+        item = item if found is None else found
     if not isinstance(item, Tensor):
         return item
     if item.dtype not in INTEGERS:

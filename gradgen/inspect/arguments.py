@@ -20,7 +20,7 @@ __all__ = ["Declared", "Seen", "decisions", "declared", "interface_html", "inter
 
 FEW = 8  # arguments of one kind that are shown at a prompt
 _OF_LOOPS = re.compile(r": (shares the loop|joins \w+ loops over) ")
-_KINDS = {"inputs": "input", "parameters": "param", "states": "state", "outputs": "output"}
+_KINDS = {"inputs": "input", "parameters": "param", "states": "state", "constants": "constant", "outputs": "output"}
 Sizes = Mapping[str, int | None]
 
 

@@ -39,7 +39,13 @@ __all__ = [
 FEW, MORE = 6, 12  # formulas that are shown at a prompt, and in a notebook
 WIDE = 120  # columns of a prompt
 NEAR, FAR = 16, 120  # how many nodes are looked at for one formula, and for several
-_KINDS = {"param": "parameters", "input": "inputs", "state": "states", "cotangent": "cotangents"}
+_KINDS = {
+    "param": "parameters",
+    "input": "inputs",
+    "state": "states",
+    "constant": "constants",
+    "cotangent": "cotangents",
+}
 
 
 class Text(str):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gradgen.errors import BindingError, GraphError
 from gradgen.graph.axes import describe
+from gradgen.graph.constants import numbers_of
 from gradgen.graph.nodes import Leaf, Node, leaf, toposort
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS
@@ -117,10 +118,12 @@ def check_grad(
         chosen = [renamed[x.node] if isinstance(x.node, Leaf) else x.node for x in given]  # type: ignore[misc]
     if not chosen:
         raise GraphError(f"{here()}check_grad of {describe(loss.node)}: no float parameter or input is below it.")
+    arrays: dict[Leaf, NDArray[Any]] = {}
     for n in leaves:
-        if n.name not in values:
+        value = values.get(n.name, numbers_of(n))
+        if value is None:
             raise BindingError(f"{here()}check_grad has no value for {describe(n)}: give values[{n.name!r}].")
-    arrays: dict[Leaf, NDArray[Any]] = {n: np.asarray(values[n.name], n.dtype) for n in leaves}
+        arrays[n] = np.asarray(value, n.dtype)
     rng = np.random.default_rng(seed)
     pulled = [t.node for t in vjp(tensor(root), [tensor(x) for x in chosen], None)]
     value, *gradients = interpret([root, *pulled], arrays, sizes)

@@ -1,6 +1,7 @@
-"""Tensors made of numbers: equal ones, counted ones, the identity.
+"""Tensors made of numbers: equal ones, counted ones, the identity; and arrays that are part of a model.
 
-In: shapes and numbers. Out: tensors without leaves, which emitted code computes where it reads them.
+In: shapes and numbers. Out: tensors without leaves, which emitted code computes where it reads them; of an array a
+leaf, whose numbers every call has.
 """
 
 from math import ceil
@@ -8,6 +9,7 @@ from typing import Any
 
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph import axes
+from gradgen.graph.constants import constant_leaf, read_numbers
 from gradgen.graph.nodes import pointwise
 from gradgen.graph.place import here
 from gradgen.graph.scalar import (
@@ -24,8 +26,9 @@ from gradgen.graph.scalar import (
 from gradgen.graph.sizes import nonnegative
 from gradgen.graph.tensor import Tensor, as_formula, made
 from gradgen.lang.compute import where
+from gradgen.lang.declare import checked_dtype, checked_name
 
-__all__ = ["arange", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"]
+__all__ = ["arange", "constant", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"]
 
 
 def full(shape: Any, value: Any, dtype: str = "float32") -> Tensor:
@@ -56,6 +59,38 @@ def zeros_like(x: Tensor) -> Tensor:
 def ones_like(x: Tensor) -> Tensor:
     """Ones with the shape and dtype of a tensor."""
     return full(x.shape, 1, x.dtype)
+
+
+def constant(array: Any, name: str | None = None, dtype: Any = None) -> Tensor:
+    """An array as part of the model: a stencil, nodes of a quadrature, a table. Calls need not give it.
+
+        laplace = gg.constant([1.0, -2.0, 1.0])
+        y = gg.compute(n, gg.sum(laplace[k] * x[n + k], over=k))
+
+    Operators and functions of tensors take arrays and nested lists in the same way, as in `x @ np.eye(3)`. Saved
+    modules hold the numbers in `state()`; no gradient is taken by default. Equal ones without a name are one.
+
+    Args:
+        array: an array, or nested lists of numbers, with at most 4,096 elements.
+        name: what calls, which may give another array instead, and the emitted text call it.
+        dtype: by default bool, int32, uint32 or int64 for booleans and integers, and for floats float32, which
+            `gg.compile(..., dtype="float64")` makes float64; the numbers are kept as they are given.
+
+    Raises:
+        GraphError: the name is no identifier.
+        ShapeError: lists of several lengths, or too many elements: declare those with `gg.input`.
+        DTypeError: no numbers, or integers that the dtype does not hold.
+    """
+    if isinstance(array, Tensor):
+        raise DTypeError(f"{here()}gg.constant takes an array, and {axes.describe(array.node)} is a tensor already.")
+    if not hasattr(array, "__array__") and isinstance(array, (bool, int, float)):
+        return full((), array, dtype or {bool: "bool", int: "int64"}.get(type(array), DEFAULT_FLOAT))
+    numbers = read_numbers(array)
+    if numbers is None:
+        raise DTypeError(f"{here()}gg.constant takes an array of numbers, not {type(array).__name__}.")
+    wanted = None if dtype is None else checked_dtype(dtype, "a constant")
+    called = None if name is None else checked_name(name, "tensor")
+    return made(constant_leaf(numbers, dtype=wanted, name=called), (), called or "constant")
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: str | None = None) -> Tensor:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from gradgen.errors import DTypeError, GraphError
 from gradgen.graph.axes import as_shape, dtype_name
+from gradgen.graph.constants import copy_numbers
 from gradgen.graph.intern import intern
-from gradgen.graph.names import CALLED
+from gradgen.graph.names import CALLED, note_derived
 from gradgen.graph.nodes import Leaf, Role, leaf
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Letter, Poly, atom_poly, size_symbol
@@ -57,7 +58,6 @@ class WrittenInitialiser(Initialiser, Protocol):
 
 
 _initialisers: WeakKeyDictionary[Leaf, Initialiser] = side_table("initialisers")
-_derived: WeakKeyDictionary[Leaf, bool] = side_table("derived names")  # leaves whose names nobody has given
 
 
 def size(name: str) -> Poly:
@@ -188,17 +188,13 @@ def initialiser(of: Leaf) -> Initialiser | None:
 def derived(of: Tensor) -> None:
     """Note that the name of a leaf follows from where it stands: of several with one name, it may get a number."""
     assert isinstance(of.node, Leaf)
-    _derived[of.node] = True
-
-
-def is_derived(of: Leaf) -> bool:
-    """Whether nobody has given a leaf its name."""
-    return of in _derived
+    note_derived(of.node)
 
 
 def renamed(of: Leaf, name: str) -> Leaf:
     """The same leaf by another name."""
     found = leaf(name, of.shape, of.dtype, of.role)
+    copy_numbers(of, found)
     if (init := initialiser(of)) is not None:
         _initialisers[found] = init
     return found

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradgen.errors import BindingError, DTypeError, GraphError, ShapeError
+from gradgen.graph.constants import numbers_of
 from gradgen.graph.lengths import required
 from gradgen.graph.nodes import (
     Carry,
@@ -70,6 +71,8 @@ def interpret(
 
 def _given(wanted: Leaf, values: Mapping[Leaf, Array]) -> Array:
     if wanted not in values:
+        if (numbers := numbers_of(wanted)) is not None:
+            return numbers
         raise BindingError(f"no value for {wanted.name}: give an array of dtype {wanted.dtype}")
     array = np.asarray(values[wanted])
     if array.dtype.name != wanted.dtype:

@@ -6,14 +6,17 @@ In: a nested value. Out: its tensors in order, the same nesting with others, and
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from gradgen.errors import DTypeError
 from gradgen.graph.place import here
-from gradgen.graph.tensor import Tensor
+from gradgen.graph.tensor import Tensor, constant
 from gradgen.lang.constants import full
 
 
 def leaves(value: Any, what: str) -> list[Tensor]:
-    """The tensors of nested tuples, lists and dicts, in order; None holds none, a number is a tensor without axes.
+    """The tensors of nested tuples, lists and dicts, in order; None holds none, a number is a tensor without axes,
+    and an array part of the model.
 
     Raises:
         DTypeError: anything else.
@@ -25,6 +28,8 @@ def leaves(value: Any, what: str) -> list[Tensor]:
             return [value]
         case bool() | int() | float():
             return [full((), value, {bool: "bool", int: "int64"}.get(type(value), "float32"))]
+        case np.ndarray() if (found := constant(value)) is not None:
+            return [found]
         case tuple() | list() | dict():
             return [leaf for part in _parts(value) for leaf in leaves(part, what)]
     raise DTypeError(

@@ -12,7 +12,7 @@ from gradgen.graph.nodes import same_shape
 from gradgen.graph.place import here
 from gradgen.graph.polynomials import INTEGERS
 from gradgen.graph.scalar import FLOATS, Poly
-from gradgen.graph.tensor import Tensor
+from gradgen.graph.tensor import Tensor, constant
 from gradgen.lang import elementwise, reducers
 from gradgen.lang.compute import accumulate, compute, where
 from gradgen.lang.declare import index, indices_over
@@ -25,9 +25,10 @@ __all__ = ["argsort", "compress", "one_hot", "scatter_add", "searchsorted", "sor
 
 def take(x: Tensor, selected: Tensor, axis: int | None = None) -> Tensor:
     """The slices of a tensor along an axis that integers select; of all elements in row-major order without one."""
+    x = whole(x, "take")
     if axis is None:
         return take(x.reshape(-1), selected, 0)
-    at = axes.axis_number(axis, whole(x, "take").ndim, axes.describe(x.node))
+    at = axes.axis_number(axis, x.ndim, axes.describe(x.node))
     return x[(*[slice(None)] * at, _integers(selected, "take"))]  # type: ignore[no-any-return]  # slices give tensors
 
 
@@ -36,14 +37,15 @@ def take_along_axis(x: Tensor, selected: Tensor, axis: int) -> Tensor:
 
     The other axes of `x` and `selected` have equal sizes.
     """
-    at = _aligned(x, selected, axis, "take_along_axis")
+    x, selected, at = _aligned(x, selected, axis, "take_along_axis")
     places = indices_over(selected.shape)
     return compute(places, x[_replaced(places, at, selected[places])])
 
 
 def scatter_add(x: Tensor, selected: Tensor, values: Tensor, axis: int = 0) -> Tensor:
     """x with x[selected[i, j], j] += values[i, j] for axis 0, and likewise for others; repeated places add up."""
-    at = _aligned(x, selected, axis, "scatter_add")
+    x, selected, at = _aligned(x, selected, axis, "scatter_add")
+    values = whole(values, "scatter_add")
     if len(values.shape) != len(selected.shape) or _differ(values, selected):
         raise ShapeError(
             f"{here()}scatter_add of {axes.describe(values.node)} by {axes.describe(selected.node)}: "
@@ -56,7 +58,7 @@ def scatter_add(x: Tensor, selected: Tensor, values: Tensor, axis: int = 0) -> T
 
 def one_hot(labels: Tensor, classes: int | Poly, dtype: str = "float32") -> Tensor:
     """1 where the last index is the label, else 0: (...) integers to (..., C)."""
-    _integers(labels, "one_hot")
+    labels = _integers(labels, "one_hot")
     *places, k = indices_over((*labels.shape, classes))
     label = labels[tuple(places)] if places else labels
     return compute((*places, k), elementwise.cast(label == k, dtype))
@@ -138,8 +140,8 @@ def searchsorted(a: Tensor, v: Any, side: str = "left") -> Tensor:
     """
     if side not in ("left", "right"):
         raise OptionError(f"{here()}searchsorted has the sides left and right, not {side!r}.")
-    values = whole(v, "searchsorted")
-    leading = whole(a, "searchsorted").node.shape[:-1]
+    a, values = whole(a, "searchsorted"), whole(v, "searchsorted")
+    leading = a.node.shape[:-1]
     fits = not leading or (values.ndim == a.ndim and same_shape(leading, values.node.shape[:-1]))
     if not a.ndim or not fits:
         raise ShapeError(
@@ -161,23 +163,24 @@ def searchsorted(a: Tensor, v: Any, side: str = "left") -> Tensor:
 # ---------------------------------------------------------------- arguments
 
 
-def _integers(selected: Tensor, what: str) -> Tensor:
-    if not isinstance(selected, Tensor) or selected.dtype not in INTEGERS:
+def _integers(selected: Any, what: str) -> Tensor:
+    found = selected if isinstance(selected, Tensor) else constant(selected)
+    if found is None or found.dtype not in INTEGERS:
         raise DTypeError(f"{here()}what selects in {what} is a tensor of integers, not {selected!r}.")
-    return selected
+    return found
 
 
-def _aligned(x: Tensor, selected: Tensor, axis: int, what: str) -> int:
-    """The number of the axis, once the other axes have been found equal."""
-    at = axes.axis_number(axis, whole(x, what).ndim, axes.describe(x.node))
-    _integers(selected, what)
+def _aligned(x: Any, selected: Any, axis: int, what: str) -> tuple[Tensor, Tensor, int]:
+    """Both as tensors, and the number of the axis, once the other axes have been found equal."""
+    x, selected = whole(x, what), _integers(selected, what)
+    at = axes.axis_number(axis, x.ndim, axes.describe(x.node))
     others = [k for k in range(x.ndim) if k != at]
     if selected.ndim != x.ndim or not _equal(x, selected, others):
         raise ShapeError(
             f"{here()}{what} of {axes.describe(x.node)} by {axes.describe(selected.node)}: "
             f"all axes but {at} have equal sizes."
         )
-    return at
+    return x, selected, at
 
 
 def _equal(x: Tensor, y: Tensor, which: list[int]) -> bool:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from gradgen.errors import DTypeError, ShapeError
+from gradgen.errors import ShapeError
 from gradgen.graph import axes, indexing
 from gradgen.graph.nodes import pointwise
+from gradgen.graph.operators import refuse_operand
 from gradgen.graph.place import here
 from gradgen.graph.scalar import floor_div, integer, number, require_poly
-from gradgen.graph.tensor import Tensor, made, tensor
+from gradgen.graph.tensor import Tensor, constant, made, tensor
 from gradgen.lang.constants import full
 
 __all__ = [
@@ -223,7 +224,7 @@ def _some(tensors: Sequence[Tensor], what: str) -> Sequence[Tensor]:
 
 
 def whole(x: Any, what: str) -> Tensor:
-    """The tensor that an argument is; a number is one without axes.
+    """The tensor that an argument is; a number is one without axes, an array one that is part of the model.
 
     Raises:
         DTypeError: anything else.
@@ -232,4 +233,7 @@ def whole(x: Any, what: str) -> Tensor:
         return x
     if isinstance(x, (bool, int, float)):
         return tensor(pointwise((), number(x)))
-    raise DTypeError(f"{here()}{what} takes tensors, not {type(x).__name__}: declare arrays with gg.input or gg.param.")
+    found = constant(x)
+    if found is None:
+        refuse_operand(what, x, "tensors and arrays")
+    return found

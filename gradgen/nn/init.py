@@ -4,6 +4,7 @@ In: a generator, a shape, a dtype. Out: an array; `gg.param(..., init=...)` keep
 """
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from gradgen.errors import ShapeError
+from gradgen.graph.constants import numbers_of
 from gradgen.graph.nodes import Leaf, tuple_text
 from gradgen.lang.declare import Assigned, Initialiser, initialiser
 
@@ -20,6 +22,9 @@ __all__ = [
     "constant", "fans", "kaiming_normal", "kaiming_uniform", "normal", "ones", "uniform", "xavier_normal",
     "xavier_uniform", "zeros",
 ]  # fmt: skip
+
+
+_SHORT = 60  # letters of a list; longer ones are a text of several lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,31 @@ class Constant:
 
     def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
         return [Assigned("...", _number(self.value), draws=False)] if self.value else []
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The numbers of a constant."""
+
+    of: Leaf
+
+    def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        numbers = numbers_of(self.of, dtype)
+        assert numbers is not None
+        return numbers
+
+    def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
+        numbers = self.draw(np.random.default_rng(), (), dtype)
+        if not numbers.size:
+            return []
+        listed = str(numbers.astype(str).tolist()).replace("'", "")  # the shortest that give the same numbers again
+        if len(listed) <= _SHORT and np.isfinite(numbers).all():
+            return [Assigned("...", listed, draws=False)]
+        kind = "int64" if dtype == "bool" else dtype  # every text but "" is true
+        rows = numbers.astype(kind).astype(str).reshape(-1, numbers.shape[-1])
+        text = "\n    ".join(line for row in rows for line in textwrap.wrap(" ".join(row), 100))
+        value = f'np.array(\n    """\n    {text}\n    """.split(),\n    np.{kind},\n).reshape({", ".join(shape)})'
+        return [Assigned("...", value, draws=False)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +197,6 @@ def initialiser_of(leaf: Leaf) -> Initialiser:
     given = initialiser(leaf)
     if given is not None:
         return given
+    if leaf.role == "constant":
+        return Given(leaf)
     return kaiming_uniform(math.sqrt(5.0)) if leaf.role == "param" and len(leaf.shape) > 1 else zeros()

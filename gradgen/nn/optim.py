@@ -8,13 +8,14 @@ from typing import Any, NoReturn
 
 from gradgen.errors import GraphError, OptionError, nearest
 from gradgen.graph.axes import describe, shown
+from gradgen.graph.names import is_derived
 from gradgen.graph.nodes import Leaf, toposort
 from gradgen.graph.origin import naming
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang import array, reducers
-from gradgen.lang.declare import declared, derived, is_derived
+from gradgen.lang.declare import declared, derived
 from gradgen.lang.transforms import grad
 from gradgen.nn.schedules import Schedule, cosine, exponential, linear, polynomial, step_decay, warmup
 

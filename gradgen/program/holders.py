@@ -10,7 +10,7 @@ from gradgen.program.loops import Buffer
 __all__ = ["CLASS_NAMES", "HOLDERS", "HOLDER_OF", "entry_holders", "held", "part_counts", "workspace_sizes"]
 
 HOLDERS: dict[str, tuple[str, ...]] = {
-    "p": ("param",), "s": ("state",), "w": ("saved", "work"), "out": ("output",), "g": ("gradient",),
+    "p": ("param",), "s": ("state", "constant"), "w": ("saved", "work"), "out": ("output",), "g": ("gradient",),
 }  # fmt: skip
 CLASS_NAMES = {"p": "Params", "s": "State", "w": "Work", "out": "Outputs", "g": "Gradients"}
 HOLDER_OF = {role: key for key, roles in HOLDERS.items() for role in roles}

@@ -13,7 +13,9 @@ from gradgen.graph.neutral import neutral
 from gradgen.graph.nodes import Shape
 from gradgen.graph.scalar import FLOATS, Letter, Poly, Scalar, atom_poly, call, loads
 
-Role = Literal["input", "param", "state", "output", "saved", "work", "cotangent", "gradient", "local", "one"]
+Role = Literal[
+    "input", "param", "state", "constant", "output", "saved", "work", "cotangent", "gradient", "local", "one"
+]
 LoopKind = Literal["parallel", "serial", "reduce"]
 Operation = Literal["sum", "max", "min"]
 

@@ -197,7 +197,7 @@ Readers = dict[tuple[str, frozenset[Buffer]], _Reader]  # by the kernel, and wha
 
 def _undefined(program: Program, entry: Entry, kernels: dict[str, Kernel], known: Readers) -> list[str]:
     """Reads of what neither the caller nor an earlier statement has written."""
-    given = ("input", "param", "state", "cotangent", "one")
+    given = ("input", "param", "state", "constant", "cotangent", "one")
     arguments = {b for call in entry.kernel_calls for b in call.buffers}
     defined = {b.memory for b in (*entry.parameters, *arguments, *program.buffers) if b.memory.role in given}
     defined |= _left_by(program, entry)

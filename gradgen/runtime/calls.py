@@ -9,7 +9,7 @@ refuses takes the long way again.
 from collections.abc import Callable, Mapping
 from operator import is_
 from threading import Lock
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,8 @@ class Caller:
     """An entry point of a module.
 
     `strict`: it refuses arrays that it would have to copy. `carried` gives names that may be given and are not looked
-    at: what other networks over the same parameters have in their states.
+    at: what other networks over the same parameters have in their states. `constants` are the arrays by name that a
+    call may leave out.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Caller:
         pool: RoomPool,
         strict: bool,
         carried: Callable[[], frozenset[str]] = frozenset,
+        constants: Mapping[str, Array] = MappingProxyType({}),
     ) -> None:
         self.interface = interface
         self.entry = entry
         self.pool = pool
         self.strict = strict
         self._carried = carried
+        self._constants = constants
         self._run = self._alone if entry.parallel else self._now
         self._module = module
         self._is_direct = hasattr(getattr(module, entry.name), "compile") and headers_are_known()
@@ -176,7 +179,7 @@ class Caller:
             self._layouts.clear()
         known = {*needed, *optional}
         layout = self._layouts[names] = Layout(
-            interface, entry, tuple(name for name in names if name in known), self.strict
+            interface, entry, tuple(name for name in names if name in known), self._constants, self.strict
         )
         return layout
 

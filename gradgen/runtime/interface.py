@@ -25,8 +25,12 @@ from gradgen.runtime.requirements import Label, Requirement, labels, requirement
 from gradgen.runtime.sequences import Run, run_of, runs_of
 
 __all__ = [
-    "Argument", "EntryPoint", "Interface", "Stacked", "evaluate_shape", "evaluate_size", "interface_of", "unknown_size",
+    "CARRIED", "Argument", "EntryPoint", "Interface", "Stacked", "evaluate_shape", "evaluate_size", "interface_of",
+    "unknown_size",
 ]  # fmt: skip
+
+
+CARRIED = ("param", "state")  # the roles of what callers keep from call to call
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +122,10 @@ class Interface:
         return f"{loss} depends on no float parameter: declare one with gg.param, or give wrt=[...]."
 
     def optional(self, entry: EntryPoint) -> set[str]:
-        """The leaves that a call may leave out: what updates alone read."""
+        """The leaves that a call may leave out: constants, and what updates alone read."""
         carried = {x.name for x in self.leaves if x.role in ("state", "input") and entry.name != "step"}
-        return carried - {*entry.uses, *entry.parameters}
+        constants = {x.name for x in self.leaves if x.role == "constant"}
+        return (carried - {*entry.uses, *entry.parameters}) | constants
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -229,7 +234,7 @@ def _entry_point(program: Program, entry: Entry) -> EntryPoint:
         entry.name,
         tuple(b.name for b in entry.parameters),
         tuple(entry_holders(program, entry)),
-        tuple(b.name for b in used if b.role in ("param", "state", "gradient")),
+        tuple(b.name for b in used if b.role in ("param", "state", "constant", "gradient")),
         tuple(b.name for b in entry.returns),
         entry.decisions,
         any(call.kernel in divided for call in entry.kernel_calls),

@@ -16,7 +16,7 @@ from gradgen.errors import BindingError, DTypeError, FileError, GradgenError, Gr
 from gradgen.files import save_file
 from gradgen.graph.scalar import FLOATS
 from gradgen.runtime.bindings import Array, as_array, bind_sizes, check_fits, check_names, widened
-from gradgen.runtime.interface import Interface
+from gradgen.runtime.interface import CARRIED, Interface
 
 __all__ = ["differentiated", "flatten", "load_arrays", "save_arrays"]
 
@@ -112,7 +112,7 @@ def load_arrays(interface: Interface, path: Path, only_parameters: bool = False)
 
 def _kept(interface: Interface) -> list[str]:
     """What a network carries from call to call."""
-    return [x.name for x in interface.leaves if x.role != "input"]
+    return [x.name for x in interface.leaves if x.role in CARRIED]
 
 
 def _npz(arrays: Mapping[str, Array]) -> memoryview:

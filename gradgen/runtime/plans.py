@@ -82,17 +82,25 @@ class Layout:
     First the parameters of the entry point, then the fields of `p` and `s`, then what it does not read.
     """
 
-    def __init__(self, interface: Interface, entry: EntryPoint, names: tuple[str, ...], strict: bool) -> None:
+    def __init__(
+        self,
+        interface: Interface,
+        entry: EntryPoint,
+        names: tuple[str, ...],
+        constants: Mapping[str, Array],
+        strict: bool,
+    ) -> None:
         self.strict = strict
         known = {x.name: x for x in (*interface.leaves, *interface.cotangents)}
         fields = {key: interface.fields[key] if key in entry.holders else () for key in ("p", "s", "out", "g")}
         kept = [*fields["p"], *fields["s"]]
         held = {*entry.parameters, *(x.name for x in kept)}
-        self.absent = {x.name: np.empty((0,) * len(x.shape), x.dtype) for x in kept if x.name not in names}
+        missing = {x.name: np.empty((0,) * len(x.shape), x.dtype) for x in kept if x.name not in (*names, *constants)}
+        self.absent = missing | {x.name: constants[x.name] for x in kept if x.name in constants and x.name not in names}
         placed: dict[str, list[Argument]] = {
             "own": [known[n] for n in entry.parameters],
-            "p": [x if x.name in names else replace(x, shape=("0",) * len(x.shape)) for x in fields["p"]],
-            "s": [x if x.name in names else replace(x, shape=("0",) * len(x.shape)) for x in fields["s"]],
+            "p": [replace(x, shape=("0",) * len(x.shape)) if x.name in missing else x for x in fields["p"]],
+            "s": [replace(x, shape=("0",) * len(x.shape)) if x.name in missing else x for x in fields["s"]],
             "rest": [x for n, x in known.items() if n in names and n not in held],
         }
         self.arguments = [x for part in placed.values() for x in part]

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from gradgen.emit.layout import assignment, fill, signature
 from gradgen.graph.names import free_name
 from gradgen.lang.declare import Assigned, WrittenInitialiser
-from gradgen.program.holders import CLASS_NAMES
+from gradgen.program.holders import CLASS_NAMES, HOLDERS
 from gradgen.runtime.interface import Argument
 from gradgen.standalone.surface import Field, Surface, array_of
 
 __all__ = ["MAKERS", "given_values", "makers"]
 
 MAKERS = {"p": "params", "s": "state", "out": "outputs", "g": "gradients"}
-DRAWN = {"p": ("param", "First values of the parameters"), "s": ("state", "First values of the states")}
+DRAWN = {"p": "First values of the parameters", "s": "First values of the states"}
 PLAIN = {"out": "Arrays for the outputs.", "g": "Arrays for a gradient."}
 
 
@@ -39,8 +39,7 @@ def makers(surface: Surface) -> list[list[str]]:
 
 def given_values(surface: Surface, key: str) -> list[Argument]:
     """The leaves whose first values a caller has to give: an initialiser draws them that has no text."""
-    of_role = [x for x in surface.interface.leaves if x.role == DRAWN[key][0]]
-    return [x for x in of_role if not isinstance(surface.initial[x.name], WrittenInitialiser)]
+    return [x for x in _leaves(surface, key) if not isinstance(surface.initial[x.name], WrittenInitialiser)]
 
 
 def _plain(surface: Surface, key: str) -> list[str]:
@@ -51,7 +50,6 @@ def _plain(surface: Surface, key: str) -> list[str]:
 
 
 def _drawing(surface: Surface, key: str) -> list[str]:
-    _, what = DRAWN[key]
     given = [x.name for x in given_values(surface, key)]
     sizes = surface.sizes(key)
     taken = {"np", CLASS_NAMES[key], *given, *sizes}
@@ -61,7 +59,8 @@ def _drawing(surface: Surface, key: str) -> list[str]:
     lines = [line for x in _rolled(draws) for line in _assigned(x, holder, letter)]
     random = any(value.draws for x in draws for value in x.values)
     who = f", the same as net.init({seed})" if random and not given else ""
-    doc = [f'"""{what}{who}."""']
+    constant = any(x.role == "constant" for x in _leaves(surface, key))
+    doc = [f'"""{DRAWN[key]}{", and constants" if constant else ""}{who}."""']
     parameters = [*given, *sizes, *([f"{seed}=0"] if random else [])]
     arrays = [array_of("np.zeros", field) for field in surface.fields[key]]
     if not lines:
@@ -71,13 +70,15 @@ def _drawing(surface: Surface, key: str) -> list[str]:
     return [*signature(MAKERS[key], parameters), *_indented(body)]
 
 
+def _leaves(surface: Surface, key: str) -> list[Argument]:
+    return [x for x in surface.interface.leaves if x.role in HOLDERS[key]]
+
+
 def _draws(surface: Surface, key: str, rng: str) -> list[Draw]:
     """First values in the order in which `net.init` draws them."""
     places = {x.name: (field, row) for field in surface.fields[key] for row, x in enumerate(field.members)}
     found: list[Draw] = []
-    for leaf in surface.interface.leaves:
-        if leaf.role != DRAWN[key][0]:
-            continue
+    for leaf in _leaves(surface, key):
         field, row = places.get(leaf.name, (None, 0))
         how = surface.initial[leaf.name]
         given = Assigned("...", leaf.name, draws=False)
@@ -122,14 +123,19 @@ def _assigned(block: tuple[Sequence[Draw], int], holder: str, letter: str) -> li
     lines: list[str] = []
     for x in draws:
         for subscript, value, is_drawn in x.values:
-            text = ast.unparse(ast.parse(value))  # in ruff's spacing
+            text = value if "\n" in value else ast.unparse(ast.parse(value))  # in ruff's spacing
             if x.field is None:
                 lines += [f"{text}  # {x.leaf.name}, which no function reads"] if is_drawn else []
                 continue
             row = str(x.row) if times == 1 else letter if x.row == 0 else f"{letter} + {x.row}"
             whole = subscript == "..."
             inside = [subscript] if not x.field.stacked else [row] if whole else [row, subscript]
-            lines += assignment(f"{holder}.{x.field.name}[{', '.join(inside)}]", f"= {text}", 4 if times == 1 else 8)
+            target = f"{holder}.{x.field.name}[{', '.join(inside)}]"
+            lines += (
+                f"{target} = {text}".splitlines()
+                if "\n" in text
+                else assignment(target, f"= {text}", 4 if times == 1 else 8)
+            )
     if times == 1:
         return lines
     return [f"for {letter} in range({times}):", *_indented(lines)]

@@ -17,12 +17,13 @@ from gradgen.asked import leaves_of
 from gradgen.emit import store
 from gradgen.errors import GraphError
 from gradgen.graph.derivatives import derivative
+from gradgen.graph.names import is_derived
 from gradgen.graph.nodes import Leaf, toposort
 from gradgen.graph.origin import files_of, origin
 from gradgen.graph.side_tables import TABLES
 from gradgen.graph.tensor import tensor
 from gradgen.interop.mpi import taken_apart
-from gradgen.lang.declare import initialiser, is_derived
+from gradgen.lang.declare import initialiser
 from gradgen.network import Network
 from gradgen.nn.init import normal
 from tests.cpu.models import MODELS
@@ -192,7 +193,7 @@ def test_every_table_of_nodes_is_carried() -> None:
             if made and "side_table(" not in line and path.name != "side_tables.py":
                 other.add(str(path.relative_to(package)) + (f": {made[1]}" if path.name == "origin.py" else ""))
     assert other == CACHES
-    assert set(TABLES) == {"origins", "derivatives", "initialisers", "derived names", "carried"}
+    assert set(TABLES) == {"origins", "derivatives", "initialisers", "derived names", "carried", "numbers"}
 
 
 # ---------------------------------------------------------------- other compilers, other machines

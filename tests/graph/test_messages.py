@@ -206,7 +206,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         GraphError,
         (
             "x (B, 4) has no value while the model is written, and an array is asked for: keep it in "
-            "formulas; calls of the compiled network give numbers."
+            "formulas, which read arrays as gg.input or gg.constant; calls of the compiled network give numbers."
         ),
     ),
     (
@@ -226,14 +226,6 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         ),
     ),
     (
-        "np.matmul(x, W.T)",
-        DTypeError,
-        (
-            "NumPy's matmul computes with arrays, and x (B, 4) is part of a model: look for gg.matmul, or "
-            "write a formula with gg.compute."
-        ),
-    ),
-    (
         "np.exp(x, out=x)",
         DTypeError,
         (
@@ -243,76 +235,41 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ),
     # operands that are none
     (
-        "x + [1, 2, 3, 4]",
+        "x + [W, 1]",
         DTypeError,
-        "+ takes tensors, formulas and numbers, not list: declare arrays with gg.input or gg.param.",
+        "+ takes tensors, formulas, numbers and arrays, not list: declare arrays with gg.input or gg.param.",
     ),
     (
-        "[1, 2, 3, 4] + x",
+        "x + np.ones(4, complex)",
         DTypeError,
-        "+ takes tensors, formulas and numbers, not list: declare arrays with gg.input or gg.param.",
-    ),
-    (
-        "x + np.ones(4)",
-        DTypeError,
-        "+ takes tensors, formulas and numbers, not ndarray: declare arrays with gg.input or gg.param.",
-    ),
-    (
-        "np.ones(4) + x",
-        DTypeError,
-        "+ takes tensors, formulas and numbers, not ndarray: declare arrays with gg.input or gg.param.",
-    ),
-    (
-        "x == np.ones(4)",
-        DTypeError,
-        "== takes tensors, formulas and numbers, not ndarray: declare arrays with gg.input or gg.param.",
+        "+ takes tensors, formulas, numbers and arrays, not ndarray: declare arrays with gg.input or gg.param.",
     ),
     (
         "x + None",
         DTypeError,
-        "+ takes tensors, formulas and numbers, not NoneType: declare arrays with gg.input or gg.param.",
+        "+ takes tensors, formulas, numbers and arrays, not NoneType: declare arrays with gg.input or gg.param.",
     ),
     (
         "x * (1 + 2j)",
         DTypeError,
-        "* takes tensors, formulas and numbers, not complex: declare arrays with gg.input or gg.param.",
+        "* takes tensors, formulas, numbers and arrays, not complex: declare arrays with gg.input or gg.param.",
     ),
     (
         'x ** "2"',
         DTypeError,
-        "** takes tensors, formulas and numbers, not str: declare arrays with gg.input or gg.param.",
+        "** takes tensors, formulas, numbers and arrays, not str: declare arrays with gg.input or gg.param.",
     ),
-    ("x @ np.ones((4, 2))", DTypeError, "@ takes tensors, not ndarray: declare arrays with gg.input or gg.param."),
+    ("x @ [W]", DTypeError, "@ takes tensors and arrays, not list: declare arrays with gg.input or gg.param."),
+    ("x @ 3", DTypeError, "@ takes tensors and arrays, not int: declare arrays with gg.input or gg.param."),
     (
-        "np.ones((2, 4)) @ x.T",
+        "gg.exp([x])",
         DTypeError,
-        ("NumPy's matmul takes tensors, formulas and numbers, not ndarray: declare arrays with gg.input or gg.param."),
-    ),
-    ("x @ 3", DTypeError, "@ takes tensors, not int: declare arrays with gg.input or gg.param."),
-    (
-        "gg.exp(np.ones(3))",
-        DTypeError,
-        "exp takes tensors, formulas and numbers, not ndarray: declare arrays with gg.input or gg.param.",
-    ),
-    (
-        "gg.exp([1, 2])",
-        DTypeError,
-        "exp takes tensors, formulas and numbers, not list: declare arrays with gg.input or gg.param.",
+        "exp takes tensors, formulas, numbers and arrays, not list: declare arrays with gg.input or gg.param.",
     ),
     (
         "gg.sum([1, 2])",
         DTypeError,
         "gg.sum takes tensors and formulas, not list: declare arrays with gg.input or gg.param.",
-    ),
-    (
-        "gg.concatenate([x, [1.0]])",
-        DTypeError,
-        "concatenate takes tensors, not list: declare arrays with gg.input or gg.param.",
-    ),
-    (
-        'gg.einsum("ij,jk->ik", x, np.ones((4, 2)))',
-        DTypeError,
-        "einsum takes tensors, not ndarray: declare arrays with gg.input or gg.param.",
     ),
     (
         "gg.padded(x[n, i])",
@@ -345,7 +302,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         "gg.where(x > 0, x, None)",
         DTypeError,
-        "where takes tensors, formulas and numbers, not NoneType: declare arrays with gg.input or gg.param.",
+        "where takes tensors, formulas, numbers and arrays, not NoneType: declare arrays with gg.input or gg.param.",
     ),
     # changes in place
     (
@@ -408,7 +365,6 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ("gg.squeeze(x, 0)", ShapeError, "axis 0 of x (B, 4) cannot be squeezed: its size is not 1."),
     ("gg.split(x, 3, 1)", ShapeError, "axis 1 of x (B, 4) cannot be split into 3 equal parts."),
     ('gg.split(x, "three", 1)', ShapeError, "split of x (B, 4) into 'three': give a number, or a list of places."),
-    ("gg.take(x, [0, 1])", DTypeError, "what selects in take is a tensor of integers, not [0, 1]."),
     ('gg.einsum("ij,jk", x, W)', ShapeError, "einsum('ij,jk'): j has sizes 4 and 3."),
     ('gg.einsum("ijk->i", x)', ShapeError, "einsum('ijk->i'): 'ijk' does not fit x (B, 4)."),
     ('gg.tensordot(x, W, "a")', ShapeError, "tensordot over 'a': give a number of axes, or a pair of lists of axes."),
@@ -489,11 +445,11 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ),
     ("x[s]", DTypeError, "x (B, 4) is indexed by s () of dtype float32: use integers."),
     (
-        "x[[0, 1]]",
+        "x[[x]]",
         DTypeError,
         (
-            "x (B, 4): [0, 1] between the brackets; integers, sizes, slices, None, ... and integer tensors "
-            "can stand there."
+            "x (B, 4): [<Tensor x: float32 (B, 4)>] between the brackets; integers, sizes, slices, None, ... and "
+            "integer tensors can stand there."
         ),
     ),
     ("x[0:1.5]", DTypeError, "a slice of axis 0 of x (B, 4) has the bound 1.5: use integers or sizes."),
@@ -747,11 +703,6 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ("gg.scan(lambda c, e: (c + 1, c), 0.0, length=-1)", ShapeError, "size -1 in a shape: sizes are not negative."),
     ("gg.scan(lambda c, e: (c, c), 0.0, s)", ShapeError, "gg.scan walks xs along their first axis; s () has no axes."),
     (
-        "gg.scan(lambda c, e: (c, c), np.zeros(3), x)",
-        DTypeError,
-        "gg.scan takes tensors, numbers, None, and tuples, lists and dicts of these, not array([0., 0., 0.]).",
-    ),
-    (
         "gg.scan(lambda c, e: (c, e), 0.0, (x, W))",
         ShapeError,
         "gg.scan: W (3, 4) has 3 elements along its first axis, and the loop has B steps. Make them equal.",
@@ -791,9 +742,9 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     ),
     ("nn.mse_loss(x, W)", ShapeError, "mse_loss of x (B, 4) with W (3, 4): the shapes must be equal."),
     (
-        "nn.mse_loss(x, [1.0])",
+        "nn.mse_loss(x, [x])",
         DTypeError,
-        "mse_loss takes tensors, not list: declare arrays with gg.input or gg.param.",
+        "mse_loss takes tensors and arrays, not list: declare arrays with gg.input or gg.param.",
     ),
     # gg.compile
     ("gg.compile({})", GraphError, "there is nothing to compile: give at least one output."),

@@ -28,6 +28,7 @@ from gradgen.program.loops import Buffer
 __all__ = ["roll"]
 
 STACKED = {role: key for key in ("p", "s", "w", "g") for role in HOLDERS[key]}
+STACKED["constant"] = "constant"  # constants and states come from different places, and are rows of different arrays
 
 
 @dataclass(frozen=True, slots=True)

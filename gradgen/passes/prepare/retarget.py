@@ -5,6 +5,7 @@ In: roots as declared. Out: roots over new leaves, and which leaf became which.
 
 from collections.abc import Mapping, Sequence
 
+from gradgen.graph.constants import copy_numbers
 from gradgen.graph.nodes import (
     Carry,
     Compute,
@@ -64,6 +65,7 @@ def retarget(roots: Sequence[Node], dtype: str, sizes: Mapping[str, int]) -> tup
         match node:
             case Leaf():
                 leaves[node] = leaf(node.name, shape(node), kind(node.dtype), node.role)
+                copy_numbers(node, leaves[node])
                 built[node] = leaves[node]
             case Carry():
                 built[node] = carry(node.number, shape(node), kind(node.dtype), node.depth)
