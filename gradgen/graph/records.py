@@ -31,6 +31,11 @@ class Scalar(Operators["Scalar"]):
     dtype: str
     digest: str
 
+    @property
+    def direct(self) -> "tuple[Scalar, ...]":
+        """The direct parts; subscripts count, so that a walk meets every access."""
+        return ()
+
     def __repr__(self) -> str:
         return shown(self)
 
@@ -171,6 +176,10 @@ class Reduce(Scalar):
     dtype: str
     digest: str
 
+    @property
+    def direct(self) -> tuple[Scalar, ...]:
+        return (self.body,)
+
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True, repr=False)
 class Slot(Scalar):
@@ -179,6 +188,10 @@ class Slot(Scalar):
     name: str
     dtype: str
     digest: str
+
+
+# Fields under another name, which are read quicker than a property: every pass walks over every body.
+Poly.direct, Load.direct, Call.direct = Poly.parts, Load.subscripts, Call.arguments  # type: ignore[method-assign,assignment]
 
 
 # ---------------------------------------------------------------- the one constructor of polynomials
@@ -221,16 +234,7 @@ def _atom_key(atom: Atom) -> tuple[int, str]:
 
 def children(x: Scalar) -> tuple[Scalar, ...]:
     """The direct parts of an expression; subscripts count, so that a walk meets every access."""
-    match x:
-        case Poly(parts=parts):
-            return parts
-        case Load(subscripts=subscripts):
-            return subscripts
-        case Call(arguments=arguments):
-            return arguments
-        case Reduce(body=body):
-            return (body,)
-    return ()
+    return x.direct
 
 
 def walk(*roots: Scalar) -> Iterator[Scalar]:
@@ -244,7 +248,7 @@ def walk(*roots: Scalar) -> Iterator[Scalar]:
             assert x is not None
         elif x in done:
             continue
-        elif parts := children(x):
+        elif parts := x.direct:
             stack += (x, None)
             stack += reversed(parts)
             continue
@@ -278,13 +282,11 @@ def loads(*roots: Scalar) -> tuple[Load, ...]:
 
 
 def _accesses(x: Scalar) -> tuple[Load, ...]:
-    match x:
-        case Call(accesses=accesses):
-            return accesses
-        case Load(subscripts=subscripts):
-            return (*loads(*subscripts), x)
-    parts = children(x)
-    return loads(*parts) if parts else ()
+    if isinstance(x, Call):
+        return x.accesses
+    if isinstance(x, Load):
+        return (*loads(*x.subscripts), x)
+    return loads(*x.direct) if x.direct else ()
 
 
 def contains(atoms: Iterable[Atom], atom: Atom) -> bool:
