@@ -57,7 +57,7 @@ from gradgen.passes.rewrite.simplify import simplify
 from gradgen.passes.schedule.saved_values import choose_saved
 from gradgen.program.kernels import Program
 from gradgen.program.loops import Role
-from gradgen.program.verify import verify_program, violations
+from gradgen.program.verify import Seen, verify_program, violations
 from gradgen.watch import OnProgram, Watch
 
 
@@ -101,7 +101,9 @@ ON_TARGET: dict[str, tuple[tuple[str, OnStatements, str], ...]] = {
 }
 
 
-def on_programs(telling: OnProgram = lambda program: program) -> tuple[tuple[str, OnProgram, str], ...]:
+def on_programs(
+    telling: OnProgram = lambda program: program, seen: Seen | None = None
+) -> tuple[tuple[str, OnProgram, str], ...]:
     """... and to the functions; `telling` gives a program arguments for the sizes that new guards read."""
     return (
         ("in place", update_in_place, "values are written over what nobody needs any more"),
@@ -110,7 +112,11 @@ def on_programs(telling: OnProgram = lambda program: program) -> tuple[tuple[str
             over_states,
             "what a step writes anew is a row of the states that it becomes, or comes of",
         ),
-        ("keep inside", partial(_kept_inside, telling=telling), "what no proof keeps inside an array gets a guard"),
+        (
+            "keep inside",
+            partial(_kept_inside, telling=telling, seen=seen),
+            "what no proof keeps inside an array gets a guard",
+        ),
         ("unify", unify, "functions that differ in names only are one function"),
         ("roll", roll, "runs of equal calls are a loop: the text does not grow with the depth"),
         ("one form", one_form, "functions that differ in lengths only are compiled once"),
@@ -209,7 +215,7 @@ def _compiled(model: Model, options: Options, watch: Watch, told: tuple[str, ...
     program = builder.program(drafts, head, parts, checked)
     stacks, of_rows = stacks_of(program, looped.stacks, leaves, gradients, taken)
     program = replace(program, stacks=stacks)
-    program = watch.programs(on_programs(builder.telling), program)
+    program = watch.programs(on_programs(builder.telling, watch.seen), program)
     derivatives = {**{name: k for k, name in cotangents.items()}, **{name: x.name for x, name in gradients.items()}}
     derivatives |= of_rows
     messages = {name: x.message for name, x in checks.items()}
@@ -218,16 +224,16 @@ def _compiled(model: Model, options: Options, watch: Watch, told: tuple[str, ...
     return Compiled(program, leaves, declared, updates, updated, stages, messages, counts, derivatives)
 
 
-def _kept_inside(program: Program, telling: OnProgram) -> Program:
+def _kept_inside(program: Program, telling: OnProgram, seen: Seen | None) -> Program:
     """The program, legal; seldom are there guards to add: where the loops do not show what keeps an access inside.
 
     Raises:
         ProgramError: it is not legal with them either, which is a bug.
     """
-    if not violations(program, unify(program)):
+    if not violations(program, unify(program), seen):
         return program
     guarded = telling(keep_inside(program))
-    verify_program(guarded, unify(guarded))
+    verify_program(guarded, unify(guarded), seen)
     return guarded
 
 

@@ -20,7 +20,7 @@ from gradgen.passes.rebuild.promises import verify_graph
 from gradgen.passes.rebuild.rewrites import Passes, Rewrite
 from gradgen.passes.rewrite.separate_scans import separate_carries
 from gradgen.program.kernels import Program
-from gradgen.program.verify import verify_program, verify_statements
+from gradgen.program.verify import Seen, verify_program, verify_statements
 
 __all__ = ["OnProgram", "Watch"]
 
@@ -37,6 +37,7 @@ class Watch:
     level: int = field(default_factory=env.debug)
     texts: dict[str, str] | None = None  # statements and programs behind every pass, for who asks for them
     verifies: bool = field(default_factory=env.check)  # behind every pass; behind the last one in any case
+    seen: Seen = field(default_factory=Seen)
 
     def run(self, passes: Passes, roots: Sequence[Node], what: str) -> tuple[list[Node], tuple[str, ...]]:
         """The roots behind every pass, and a note for each rewrite that fired or was refused."""
@@ -64,7 +65,7 @@ class Watch:
             current = [run(draft) for draft in current]
             self._took(f"statements, {name}", began)
             for piece, draft in ((piece, d) for d in current if self.verifies for piece in d.everything):
-                verify_statements(piece.body, f"{piece.name} of {draft.entry} behind {name}")
+                verify_statements(piece.body, f"{piece.name} of {draft.entry} behind {name}", self.seen)
             self._look(name, drafts_text, current)
         return current
 
@@ -79,7 +80,7 @@ class Watch:
             if name == "keep inside":  # before, accesses may still miss their guards
                 apart = program
             if self.verifies and apart is not None:
-                verify_program(apart, program)
+                verify_program(apart, program, self.seen)
             self._look(name, program_text, program)
         if self.level >= PROGRAMS:
             _print(program_text(program))

@@ -190,8 +190,9 @@ class Slot(Scalar):
     digest: str
 
 
-# Fields under another name, which are read quicker than a property: every pass walks over every body.
-Poly.direct, Load.direct, Call.direct = Poly.parts, Load.subscripts, Call.arguments  # type: ignore[method-assign,assignment]
+_PARTS: dict[Any, str] = {Poly: "parts", Load: "subscripts", Call: "arguments"}
+for _kind, _parts in _PARTS.items():  # a field is read quicker than a property, and every pass walks over every body
+    _kind.direct = getattr(_kind, _parts)
 
 
 # ---------------------------------------------------------------- the one constructor of polynomials
@@ -206,11 +207,16 @@ def polynomial(terms: Iterable[tuple[Monomial, int]]) -> Poly:
     for monomial, factor in terms:
         key = monomial if len(monomial) < 2 else tuple(sorted(monomial, key=_atom_key))
         collected[key] = collected.get(key, 0) + factor
-    kept = [(m, f) for m, f in collected.items() if f]
+    kept = [term for term in collected.items() if term[1]]
     if len(kept) > 1:
-        kept.sort(key=lambda t: (not t[0], [_atom_key(a) for a in t[0]]))
+        kept.sort(key=_term_key)
     ordered = tuple(kept)
     return intern_built(Poly, (ordered,), lambda: _new_polynomial(ordered))
+
+
+def _term_key(term: tuple[Monomial, int]) -> tuple[bool, list[tuple[int, str]]]:
+    monomial, _ = term
+    return not monomial, [_atom_key(a) for a in monomial]
 
 
 def _new_polynomial(terms: tuple[tuple[Monomial, int], ...]) -> Poly:

@@ -147,6 +147,10 @@ def as_scalar(value: Any) -> Scalar | None:
 
 
 def _operator(self: Scalar, function: str, *arguments: Any) -> Scalar:
+    if function in ("add", "sub", "mul") and all(isinstance(x, Poly) and x.constant is None for x in arguments):
+        exact = EXACT[function](*arguments)
+        if exact is not None:  # where `call` comes to, and passes go all the time
+            return exact
     converted = [as_scalar(argument) for argument in arguments]
     for argument, scalar in zip(arguments, converted, strict=True):
         if scalar is None:

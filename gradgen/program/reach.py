@@ -4,7 +4,7 @@ In: a `Program` with what the checks of a call establish. Out: the accesses that
 `verify`; `proofs` decides about one subscript.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never, cast
 
@@ -53,10 +53,16 @@ from gradgen.program.loops import (
 )
 from gradgen.program.proofs import Proof
 
+# What was proved of an expression, or was not, by what held: ranges and depths of letters, facts, alternatives.
+Proved = dict[Hashable, bool]
 
-def strays(program: Program) -> list[str]:
-    """The accesses that are neither proved to stay inside, nor guarded, nor checked."""
-    walks = _walks(program)
+
+def strays(program: Program, proved: Proved | None = None) -> list[str]:
+    """The accesses that are neither proved to stay inside, nor guarded, nor checked.
+
+    `proved` is what other programs have asked already, and learns what this one asks.
+    """
+    walks = _walks(program, {} if proved is None else proved)
     found = [text for walk in walks for text in (*walk.found, *(x.shown for x in walk.open()))]
     kernels = {kernel.name: kernel for kernel in program.kernels}
     calls = (call for entry in program.entries for call in entry.kernel_calls)
@@ -65,12 +71,12 @@ def strays(program: Program) -> list[str]:
 
 def open_accesses(program: Program) -> "list[Place]":
     """The same for single elements, and where they stand."""
-    return [place for walk in _walks(program) for place in walk.open()]
+    return [place for walk in _walks(program, {}) for place in walk.open()]
 
 
-def _walks(program: Program) -> "list[_Walk]":
+def _walks(program: Program, proved: Proved) -> "list[_Walk]":
     """Every kernel walked through; data that choose are checked before all of them but those that check."""
-    values = _Values(program.checked.sizes)
+    values = _Values(program.checked.sizes, proved)
     checking = {call.kernel for e in program.entries if e.name == "check" for call in e.kernel_calls}
     unchecked = replace(program.checked, chosen=frozenset())
     walks = [_Walk(k, values, unchecked if k.name in checking else program.checked) for k in program.kernels]
@@ -110,6 +116,11 @@ class Scope:
     ranges: Mapping[Atom, Poly] = field(default_factory=dict)
     facts: tuple[Poly, ...] = ()
     values: Mapping[Scalar, Poly] = field(default_factory=dict)
+
+    @property
+    def letters(self) -> Hashable:
+        """What is known of the open letters."""
+        return tuple(self.depths.items()), tuple(self.ranges.items())
 
     def resolved(self, p: Poly) -> Poly:
         return require_poly(substitute(p, {}, self.values)) if self.values and p.parts else p
@@ -160,10 +171,10 @@ class _Values:
     Of each member of `either`, expressions of sizes, one is not negative.
     """
 
-    either: Sequence[Sequence[Poly]]
+    either: tuple[tuple[Poly, ...], ...]
+    known: Proved
     written: dict[Buffer, list[tuple[Poly | None, Scope]]] = field(default_factory=dict)
     asked: set[tuple[Poly, Atom]] = field(default_factory=set)
-    known: dict[tuple[Scope, Poly, tuple[Poly, ...]], bool] = field(default_factory=dict)
     complete: bool = False  # whether all that is written has been seen
 
     def add(self, buffer: Buffer, value: Poly | None, scope: Scope) -> None:
@@ -185,8 +196,8 @@ class _Values:
 
     def proved(self, p: Poly, scope: Scope, facts: tuple[Poly, ...] = ()) -> bool:
         """Whether p >= 0 where a statement stands; neighbours ask the same of other arrays."""
-        key = (scope, p, facts)
         everything = (*facts, *scope.facts)
+        key = (p, everything, scope.letters, self.either)
         if key not in self.known or loaded(p, *everything):  # values that are read may be known later
             is_reached = all(fact.constant is None or fact.constant >= 0 for fact in everything)
             proof = Proof(scope.depths, scope.ranges, everything, self.hold)

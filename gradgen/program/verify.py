@@ -34,10 +34,20 @@ from gradgen.program.loops import (
     writes,
 )
 from gradgen.program.ownership import private, shared_by_parts, shared_wrongly, unowned
-from gradgen.program.reach import strays
+from gradgen.program.reach import Proved, strays
 
 
-def verify_program(program: Program, merged: Program | None = None) -> None:
+@dataclass(slots=True)
+class Seen:
+    """What one compilation has found legal or proved already: most passes leave most of a program as it is."""
+
+    loops: dict[int, tuple[Statement, list[str]]] = field(
+        default_factory=dict
+    )  # by identity; a statement is kept alive
+    proofs: Proved = field(default_factory=dict)
+
+
+def verify_program(program: Program, merged: Program | None = None, seen: Seen | None = None) -> None:
     """Refuse a program that could race, read what was never written, or reach past the end of an array.
 
     `merged` is the same program with equal functions once, if that is there already: as many loops are walked through.
@@ -45,34 +55,35 @@ def verify_program(program: Program, merged: Program | None = None) -> None:
     Raises:
         ProgramError: a bug of gradgen, with everything that is wrong.
     """
-    found = violations(program, merged)
+    found = violations(program, merged, seen)
     if found:
         listed = "\n".join(f"  {text}" for text in found)
         raise ProgramError(f"the program of {program.name} is not legal:\n{listed}\nPlease report this with the model.")
 
 
-def verify_statements(body: Sequence[Statement], where: str) -> None:
+def verify_statements(body: Sequence[Statement], where: str, seen: Seen | None = None) -> None:
     """Refuse statements whose loops promise too much.
 
     Raises:
         ProgramError: a bug of gradgen, with everything that is wrong.
     """
-    found = [f"  {text}" for text in dict.fromkeys(wrong_loops(body))]
+    found = [f"  {text}" for text in dict.fromkeys(wrong_loops(body, seen or Seen()))]
     if found:
         raise ProgramError("\n".join([f"{where} is not legal:", *found, "Please report this with the model."]))
 
 
-def violations(program: Program, merged: Program | None = None) -> list[str]:
+def violations(program: Program, merged: Program | None = None, seen: Seen | None = None) -> list[str]:
     """Everything that is wrong with a program, in the order of its text.
 
     What functions do by themselves, and in which order, `merged` tells. Whether accesses stay inside depends on what
     other functions have written to the very arrays, which only functions tell that have not been merged.
     """
     whole = program if merged is None else merged
+    seen = seen or Seen()
     found: list[str] = []
     for kernel in whole.kernels:
-        found += [f"{kernel.name}: {text}" for text in wrong_loops(kernel.body)]
-    found += strays(program)
+        found += [f"{kernel.name}: {text}" for text in wrong_loops(kernel.body, seen)]
+    found += strays(program, seen.proofs)
     kernels = {kernel.name: kernel for kernel in whole.kernels}
     known: Readers = {}
     for entry in whole.entries:
@@ -80,16 +91,22 @@ def violations(program: Program, merged: Program | None = None) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def wrong_loops(body: Sequence[Statement]) -> Iterator[str]:
+def wrong_loops(body: Sequence[Statement], seen: Seen) -> Iterator[str]:
     """The loops whose iterations reach what is not theirs, although they may run in any order."""
-    for statement in statements(body):
-        match statement:
-            case For():
-                yield from unowned(statement) if statement.kind == "parallel" else ()
-                yield from shared_wrongly(statement) if statement.shared is not None else ()
-            case Parts():
-                yield from shared_by_parts(statement)
-    yield from _shadowed(body, frozenset())
+    for statement in body:
+        if id(statement) not in seen.loops:
+            found = [text for inner in statements([statement]) for text in _wrong(inner)]
+            seen.loops[id(statement)] = statement, [*found, *_shadowed([statement], frozenset())]
+        yield from seen.loops[id(statement)][1]
+
+
+def _wrong(statement: Statement) -> Iterator[str]:
+    match statement:
+        case For():
+            yield from unowned(statement) if statement.kind == "parallel" else ()
+            yield from shared_wrongly(statement) if statement.shared is not None else ()
+        case Parts():
+            yield from shared_by_parts(statement)
 
 
 def _shadowed(body: Sequence[Statement], around: frozenset[str]) -> Iterator[str]:
