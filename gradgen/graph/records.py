@@ -283,8 +283,9 @@ def certain(*roots: Scalar, parts: Callable[[Scalar], tuple[Scalar, ...]] = eval
 
 def loads(*roots: Scalar) -> tuple[Load, ...]:
     """The distinct accesses of expressions, in the order of writing; every pass asks this of every body."""
-    found = [_accesses(x) for x in roots]
-    return found[0] if len(found) == 1 else tuple(dict.fromkeys(access for part in found for access in part))
+    if len(roots) == 1:
+        return _accesses(roots[0])
+    return tuple(dict.fromkeys(access for x in roots for access in _accesses(x)))
 
 
 def _accesses(x: Scalar) -> tuple[Load, ...]:

@@ -287,29 +287,42 @@ def loaded(*roots: Scalar) -> set[Buffer]:
 
 def reads(statement: Statement) -> set[Buffer]:
     """The memory that a statement or its body reads; what it updates counts too."""
-    found: set[Buffer] = set()
-    for inner in statements([statement]):
-        found |= loaded(*expressions(inner))
-        if isinstance(inner, Accumulate):
-            found.add(inner.buffer.memory)
-        if isinstance(inner, (Dot, Contract)):
-            found |= {inner.left.buffer.memory, inner.right.buffer.memory}
-        if isinstance(inner, Dot) and inner.scratch is not None:
-            found.add(inner.out.buffer.memory)
-    return _behind(statement, found)
+    return _behind(statement, set[Buffer]().union(*map(_read_itself, statements([statement]))))
 
 
 def writes(statement: Statement) -> set[Buffer]:
     """The memory that a statement or its body writes."""
-    found: set[Buffer] = set()
-    for inner in statements([statement]):
-        if isinstance(inner, (Assign, Accumulate)):
-            found.add(inner.buffer.memory)
-        elif isinstance(inner, (Dot, Contract)):
-            found.add(inner.out.buffer.memory)
-        if isinstance(inner, Dot) and inner.scratch is not None:
-            found.add(inner.scratch)
-    return _behind(statement, found)
+    return _behind(statement, set[Buffer]().union(*map(_written_itself, statements([statement]))))
+
+
+def touched(body: Iterable[Statement], found: dict[int, set[Buffer]] | None = None) -> dict[int, set[Buffer]]:
+    """By the id of every statement, however deep inside, the memory that it or its body reads or writes."""
+    found = {} if found is None else found
+    for s in body:
+        inside = bodies(s)
+        touched(inside, found)
+        mine = (_read_itself(s) | _written_itself(s)).union(*(found[id(x)] for x in inside))
+        found[id(s)] = _behind(s, mine)
+    return found
+
+
+def _read_itself(statement: Statement) -> set[Buffer]:
+    found = loaded(*expressions(statement))
+    if isinstance(statement, Accumulate):
+        found.add(statement.buffer.memory)
+    if isinstance(statement, (Dot, Contract)):
+        found |= {statement.left.buffer.memory, statement.right.buffer.memory}
+    if isinstance(statement, Dot) and statement.scratch is not None:
+        found.add(statement.out.buffer.memory)
+    return found
+
+
+def _written_itself(statement: Statement) -> set[Buffer]:
+    if isinstance(statement, (Assign, Accumulate)):
+        return {statement.buffer.memory}
+    if isinstance(statement, Dot) and statement.scratch is not None:
+        return {statement.out.buffer.memory, statement.scratch}
+    return {statement.out.buffer.memory} if isinstance(statement, (Dot, Contract)) else set()
 
 
 def _behind(statement: Statement, buffers: set[Buffer]) -> set[Buffer]:

@@ -26,6 +26,7 @@ from gradgen.program.loops import (
     letter_atom,
     reads,
     statements,
+    touched,
     writes,
 )
 
@@ -54,11 +55,11 @@ def owns(loop: For, buffer: Buffer) -> bool:
         return False
     (buffer,) = through
     inner = _inner_loops(loop)
-    touched = list(dict.fromkeys(accesses(loop.body, buffer)))
+    reached = list(dict.fromkeys(accesses(loop.body, buffer)))
     written = dict.fromkeys(_written(loop.body, buffer))
-    places = {subscripts: _places(subscripts, loop.letter, inner) for subscripts in touched}
+    places = {subscripts: _places(subscripts, loop.letter, inner) for subscripts in reached}
     varying = {letter_atom(loop.letter), *inner}
-    return all(places[a] & places[b] or _apart(a, b, varying) for a in written for b in touched)
+    return all(places[a] & places[b] or _apart(a, b, varying) for a in written for b in reached)
 
 
 def combined(loop: For, buffer: Buffer) -> Operation | None:
@@ -110,21 +111,21 @@ def private(loop: For, among: Set[Buffer] | None = None) -> list[Buffer]:
     written = {b for s in loop.body for b in writes(s) if b.role in ("work", "local")}
     written = written if among is None else written & among
     through = _all_shapes(loop.body)
-    touched = {id(s): reads(s) | writes(s) for s in statements(loop.body)}
-    found = (b for b in sorted(written, key=lambda b: b.name) if through[b] == {b} and _is_private(loop, b, touched))
+    reached = touched(loop.body)
+    found = (b for b in sorted(written, key=lambda b: b.name) if through[b] == {b} and _is_private(loop, b, reached))
     return [b for b in found if not owns(loop, b)]
 
 
-def _is_private(loop: For, buffer: Buffer, touched: Touched) -> bool:
+def _is_private(loop: For, buffer: Buffer, reached: Touched) -> bool:
     """Of an array with one shape: only where the iteration decides no place that is written.
 
     Unless it begins with all of them, or the iterations of a loop inside do. Where the iteration decides what is read,
     everything has been written by then.
     """
-    if _begins_anew(loop.body, buffer, touched):
+    if _begins_anew(loop.body, buffer, reached):
         return True
-    touching = [s for s in loop.body if buffer in touched[id(s)]]
-    if touching and all(isinstance(s, For) and _is_private(s, buffer, touched) for s in touching):
+    touching = [s for s in loop.body if buffer in reached[id(s)]]
+    if touching and all(isinstance(s, For) and _is_private(s, buffer, reached) for s in touching):
         return True
     own = letter_atom(loop.letter)
     if any(mentions(s, own) for subscripts in _written(loop.body, buffer) for s in subscripts):
@@ -134,7 +135,7 @@ def _is_private(loop: For, buffer: Buffer, touched: Touched) -> bool:
     return last >= 0 and not any(mentions(x, own) for x in early) and written_first(loop.body, buffer)
 
 
-def _begins_anew(body: Sequence[Statement], buffer: Buffer, touched: Touched) -> bool:
+def _begins_anew(body: Sequence[Statement], buffer: Buffer, reached: Touched) -> bool:
     """Whether the first statements that touch a buffer assign all of its elements, in one block or in several in order.
 
     for i < n: row[i] = 0;  row[n] = x;  for n < i < N: row[i] = 0
@@ -142,9 +143,9 @@ def _begins_anew(body: Sequence[Statement], buffer: Buffer, touched: Touched) ->
     whole = [(integer(0), extent) for extent in buffer.shape]
     blocks: list[Block] = []  # none of which goes on where the one before ends
     for statement in body:
-        if buffer not in touched[id(statement)]:
+        if buffer not in reached[id(statement)]:
             continue
-        block = _block(statement, buffer, touched)
+        block = _block(statement, buffer, reached)
         if block is None:
             return False
         while blocks and (longer := _continued(blocks[-1], block)) is not None:
@@ -165,12 +166,12 @@ def _continued(first: Block, second: Block) -> Block | None:
     return [(first[k][0], x[1]) if k == at else x for k, x in enumerate(second)]
 
 
-def _block(statement: Statement, buffer: Buffer, touched: Touched) -> Block | None:
+def _block(statement: Statement, buffer: Buffer, reached: Touched) -> Block | None:
     """From where to where a statement assigns the elements of a buffer, axis by axis, if that is all it does."""
     ranges: dict[Poly, tuple[Scalar, Scalar]] = {}
     while isinstance(statement, For) and statement.stride == 1:
         ranges[letter(statement.letter)] = (statement.start, statement.stop)
-        touching = [s for s in statement.body if buffer in touched[id(s)]]
+        touching = [s for s in statement.body if buffer in reached[id(s)]]
         if len(touching) != 1:
             return None
         statement = touching[0]

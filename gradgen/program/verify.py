@@ -45,6 +45,7 @@ class Seen:
         default_factory=dict
     )  # by identity; a statement is kept alive
     proofs: Proved = field(default_factory=dict)
+    readers: "Readers" = field(default_factory=dict)
 
 
 def verify_program(program: Program, merged: Program | None = None, seen: Seen | None = None) -> None:
@@ -85,9 +86,8 @@ def violations(program: Program, merged: Program | None = None, seen: Seen | Non
         found += [f"{kernel.name}: {text}" for text in wrong_loops(kernel.body, seen)]
     found += strays(program, seen.proofs)
     kernels = {kernel.name: kernel for kernel in whole.kernels}
-    known: Readers = {}
     for entry in whole.entries:
-        found += [f"{entry.name}: {text}" for text in _undefined(whole, entry, kernels, known)]
+        found += [f"{entry.name}: {text}" for text in _undefined(whole, entry, kernels, seen.readers)]
     return list(dict.fromkeys(found))
 
 
@@ -209,7 +209,9 @@ class _Reader:
             self.found.append(f"{self.kernel} reads {buffer.name} before anything is written there")
 
 
-Readers = dict[tuple[str, frozenset[Buffer]], _Reader]  # by the kernel, and what holds a value when it is called
+# By the name of a kernel, the identity of its statements, which are kept alive, what it returns, and what holds a value
+# when it is called.
+Readers = dict[tuple[str, int, tuple[Buffer, ...], frozenset[Buffer]], tuple[tuple[Statement, ...], _Reader]]
 
 
 def _undefined(program: Program, entry: Entry, kernels: dict[str, Kernel], known: Readers) -> list[str]:
@@ -232,13 +234,14 @@ def _undefined(program: Program, entry: Entry, kernels: dict[str, Kernel], known
 
 def _read(kernel: Kernel, defined: set[Buffer], known: Readers) -> _Reader:
     """The kernel walked through, once for all calls that find the same."""
-    key = (kernel.name, frozenset(defined))
+    key = (kernel.name, id(kernel.body), kernel.returns, frozenset(defined))
     if key not in known:
-        known[key] = reader = _Reader(kernel.name, defined)
+        reader = _Reader(kernel.name, defined)
         reader.run(kernel.body)
         for own in kernel.returns:
             reader.need(own)
-    return known[key]
+        known[key] = kernel.body, reader
+    return known[key][1]
 
 
 def _passed(kernel: Kernel, call: KernelCall) -> list[tuple[Buffer, Buffer]]:
