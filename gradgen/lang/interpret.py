@@ -5,7 +5,7 @@ It runs no pass and shares no scalar evaluation with the compiler: tests hold em
 """
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -29,13 +29,26 @@ from gradgen.graph.nodes import (
     toposort,
 )
 from gradgen.graph.polynomials import integer, sides, sub
-from gradgen.graph.scalar import FLOATS, Call, Const, FloorDiv, Load, Poly, Position, Scalar, SizeSymbol, Step
+from gradgen.graph.scalar import (
+    FLOATS,
+    Call,
+    Const,
+    FloorDiv,
+    Load,
+    Poly,
+    Position,
+    Scalar,
+    SizeSymbol,
+    Step,
+    children,
+    require_poly,
+)
+from gradgen.graph.spans import is_size
 from gradgen.lang.interpret_scalar import IMPLEMENTATIONS, WEAK, Array, operand_dtype, reduce_last
 
 __all__ = ["interpret"]
 
 Mask: TypeAlias = Any  # a bool array that broadcasts against the grid; NumPy's stubs tell arrays and np.bool apart
-Asks: TypeAlias = Generator[tuple[Scalar, Mask], Array, Array]
 
 _EVERYWHERE: Mask = np.True_
 
@@ -112,24 +125,21 @@ class _Formula:
     masks: dict[tuple[int, int, bool], tuple[Mask, Array, Mask]] = field(default_factory=dict)
 
     def value(self, x: Scalar, mask: Mask = _EVERYWHERE) -> Array:
-        """Evaluate without Python's recursion: `_rule` yields the parts that it needs, this loop answers."""
-        running: list[tuple[Scalar, Mask, Asks]] = [(x, mask, self._rule(x, mask))]
-        answer: Array | None = None
-        while True:
-            current, under, rule = running[-1]
-            try:
-                part, part_mask = next(rule) if answer is None else rule.send(answer)
-            except StopIteration as finished:
-                running.pop()
-                answer = np.asarray(finished.value)
-                self.done[current, id(under)] = (under, answer)  # holds the mask, so that its id stays its own
-                if not running:
-                    return answer
+        """Parts before wholes, without Python's recursion."""
+        waiting = [(x, mask)]
+        while waiting:
+            part, under = waiting[-1]
+            missing = [need for need in self._needs(part, under) if (need[0], id(need[1])) not in self.done]
+            if missing:
+                waiting += reversed(missing)
                 continue
-            known = self.done.get((part, id(part_mask)))
-            if known is None:
-                running.append((part, part_mask, self._rule(part, part_mask)))
-            answer = known[1] if known is not None else None
+            waiting.pop()
+            if (part, id(under)) not in self.done:  # the mask is held, so that its id stays its own
+                self.done[part, id(under)] = under, np.asarray(self._of_parts(part, under))
+        return self._known(x, mask)
+
+    def _known(self, x: Scalar, mask: Mask) -> Array:
+        return self.done[x, id(mask)][1]
 
     def narrowed(self, mask: Mask, condition: Array, taken: bool) -> Mask:
         """The part of a mask where a condition is `taken`; the same object for the same question."""
@@ -138,78 +148,96 @@ class _Formula:
             self.masks[key] = (mask, condition, mask & (condition if taken else ~condition))
         return self.masks[key][2]
 
-    def _rule(self, x: Scalar, mask: Mask) -> Asks:
+    def _needs(self, x: Scalar, mask: Mask) -> list[tuple[Scalar, Mask]]:
+        """The parts of an expression, each with the mask that it is evaluated under; of a choice at first the first."""
+        if isinstance(x, Call):
+            if x.function.name in _CHOICES:
+                first = x.arguments[0], mask
+                return [first, *self._branches(x, mask)] if (x.arguments[0], id(mask)) in self.done else [first]
+            if _is_order(x):
+                return [(side, mask) for side in _order(x)[1:]]
+        return [(part, mask) for part in children(x)]
+
+    def _branches(self, x: Call, mask: Mask) -> list[tuple[Scalar, Mask]]:
+        """The other operands of a choice, each where the first one asks for it."""
+        first, *others = x.arguments
+        condition = self._condition(first, mask)
+        pairs = zip(others, _CHOICES[x.function.name], strict=True)
+        return [(other, self.narrowed(mask, condition, taken)) for other, taken in pairs]
+
+    def _condition(self, x: Scalar, mask: Mask) -> Array:
+        """A condition as an array of its own, the same for every question."""
+        found = self._known(x, mask)
+        if found.dtype != np.bool_:
+            found = found.astype(np.bool_)
+            self.done[x, id(mask)] = mask, found
+        return found
+
+    def _of_parts(self, x: Scalar, mask: Mask) -> Any:
         match x:
             case Const(dtype=dtype):
                 return np.asarray(x.value, WEAK.get(dtype, dtype))
             case Poly():
-                return (yield from self._polynomial(x, mask))
+                return self._polynomial(x, mask)
             case Load():
-                return (yield from self._access(x, mask))
+                return self._access(x, mask)
             case Call():
-                return (yield from self._call(x, mask))
+                return self._call(x, mask)
         raise GraphError(f"a {type(x).__name__} has no value: bind letters, reducers and slots before interpreting")
 
-    def _polynomial(self, p: Poly, mask: Mask) -> Asks:
+    def _polynomial(self, p: Poly, mask: Mask) -> Any:
         if p.constant is not None:
             return np.asarray(_word(p.constant), np.int64)
-        total: Any = np.int64(0)
+        total: Any = None
         for monomial, factor in p.terms:
-            term: Any = _word(factor)
+            term: Any = None if monomial and factor == 1 else _word(factor)
             for atom in monomial:
                 match atom:
                     case FloorDiv(numerator=numerator, denominator=denominator):
-                        above = yield (numerator, mask)
-                        below = yield (denominator, mask)
-                        term = term * (above // below)
+                        value = self._known(numerator, mask) // self._known(denominator, mask)
                     case Scalar():
-                        term = term * (yield (atom, mask)).astype(np.int64)
+                        value = self._known(atom, mask).astype(np.int64, copy=False)
                     case _:
-                        term = term * self._variable(atom)
-            total = total + term
-        return np.asarray(total)
+                        value = self._variable(atom)
+                term = value if term is None else term * value
+            total = term if total is None else total + term
+        return np.asarray(total, np.int64)
 
-    def _variable(self, atom: object) -> Array | int:
+    def _variable(self, atom: object) -> Any:
         match atom:
             case Position(position=at):
                 return self.grid[at]
             case Step(depth=depth):
-                return self.steps[depth]
+                return np.int64(self.steps[depth])
             case SizeSymbol(name=name):
                 if name not in self.sizes:
                     raise BindingError(f"size {name} is unknown: give sizes={{{name!r}: ...}}")
-                return self.sizes[name]
+                return np.int64(self.sizes[name])
         raise GraphError(f"a {type(atom).__name__} has no value: bind letters before interpreting")
 
-    def _access(self, x: Load, mask: Mask) -> Asks:
+    def _access(self, x: Load, mask: Mask) -> Array:
         tensor = self.tensors[x.tensor]
         subscripts = []
-        for axis, subscript in enumerate(x.subscripts):
-            at = yield (subscript, mask)
-            subscripts.append(in_range(at, mask, tensor.shape[axis], axis, x.tensor))
+        for axis, (subscript, size) in enumerate(zip(x.subscripts, tensor.shape, strict=True)):
+            at = self._known(subscript, mask)
+            if not (any(at is index for index in self.grid) and at.size <= size):  # 0 .. size - 1, or less
+                at = in_range(at, mask, size, axis, x.tensor)
+            subscripts.append(at)
         if tensor.size == 0:  # nothing can be read, and in_range has seen that nothing has to
             return np.zeros(np.broadcast_shapes(*[s.shape for s in subscripts]), tensor.dtype)
         return np.asarray(tensor[tuple(subscripts)])
 
-    def _call(self, x: Call, mask: Mask) -> Asks:
+    def _call(self, x: Call, mask: Mask) -> Array:
         name = x.function.name
-        if name == "ge" and isinstance(x.arguments[0], Poly):  # a - b >= 0, where the difference may leave int64
-            larger, smaller = sides(x.arguments[0])
-            if any(not monomial for monomial, _ in smaller.terms):  # a > b - 1, which stays inside where b is at an end
-                return np.asarray((yield (larger, mask)) > (yield (sub(smaller, integer(1)), mask)))
-            return np.asarray((yield (larger, mask)) >= (yield (smaller, mask)))
+        if _is_order(x):
+            compare, larger, smaller = _order(x)
+            return np.asarray(compare(self._known(larger, mask), self._known(smaller, mask)))
         dtype = operand_dtype(x.function, x.dtype, [a.dtype for a in x.arguments])
-        if name in ("where", "and", "or"):
-            first, *others = x.arguments
-            condition = (yield (first, mask)).astype(np.bool_, copy=False)
-            narrow = {"where": (True, False), "and": (True,), "or": (False,)}[name]
-            operands = [condition]
-            for other, taken in zip(others, narrow, strict=True):
-                operands.append((yield (other, self.narrowed(mask, condition, taken))).astype(dtype, copy=False))
+        if name in _CHOICES:
+            operands = [self._condition(x.arguments[0], mask)]
+            operands += [self._known(*branch).astype(dtype, copy=False) for branch in self._branches(x, mask)]
         else:
-            operands = []
-            for argument in x.arguments:
-                operands.append((yield (argument, mask)).astype(dtype, copy=False))
+            operands = [self._known(argument, mask).astype(dtype, copy=False) for argument in x.arguments]
             if name == "pow" and dtype in ("int32", "int64"):
                 operands[1] = np.where(mask, operands[1], 1)  # a negative exponent counts only where it is taken
         if name not in IMPLEMENTATIONS:
@@ -219,6 +247,22 @@ class _Formula:
         if result.dtype != wanted:
             raise AssertionError(f"{name} gave {result.dtype} for {wanted}")
         return result
+
+
+# Functions whose first operand decides where the others are asked for: each where it holds, or where it does not.
+_CHOICES = {"where": (True, False), "and": (True,), "or": (False,)}
+
+
+def _is_order(x: Call) -> bool:
+    return x.function.name == "ge" and isinstance(x.arguments[0], Poly)
+
+
+def _order(x: Call) -> tuple[Any, Poly, Poly]:
+    """a - b >= 0, where the difference may leave int64: the comparison, a, and b."""
+    larger, smaller = sides(require_poly(x.arguments[0]))
+    if any(not monomial for monomial, _ in smaller.terms):  # a > b - 1, which stays inside where b is at an end
+        return np.greater, larger, sub(smaller, integer(1))
+    return np.greater_equal, larger, smaller
 
 
 def in_range(subscript: Array, mask: Mask, size: int, axis: int, tensor: Node | None = None) -> Array:
@@ -250,6 +294,7 @@ class _Run:
 
     sizes: Mapping[str, int]
     positive: frozenset[Poly]  # extents that must not be negative
+    extents: dict[Poly, int] = field(default_factory=dict)  # those that follow from the sizes
 
     def evaluate(self, order: Sequence[Node], known: dict[Node, Array], steps: Mapping[int, int]) -> dict[Node, Array]:
         """Add the values of `order`, producers first, to the known ones."""
@@ -280,19 +325,29 @@ class _Run:
         return known
 
     def sizes_of(self, shape: Sequence[Poly], known: Mapping[Node, Array], steps: Mapping[int, int]) -> tuple[int, ...]:
-        extents = tuple(number for size in shape if (number := size.constant) is not None)
-        if len(extents) < len(shape):
-            at = _Formula(self.sizes, steps, known)
-            extents = tuple(int(at.value(size)) for size in shape)
+        extents = tuple([self._extent(size, known, steps) for size in shape])
         if any(extent < 0 and size in self.positive for size, extent in zip(shape, extents, strict=True)):
             raise ShapeError(f"the sizes {extents} are not all positive or zero")
         return tuple(max(extent, 0) for extent in extents)
+
+    def _extent(self, size: Poly, known: Mapping[Node, Array], steps: Mapping[int, int]) -> int:
+        if size.constant is not None:
+            return size.constant
+        found = self.extents.get(size)
+        if found is None:
+            found = int(_Formula(self.sizes, steps, known).value(size))
+            if is_size(size):  # neither the step of a scan nor data
+                self.extents[size] = found
+        return found
 
     def _compute(self, node: Compute, known: Mapping[Node, Array], steps: Mapping[int, int]) -> Array:
         shape = self.sizes_of(node.shape, known, steps)
         extents = self.sizes_of(node.extents, known, steps)
         empty = 0 in extents
-        grid = list(np.ogrid[tuple(slice(extent) for extent in extents)])
+        grid = [
+            np.arange(extent).reshape(*[1] * axis, extent, *[1] * (len(extents) - axis - 1))
+            for axis, extent in enumerate(extents)
+        ]
         at = _Formula(self.sizes, steps, known, grid)
         if node.gathers and extents[: len(shape)] == shape:
             body = np.zeros((), WEAK.get(node.body.dtype, node.body.dtype)) if empty else at.value(node.body)
