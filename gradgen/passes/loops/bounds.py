@@ -12,6 +12,7 @@ from math import gcd
 from gradgen.graph.scalar import (
     Atom,
     Call,
+    Load,
     Poly,
     Scalar,
     SizeSymbol,
@@ -74,6 +75,11 @@ class Scope:
     def at_least(self, p: Poly, q: Poly) -> bool:
         return nonnegative(require_poly(p - q), self.ranges, self.facts)
 
+    def holds(self, x: Load) -> bool:
+        """Whether an access stays inside its array."""
+        ends = ((s, require_poly(size - 1 - s)) for s, size in zip(x.subscripts, x.tensor.shape, strict=True))
+        return all(self.at_least(p, integer(0)) for pair in ends for p in pair)
+
     def larger(self, p: Poly, q: Poly) -> Poly:
         if self.at_least(p, q):
             return p
@@ -121,7 +127,7 @@ class _Bounder:
             return self.around(loop, inside)
         if scope.at_least(start, stop):
             return []
-        conditions = conditions_on(loop)
+        conditions = conditions_on(loop, scope.holds)
         if not conditions or require_poly(stop - start).constant == 1:
             return self.finish(loop, start, stop, scope, inside)
         return self.restrict(loop, start, stop, conditions, scope, inside)
@@ -178,7 +184,7 @@ class _Bounder:
             first = require_poly(low + _mod(require_poly(residue - low), stride))
             return [*before, *self.finish(replace(loop, stride=stride, body=body), first, high, scope, inside)]
         loop = replace(loop, start=low, stop=high, body=body)
-        orders = [c for c in conditions_on(loop) if c.kind == "order"]
+        orders = [c for c in conditions_on(loop, scope.holds) if c.kind == "order"]
         pieces = self.split(loop, low, high, orders, scope, inside) if orders else None
         return self.finish(loop, low, high, scope, inside) if pieces is None else pieces
 

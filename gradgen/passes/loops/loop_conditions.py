@@ -4,7 +4,7 @@ In: a loop. Out: conditions that are affine in its letter, or in its residue, of
 and seams.
 """
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,8 +62,11 @@ class Condition:
         return (p, require_poly(-p)) if self.kind == "equality" and holds else ()
 
 
-def conditions_on(loop: For) -> list[Condition]:
-    """The conditions in a loop that its letter and what is known outside of it decide."""
+def conditions_on(loop: For, inside: Callable[[Load], bool]) -> list[Condition]:
+    """The conditions in a loop that its letter and what is known outside of it decide.
+
+    They read what every iteration reads, or what is `inside` its array wherever the loop stands.
+    """
     name = letter_atom(loop.letter)
     inner = {s.letter for s in statements(loop.body) if isinstance(s, For)}
     written = writes(loop)
@@ -74,7 +77,7 @@ def conditions_on(loop: For) -> list[Condition]:
             if isinstance(x, Call) and x.function.name in ("ge", "eq") and isinstance(x.arguments[1], Poly):
                 p = x.arguments[0]
                 c = _condition(x, p, name) if isinstance(p, Poly) else None
-                if c is not None and _is_known(c.rest, inner, written, certain):
+                if c is not None and _is_known(c.rest, inner, written, lambda x: x in certain or inside(x)):
                     found[x] = c
     return list(found.values())
 
@@ -115,11 +118,11 @@ def _residue(p: Poly) -> tuple[Poly, int] | None:
     return None
 
 
-def _is_known(p: Poly, inner: set[str], written: Set[object], certain: set[Load]) -> bool:
+def _is_known(p: Poly, inner: set[str], written: Set[object], is_readable: Callable[[Load], bool]) -> bool:
     """Whether an expression can be evaluated in front of the loop."""
     for x in walk(p):
         if isinstance(x, Load):
-            if x not in certain or x.tensor.memory in written:
+            if x.tensor.memory in written or not is_readable(x):
                 return False
         elif isinstance(x, Poly):
             if any(isinstance(a, Letter) and a.name in inner for a in x.atoms):
