@@ -50,6 +50,7 @@ from gradgen.passes.rewrite.gather import gather
 from gradgen.passes.rewrite.hoist_products import hoist
 from gradgen.passes.rewrite.logsumexp import lower_reducers
 from gradgen.passes.rewrite.materialize import materialize
+from gradgen.passes.rewrite.once_a_row import once_a_row
 from gradgen.passes.rewrite.orient import orient
 from gradgen.passes.rewrite.separate_scans import separate
 from gradgen.passes.rewrite.shared_integers import share_integers
@@ -74,6 +75,7 @@ AFTER_DIFFERENTIATING: Passes = (
     ("gather", gather, "adjoint loops own what they write"),
     ("reduce", lower_reducers, "logsumexp becomes a maximum, a sum and a logarithm"),
     ("simplify again", simplify, "solved subscripts bring new conditions and copies"),
+    ("once a row", once_a_row, "what depends on the node of an edge alone is computed once for every node"),
     ("hoist", hoist, "products that do not depend on the carry of a scan become one product for all steps"),
     ("simplify hoisted", simplify, "the steps of a scan read rows of what was hoisted"),
     ("orient", orient, "a gradient that is only read transposed is computed transposed"),

@@ -44,7 +44,11 @@ image, K = gg.input("image", (2, 8, 40, 40)), gg.param("K", (16, 8, 3, 3))
 m, o, c, p, q = gg.indices("m o c p q")
 a, b = gg.index("a", 38), gg.index("b", 38)
 seen = gg.compute((m, o, a, b), gg.sum(K[o, c, p, q] * image[m, c, a + p, b + q], over=(c, p, q)))
-net = gg.compile({"loss": gg.mean(total) + gg.mean(seen**2), "most": gg.max(gg.stop_gradient(z), axis=1)}, name="many")
+e, f = gg.index("e", 400), gg.index("f", 3)
+x, at = gg.input("nodes", (10, 3)), gg.input("at", (400,), "int64")
+rows = gg.mean(gg.compute((e, f), gg.exp(x[at[e], f]) / (1.0 + gg.exp(x[at[e], f]))))  # of 10 nodes
+loss = gg.mean(total) + gg.mean(seen**2) + rows
+net = gg.compile({"loss": loss, "most": gg.max(gg.stop_gradient(z), axis=1)}, name="many")
 """
 SECOND = """
 plain = gg.compile({"y": y}, name="plain", wrt=[])
