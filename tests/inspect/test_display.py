@@ -200,7 +200,7 @@ def test_show_refuses_what_is_no_tensor(given: object) -> None:
     with pytest.raises(GraphError) as caught:
         gg.show(given)
     told = str(caught.value).split(": ", 1)[1]
-    assert told == f"gg.show takes tensors, and {given!r} is none; a network has net.show()."
+    assert told == f"gg.show takes tensors or a network, not {given!r}."
 
 
 # ---------------------------------------------------------------- networks
@@ -299,12 +299,30 @@ def test_a_network_from_the_cache_says_the_same(net: gg.Network) -> None:
 
 
 def test_a_network_shows_its_stages(net: gg.Network) -> None:
-    assert net.show() == net.show("graph")
+    assert net.show() == net.show("graph") == gg.show(net)
     assert net.show("source") == net.source
     assert "d_W1[n, i] = " in net.show("adjoint")
     assert net.show("program").startswith("kernel ")
     assert net.show(after="gather").startswith("# after gather: adjoint loops own what they write\n")
     assert net.show(after="in place") == net.show(after="in-place")
+
+
+@pytest.mark.parametrize(
+    ("stage", "after", "told"),
+    [
+        ("grph", None, """there is no stage 'grph': did you mean net.show("graph")?"""),
+        (None, "gathr", """there is no pass 'gathr': did you mean net.show(after="gather")?"""),
+        (None, "In Plce", """there is no pass 'In Plce': did you mean net.show(after="in-place")?"""),
+        ("gather", None, """there is no stage 'gather': did you mean net.show(after="gather")?"""),
+        (None, "source", """there is no pass 'source': did you mean net.show("source")?"""),
+    ],
+)
+def test_stages_and_passes_that_are_misspelled(
+    net: gg.Network, stage: str | None, after: str | None, told: str
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        net.show(stage, after=after)
+    assert str(caught.value) == f"show: {told}"
 
 
 def test_stages_that_are_none(net: gg.Network) -> None:
@@ -313,6 +331,8 @@ def test_stages_that_are_none(net: gg.Network) -> None:
     assert str(caught.value) == "show: there is no stage 'loops'; the stages are graph, adjoint, program, source."
     with pytest.raises(OptionError, match=r"^show: there is no pass 'loops'; the passes are declare, "):
         net.show(after="loops")
+    with pytest.raises(OptionError, match=r"^show: there is no pass 3; the passes are declare, "):
+        net.show(after=3)  # type: ignore[arg-type]
     with pytest.raises(OptionError) as caught:
         net.show("graph", after="gather")
     assert str(caught.value) == "show takes a stage or the name of a pass (after=...), not both."
