@@ -23,7 +23,7 @@ from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
     "Array", "Cotangents", "as_array", "bind_sizes", "check_fits", "check_label", "check_names", "check_requirements",
-    "checked", "is_foreign", "label_bounds", "one_array", "refuse_overlaps", "rows_of", "widened",
+    "checked", "is_foreign", "label_bounds", "one_array", "refuse_overlaps", "rows_of", "widened", "with_state",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -43,6 +43,21 @@ def _with_meant(name: str, missing: Sequence[str]) -> str:
     """A name that nobody knows, and the missing one that may be meant."""
     near = [other for other in missing if other.lower() == name.lower()] or get_close_matches(name, missing, 1)
     return f"{name} (meant as {near[0]}?)" if near else name
+
+
+def with_state(what: str, state: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The state, given as a dict, and the arguments by name."""
+    try:
+        given = {**state, **arguments}
+    except TypeError:
+        raise BindingError(
+            f"{what} takes the state first, a dict of arrays by name, as net.init() makes it, "
+            f"not {type(state).__name__}."
+        ) from None
+    if len(given) != len(state) + len(arguments):
+        twice = ", ".join(name for name in arguments if name in state)
+        raise BindingError(f"{what}: {twice} given twice, in the state and by name.")
+    return given
 
 
 def bind_sizes(arguments: Iterable[Argument], arrays: Mapping[str, Array], known: Mapping[str, int]) -> dict[str, int]:
