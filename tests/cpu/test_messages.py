@@ -69,6 +69,7 @@ def known() -> dict[str, Any]:
         "free": compiled({"total": gg.sum(a)}, "free"),
         "training": training,
         "state": training.init(),
+        "slope": gg.compile({"slope": gg.jacobian(2 * a, a)}, name="slope"),
         "counting": gg.compile({"y": gg.arange(gg.size("Z"))}, name="counting"),
         "going_round": gg.compile({"y": gg.sum(rounds * rounds)}, name="going_round"),
         "crooked": lambda x: np.frombuffer(b"-" + x.tobytes(), x.dtype, offset=1).reshape(x.shape),
@@ -425,11 +426,30 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
             "gg.compile(..., sizes={'B': ...}), or make the array P yourself."
         ),
     ),
-    ("counting()", ShapeError, "the size Z is no axis of an argument. Give it with gg.compile(..., sizes=...)."),
+    (
+        "counting()",
+        ShapeError,
+        (
+            "the size Z is no axis of an argument, and what no output reads is no argument. Give it with "
+            "gg.compile(..., sizes={'Z': ...})."
+        ),
+    ),
+    (
+        "slope()",
+        ShapeError,
+        (
+            "the size B is no axis of an argument, and what no output reads is no argument. Give it with "
+            "gg.compile(..., sizes={'B': ...})."
+        ),
+    ),
+    ("slope(a=A)", BindingError, "slope.forward: a unknown. Needed are none."),
     (
         'going_round(pair=np.ones(2, "float32"))',
         ShapeError,
-        "the size Z is no axis of an argument. Give it with gg.compile(..., sizes=...).",
+        (
+            "the size Z is no axis of an argument, and what no output reads is no argument. Give it with "
+            "gg.compile(..., sizes={'Z': ...})."
+        ),
     ),
     (
         'net.save(nowhere / "small.py")',
