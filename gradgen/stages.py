@@ -12,7 +12,8 @@ from gradgen.emit.cpu_passes import FOR_CPU, for_cpu
 from gradgen.errors import GraphError, OptionError
 from gradgen.graph.nodes import Node, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.scalar import FLOATS, call, number
-from gradgen.inspect.text import named_graph_text, program_text
+from gradgen.inspect.programs import program_text
+from gradgen.inspect.text import named_graph_text
 from gradgen.model import Model
 from gradgen.options import Options
 from gradgen.passes.derive.reverse import vjp_nodes

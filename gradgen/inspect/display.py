@@ -76,9 +76,10 @@ def show(tensors: Any) -> Text:
     Raises:
         GraphError: there is no tensor in it.
     """
-    if isinstance(tensors, Shown):
+    some = isinstance(tensors, (Tensor, tuple, list, dict))
+    if not some and isinstance(tensors, Shown):
         return tensors.show()
-    found = leaves(tensors, "gg.show") if isinstance(tensors, (Tensor, tuple, list, dict)) else []
+    found = leaves(tensors, "gg.show") if some else []
     if not found:
         raise GraphError(f"{here()}gg.show takes tensors or a network, not {shown(tensors)}.")
     roots: dict[str, Node] = {}

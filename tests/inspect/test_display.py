@@ -1,6 +1,8 @@
 """What tensors and networks show at a prompt and in a notebook, word for word."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -201,6 +203,20 @@ def test_show_refuses_what_is_no_tensor(given: object) -> None:
         gg.show(given)
     told = str(caught.value).split(": ", 1)[1]
     assert told == f"gg.show takes tensors or a network, not {given!r}."
+
+
+def test_a_tensor_is_printed_without_the_passes_behind_the_graph() -> None:
+    """They take longer to import than a formula to print."""
+    text = """
+import sys
+import gradgen as gg
+x = gg.input("x", (3,))
+str(gg.sin(x)), gg.show(x + 1)
+print(*sorted(name for name in sys.modules if name.startswith(("gradgen.passes.l", "gradgen.pipeline"))))
+"""
+    told = {"PYTHONPATH": str(Path(gg.__file__).parents[1])}
+    found = subprocess.run([sys.executable, "-c", text], env=told, capture_output=True, check=True, text=True).stdout
+    assert found.split() == ["gradgen.passes.lower", "gradgen.passes.lower.naming"]
 
 
 # ---------------------------------------------------------------- networks
