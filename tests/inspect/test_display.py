@@ -193,7 +193,7 @@ def test_show_gives_every_formula_with_its_line() -> None:
     assert sorted(shown.splitlines()[:4]) == [
         "input x (N, 8) float32", "param W1 (4, 8) float32", "param W2 (3, 4) float32", "param b1 (4) float32",
     ]  # fmt: skip
-    assert shown.splitlines()[-1] == f"{FILE}:20  scores[n, i] = sum_j h[n, j] * scores_part[j, i]"
+    assert shown.splitlines()[-1] == f"{FILE}:22  scores[n, i] = sum_j h[n, j] * scores_part[j, i]"
     assert gg.show({"a": (h, [scores])}).splitlines()[-1] == shown.splitlines()[-1]
 
 
