@@ -205,6 +205,22 @@ def test_show_refuses_what_is_no_tensor(given: object) -> None:
     assert told == f"gg.show takes tensors or a network, not {given!r}."
 
 
+def test_what_is_long_has_a_line_of_its_own() -> None:
+    """Inside of a sum it would be printed without its parts, and 11,000 letters long."""
+    dropped = gg.nn.Dropout(0.1, name="drop")(gg.input("a", (8, 8)))
+    kept = gg.sum(gg.nn.Dropout(0.1, name="drop_2")(dropped) @ gg.param("V", (8, 8)))
+    lines = str(kept).splitlines()
+    assert lines[1] == (
+        "  kept = sum_{i, j} (sum_k dropped[i, k] * (1.1111111111111112 if drop_2_keep_bitwise_xor[i, k] >= 429496730 "
+        "else 0) ..."
+    )
+    assert [line.split(" = ")[0] for line in lines[2:5]] == [
+        "  drop_2_keep_bitwise_xor[i, j]", "  dropped[i, j]", "  drop_keep_bitwise_xor[i, j]",
+    ]  # fmt: skip
+    written = formulas.as_written({"kept": kept.node})
+    assert max(len(text) for node in written.formulas for _, text in written.lines(node)) < 1500
+
+
 def test_a_tensor_is_printed_without_the_passes_behind_the_graph() -> None:
     """They take longer to import than a formula to print."""
     text = """
