@@ -38,7 +38,7 @@ _LATER = {
     "jacobian": "gradgen.lang.jacobians",
     "hessian": "gradgen.lang.jacobians",
     "check_grad": "gradgen.lang.checking",
-    "compile": "gradgen.network",
+    "compile": "gradgen.compiling",
     "show": "gradgen.inspect.display",
     "Network": "gradgen.network",
 }

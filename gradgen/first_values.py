@@ -1,21 +1,30 @@
-"""First values of what a network carries: parameters and states, drawn as their declarations say.
+"""What a network has before the first call: constants, and first values of what it carries.
 
-In: an interface, the leaves as they were declared, sizes, a seed. Out: arrays by name.
+In: an interface, the leaves as they were declared; for parameters and states, which are drawn as their declarations
+say, sizes and a seed. Out: arrays by name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gradgen.errors import DTypeError, OptionError, ShapeError
+from gradgen.graph.constants import numbers_of
 from gradgen.graph.nodes import Leaf
 from gradgen.graph.sizes import size_names
 from gradgen.nn.init import initialiser_of
 from gradgen.runtime.bindings import Array
 from gradgen.runtime.interface import CARRIED, Argument, Interface, evaluate_shape
 
-__all__ = ["first_values"]
+__all__ = ["constants_of", "first_values"]
+
+
+def constants_of(interface: Interface, leaves: Iterable[Leaf]) -> dict[str, Array]:
+    """The arrays of the constants, in the dtypes that they are compiled for."""
+    dtypes = {x.name: x.dtype for x in interface.leaves}
+    found = {x.name: numbers_of(x, dtypes[x.name]) for x in leaves}
+    return {name: numbers for name, numbers in found.items() if numbers is not None}
 
 
 def first_values(

@@ -1,89 +1,42 @@
-"""The user's entry: from tensors to a compiled network.
+"""A compiled model, as users have it: calls, parameters and files, and what it shows of itself.
 
-In: outputs, and optionally updates. Out: a `Network` that checks its arguments and calls the emitted functions.
+In: a `Model` and `Options`. Out: a `Network` that checks its arguments and calls the functions that `emitted` finds.
 """
 
 import copy
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Literal, Never, NoReturn
 
-import numpy as np
-
-from gradgen import env
-from gradgen.asked import asked_model, asked_options, leaves_of
+from gradgen.asked import asked_options, leaves_of
 from gradgen.emit import store
-from gradgen.emit.cpu_module import render_module
 from gradgen.emit.module import load_module
+from gradgen.emitted import Emitted, emitted
 from gradgen.errors import BindingError, GraphError, OptionError
 from gradgen.files import save_file
-from gradgen.first_values import first_values
-from gradgen.graph.constants import numbers_of
-from gradgen.graph.fingerprint import fingerprint
-from gradgen.graph.nodes import Leaf
-from gradgen.graph.tensor import Tensor
+from gradgen.first_values import constants_of, first_values
 from gradgen.inspect.arguments import Declared, Seen, decisions, declared, interface_html, interface_text, summary
 from gradgen.inspect.display import MORE, Text, formulas_latex
 from gradgen.inspect.formulas import as_written
-from gradgen.machine import machine_of
 from gradgen.model import Model
 from gradgen.nn.init import initialiser_of
 from gradgen.nn.summary import operations
 from gradgen.options import Options
 from gradgen.passes.lower.naming import sizes_of
-from gradgen.patience import patience
 from gradgen.pickling import Packed
 from gradgen.pipeline import Compiled, compile_model
-from gradgen.runtime.bindings import Array, Cotangents, rows_of
+from gradgen.runtime.bindings import Array, Cotangents, with_state
 from gradgen.runtime.calls import Caller, RoomPool
 from gradgen.runtime.carried import carried_beside, note_carried
-from gradgen.runtime.interface import CARRIED, Interface, interface_of
-from gradgen.runtime.parameters import flatten, load_arrays, save_arrays
-from gradgen.runtime.saved import Saved
+from gradgen.runtime.interface import CARRIED, Interface
+from gradgen.runtime.parameters import flatten, in_stacks, load_arrays, save_arrays
+from gradgen.runtime.saved import Saved, refuse_others_saved
 from gradgen.stages import looked_at
 from gradgen.standalone.text import standalone
-from gradgen.watch import Watch
 
-
-def compile(  # noqa: A001  # gg.compile, as in the design
-    outputs: Mapping[str, Tensor] | Tensor,
-    *,
-    name: str = "model",
-    wrt: Sequence[Tensor] | Tensor | None = None,
-    updates: Mapping[Tensor, Tensor] | None = None,
-    loss: str | None = None,
-    target: str = "cpu",
-    dtype: str = "float32",
-    sizes: Mapping[Any, int] | None = None,
-    skip: Iterable[str] = (),
-    strict: bool = False,
-    deterministic: bool = False,
-) -> "Network":
-    """Compile tensors and their gradients to a module of Numba functions.
-
-    Args:
-        outputs: tensors by name; a single tensor is called "y".
-        name: a Python identifier, the name of the generated module.
-        wrt: the leaves whose gradients are wanted; all float parameters by default.
-        updates: new values of parameters and states, for `step`.
-        loss: the scalar output that `value_and_grad` differentiates; the only float scalar by default.
-        target: "cpu".
-        dtype: what float32 becomes, "float32" or "float64".
-        sizes: numbers for size symbols, by the size or its name.
-        skip: rewrites for stability that are left out, by the names that `explain` gives them. Gradients that `gg.grad`
-            has taken already keep what was rewritten for them: `gg.grad(..., skip=...)`.
-        strict: refuse arrays that would have to be copied for a call, instead of a warning.
-        deterministic: the same bits on any number of Numba's threads: loops are divided into 16 parts, however many
-            there are. Matrix products are BLAS's, which has threads of its own.
-
-    Raises:
-        GraphError: two leaves of one name, or a gradient that is not defined.
-        OptionError: an option with a value that it cannot have.
-    """
-    model = asked_model(outputs, name, wrt, updates, loss)
-    return Network(model, asked_options(model, dtype, sizes, skip, strict, deterministic, target))
+__all__ = ["Network"]
 
 
 class Network:
@@ -94,64 +47,26 @@ class Network:
     `params = net.module.Params(...)` and `work = net.module.workspace(...)` made once.
     """
 
-    def __init__(self, model: Model, options: Options) -> None:
+    def __init__(self, model: Model, options: Options, known: Emitted | None = None) -> None:
         leaves = leaves_of(model.roots)
-        self._model = model
-        self._options = options
-        self._compiled: Compiled | None = None
-        key = _key(model, options, leaves)
-        known = store.lookup(key) if key else None
-        if known is None:
-            with patience(f"compiling {model.name}"):
-                compiled = self.compiled
-                self.source: str = render_module(compiled.program)
-            Watch().text(self.source)
-            chosen = [compiled.leaves.get(x, x) for x in leaves]
-            self.interface = interface_of(
-                compiled.program,
-                chosen,
-                compiled.outputs,
-                compiled.updates.values(),
-                compiled.updated,
-                options.sizes,
-                compiled.checks,
-                compiled.counts,
-                compiled.derivatives,
-            )
-            if key:
-                store.remember(key, json.dumps({"source": self.source, "interface": self.interface.as_json()}))
-        else:
-            data = json.loads(known)
-            self.source, self.interface = data["source"], Interface.from_json(data["interface"])
-        self._open(leaves)
-
-    def _open(self, leaves: Sequence[Leaf]) -> None:
-        """Import the module of the text that is known."""
+        found = emitted(model, options, leaves) if known is None else known
+        self._model, self._options, self._compiled = model, options, found.compiled
+        self.source, self.interface = found.source, found.interface
         self._declared = {x.name: x for x in leaves}
         self._kept = [x for x in leaves if x.role in CARRIED]
         note_carried(self._kept)
-        self._constants = self.stack(self._numbers(leaves))
+        self._constants = self.stack(constants_of(self.interface, leaves))
         self._attach(load_module(self.source, self._model.name))
-
-    def _numbers(self, leaves: Sequence[Leaf]) -> dict[str, Array]:
-        """The arrays of the constants, in the dtypes that they are compiled for."""
-        dtypes = {x.name: x.dtype for x in self.interface.leaves}
-        found = {x.name: numbers_of(x, dtypes[x.name]) for x in leaves}
-        return {name: numbers for name, numbers in found.items() if numbers is not None}
 
     def _attach(self, module: ModuleType) -> None:
         self.module = module
         pool = RoomPool(getattr(module, "workspace", None))
         self._cotangents = Cotangents(self.interface)
-        strict = self._options.strict
+        carried = partial(carried_beside, self._kept)  # may be given with the state of another network over them
         self._entries = {
-            e.name: Caller(self.interface, e, module, pool, strict, self._carried, self._constants)
+            e.name: Caller(self.interface, e, module, pool, self._options.strict, carried, self._constants)
             for e in self.interface.entries
         }
-
-    def _carried(self) -> frozenset[str]:
-        """What may be given with the state of another network over the same parameters."""
-        return carried_beside(self._kept)
 
     def __copy__(self) -> "Network":
         twin = object.__new__(type(self))
@@ -196,11 +111,7 @@ class Network:
         caller = self._entries.get("backward")
         if caller is None:
             raise GraphError("this network has no gradient: no output depends on a float parameter or on wrt")
-        if not isinstance(saved, Saved) or saved.interface is not self.interface:
-            raise BindingError(
-                f"{self.interface.name}.backward takes what forward of the same network returns second: "
-                "out, saved = net.forward(...); net.backward(saved, loss=1.0)."
-            )
+        refuse_others_saved(self.interface, saved)
         self._cotangents.refuse_wrong(cotangents)
         self._refuse_outside(saved.arguments)
         given = {**saved.arguments, **self._cotangents.bound(cotangents, saved.plan.sizes)}
@@ -225,16 +136,7 @@ class Network:
             raise GraphError("this network has no updates: gg.compile(..., updates=gg.optim.sgd(loss, lr=0.1))")
         if unnamed:
             self._refuse_unnamed("step")
-        try:
-            given = {**state, **arguments}
-        except TypeError:
-            raise BindingError(
-                f"{self.interface.name}.step takes the state first, a dict of arrays by name, as net.init() makes it, "
-                f"not {type(state).__name__}."
-            ) from None
-        if len(given) != len(state) + len(arguments):
-            twice = ", ".join(name for name in arguments if name in state)
-            raise BindingError(f"{self.interface.name}.step: {twice} given twice, in the state and by name.")
+        given = with_state(f"{self.interface.name}.step", state, arguments)
         self._refuse_outside(given)
         return caller(given)[0]
 
@@ -264,12 +166,7 @@ class Network:
 
     def stack(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """The same values by the same names; those of equal layers as rows of one array, as `step` needs them."""
-        found = dict(arrays)
-        for x in self.interface.stacks:
-            names = [f.name for f in self.interface.fields[x.holder][x.at : x.at + x.count]]
-            if all(name in found for name in names):
-                found |= zip(names, rows_of(np.stack([found[name] for name in names])), strict=True)
-        return found
+        return in_stacks(self.interface, arrays)
 
     def flatten(self, arrays: Mapping[str, Any]) -> tuple[Array, dict[str, Array]]:
         """All parameters, or all their gradients, as one vector; and the same memory by name, in their shapes.
@@ -449,19 +346,4 @@ def _unpickled(nodes: Packed, model: Model, options: Options, source: str, inter
     nodes.unpack()
     if compiler != store.compiler_stamp():
         return Network(model, options)
-    found = object.__new__(Network)
-    found._model, found._options, found._compiled = model, options, None
-    found.source, found.interface = source, Interface.from_json(interface)
-    found._open(leaves_of(model.roots))
-    return found
-
-
-def _key(model: Model, options: Options, leaves: Sequence[Leaf]) -> str:
-    """What the text of a model depends on, for the cache; empty while somebody watches the passes."""
-    if env.debug() or env.check():
-        return ""
-    roots = [*model.outputs.values(), *model.updates.values()]
-    told = (model.name, model.loss, list(model.outputs), [x.name for x in model.updates], [x.name for x in model.wrt])
-    told_by_name = (sorted(options.sizes.items()), sorted(options.skip))
-    chosen = (options.target, options.dtype, *told_by_name, options.deterministic, machine_of(options.target))
-    return store.key(repr(told), repr(chosen), repr([x.digest for x in leaves]), fingerprint(roots))
+    return Network(model, options, Emitted(source, Interface.from_json(interface), None))

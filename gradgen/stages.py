@@ -3,7 +3,8 @@
 In: a network. Out: text, for `gradgen show` and `net.show`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Protocol
 
@@ -11,7 +12,8 @@ from gradgen.emit.cpu_passes import FOR_CPU, for_cpu
 from gradgen.errors import GraphError, OptionError
 from gradgen.graph.nodes import Node, all_inputs, leaf, pointwise, toposort
 from gradgen.graph.scalar import FLOATS, call, number
-from gradgen.inspect.text import named_graph_text, program_text
+from gradgen.inspect.programs import program_text
+from gradgen.inspect.text import named_graph_text
 from gradgen.model import Model
 from gradgen.options import Options
 from gradgen.passes.derive.reverse import vjp_nodes
@@ -86,12 +88,26 @@ def looked_at(network: Network, stage: str | None, after: str | None) -> str:
     if stage is not None and after is not None:
         raise OptionError("show takes a stage or the name of a pass (after=...), not both.")
     if after is not None:
-        if pass_name(after) not in PASSES:
-            raise OptionError(f"show: there is no pass {after!r}; the passes are {', '.join(PASSES)}.")
+        if not isinstance(after, str) or pass_name(after) not in PASSES:
+            others = _meant(after, PASSES, Stage) or f"; the passes are {', '.join(PASSES)}."
+            raise OptionError(f"show: there is no pass {after!r}{others}")
         return after_pass(network, pass_name(after))
     if stage is not None and stage not in list(Stage):
-        raise OptionError(f"show: there is no stage {stage!r}; the stages are {', '.join(Stage)}.")
+        others = _meant(stage, Stage, PASSES) or f"; the stages are {', '.join(Stage)}."
+        raise OptionError(f"show: there is no stage {stage!r}{others}")
     return stage_text(network, Stage(stage or Stage.graph))
+
+
+def _meant(given: object, known: Iterable[str], others: Iterable[str]) -> str:
+    """The end of a message about a stage or a pass that there is not: a name near to it, or the other kind's."""
+    if not isinstance(given, str):
+        return ""
+    name = pass_name(given).lower()
+    near = get_close_matches(name, known, 1) or [x for x in others if x == name]
+    if not near:
+        return ""
+    call = f'"{near[0]}"' if near[0] in list(Stage) else f'after="{near[0]}"'
+    return f": did you mean net.show({call})?"
 
 
 def stage_text(network: Network, stage: Stage) -> str:

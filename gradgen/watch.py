@@ -13,7 +13,8 @@ from typing import TypeVar
 from gradgen import env
 from gradgen.graph.nodes import Leaf, Node, all_inputs, toposort
 from gradgen.graph.origin import display_name, origin
-from gradgen.inspect.text import drafts_text, graph_text, program_text
+from gradgen.inspect.programs import drafts_text, program_text
+from gradgen.inspect.text import graph_text
 from gradgen.passes.lower.drafts import Draft, OnStatements
 from gradgen.passes.lower.naming import name_nodes
 from gradgen.passes.rebuild.promises import verify_graph

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "gradgen"
 BASE = {"errors", "version", "env", "options", "machine", "ours", "patience"}  # what everybody may import
 LIBRARY = BASE | {
     "graph", "program", "lang", "nn", "emit", "inspect", "runtime", "standalone", "model", "watch", "pipeline", "asked",
-    "stages", "network", "files", "tracebacks", "pickling", "first_values",
+    "stages", "emitted", "network", "compiling", "files", "tracebacks", "pickling", "first_values",
     "passes/rebuild", "passes/prepare", "passes/derive", "passes/rewrite", "passes/schedule", "passes/lower",
     "passes/loops", "passes",
 }  # fmt: skip
@@ -61,7 +61,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "asked": BASE | {"graph", "lang", "program", *PASSES, "model"},
     "first_values": BASE | {"graph", "nn", "runtime"},
     "stages": BASE | {"graph", "program", *PASSES, "emit", "inspect", "model", "watch", "pipeline"},
-    "network": LIBRARY - {"network"},
+    "emitted": BASE | {"graph", "program", *PASSES, "emit", "runtime", "model", "watch", "pipeline"},
+    "network": LIBRARY - {"network", "compiling"},
+    "compiling": BASE | {"graph", "asked", "network"},
     "interop": LIBRARY,
     "cli": LIBRARY | {"__init__"},
     "__init__": LIBRARY,

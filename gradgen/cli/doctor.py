@@ -7,12 +7,12 @@ import time
 
 from gradgen.cli.checks import check_network
 from gradgen.cli.points import choose_point
+from gradgen.compiling import compile as compile_network
 from gradgen.inspect.machine import Fact
 from gradgen.lang.array import tanh
 from gradgen.lang.declare import input as declare_input
 from gradgen.lang.declare import param, size
 from gradgen.lang.reducers import mean
-from gradgen.network import compile as compile_network
 
 __all__ = ["trial"]
 

@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from gradgen.cli.files import Dtype, usage
+from gradgen.compiling import compile as compile_network
 from gradgen.graph.tensor import tensor
 from gradgen.network import Network
-from gradgen.network import compile as compile_network
 from gradgen.nn import optim
 
 __all__ = ["Optimiser", "with_updates"]

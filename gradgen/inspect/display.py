@@ -6,7 +6,7 @@ not grow with the graph.
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from gradgen.errors import GraphError
 from gradgen.graph.axes import shown
@@ -57,20 +57,31 @@ class Text(str):
         return str(self)
 
 
+@runtime_checkable
+class Shown(Protocol):
+    """What has formulas and shows them itself, as `network.Network` does."""
+
+    source: str
+
+    def show(self) -> Text: ...
+
+
 def show(tensors: Any) -> Text:
     """Every formula below tensors, as declared, each with the user's file and line.
 
-    A network shows itself: `net.show()`.
-
     Args:
-        tensors: one, as operations and layers make it, or several in nested tuples, lists and dicts.
+        tensors: one, as operations and layers make it, or several in nested tuples, lists and dicts; or a network,
+            whose method `show` has other stages too.
 
     Raises:
         GraphError: there is no tensor in it.
     """
-    found = leaves(tensors, "gg.show") if isinstance(tensors, (Tensor, tuple, list, dict)) else []
+    some = isinstance(tensors, (Tensor, tuple, list, dict))
+    if not some and isinstance(tensors, Shown):
+        return tensors.show()
+    found = leaves(tensors, "gg.show") if some else []
     if not found:
-        raise GraphError(f"{here()}gg.show takes tensors, and {shown(tensors)} is none; a network has net.show().")
+        raise GraphError(f"{here()}gg.show takes tensors or a network, not {shown(tensors)}.")
     roots: dict[str, Node] = {}
     for x in dict.fromkeys(found):
         roots[free_name(_called(x.node), roots)] = x.node

@@ -12,10 +12,11 @@ from gradgen.emit.formula import carried, formula
 from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Carry, Compute, Custom, Leaf, Node, Project, Reshape, Scan, all_inputs, toposort
 from gradgen.graph.origin import origin
-from gradgen.graph.scalar import Load, loads
+from gradgen.graph.scalar import Call, Load, loads, walk
 from gradgen.passes.lower.naming import is_named_by_user, name_nodes
 from gradgen.passes.rebuild.look_through import is_pointwise
 from gradgen.passes.rewrite.separate_scans import separate_carries
+from gradgen.program.registers import LARGE
 
 __all__ = ["Written", "as_written", "written_near"]
 
@@ -132,7 +133,7 @@ def _elsewhere(order: Sequence[Node]) -> set[Node]:
 
 
 def _parts_of_statements(order: Sequence[Node], kept: Set[Node]) -> set[Node]:
-    """The nodes that one other node reads, in one place: that of the same statement."""
+    """The nodes that one other node reads, in one place: that of the same statement. What is long stands alone."""
     readers: dict[Node, list[Node]] = {}
     for node in order:
         read = [x.tensor for x in loads(node.body, *node.target)] if isinstance(node, Compute) else all_inputs(node)
@@ -145,7 +146,14 @@ def _parts_of_statements(order: Sequence[Node], kept: Set[Node]) -> set[Node]:
         its = statements[by[0]] if len(by) == 1 else None
         place = origin(node)
         statements[node] = its if place is None else (place.file, place.line, place.execution)
-        whole = isinstance(node, Compute) and node.gathers and node not in kept
-        if whole and its is not None and its == statements[node] and isinstance(by[0], Compute):
+        if not isinstance(node, Compute) or not node.gathers or node in kept:
+            continue
+        is_part = its is not None and its == statements[node] and isinstance(by[0], Compute)
+        if is_part and not _is_long(node):
             found.add(node)
     return found
+
+
+def _is_long(node: Compute) -> bool:
+    """Whether a formula is printed in parts: inside of another it would be printed without them."""
+    return sum(isinstance(x, Call) for x in walk(node.body)) >= LARGE

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from gradgen.compiling import compile
 from gradgen.errors import BindingError, GraphError, ShapeError
 from gradgen.graph.nodes import toposort
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import tensor
 from gradgen.interop import checked_network
 from gradgen.lang.jacobians import jacobian
-from gradgen.network import Network, compile
+from gradgen.network import Network
 from gradgen.runtime.bindings import Array
 from gradgen.runtime.parameters import differentiated
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.forward_ad import unpack_dual
 
 from gradgen.errors import GraphError
 from gradgen.interop import checked_network
@@ -30,7 +31,8 @@ def wrap(net: Network) -> Callable[..., dict[str, Any]]:
         `net.backward`: all of them are computed, and those of tensors that require none are dropped.
 
     The function raises:
-        GraphError: a tensor requires a gradient, and the network has none by it; or a gradient is differentiated again.
+        GraphError: a tensor requires a gradient, and the network has none by it; a gradient is differentiated again;
+            or a tensor has a tangent, as in forward mode.
         BindingError, DTypeError, ShapeError: as `net(...)`.
     """
     return _Wrapped(checked_network(net, "wrap"))
@@ -46,6 +48,12 @@ class _Wrapped:
     def __call__(self, /, **arguments: Any) -> dict[str, Any]:
         net = self.net
         tensors = [name for name, x in arguments.items() if isinstance(x, torch.Tensor)]
+        for name in tensors:
+            if unpack_dual(arguments[name]).tangent is not None:
+                raise GraphError(
+                    f"{name} has a tangent, and PyTorch differentiates {net.interface.name} backward only. Let the "
+                    f"model compute with tangents: gg.jvp(y, {name}, v) is a tensor, an output like any other."
+                )
         wanted = [name for name in tensors if arguments[name].requires_grad]
         if not wanted or not torch.is_grad_enabled():
             outputs = net(**{**arguments, **{name: arguments[name].detach() for name in wanted}})

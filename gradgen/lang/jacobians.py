@@ -28,6 +28,9 @@ _SEED = 1_000_000  # the depth of a seed's first step; no loop is nested so deep
 def jacobian(y: Tensor, xs: Sequence[Tensor] | Tensor, mode: str | None = None, *, skip: Iterable[str] = ()) -> Any:
     """The derivatives of every element of `y` by every element of each x, with shape y.shape + x.shape.
 
+    Where y is linear in x, they do not depend on x: a network of them alone does not take x, and a size that only x
+    tells is one for `gg.compile(..., sizes=...)`.
+
     Args:
         y: a float tensor.
         xs: a tensor, or several; the result is a tensor, or a list.
@@ -51,7 +54,8 @@ def jacobian(y: Tensor, xs: Sequence[Tensor] | Tensor, mode: str | None = None, 
 def hessian(loss: Tensor, xs: Sequence[Tensor] | Tensor, *, skip: Iterable[str] = ()) -> Any:
     """The second derivatives of a scalar: by x twice, with shape x.shape + x.shape; of several, a list of lists.
 
-    `skip` names rewrites for stability to leave out.
+    Where the scalar is quadratic, a network of them alone does not take x, as for `jacobian`. `skip` names rewrites for
+    stability to leave out.
 
     Raises: as `gg.grad` and `jacobian`.
     """

@@ -18,11 +18,12 @@ from gradgen.graph.enumeration import Question, Stray, first_stray
 from gradgen.graph.place import warn
 from gradgen.graph.scalar import FLOATS
 from gradgen.runtime.interface import Argument, Interface, evaluate_shape, evaluate_size, unknown_size
+from gradgen.runtime.refusals import no_array, no_numbers, out_of_reach, unreadable
 from gradgen.runtime.requirements import Label, Requirement
 
 __all__ = [
     "Array", "Cotangents", "as_array", "bind_sizes", "check_fits", "check_label", "check_names", "check_requirements",
-    "checked", "is_foreign", "label_bounds", "one_array", "out_of_reach", "refuse_overlaps", "rows_of", "widened",
+    "checked", "is_foreign", "label_bounds", "one_array", "refuse_overlaps", "rows_of", "widened", "with_state",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -42,6 +43,21 @@ def _with_meant(name: str, missing: Sequence[str]) -> str:
     """A name that nobody knows, and the missing one that may be meant."""
     near = [other for other in missing if other.lower() == name.lower()] or get_close_matches(name, missing, 1)
     return f"{name} (meant as {near[0]}?)" if near else name
+
+
+def with_state(what: str, state: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The state, given as a dict, and the arguments by name."""
+    try:
+        given = {**state, **arguments}
+    except TypeError:
+        raise BindingError(
+            f"{what} takes the state first, a dict of arrays by name, as net.init() makes it, "
+            f"not {type(state).__name__}."
+        ) from None
+    if len(given) != len(state) + len(arguments):
+        twice = ", ".join(name for name in arguments if name in state)
+        raise BindingError(f"{what}: {twice} given twice, in the state and by name.")
+    return given
 
 
 def bind_sizes(arguments: Iterable[Argument], arrays: Mapping[str, Array], known: Mapping[str, int]) -> dict[str, int]:
@@ -77,6 +93,8 @@ def as_array(x: Argument, value: Any) -> Array:
     if isinstance(value, np.ndarray):
         if isinstance(value, np.ma.MaskedArray):
             raise DTypeError(f"{x.name} is a masked array, and masks are not read. Give {x.name}.filled(...).")
+        if value.dtype.kind in "USTO":  # text, bytes, text of any length, objects
+            raise no_numbers(x, value, value)
         return value
     try:
         only_dlpack = hasattr(value, "__dlpack__") and not _is_read_by_numpy(value)
@@ -84,9 +102,9 @@ def as_array(x: Argument, value: Any) -> Array:
     except OverflowError:
         raise out_of_reach(x, value) from None
     except (TypeError, ValueError, RuntimeError, BufferError) as error:  # of torch, jax and DLPack
-        raise _unreadable(x, value, error) from error
+        raise unreadable(x, value, error) from error
     if array.dtype.kind not in "biuf":
-        raise _no_array(x, value)
+        raise no_numbers(x, value, array)
     if array.ndim and is_foreign(value):
         return array
     wanted = np.dtype(x.dtype)
@@ -99,11 +117,6 @@ def as_array(x: Argument, value: Any) -> Array:
     return found
 
 
-def out_of_reach(x: Argument, value: Any) -> DTypeError:
-    """What to say of an integer that the declared dtype does not hold."""
-    return DTypeError(f"{x.name} is given {value}, which {x.dtype} does not hold.")
-
-
 def is_foreign(value: Any) -> bool:
     """Whether this is an array of another library than NumPy."""
     if isinstance(value, (np.ndarray, np.generic, float, int)):
@@ -114,37 +127,6 @@ def is_foreign(value: Any) -> bool:
 def _is_read_by_numpy(value: Any) -> bool:
     """Whether NumPy finds an array in it without DLPack."""
     return hasattr(value, "__array__") or hasattr(value, "__array_interface__") or hasattr(value, "__array_struct__")
-
-
-_CPU = 1  # DLPack's number for memory that the processor reads
-
-
-def _unreadable(x: Argument, value: Any, error: Exception) -> DTypeError:
-    """What to say of an array of another library that has no elements to read here."""
-    if getattr(value, "requires_grad", False) is True:
-        return DTypeError(
-            f"{x.name} requires a gradient, which PyTorch would not get through this call. Give {x.name}.detach(), or "
-            "call gradgen.interop.torch.wrap(net)."
-        )
-    if type(error).__name__ == "TracerArrayConversionError":
-        return DTypeError(f"{x.name} is traced by JAX and has no elements yet. Use gradgen.interop.jax.wrap(net).")
-    if _lies_elsewhere(value):
-        return DTypeError(f"{x.name} lies on another device. Copy it to the CPU first, as PyTorch's .cpu() does.")
-    return _no_array(x, value)
-
-
-def _lies_elsewhere(value: Any) -> bool:
-    try:
-        device, _ = value.__dlpack_device__()
-    except (AttributeError, TypeError, ValueError):  # no array, or one that lies nowhere
-        return False
-    return bool(device != _CPU)
-
-
-def _no_array(x: Argument, value: Any) -> DTypeError:
-    return DTypeError(
-        f"{x.name} is no array of numbers (given: {type(value).__name__}). Give a NumPy array of {x.dtype}."
-    )
 
 
 def check_fits(x: Argument, array: Array, sizes: Mapping[str, int], own: bool = True) -> None:
@@ -260,7 +242,7 @@ def cotangent(x: Argument, value: Any, shape: tuple[int, ...]) -> Any:
         return np.dtype(x.dtype).type(value)
     array = as_array(x, value)
     if array.dtype.kind not in "biuf":
-        raise _no_array(x, array.dtype.type(0))
+        raise no_array(x, array.dtype.type(0))
     if array.shape != shape:
         raise ShapeError(f"{x.name} has shape {array.shape}, the output {shape}.")
     array = np.asarray(array, dtype=x.dtype, order="C")

@@ -283,7 +283,10 @@ def evaluate_shape(shape: Sequence[str], sizes: Mapping[str, int]) -> tuple[int,
 
 def unknown_size(error: NameError) -> ShapeError:
     """What to say of a size that no array tells."""
-    return ShapeError(f"the size {error.name} is no axis of an argument. Give it with gg.compile(..., sizes=...).")
+    return ShapeError(
+        f"the size {error.name} is no axis of an argument, and what no output reads is no argument. Give it with "
+        f"gg.compile(..., sizes={{{error.name!r}: ...}})."
+    )
 
 
 @cache

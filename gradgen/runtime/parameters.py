@@ -1,7 +1,8 @@
-"""Parameters as one vector, and in files.
+"""Parameters as rows of stacks, as one vector, and in files.
 
-In: an `Interface`, and arrays by name or a file. Out: a vector and views of it in the shapes of the parameters; a file,
-or the arrays in it. All are held to what the model declares, as the arrays of a call are. `network` has the methods.
+In: an `Interface`, and arrays by name or a file. Out: the same arrays in stacks; a vector and views of it in the shapes
+of the parameters; a file, or the arrays in it. What becomes a vector or a file is held to what the model declares, as
+the arrays of a call are. `network` has the methods.
 """
 
 import io
@@ -15,10 +16,20 @@ import numpy as np
 from gradgen.errors import BindingError, DTypeError, FileError, GradgenError, GraphError, OptionError
 from gradgen.files import save_file
 from gradgen.graph.scalar import FLOATS
-from gradgen.runtime.bindings import Array, as_array, bind_sizes, check_fits, check_names, widened
+from gradgen.runtime.bindings import Array, as_array, bind_sizes, check_fits, check_names, rows_of, widened
 from gradgen.runtime.interface import CARRIED, Interface
 
-__all__ = ["differentiated", "flatten", "load_arrays", "save_arrays"]
+__all__ = ["differentiated", "flatten", "in_stacks", "load_arrays", "save_arrays"]
+
+
+def in_stacks(interface: Interface, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The same values by the same names; those of equal layers as rows of one array."""
+    found = dict(arrays)
+    for x in interface.stacks:
+        names = [f.name for f in interface.fields[x.holder][x.at : x.at + x.count]]
+        if all(name in found for name in names):
+            found |= zip(names, rows_of(np.stack([found[name] for name in names])), strict=True)
+    return found
 
 
 # ---------------------------------------------------------------- one vector

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.runtime.bindings import Array, as_array, is_foreign, label_bounds, out_of_reach, widened
+from gradgen.runtime.bindings import Array, as_array, is_foreign, label_bounds, widened
 from gradgen.runtime.codes import Code
 from gradgen.runtime.direct import ARGUMENTS, DATA, ERRORS, RESULTS, Move, Words, array_words, row, table
 from gradgen.runtime.interface import Argument, EntryPoint, Interface, evaluate_shape, evaluate_size
+from gradgen.runtime.refusals import out_of_reach
 from gradgen.runtime.sequences import Call, Operand
 
 __all__ = ["KEPT", "Frames", "Layout", "Plan", "Room", "RoomPool"]

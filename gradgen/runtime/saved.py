@@ -5,10 +5,11 @@ In: the room that a call worked in. Out: `Saved`, which gives it back to the oth
 
 from typing import Any, Never
 
+from gradgen.errors import BindingError
 from gradgen.runtime.calls import Plan, Room
 from gradgen.runtime.interface import Interface
 
-__all__ = ["Saved"]
+__all__ = ["Saved", "refuse_others_saved"]
 
 
 class Saved:
@@ -29,3 +30,12 @@ class Saved:
     def __reduce__(self) -> Never:
         """Copies would give one workspace back twice."""
         raise TypeError("what forward keeps for backward cannot be copied or pickled")
+
+
+def refuse_others_saved(interface: Interface, saved: Any) -> None:
+    """Refuse what no forward pass of this network has kept."""
+    if not isinstance(saved, Saved) or saved.interface is not interface:
+        raise BindingError(
+            f"{interface.name}.backward takes what forward of the same network returns second: "
+            "out, saved = net.forward(...); net.backward(saved, loss=1.0)."
+        )

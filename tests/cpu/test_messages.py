@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import gradgen as gg
 from gradgen.errors import (
@@ -58,7 +59,7 @@ def known() -> dict[str, Any]:
     i, j, k = gg.index("i", 3), gg.index("j", Z), gg.index("k", Z)
     rounds = gg.compute((i, j), gg.sum(pair[(k + 1) % 2], over=k))
     return {
-        "gg": gg, "np": np, "B": B, "declared": a, "Foreign": Foreign, "net": net,
+        "gg": gg, "np": np, "sparse": sparse, "B": B, "declared": a, "Foreign": Foreign, "net": net,
         "plain": compiled({"scores": u}, "plain"),
         "strict": compiled({"scores": u}, "plain", strict=True),
         "double": compiled({"y": 2.0 * a}, "double"),
@@ -68,6 +69,7 @@ def known() -> dict[str, Any]:
         "free": compiled({"total": gg.sum(a)}, "free"),
         "training": training,
         "state": training.init(),
+        "slope": gg.compile({"slope": gg.jacobian(2 * a, a)}, name="slope"),
         "counting": gg.compile({"y": gg.arange(gg.size("Z"))}, name="counting"),
         "going_round": gg.compile({"y": gg.sum(rounds * rounds)}, name="going_round"),
         "crooked": lambda x: np.frombuffer(b"-" + x.tobytes(), x.dtype, offset=1).reshape(x.shape),
@@ -106,7 +108,23 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         'net(**given(a=[["x"] * 4]))',
         DTypeError,
-        "a is no array of numbers (given: list). Give a NumPy array of float32.",
+        "a holds text, not numbers (given: list). If it spells numbers, convert it with np.array(..., 'float32').",
+    ),
+    (
+        "net(**given(b=L.astype(str)))",
+        DTypeError,
+        (
+            "b holds text, not numbers (given: an array of <U21). If it spells numbers, convert it with "
+            "np.array(..., 'int64')."
+        ),
+    ),
+    (
+        "net(**given(a=A.astype(bytes)))",
+        DTypeError,
+        (
+            f"a holds text, not numbers (given: an array of {np.zeros(1, 'float32').astype(bytes).dtype}). If it "
+            "spells numbers, convert it with np.array(..., 'float32')."
+        ),
     ),
     (
         "net(**given(a=declared))",
@@ -116,7 +134,23 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         "net(**given(a=A.astype(object)))",
         DTypeError,
-        "a is object; the model declares float32. Convert it with .astype('float32').",
+        (
+            "a holds Python objects, not numbers (given: an array of object). If all of them are numbers, convert it "
+            "with np.array(..., 'float32')."
+        ),
+    ),
+    (
+        "net(**given(a=Foreign(A.astype(object))))",
+        DTypeError,
+        (
+            "a holds Python objects, not numbers (given: Foreign). If all of them are numbers, convert it with "
+            "np.array(..., 'float32')."
+        ),
+    ),
+    (
+        "net(**given(a=sparse.csr_array(A)))",
+        DTypeError,
+        ("a is sparse (given: csr_array), and calls take arrays with all their elements. Convert it with .toarray()."),
     ),
     (
         "net(**given(a=A.astype(complex)))",
@@ -349,6 +383,14 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         ("growing.backward: without a cotangent every gradient is 0. Give one for y: net.backward(saved, y=...)."),
     ),
     (
+        "net.backward(saved, scores=L.astype(str)[:, None])",
+        DTypeError,
+        (
+            "the cotangent of scores holds text, not numbers (given: an array of <U21). If it spells numbers, convert "
+            "it with np.array(..., 'float32')."
+        ),
+    ),
+    (
         'net.backward(saved, loss="1")',
         DTypeError,
         "the cotangent of loss is no array of numbers (given: str). Give a NumPy array of float32.",
@@ -384,11 +426,30 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
             "gg.compile(..., sizes={'B': ...}), or make the array P yourself."
         ),
     ),
-    ("counting()", ShapeError, "the size Z is no axis of an argument. Give it with gg.compile(..., sizes=...)."),
+    (
+        "counting()",
+        ShapeError,
+        (
+            "the size Z is no axis of an argument, and what no output reads is no argument. Give it with "
+            "gg.compile(..., sizes={'Z': ...})."
+        ),
+    ),
+    (
+        "slope()",
+        ShapeError,
+        (
+            "the size B is no axis of an argument, and what no output reads is no argument. Give it with "
+            "gg.compile(..., sizes={'B': ...})."
+        ),
+    ),
+    ("slope(a=A)", BindingError, "slope.forward: a unknown. Needed are none."),
     (
         'going_round(pair=np.ones(2, "float32"))',
         ShapeError,
-        "the size Z is no axis of an argument. Give it with gg.compile(..., sizes=...).",
+        (
+            "the size Z is no axis of an argument, and what no output reads is no argument. Give it with "
+            "gg.compile(..., sizes={'Z': ...})."
+        ),
     ),
     (
         'net.save(nowhere / "small.py")',

@@ -63,3 +63,11 @@ def test_the_hessian_of_a_linear_loss_is_zero() -> None:
     net = unjitted(gg.compile({"loss": loss, "Hv": gg.hvp(loss, [w], [w])[0]}, wrt=[], name="linear_loss"))
     ones = np.ones(3, np.float32)
     np.testing.assert_array_equal(net(w=ones, x=ones)["Hv"], np.zeros(3))
+
+
+def test_a_jacobian_that_does_not_depend_on_its_point_takes_its_size_from_options() -> None:
+    N = gg.size("N")
+    x = gg.input("x", (N,))
+    net = unjitted(gg.compile({"J": gg.jacobian(3 * x[1:], x)}, sizes={N: 4}, name="steps"))
+    assert not net.inputs
+    np.testing.assert_array_equal(net()["J"], 3 * np.eye(4)[1:])

@@ -1,6 +1,8 @@
 """What tensors and networks show at a prompt and in a notebook, word for word."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,7 +193,7 @@ def test_show_gives_every_formula_with_its_line() -> None:
     assert sorted(shown.splitlines()[:4]) == [
         "input x (N, 8) float32", "param W1 (4, 8) float32", "param W2 (3, 4) float32", "param b1 (4) float32",
     ]  # fmt: skip
-    assert shown.splitlines()[-1] == f"{FILE}:20  scores[n, i] = sum_j h[n, j] * scores_part[j, i]"
+    assert shown.splitlines()[-1] == f"{FILE}:22  scores[n, i] = sum_j h[n, j] * scores_part[j, i]"
     assert gg.show({"a": (h, [scores])}).splitlines()[-1] == shown.splitlines()[-1]
 
 
@@ -200,7 +202,37 @@ def test_show_refuses_what_is_no_tensor(given: object) -> None:
     with pytest.raises(GraphError) as caught:
         gg.show(given)
     told = str(caught.value).split(": ", 1)[1]
-    assert told == f"gg.show takes tensors, and {given!r} is none; a network has net.show()."
+    assert told == f"gg.show takes tensors or a network, not {given!r}."
+
+
+def test_what_is_long_has_a_line_of_its_own() -> None:
+    """Inside of a sum it would be printed without its parts, and 11,000 letters long."""
+    dropped = gg.nn.Dropout(0.1, name="drop")(gg.input("a", (8, 8)))
+    kept = gg.sum(gg.nn.Dropout(0.1, name="drop_2")(dropped) @ gg.param("V", (8, 8)))
+    lines = str(kept).splitlines()
+    assert lines[1] == (
+        "  kept = sum_{i, j} (sum_k dropped[i, k] * (1.1111111111111112 if drop_2_keep_bitwise_xor[i, k] >= 429496730 "
+        "else 0) ..."
+    )
+    assert [line.split(" = ")[0] for line in lines[2:5]] == [
+        "  drop_2_keep_bitwise_xor[i, j]", "  dropped[i, j]", "  drop_keep_bitwise_xor[i, j]",
+    ]  # fmt: skip
+    written = formulas.as_written({"kept": kept.node})
+    assert max(len(text) for node in written.formulas for _, text in written.lines(node)) < 1500
+
+
+def test_a_tensor_is_printed_without_the_passes_behind_the_graph() -> None:
+    """They take longer to import than a formula to print."""
+    text = """
+import sys
+import gradgen as gg
+x = gg.input("x", (3,))
+str(gg.sin(x)), gg.show(x + 1)
+print(*sorted(name for name in sys.modules if name.startswith(("gradgen.passes.l", "gradgen.pipeline"))))
+"""
+    told = {"PYTHONPATH": str(Path(gg.__file__).parents[1])}
+    found = subprocess.run([sys.executable, "-c", text], env=told, capture_output=True, check=True, text=True).stdout
+    assert found.split() == ["gradgen.passes.lower", "gradgen.passes.lower.naming"]
 
 
 # ---------------------------------------------------------------- networks
@@ -299,12 +331,30 @@ def test_a_network_from_the_cache_says_the_same(net: gg.Network) -> None:
 
 
 def test_a_network_shows_its_stages(net: gg.Network) -> None:
-    assert net.show() == net.show("graph")
+    assert net.show() == net.show("graph") == gg.show(net)
     assert net.show("source") == net.source
     assert "d_W1[n, i] = " in net.show("adjoint")
     assert net.show("program").startswith("kernel ")
     assert net.show(after="gather").startswith("# after gather: adjoint loops own what they write\n")
     assert net.show(after="in place") == net.show(after="in-place")
+
+
+@pytest.mark.parametrize(
+    ("stage", "after", "told"),
+    [
+        ("grph", None, """there is no stage 'grph': did you mean net.show("graph")?"""),
+        (None, "gathr", """there is no pass 'gathr': did you mean net.show(after="gather")?"""),
+        (None, "In Plce", """there is no pass 'In Plce': did you mean net.show(after="in-place")?"""),
+        ("gather", None, """there is no stage 'gather': did you mean net.show(after="gather")?"""),
+        (None, "source", """there is no pass 'source': did you mean net.show("source")?"""),
+    ],
+)
+def test_stages_and_passes_that_are_misspelled(
+    net: gg.Network, stage: str | None, after: str | None, told: str
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        net.show(stage, after=after)
+    assert str(caught.value) == f"show: {told}"
 
 
 def test_stages_that_are_none(net: gg.Network) -> None:
@@ -313,6 +363,8 @@ def test_stages_that_are_none(net: gg.Network) -> None:
     assert str(caught.value) == "show: there is no stage 'loops'; the stages are graph, adjoint, program, source."
     with pytest.raises(OptionError, match=r"^show: there is no pass 'loops'; the passes are declare, "):
         net.show(after="loops")
+    with pytest.raises(OptionError, match=r"^show: there is no pass 3; the passes are declare, "):
+        net.show(after=3)  # type: ignore[arg-type]
     with pytest.raises(OptionError) as caught:
         net.show("graph", after="gather")
     assert str(caught.value) == "show takes a stage or the name of a pass (after=...), not both."

@@ -152,6 +152,34 @@ def test_arrays_that_cannot_be_read_are_refused(again: bool) -> None:
 
 
 @pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("kind", ["numpy", "jax"])
+def test_dtypes_that_numpy_does_not_have_are_refused(kind: str, again: bool) -> None:
+    if again:
+        network()(**arrays())
+    plain = arrays()
+    bfloat16 = jnp.bfloat16.dtype
+    x, shift = (KINDS[kind](plain[name].astype(bfloat16)) for name in ("x", "shift"))
+    assert (
+        message({**plain, "x": x}) == "x is bfloat16; the model declares float32. Convert it with .astype('float32')."
+    )
+    told = "shift is bfloat16; the model declares float32. Convert it with .astype('float32')."
+    assert message({**plain, "shift": shift}) == told
+    assert message({**plain, "shift": bfloat16.type(0.25)}) == told
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_sparse_matrix_of_jax_is_refused(again: bool) -> None:
+    sparse = pytest.importorskip("jax.experimental.sparse")
+    if again:
+        network()(**arrays())
+    plain = arrays()
+    assert message({**plain, "x": sparse.BCOO.fromdense(plain["x"])}) == (
+        "x is sparse (given: BCOO), and calls take arrays with all their elements. Convert it with .todense()."
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+@pytest.mark.parametrize("again", [False, True])
 def test_tensors_that_cannot_be_read_are_refused(again: bool) -> None:
     torch = pytest.importorskip("torch", reason="needs PyTorch")
     if again:
@@ -169,6 +197,16 @@ def test_tensors_that_cannot_be_read_are_refused(again: bool) -> None:
     assert message({**plain, "x": x.to("meta")}) == (
         "x is no array of numbers (given: Tensor). Give a NumPy array of float32."
     )
+    assert message({**plain, "x": x.bfloat16()}) == (
+        "x is torch.bfloat16; the model declares float32. Convert it with .to(torch.float32)."
+    )
+    assert message({**plain, "shift": torch.tensor(0.25).bfloat16()}) == (
+        "shift is torch.bfloat16; the model declares float32. Convert it with .to(torch.float32)."
+    )
+    for sparse in (x.to_sparse(), x.to_sparse_csr()):
+        assert message({**plain, "x": sparse}) == (
+            "x is sparse (given: Tensor), and calls take arrays with all their elements. Convert it with .to_dense()."
+        )
 
 
 def test_what_a_step_updates_is_numpys() -> None:

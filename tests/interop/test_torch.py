@@ -123,6 +123,12 @@ def test_a_network_that_holds_its_gradient_has_second_derivatives_in_torch() -> 
     torch.testing.assert_close(found, torch.autograd.functional.hessian(lambda x: (torch.sin(x) * x**2).sum(), at))
 
 
+TANGENT = (
+    "W has a tangent, and PyTorch differentiates scores backward only. Let the model compute with tangents: "
+    "gg.jvp(y, W, v) is a tensor, an output like any other."
+)
+
+
 def refused(call: Any, kind: type[GradgenError]) -> str:
     with pytest.raises(kind) as caught:
         call()
@@ -136,6 +142,30 @@ def test_a_second_derivative_is_refused() -> None:
         "PyTorch cannot differentiate the gradient of scores again. Let the model hold it: gg.grad(loss, [x]) is a "
         "tensor, an output like any other, and has a gradient."
     )
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+@pytest.mark.parametrize("no_grad", [False, True])
+def test_forward_mode_is_refused(requires_grad: bool, no_grad: bool) -> None:
+    forward_ad = torch.autograd.forward_ad
+    a = {name: x.detach() if isinstance(x, torch.Tensor) else x for name, x in given().items()}
+    W = a["W"].clone().requires_grad_(requires_grad)
+    with forward_ad.dual_level(), torch.set_grad_enabled(not no_grad):
+        dual = forward_ad.make_dual(W, torch.ones_like(W))
+        assert refused(lambda: wrap(scores())(**{**a, "W": dual}), GraphError) == TANGENT
+        wrap(scores())(**{**a, "W": W})
+
+
+def test_a_jacobian_by_forward_mode_is_refused() -> None:
+    a = given()
+    W = a["W"].detach()
+
+    def u(W: Any) -> Any:
+        return wrap(scores())(**{**a, "W": W})["u"]
+
+    jacobian = torch.autograd.functional.jacobian
+    assert refused(lambda: jacobian(u, W, strategy="forward-mode", vectorize=True), GraphError) == TANGENT
+    assert refused(lambda: torch.func.jvp(u, (W,), (W,)), GraphError) == TANGENT
 
 
 def test_a_gradient_that_the_network_does_not_have_is_refused() -> None:
