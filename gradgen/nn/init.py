@@ -59,9 +59,11 @@ class Given:
         if len(listed) <= _SHORT and np.isfinite(numbers).all():
             return [Assigned("...", listed, draws=False)]
         kind = "int64" if dtype == "bool" else dtype  # every text but "" is true
-        rows = numbers.astype(kind).astype(str).reshape(-1, numbers.shape[-1])
+        texts = np.atleast_1d(numbers.astype(kind).astype(str))
+        rows = texts.reshape(-1, texts.shape[-1])
         text = "\n    ".join(line for row in rows for line in textwrap.wrap(" ".join(row), 100))
-        value = f'np.array(\n    """\n    {text}\n    """.split(),\n    np.{kind},\n).reshape({", ".join(shape)})'
+        value = f'np.fromstring(\n    """\n    {text}\n    """,\n    np.{kind},\n    sep=" ",\n)'
+        value = f"{value}.reshape({tuple_text(shape)})"
         return [Assigned("...", value, draws=False)]
 
 
