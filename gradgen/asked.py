@@ -9,7 +9,7 @@ from typing import Any
 
 from gradgen.errors import CopiesWarning, GraphError, OptionError, ShapeError
 from gradgen.graph.axes import describe, dtype_name, shown
-from gradgen.graph.constants import is_same_constant
+from gradgen.graph.constants import value_of
 from gradgen.graph.derivatives import derivative, remember_derivatives
 from gradgen.graph.names import free_name, is_derived
 from gradgen.graph.nodes import Leaf, Node, Shape, all_inputs, same_shape, toposort
@@ -62,16 +62,15 @@ def _numbered(roots: Sequence[Node], outputs: Iterable[str], wanted: Collection[
     leaves = sorted({n for n in toposort(roots, all_inputs) if isinstance(n, Leaf)}, key=lambda x: x.serial)
     taken = {*outputs, *sizes_of(roots), *(x.name for x in leaves if not is_derived(x))}
     others: dict[Node, Node] = {}
-    constants: list[Leaf] = []
+    constants: dict[Any, Leaf] = {}
     for x in leaves:
         if not is_derived(x):
             continue
         if x.role == "constant" and x not in wanted:
-            same = next((y for y in constants if is_same_constant(x, y)), None)
-            if same is not None:
+            same = constants.setdefault(value_of(x), x)
+            if same is not x:
                 others[x] = others.get(same, same)
                 continue
-            constants.append(x)
         name = free_name(x.name, taken)
         taken.add(name)
         if name != x.name:

@@ -19,7 +19,7 @@ from gradgen.graph.polynomials import INTEGERS
 from gradgen.graph.scalar import DEFAULT_FLOAT, FLOATS, integer
 from gradgen.graph.side_tables import side_table
 
-__all__ = ["LARGEST", "Array", "constant_leaf", "copy_numbers", "is_same_constant", "numbers_of", "read_numbers"]
+__all__ = ["LARGEST", "Array", "constant_leaf", "copy_numbers", "numbers_of", "read_numbers", "value_of"]
 
 LARGEST = 4096  # elements: saved modules hold them as text
 Array = NDArray[Any]
@@ -107,12 +107,10 @@ def numbers_of(of: Leaf, dtype: str | None = None) -> Array | None:
         return None if found is None else found.astype(dtype or of.dtype)
 
 
-def is_same_constant(a: Leaf, b: Leaf) -> bool:
-    """Whether both are constants, with the same numbers, bit for bit, in the same dtype."""
-    if a not in _numbers or b not in _numbers:
-        return False
-    x, y = _numbers[a], _numbers[b]
-    return (a.dtype, x.shape) == (b.dtype, y.shape) and x.tobytes() == y.tobytes()
+def value_of(constant: Leaf) -> tuple[Any, ...]:
+    """What is equal for constants of one dtype and shape whose numbers are equal, bit for bit."""
+    numbers = _numbers[constant]
+    return constant.dtype, numbers.shape, numbers.tobytes()
 
 
 def _keep(of: Leaf, numbers: Array) -> None:

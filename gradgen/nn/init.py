@@ -52,7 +52,8 @@ class Given:
         return numbers
 
     def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
-        numbers = self.draw(np.random.default_rng(), (), dtype)
+        numbers = numbers_of(self.of, dtype)
+        assert numbers is not None
         if not numbers.size:
             return []
         listed = str(numbers.astype(str).tolist()).replace("'", "")  # the shortest that give the same numbers again
