@@ -3,13 +3,13 @@
 In: the arguments as given. Out: a `Model` and `Options`, or an error with the user's line. `network` goes on.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gradgen.errors import CopiesWarning, GraphError, OptionError, ShapeError
 from gradgen.graph.axes import describe, dtype_name, shown
-from gradgen.graph.constants import is_same_constant
+from gradgen.graph.constants import value_of
 from gradgen.graph.derivatives import derivative, remember_derivatives
 from gradgen.graph.names import free_name, is_derived
 from gradgen.graph.nodes import Leaf, Node, Shape, all_inputs, same_shape, toposort
@@ -40,7 +40,7 @@ def asked_model(outputs: Any, name: Any, wrt: Any, updates: Any, loss: Any) -> M
     name = checked_name(name, "module")
     changed = _updates({} if updates is None else updates)
     wanted = None if wrt is None else _wanted(wrt, named)
-    numbered = _numbered([*named.values(), *changed.values(), *changed])
+    numbered = _numbered([*named.values(), *changed.values(), *changed], named, wanted or ())
     if numbered:
         named = {key: numbered.get(node, node) for key, node in named.items()}
         changed = {_as_leaf(numbered.get(x, x)): numbered.get(node, node) for x, node in changed.items()}
@@ -54,24 +54,23 @@ def asked_model(outputs: Any, name: Any, wrt: Any, updates: Any, loss: Any) -> M
     return Model(name, named, tuple(wanted), _loss(loss, named), changed)
 
 
-def _numbered(roots: Sequence[Node]) -> dict[Node, Node]:
+def _numbered(roots: Sequence[Node], outputs: Iterable[str], wanted: Collection[Leaf]) -> dict[Node, Node]:
     """What nodes become where leaves that nobody has named are called like others, and get a number behind the name.
 
-    Constants of one value are one leaf.
+    Constants of one value are one leaf, but for those by which gradients are wanted.
     """
     leaves = sorted({n for n in toposort(roots, all_inputs) if isinstance(n, Leaf)}, key=lambda x: x.serial)
-    taken = {x.name for x in leaves if not is_derived(x)}
+    taken = {*outputs, *sizes_of(roots), *(x.name for x in leaves if not is_derived(x))}
     others: dict[Node, Node] = {}
-    constants: list[Leaf] = []
+    constants: dict[Any, Leaf] = {}
     for x in leaves:
         if not is_derived(x):
             continue
-        same = next((y for y in constants if is_same_constant(x, y)), None)
-        if same is not None:
-            others[x] = others.get(same, same)
-            continue
-        if x.role == "constant":
-            constants.append(x)
+        if x.role == "constant" and x not in wanted:
+            same = constants.setdefault(value_of(x), x)
+            if same is not x:
+                others[x] = others.get(same, same)
+                continue
         name = free_name(x.name, taken)
         taken.add(name)
         if name != x.name:
@@ -99,8 +98,8 @@ def leaves_of(roots: Sequence[Node]) -> list[Leaf]:
     for x in found:
         if x.name in seen:
             raise GraphError(
-                f"{here()}two tensors are called {x.name!r}: give every input, parameter, state and layer (name=...) "
-                "its own name."
+                f"{here()}two tensors are called {x.name!r}: give every input, parameter, state, constant and layer "
+                "(name=...) its own name."
             )
         seen.add(x.name)
     return found

@@ -15,15 +15,16 @@ from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph.names import note_derived
 from gradgen.graph.nodes import Leaf, leaf
 from gradgen.graph.place import here
+from gradgen.graph.polynomials import INTEGERS
 from gradgen.graph.scalar import DEFAULT_FLOAT, FLOATS, integer
 from gradgen.graph.side_tables import side_table
 
-__all__ = ["LARGEST", "Array", "constant_leaf", "copy_numbers", "is_same_constant", "numbers_of", "read_numbers"]
+__all__ = ["LARGEST", "Array", "constant_leaf", "copy_numbers", "numbers_of", "read_numbers", "value_of"]
 
 LARGEST = 4096  # elements: saved modules hold them as text
 Array = NDArray[Any]
 _KEPT = {"int32": "int32", "uint32": "uint32"}  # other integers are int64
-_numbers: WeakKeyDictionary[Leaf, Array] = side_table("numbers")
+_numbers: WeakKeyDictionary[Leaf, Array] = side_table("numbers")  # floats as float64, whatever the leaf's dtype
 
 
 def read_numbers(value: Any) -> Array | None:
@@ -67,17 +68,18 @@ def constant_leaf(
         name: as of any leaf; without one, equal numbers become one leaf in a model.
 
     Raises:
-        DTypeError: integers that the dtype does not hold.
+        DTypeError: numbers that an integer dtype, or bool, does not hold; floats are rounded.
     """
     wanted = dtype or _dtype(numbers, list(beside))
     with np.errstate(all="ignore"):
-        changed = numbers.astype(wanted).astype(numbers.dtype) != numbers
-    if numbers.dtype.kind in "iu" and changed.any():
+        kept = numbers.astype("float64" if wanted in FLOATS else wanted, order="C")
+    changed = kept != numbers
+    if wanted not in FLOATS and changed.any():
         raise DTypeError(f"{here()}a constant holds {numbers[changed].flat[0]}, which {wanted} does not.")
     found = leaf(name or "constant", [integer(size) for size in numbers.shape], wanted, "constant")
     if name is None:
         note_derived(found)
-    _keep(found, numbers.copy())
+    _keep(found, kept)
     return found
 
 
@@ -88,7 +90,7 @@ def _dtype(numbers: Array, beside: list[str]) -> str:
     floats = [x for x in beside if x in FLOATS]
     if floats or kind == "f":
         return "float64" if "float64" in floats else DEFAULT_FLOAT
-    integers = [x for x in beside if x != "bool"]
+    integers = [x for x in beside if x in INTEGERS]
     return integers[0] if integers else _KEPT.get(numbers.dtype.name, "int64")
 
 
@@ -101,15 +103,14 @@ def copy_numbers(of: Leaf, to: Leaf) -> None:
 def numbers_of(of: Leaf, dtype: str | None = None) -> Array | None:
     """The numbers of a constant in its dtype, or in another one; None for other leaves."""
     found = _numbers.get(of)
-    return None if found is None else found.astype(dtype or of.dtype)
+    with np.errstate(over="ignore"):  # too large for float32 is inf
+        return None if found is None else found.astype(dtype or of.dtype)
 
 
-def is_same_constant(a: Leaf, b: Leaf) -> bool:
-    """Whether both are constants, with the same numbers, bit for bit, in the same dtype."""
-    if a not in _numbers or b not in _numbers:
-        return False
-    x, y = _numbers[a], _numbers[b]
-    return (a.dtype, x.dtype, x.shape) == (b.dtype, y.dtype, y.shape) and x.tobytes() == y.tobytes()
+def value_of(constant: Leaf) -> tuple[Any, ...]:
+    """What is equal for constants of one dtype and shape whose numbers are equal, bit for bit."""
+    numbers = _numbers[constant]
+    return constant.dtype, numbers.shape, numbers.tobytes()
 
 
 def _keep(of: Leaf, numbers: Array) -> None:

@@ -14,6 +14,7 @@ from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph.axes import aligned, broadcast_shape, describe, shown
 from gradgen.graph.constants import constant_leaf, numbers_of
 from gradgen.graph.enumeration import indices_in, is_decidable
+from gradgen.graph.names import is_derived
 from gradgen.graph.nodes import Leaf, Node, pointwise, show_size
 from gradgen.graph.place import here
 from gradgen.graph.scalar import (
@@ -139,8 +140,7 @@ def _number(node: Node, axis: int, p: Poly, size: Poly) -> Poly:
 
 def _from_front(node: Node, axis: int, item: Node) -> Node:
     """Negative numbers of a constant count from the end, and all are inside; of other tensors calls find out."""
-    numbers = numbers_of(item) if isinstance(item, Leaf) else None
-    if numbers is None:
+    if not isinstance(item, Leaf) or (numbers := numbers_of(item)) is None:
         return item
     size = node.shape[axis]
     if size.constant is not None:
@@ -148,7 +148,7 @@ def _from_front(node: Node, axis: int, item: Node) -> Node:
             _number(node, axis, integer(value), size)
     if not (numbers < 0).any():
         return item
-    if size.constant is None:
+    if size.constant is None or not is_derived(item):
         at = load(item, [position(k) for k in range(len(item.shape))])
         return pointwise(item.shape, call("where", call("lt", at, number(0)), call("add", at, size), at))
     return constant_leaf(np.where(numbers < 0, numbers + size.constant, numbers))

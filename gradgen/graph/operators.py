@@ -25,11 +25,19 @@ _NUMPY = {
 def refuse_operand(function: str, value: Any, taken: str = "tensors, formulas, numbers and arrays") -> NoReturn:
     """What is neither tensor, formula nor number cannot be computed with."""
     declared = FUNCTIONS.get(function)
-    given = value._described() if isinstance(value, Operators) else type(value).__name__
     raise DTypeError(
         f"{here()}{(declared.symbol if declared else '') or function} takes {taken}, "
-        f"not {given}: declare arrays with gg.input or gg.param."
+        f"not {kind_of(value)}: declare arrays with gg.input or gg.param."
     )
+
+
+def kind_of(value: Any) -> str:
+    """What messages call a value that is none of ours: of an array what it is made of, of others the type."""
+    if isinstance(value, Operators):
+        return value._described()
+    name = type(value).__name__
+    dtype = getattr(value, "dtype", None)
+    return name if dtype is None else f"{name} of {dtype}"
 
 
 class Operators(Generic[R]):
@@ -67,9 +75,6 @@ class Operators(Generic[R]):
         return self._apply(name, *inputs)
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> NoReturn:
-        for x in inputs:
-            if getattr(x, "shape", ()) and not isinstance(x, Operators):
-                refuse_operand(f"NumPy's {function.__name__}", x)
         raise DTypeError(
             f"{here()}NumPy's {function.__name__} computes with arrays, and {self._described()} is part of a model: "
             f"look for gg.{function.__name__}, or write a formula with gg.compute."

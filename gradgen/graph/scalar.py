@@ -156,7 +156,7 @@ def _operator(self: Scalar, function: str, *arguments: Any) -> Scalar:
         if scalar is None:
             if isinstance(argument, Operators) or (argument is None and function in ("eq", "ne")):
                 return NotImplemented  # type: ignore[no-any-return]  # a tensor knows better; `== None` is False
-            refuse_operand(function, argument)
+            refuse_operand(function, argument, "tensors, formulas and numbers")
     return written(function, *[argument for argument in converted if argument is not None])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from numpy import ndarray
+from numpy import ndarray, zeros
 
 from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph import axes, indexing
@@ -301,8 +301,8 @@ def _operand(value: Any) -> Tensor | Scalar | None:
 
 def _index_item(item: Any, node: Node) -> Any:
     """An integer tensor or array between the brackets as its node, or its access without axes; all else as it is."""
-    if isinstance(item, (list, ndarray)):
-        found = constant(item)
+    if isinstance(item, (list, tuple, ndarray)):
+        found = constant(item if isinstance(item, ndarray) or item else zeros(0, "int64"))
         item = item if found is None else found
     if not isinstance(item, Tensor):
         return item

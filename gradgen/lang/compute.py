@@ -40,7 +40,7 @@ from gradgen.graph.scalar import (
     substitute,
     walk,
 )
-from gradgen.graph.tensor import Tensor, apply, as_formula, made
+from gradgen.graph.tensor import Tensor, apply, as_formula, constant, made
 from gradgen.lang.declare import checked_name, fresh, letter_of
 from gradgen.lang.ranges import Ranges, infer_ranges
 from gradgen.lang.running import product_of_rows
@@ -131,6 +131,8 @@ def where(condition: Any, yes: Any, no: Any) -> Any:
     Only the branch taken counts, for values and gradients alike, even where the other is nan. In a formula a branch
     is read only where it is taken, so it gives its indices no range.
     """
+    if isinstance(condition, (list, tuple)) and (found := constant(condition)) is not None:
+        condition = found
     if getattr(condition, "dtype", "bool" if isinstance(condition, bool) else "") != "bool":
         raise DTypeError(f"{here()}the condition of gg.where is a comparison, not a number: write x != 0.")
     return apply("where", condition, yes, no)

@@ -7,10 +7,13 @@ leaf, whose numbers every call has.
 from math import ceil
 from typing import Any
 
+import numpy as np
+
 from gradgen.errors import DTypeError, ShapeError
 from gradgen.graph import axes
 from gradgen.graph.constants import constant_leaf, read_numbers
 from gradgen.graph.nodes import pointwise
+from gradgen.graph.operators import kind_of
 from gradgen.graph.place import here
 from gradgen.graph.scalar import (
     DEFAULT_FLOAT,
@@ -26,7 +29,7 @@ from gradgen.graph.scalar import (
 from gradgen.graph.sizes import nonnegative
 from gradgen.graph.tensor import Tensor, as_formula, made
 from gradgen.lang.compute import where
-from gradgen.lang.declare import checked_dtype, checked_name
+from gradgen.lang.declare import checked_dtype, scoped
 
 __all__ = ["arange", "constant", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"]
 
@@ -72,7 +75,8 @@ def constant(array: Any, name: str | None = None, dtype: Any = None) -> Tensor:
 
     Args:
         array: an array, or nested lists of numbers, with at most 4,096 elements.
-        name: what calls, which may give another array instead, and the emitted text call it.
+        name: what calls, which may give another array instead, and the emitted text call it; inside `gg.scope` what
+            stands in front of it is left out. A number without a name stands in the text.
         dtype: by default bool, int32, uint32 or int64 for booleans and integers, and for floats float32, which
             `gg.compile(..., dtype="float64")` makes float64; the numbers are kept as they are given.
 
@@ -83,13 +87,16 @@ def constant(array: Any, name: str | None = None, dtype: Any = None) -> Tensor:
     """
     if isinstance(array, Tensor):
         raise DTypeError(f"{here()}gg.constant takes an array, and {axes.describe(array.node)} is a tensor already.")
-    if not hasattr(array, "__array__") and isinstance(array, (bool, int, float)):
-        return full((), array, dtype or {bool: "bool", int: "int64"}.get(type(array), DEFAULT_FLOAT))
-    numbers = read_numbers(array)
-    if numbers is None:
-        raise DTypeError(f"{here()}gg.constant takes an array of numbers, not {type(array).__name__}.")
     wanted = None if dtype is None else checked_dtype(dtype, "a constant")
-    called = None if name is None else checked_name(name, "tensor")
+    called = None if name is None else scoped(name, "tensor")
+    value = array.item() if isinstance(array, (np.generic, np.ndarray)) and array.shape == () else array
+    is_number = isinstance(value, (bool, int, float))
+    if is_number and called is None:  # the text holds it
+        return full((), value, wanted or {bool: "bool", int: "int64"}.get(type(value), DEFAULT_FLOAT))
+    numbers = read_numbers([value] if is_number else value)
+    if numbers is None:
+        raise DTypeError(f"{here()}gg.constant takes an array of numbers, not {kind_of(array)}.")
+    numbers = numbers.reshape(()) if is_number else numbers
     return made(constant_leaf(numbers, dtype=wanted, name=called), (), called or "constant")
 
 

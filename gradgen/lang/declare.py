@@ -111,7 +111,7 @@ def state(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | Non
 
 
 def scope(name: str) -> AbstractContextManager[None]:
-    """Parameters, states and layers that are declared inside are called `name_...`; scopes stand inside scopes.
+    """Parameters, states, constants and layers declared inside are called `name_...`; scopes stand inside scopes.
 
         def block(h):
             return h + gg.tanh(h @ gg.param("W", (8, 8)))

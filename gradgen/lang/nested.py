@@ -28,12 +28,14 @@ def leaves(value: Any, what: str) -> list[Tensor]:
             return [value]
         case bool() | int() | float():
             return [full((), value, {bool: "bool", int: "int64"}.get(type(value), "float32"))]
+        case np.ndarray() | np.generic() if value.shape == ():
+            return leaves(value.item(), what)
         case np.ndarray() if (found := constant(value)) is not None:
             return [found]
         case tuple() | list() | dict():
             return [leaf for part in _parts(value) for leaf in leaves(part, what)]
     raise DTypeError(
-        f"{here()}{what} takes tensors, numbers, None, and tuples, lists and dicts of these, not {value!r}."
+        f"{here()}{what} takes tensors, arrays, numbers, None, and tuples, lists and dicts of these, not {value!r}."
     )
 
 

@@ -13,19 +13,21 @@ from gradgen.graph.tensor import Tensor, made
 from gradgen.lang import reducers
 from gradgen.lang.compute import compute, where
 from gradgen.lang.declare import index, indices_over
-from gradgen.lang.shapes import moveaxis, whole
+from gradgen.lang.shapes import moveaxis, whole, wholes
 
 __all__ = ["diag", "diagonal", "einsum", "matmul", "outer", "tensordot", "trace", "tril", "triu"]
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """NumPy's `a @ b`: (k) or (..., n, k) with (k) or (..., k, m); the leading axes broadcast."""
-    return made(axes.matmul(whole(a, "matmul").node, whole(b, "matmul").node))
+    a, b = wholes("matmul", a, b)
+    return made(axes.matmul(a.node, b.node))
 
 
 def outer(a: Tensor, b: Tensor) -> Tensor:
     """The products of all elements of two vectors: (n), (m) -> (n, m)."""
-    if whole(a, "outer").ndim != 1 or whole(b, "outer").ndim != 1:
+    a, b = wholes("outer", a, b)
+    if a.ndim != 1 or b.ndim != 1:
         raise ShapeError(f"{here()}outer takes two vectors, not {axes.describe(a.node)} and {axes.describe(b.node)}.")
     return a[:, None] * b[None, :]  # type: ignore[no-any-return]  # slices give tensors
 
@@ -41,7 +43,7 @@ def einsum(spec: str, *operands: Tensor) -> Tensor:
     """
     if not isinstance(spec, str):
         raise ShapeError(f"{here()}einsum takes its text first, as in gg.einsum('ij,jk->ik', a, b).")
-    operands = tuple(whole(operand, "einsum") for operand in operands)
+    operands = tuple(wholes("einsum", *operands))
     terms, result = _parsed(spec, operands)
     sizes: dict[str, Any] = {}
     for term, operand in zip(terms, operands, strict=True):
@@ -102,7 +104,7 @@ def tensordot(a: Tensor, b: Tensor, axes_: Any = 2) -> Tensor:
     Raises:
         ShapeError: axes that do not exist, or sizes that differ.
     """
-    a, b = whole(a, "tensordot"), whole(b, "tensordot")
+    a, b = wholes("tensordot", a, b)
     if isinstance(axes_, int):
         pairs = [(a.ndim - axes_ + k, k) for k in range(axes_)]
         if axes_ > min(a.ndim, b.ndim) or axes_ < 0:
@@ -147,6 +149,7 @@ def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
 
 def diag(x: Tensor, k: int = 0) -> Tensor:
     """The k-th diagonal of a matrix, or the matrix whose k-th diagonal is a vector, with 0 elsewhere."""
+    x = whole(x, "diag")
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:
@@ -163,11 +166,13 @@ def trace(x: Tensor, offset: int = 0) -> Tensor:
 
 def tril(x: Tensor, k: int = 0) -> Tensor:
     """The matrix, or stack of matrices, with 0 above its k-th diagonal."""
+    x = whole(x, "tril")
     *rest, i, j = indices_over(x.shape)
     return compute((*rest, i, j), where(j <= i + k, x[(*rest, i, j)], 0))
 
 
 def triu(x: Tensor, k: int = 0) -> Tensor:
     """The matrix, or stack of matrices, with 0 below its k-th diagonal."""
+    x = whole(x, "triu")
     *rest, i, j = indices_over(x.shape)
     return compute((*rest, i, j), where(j >= i + k, x[(*rest, i, j)], 0))

@@ -10,7 +10,7 @@ from gradgen.graph import axes
 from gradgen.graph.operators import refuse_operand
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, Letter, Scalar, call, reduce_over
-from gradgen.graph.tensor import Tensor, as_formula, made, reduce_tensor
+from gradgen.graph.tensor import Tensor, as_formula, constant, reduce_tensor
 from gradgen.lang.declare import letter_of
 
 
@@ -32,8 +32,6 @@ def sum(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 def mean(x: Any, over: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The mean, in float32 for integers; nan over nothing. Arguments as for `sum`."""
-    if isinstance(x, Tensor) and over is None:
-        return made(axes.mean_axes(x.node, axis, keepdims))
     return _reduce("mean", x, over, axis, keepdims)
 
 
@@ -74,7 +72,7 @@ def formula_over(name: str, x: Any, over: Any, axis: Any, keepdims: bool) -> tup
     """
     if over is None:
         if not isinstance(x, Scalar):
-            refuse_operand(f"gg.{name}", x, "tensors and formulas")
+            refuse_operand(f"gg.{name}", x, "tensors, formulas and arrays")
         raise GraphError(f"{here()}gg.{name} of a formula reduces over indices: write gg.{name}(..., over=j).")
     if axis is not None or keepdims:
         raise GraphError(f"{here()}gg.{name} takes over= for a formula, or axis= and keepdims= for a tensor.")
@@ -98,8 +96,11 @@ def formula_over(name: str, x: Any, over: Any, axis: Any, keepdims: bool) -> tup
 
 
 def _reduce(reducer: str, x: Any, over: Any, axis: Any, keepdims: bool) -> Any:
+    if over is None and not isinstance(x, (Tensor, Scalar)):
+        found = constant(x)
+        x = x if found is None else found
     if over is None and isinstance(x, Tensor):
-        return reduce_tensor(reducer, x, axis, keepdims)
+        return x.mean(axis, keepdims) if reducer == "mean" else reduce_tensor(reducer, x, axis, keepdims)
     body, letters = formula_over(reducer, x, over, axis, keepdims)
     if reducer in ("mean", "logsumexp") and body.dtype not in (*FLOATS, "pyfloat"):
         body = call("float32", body)

@@ -17,7 +17,7 @@ from gradgen.lang import elementwise, reducers
 from gradgen.lang.compute import accumulate, compute, where
 from gradgen.lang.declare import index, indices_over
 from gradgen.lang.materialize import materialize
-from gradgen.lang.shapes import moveaxis, whole
+from gradgen.lang.shapes import moveaxis, whole, wholes
 from gradgen.lang.statistics import cumsum
 
 __all__ = ["argsort", "compress", "one_hot", "scatter_add", "searchsorted", "sort", "take", "take_along_axis", "topk"]
@@ -45,7 +45,7 @@ def take_along_axis(x: Tensor, selected: Tensor, axis: int) -> Tensor:
 def scatter_add(x: Tensor, selected: Tensor, values: Tensor, axis: int = 0) -> Tensor:
     """x with x[selected[i, j], j] += values[i, j] for axis 0, and likewise for others; repeated places add up."""
     x, selected, at = _aligned(x, selected, axis, "scatter_add")
-    values = whole(values, "scatter_add")
+    values = whole(values, "scatter_add", x.dtype)
     if len(values.shape) != len(selected.shape) or _differ(values, selected):
         raise ShapeError(
             f"{here()}scatter_add of {axes.describe(values.node)} by {axes.describe(selected.node)}: "
@@ -73,7 +73,8 @@ def compress(mask: Tensor, x: Tensor, count: int | Poly, axis: int = 0) -> Tenso
         DTypeError: the mask holds no conditions.
         ShapeError: it has not one element for every slice.
     """
-    at = axes.axis_number(axis, whole(x, "compress").ndim, axes.describe(x.node))
+    mask, x = whole(mask, "compress"), whole(x, "compress")
+    at = axes.axis_number(axis, x.ndim, axes.describe(x.node))
     if mask.dtype != "bool":
         raise DTypeError(f"{here()}the mask of compress is {mask.dtype}: compare first, as in x > 0.")
     if mask.ndim != 1 or mask.node.shape[0] is not x.node.shape[at]:
@@ -121,7 +122,8 @@ def sort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
 
 def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The k largest (or smallest) elements of an axis in order, and their places, as in PyTorch; see `argsort`."""
-    at = axes.axis_number(axis, whole(x, "topk").ndim, axes.describe(x.node))
+    x = whole(x, "topk")
+    at = axes.axis_number(axis, x.ndim, axes.describe(x.node))
     order = argsort(x, at, descending=largest)
     first: Tensor = order[(*[slice(None)] * at, slice(0, k))]
     return take_along_axis(x, first, at), first
@@ -140,7 +142,7 @@ def searchsorted(a: Tensor, v: Any, side: str = "left") -> Tensor:
     """
     if side not in ("left", "right"):
         raise OptionError(f"{here()}searchsorted has the sides left and right, not {side!r}.")
-    a, values = whole(a, "searchsorted"), whole(v, "searchsorted")
+    a, values = wholes("searchsorted", a, v)
     leading = a.node.shape[:-1]
     fits = not leading or (values.ndim == a.ndim and same_shape(leading, values.node.shape[:-1]))
     if not a.ndim or not fits:

@@ -54,17 +54,18 @@ def broadcast_to(x: Tensor, shape: Any) -> Tensor:
 
 def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors one after another along an axis; their other sizes are equal."""
-    return made(axes.concatenate([whole(x, "concatenate").node for x in _some(tensors, "concatenate")], axis))
+    return made(axes.concatenate([x.node for x in wholes("concatenate", *_some(tensors, "concatenate"))], axis))
 
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis."""
-    return made(axes.stack([whole(x, "stack").node for x in _some(tensors, "stack")], axis))
+    return made(axes.stack([x.node for x in wholes("stack", *_some(tensors, "stack"))], axis))
 
 
 def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
     """Axes at other places, the others in their order."""
-    rank = whole(x, "moveaxis").ndim
+    x = whole(x, "moveaxis")
+    rank = x.ndim
     what = axes.describe(x.node)
     sources, targets = (
         [axes.axis_number(a, rank, what) for a in (given if isinstance(given, (tuple, list)) else (given,))]
@@ -80,7 +81,8 @@ def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
 
 def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
     """Two axes in each other's place."""
-    order = list(range(whole(x, "swapaxes").ndim))
+    x = whole(x, "swapaxes")
+    order = list(range(x.ndim))
     first, second = (axes.axis_number(a, x.ndim, axes.describe(x.node)) for a in (axis1, axis2))
     order[first], order[second] = second, first
     return transpose(x, order)
@@ -93,7 +95,8 @@ def ravel(x: Tensor) -> Tensor:
 
 def flip(x: Tensor, axis: Any = None) -> Tensor:
     """The elements in reverse order along an axis, several, or all."""
-    flipped = axes.axis_numbers(axis, whole(x, "flip").ndim, axes.describe(x.node))
+    x = whole(x, "flip")
+    flipped = axes.axis_numbers(axis, x.ndim, axes.describe(x.node))
     return x[tuple(slice(None, None, -1) if k in flipped else slice(None) for k in range(x.ndim))]  # type: ignore[no-any-return]
 
 
@@ -102,9 +105,10 @@ def roll(x: Tensor, shift: int, axis: int | None = None) -> Tensor:
 
     Without an axis the elements are taken in row-major order. Along a symbolic size the shift is not larger than it.
     """
+    x = whole(x, "roll")
     if axis is None:
         return roll(ravel(x), shift, 0).reshape(x.shape)
-    at = axes.axis_number(axis, whole(x, "roll").ndim, axes.describe(x.node))
+    at = axes.axis_number(axis, x.ndim, axes.describe(x.node))
     extent = x.node.shape[at].constant
     if extent is not None:
         shift = shift % extent if extent else 0
@@ -116,7 +120,8 @@ def roll(x: Tensor, shift: int, axis: int | None = None) -> Tensor:
 def tile(x: Tensor, repetitions: Any) -> Tensor:
     """The tensor side by side with itself, as often as `repetitions` say along each axis."""
     counts = axes.as_shape(repetitions)
-    rank = max(len(counts), whole(x, "tile").ndim)
+    x = whole(x, "tile")
+    rank = max(len(counts), x.ndim)
     x = x.reshape((*[1] * (rank - x.ndim), *x.shape))
     counts = (*[integer(1)] * (rank - len(counts)), *counts)
     between = x.reshape(tuple(part for extent in x.shape for part in (1, extent)))
@@ -128,9 +133,10 @@ def tile(x: Tensor, repetitions: Any) -> Tensor:
 
 def repeat(x: Tensor, repetitions: Any, axis: int | None = None) -> Tensor:
     """Every element, or every slice along an axis, so many times in a row."""
+    x = whole(x, "repeat")
     if axis is None:
         return repeat(ravel(x), repetitions, 0)
-    at = axes.axis_number(axis, whole(x, "repeat").ndim, axes.describe(x.node))
+    at = axes.axis_number(axis, x.ndim, axes.describe(x.node))
     (count,) = axes.as_shape(repetitions)
     wide = broadcast_to(expand_dims(x, at + 1), (*x.shape[: at + 1], count, *x.shape[at + 1 :]))
     return wide.reshape((*x.shape[:at], require_poly(x.node.shape[at] * count), *x.shape[at + 1 :]))
@@ -142,7 +148,8 @@ def split(x: Tensor, parts: Any, axis: int = 0) -> list[Tensor]:
     Raises:
         ShapeError: parts that are not equal.
     """
-    at = axes.axis_number(axis, whole(x, "split").ndim, axes.describe(x.node))
+    x = whole(x, "split")
+    at = axes.axis_number(axis, x.ndim, axes.describe(x.node))
     if isinstance(parts, (tuple, list)):
         slices = [slice(a, b) for a, b in pairwise([0, *parts, None])]
         return [_sliced(x, at, part, k, len(slices)) for k, part in enumerate(slices)]
@@ -169,7 +176,8 @@ def pad(x: Tensor, width: Any, mode: str = "constant", value: float = 0) -> Tens
     Raises:
         ShapeError: an unknown mode, a width that does not fit, or one that is larger than what is repeated.
     """
-    widths = _widths(whole(x, "pad"), width)
+    x = whole(x, "pad")
+    widths = _widths(x, width)
     mode = {"replicate": "edge", "circular": "wrap"}.get(mode, mode)
     if mode not in _PADDING and mode != "constant":
         raise ShapeError(f"{here()}pad has no mode {mode!r}: constant, {', '.join(_PADDING)}.")
@@ -223,8 +231,16 @@ def _some(tensors: Sequence[Tensor], what: str) -> Sequence[Tensor]:
     return tensors
 
 
-def whole(x: Any, what: str) -> Tensor:
+def wholes(what: str, *several: Any) -> list[Tensor]:
+    """The tensors that arguments are, as `whole`, arrays with the dtypes of the tensors beside them."""
+    beside = [x.dtype for x in several if isinstance(x, Tensor)]
+    return [whole(x, what, *beside) for x in several]
+
+
+def whole(x: Any, what: str, *beside: str) -> Tensor:
     """The tensor that an argument is; a number is one without axes, an array one that is part of the model.
+
+    An array meets tensors of the dtypes `beside`.
 
     Raises:
         DTypeError: anything else.
@@ -233,7 +249,7 @@ def whole(x: Any, what: str) -> Tensor:
         return x
     if isinstance(x, (bool, int, float)):
         return tensor(pointwise((), number(x)))
-    found = constant(x)
+    found = constant(x, *beside)
     if found is None:
         refuse_operand(what, x, "tensors and arrays")
     return found

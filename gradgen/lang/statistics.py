@@ -28,7 +28,8 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, over: Any = None) -> 
     """
     if over is not None or isinstance(x, Scalar):
         return reduce_over("prod", *reducers.formula_over("prod", x, over, axis, keepdims))
-    reduced = axes.axis_numbers(axis, whole(x, "prod").ndim, axes.describe(x.node))
+    x = whole(x, "prod")
+    reduced = axes.axis_numbers(axis, x.ndim, axes.describe(x.node))
     if not reduced:
         return x
     kept = [k for k in range(x.ndim) if k not in reduced]
@@ -67,9 +68,10 @@ def cummin(x: Tensor, axis: int | None = None) -> tuple[Tensor, Tensor]:
 
 def _chosen(x: Tensor, axis: int | None, is_better: Callable[[Any, Any], Any]) -> tuple[Tensor, Tensor]:
     """The best element so far and its place; the first element is taken whatever it is, -inf included."""
+    x = whole(x, "a running extreme")
     if axis is None:
-        x, axis = whole(x, "a running extreme").reshape(-1), 0
-    at = axes.axis_number(axis, whole(x, "a running extreme").ndim, axes.describe(x.node))
+        x, axis = x.reshape(-1), 0
+    at = axes.axis_number(axis, x.ndim, axes.describe(x.node))
     rows = moveaxis(x if x.dtype != "bool" else x.astype("int64"), at, 0)
 
     def step(best: tuple[Tensor, Tensor], row: tuple[Tensor, Tensor]) -> tuple[Any, Any]:
@@ -87,8 +89,9 @@ def _chosen(x: Tensor, axis: int | None, is_better: Callable[[Any, Any], Any]) -
 
 
 def _cumulated(x: Tensor, axis: int | None, operation: str) -> Tensor:
+    x = whole(x, "cumsum")
     if axis is None:
-        x, axis = whole(x, "cumsum").reshape(-1), 0
+        x, axis = x.reshape(-1), 0
     at = axes.axis_number(axis, x.ndim, axes.describe(x.node))
     _, every = _running(moveaxis(x, at, 0), operation)
     return moveaxis(every, 0, at)
@@ -112,7 +115,8 @@ def var(x: Tensor, axis: Any = None, ddof: float = 0, keepdims: bool = False) ->
 
     As in NumPy `ddof` need not be an integer, and n - ddof counts as 0 where it is negative.
     """
-    source = x if whole(x, "var").dtype in FLOATS else x.astype("float32")
+    x = whole(x, "var")
+    source = x if x.dtype in FLOATS else x.astype("float32")
     centred = source - reducers.mean(source, axis=axis, keepdims=True)
     squares = centred * centred
     if not ddof:
@@ -142,6 +146,7 @@ def norm(x: Tensor, ord: float = 2, axis: Any = None, keepdims: bool = False) ->
     """
     if ord == 0:
         raise ShapeError(f"{here()}the norm of order 0 counts: use gg.count_nonzero.")
+    x = whole(x, "norm")
     size = elementwise.abs(x)
     if ord == float("inf"):
         return reducers.max(size, axis=axis, keepdims=keepdims)  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers
 from gradgen.lang.compute import compute, where
 from gradgen.lang.declare import indices_over
-from gradgen.lang.shapes import whole
+from gradgen.lang.shapes import whole, wholes
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax",
@@ -65,7 +65,8 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
     Raises:
         ShapeError: as many slopes as neither one nor channels.
     """
-    slopes = whole(weight, "prelu").node.shape
+    x, weight = wholes("prelu", x, weight)
+    slopes = weight.node.shape
     one = len(slopes) == 1 and slopes[0].constant == 1
     if not one and (len(slopes) != 1 or x.ndim < 2 or x.node.shape[1] is not slopes[0]):
         raise ShapeError(
@@ -132,5 +133,6 @@ def glu(x: Tensor, dim: int = -1) -> Tensor:
     Raises:
         ShapeError: the axis has no halves.
     """
-    a, b = array.split(whole(x, "glu"), 2, axis_number(dim, x.ndim, describe(x.node)))
+    x = whole(x, "glu")
+    a, b = array.split(x, 2, axis_number(dim, x.ndim, describe(x.node)))
     return a * sigmoid(b)  # type: ignore[no-any-return]  # of tensors, a tensor

@@ -15,7 +15,7 @@ from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers
 from gradgen.lang.compute import compute, where
 from gradgen.lang.declare import indices_over
-from gradgen.lang.shapes import whole
+from gradgen.lang.shapes import whole, wholes
 from gradgen.nn.functional import softmax
 
 __all__ = ["attention_weights", "scaled_dot_product_attention"]
@@ -54,7 +54,7 @@ def scaled_dot_product_attention(
             f"{here()}dropout_p of scaled_dot_product_attention is {dropout_p!r}: a function has no seed to drop by. "
             "Use nn.MultiheadAttention(..., dropout=p)."
         )
-    query, key, value = (whole(x, "scaled_dot_product_attention") for x in (query, key, value))
+    query, key, value = wholes("scaled_dot_product_attention", query, key, value)
     if min(query.ndim, key.ndim, value.ndim) < 2 or key.node.shape[-2] is not value.node.shape[-2]:
         raise ShapeError(
             f"{here()}attention of {describe(query.node)} to {describe(key.node)} and {describe(value.node)}: "
@@ -88,7 +88,8 @@ def attention_weights(
 
 
 def _masked(s: Tensor, mask: Tensor) -> Tensor:
-    if whole(mask, "attention").dtype == "bool":
+    mask = whole(mask, "attention")
+    if mask.dtype == "bool":
         return where(mask, s, -math.inf)  # type: ignore[no-any-return]  # of tensors, a tensor
     if mask.dtype not in FLOATS:
         raise DTypeError(

@@ -46,7 +46,8 @@ def cross_entropy(
         DTypeError: labels that are neither integers nor probabilities.
         OptionError: an unknown reduction, or a smoothing that is not from 0 to 1.
     """
-    u, b = whole(scores, "cross_entropy").node, whole(labels, "cross_entropy").node
+    scores, labels = whole(scores, "cross_entropy"), whole(labels, "cross_entropy")
+    u, b = scores.node, labels.node
     if not 0.0 <= label_smoothing <= 1.0:
         raise OptionError(f"{here()}cross_entropy has the label_smoothing {label_smoothing}: give 0 to 1.")
     if b.dtype in FLOATS and same_shape(u.shape, b.shape) and u.shape:
@@ -111,7 +112,8 @@ def multi_margin_loss(
 
 def classify(scores: Tensor) -> Tensor:
     """argmax_i u_i, the class that scores choose: (N, C, ...) floats to (N, ...) int64; the first of equal ones."""
-    u = whole(scores, "classify").node
+    scores = whole(scores, "classify")
+    u = scores.node
     if not u.shape:
         raise ShapeError(f"{here()}classify takes scores along an axis of classes, not {describe(u)}.")
     return reducers.argmax(scores, axis=min(1, len(u.shape) - 1))  # type: ignore[no-any-return]  # a tensor

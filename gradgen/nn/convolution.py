@@ -54,7 +54,9 @@ def convolution(
         OptionError: numbers that cannot be, or "same" with another stride.
     """
     what = f"conv{dims}d"
-    kernel = _kernel(check_rank(x, dims, what), weight, dims, what)
+    x = check_rank(x, dims, what)
+    weight = whole(weight, what, x.dtype)
+    kernel = _kernel(weight, dims, what)
     by = windows(what, dims, kernel, stride, padding, dilation)
     if padding_mode != "zeros":
         x = padded_by(x, list(zip(by.before, by.after, strict=True)), padding_mode, what)
@@ -62,7 +64,7 @@ def convolution(
     channels, filters = x.shape[-dims - 1], weight.shape[0]
     share = _divided(filters, groups, f"the {filters} output channels of {what}")
     _check_channels(x, weight, channels, weight.shape[1], groups, what)
-    _check_bias(bias, filters, what)
+    bias = _bias(bias, x, filters, what)
     sizes = by.counts(x)
     examples, outer, inner = leading(x, dims + 1, "n"), letters(OUTER, sizes), by.inner()
     g, f, c = indices("g f c")
@@ -102,7 +104,9 @@ def transposed_convolution(
         OptionError: numbers that cannot be.
     """
     what = f"conv_transpose{dims}d"
-    kernel = _kernel(check_rank(x, dims, what), weight, dims, what)
+    x = check_rank(x, dims, what)
+    weight = whole(weight, what, x.dtype)
+    kernel = _kernel(weight, dims, what)
     if isinstance(padding, str):
         raise OptionError(f"{here()}the padding of {what} is {padding!r}: give numbers.")
     by = windows(what, dims, kernel, stride, padding, dilation)
@@ -112,7 +116,7 @@ def transposed_convolution(
     channels, share = x.shape[-dims - 1], weight.shape[1]
     _check_channels(x, weight, channels, weight.shape[0], 1, what)
     _divided(channels, groups, f"the {channels} input channels of {what}")
-    _check_bias(bias, share * groups, what)
+    bias = _bias(bias, x, share * groups, what)
     examples, outer, inner = leading(x, dims + 1, "n"), letters(OUTER, x.shape[-dims:]), by.inner()
     g, f, c = index("g", groups), index("f", share), index("c")
     kernels = weight.reshape(groups, -1, share, *kernel)
@@ -146,9 +150,9 @@ def padded_by(x: Tensor, widths: list[tuple[int, int]], mode: str, what: str) ->
 # ---------------------------------------------------------------- what has to fit
 
 
-def _kernel(x: Tensor, weight: Tensor, dims: int, what: str) -> tuple[Any, ...]:
+def _kernel(weight: Tensor, dims: int, what: str) -> tuple[Any, ...]:
     """The kernel's size: what stands behind the channels of a weight."""
-    if whole(weight, what).ndim != dims + 2:
+    if weight.ndim != dims + 2:
         raise ShapeError(f"{here()}the weight of {what} has {dims + 2} axes, not those of {describe(weight.node)}.")
     return weight.shape[2:]
 
@@ -173,9 +177,13 @@ def _check_channels(x: Tensor, weight: Tensor, found: Any, wanted: Any, groups: 
         )
 
 
-def _check_bias(bias: Tensor | None, filters: Any, what: str) -> None:
-    if bias is not None and [s is as_poly(filters) for s in whole(bias, what).node.shape] != [True]:
-        raise ShapeError(f"{here()}the bias of {what} has the shape ({filters}), not that of {describe(bias.node)}.")
+def _bias(bias: Any, x: Tensor, filters: Any, what: str) -> Tensor | None:
+    if bias is None:
+        return None
+    found = whole(bias, what, x.dtype)
+    if [s is as_poly(filters) for s in found.node.shape] != [True]:
+        raise ShapeError(f"{here()}the bias of {what} has the shape ({filters}), not that of {describe(found.node)}.")
+    return found
 
 
 def _check_output(x: Tensor, full: tuple[Any, ...], by: Windows) -> None:

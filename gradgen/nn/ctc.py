@@ -44,6 +44,9 @@ def ctc_loss(
         DTypeError: targets or lengths that are no integers.
         OptionError: an unknown reduction.
     """
+    log_probs, targets, input_lengths, target_lengths = (
+        whole(x, "ctc_loss") for x in (log_probs, targets, input_lengths, target_lengths)
+    )
     _check(log_probs, targets, input_lengths, target_lengths)
     frames, examples, _ = log_probs.shape
     symbols = _with_blanks(targets, target_lengths, blank)
@@ -78,7 +81,7 @@ def _with_blanks(targets: Tensor, lengths: Tensor, blank: int) -> Tensor:
 
 
 def _check(log_probs: Tensor, targets: Tensor, *lengths: Tensor) -> None:
-    p, b, *counts = (whole(x, "ctc_loss").node for x in (log_probs, targets, *lengths))
+    p, b, *counts = (x.node for x in (log_probs, targets, *lengths))
     if len(p.shape) != 3:
         raise ShapeError(f"{here()}ctc_loss takes log-probabilities (T, N, C), not {describe(p)}.")
     if len(b.shape) != 2 or b.shape[0] is not p.shape[1]:

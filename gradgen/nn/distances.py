@@ -6,7 +6,7 @@ In: tensors, vectors along an axis. Out: a number for every pair of vectors, or 
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers
 from gradgen.lang.compute import where
-from gradgen.nn.losses import reduced, same_shape
+from gradgen.nn.losses import of_one_shape, reduced
 
 __all__ = [
     "cosine_embedding_loss", "cosine_similarity", "hinge_embedding_loss", "margin_ranking_loss", "pairwise_distance",
@@ -36,9 +36,9 @@ def cosine_embedding_loss(
         margin: from -1 to 1.
         reduction: "mean", "sum" or "none".
     """
-    same_shape(x1, x2, "cosine_embedding_loss")
+    x1, x2 = of_one_shape(x1, x2, "cosine_embedding_loss")
     alike = cosine_similarity(x1, x2, dim=-1)
-    same_shape(alike, target, "cosine_embedding_loss")
+    alike, target = of_one_shape(alike, target, "cosine_embedding_loss")
     losses = where(target == 1, 1 - alike, where(target == -1, array.relu(alike - margin), 0.0))
     return reduced(losses, reduction, "cosine_embedding_loss")
 
@@ -62,8 +62,8 @@ def triplet_margin_loss(
         swap: take the distance of positive and negative where it is smaller than that of anchor and negative.
         reduction: "mean", "sum" or "none".
     """
-    same_shape(anchor, positive, "triplet_margin_loss")
-    same_shape(anchor, negative, "triplet_margin_loss")
+    anchor, positive = of_one_shape(anchor, positive, "triplet_margin_loss")
+    anchor, negative = of_one_shape(anchor, negative, "triplet_margin_loss")
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = array.minimum(far, pairwise_distance(positive, negative, p, eps))
@@ -73,12 +73,12 @@ def triplet_margin_loss(
 
 def margin_ranking_loss(x1: Tensor, x2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """max(0, -t * (x1 - x2) + margin): x1 shall be larger where t is 1, smaller where it is -1."""
-    same_shape(x1, x2, "margin_ranking_loss")
-    same_shape(x1, target, "margin_ranking_loss")
+    x1, x2 = of_one_shape(x1, x2, "margin_ranking_loss")
+    x1, target = of_one_shape(x1, target, "margin_ranking_loss")
     return reduced(array.relu(-target * (x1 - x2) + margin), reduction, "margin_ranking_loss")
 
 
 def hinge_embedding_loss(x: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     """x where the target is 1, and max(0, margin - x) where it is -1, of distances x."""
-    same_shape(x, target, "hinge_embedding_loss")
+    x, target = of_one_shape(x, target, "hinge_embedding_loss")
     return reduced(where(target == 1, x, array.relu(margin - x)), reduction, "hinge_embedding_loss")

@@ -90,7 +90,8 @@ def examples_of(values: Tensor, labels: Tensor, what: str) -> Examples:
     Raises:
         ShapeError, DTypeError: they do not.
     """
-    u, b = whole(values, what).node, whole(labels, what).node
+    values, labels = whole(values, what), whole(labels, what)
+    u, b = values.node, labels.node
     if b.dtype not in ("int32", "int64"):
         raise DTypeError(f"{here()}the labels of {what} are integers; {describe(b)} is {b.dtype}.")
     if not u.shape or u.dtype not in FLOATS:
@@ -112,7 +113,10 @@ def weights_of(weight: Tensor | None, x: Examples, what: str) -> Tensor | None:
     Raises:
         ShapeError: they are others.
     """
-    if weight is not None and not same_shape(whole(weight, what).node.shape, (x.classes,)):
+    if weight is None:
+        return None
+    weight = whole(weight, what, x.values.dtype)
+    if not same_shape(weight.node.shape, (x.classes,)):
         raise ShapeError(
             f"{here()}the weight of {what} has one factor for each of the {show_size(x.classes)} classes, "
             f"not {describe(weight.node)}."

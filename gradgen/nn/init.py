@@ -52,16 +52,19 @@ class Given:
         return numbers
 
     def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
-        numbers = self.draw(np.random.default_rng(), (), dtype)
+        numbers = numbers_of(self.of, dtype)
+        assert numbers is not None
         if not numbers.size:
             return []
         listed = str(numbers.astype(str).tolist()).replace("'", "")  # the shortest that give the same numbers again
         if len(listed) <= _SHORT and np.isfinite(numbers).all():
             return [Assigned("...", listed, draws=False)]
         kind = "int64" if dtype == "bool" else dtype  # every text but "" is true
-        rows = numbers.astype(kind).astype(str).reshape(-1, numbers.shape[-1])
+        texts = np.atleast_1d(numbers.astype(kind).astype(str))
+        rows = texts.reshape(-1, texts.shape[-1])
         text = "\n    ".join(line for row in rows for line in textwrap.wrap(" ".join(row), 100))
-        value = f'np.array(\n    """\n    {text}\n    """.split(),\n    np.{kind},\n).reshape({", ".join(shape)})'
+        value = f'np.fromstring(\n    """\n    {text}\n    """,\n    np.{kind},\n    sep=" ",\n)'
+        value = f"{value}.reshape({tuple_text(shape)})"
         return [Assigned("...", value, draws=False)]
 
 

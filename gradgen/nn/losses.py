@@ -12,7 +12,7 @@ from gradgen.graph.place import here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers
 from gradgen.lang.compute import where
-from gradgen.lang.shapes import whole
+from gradgen.lang.shapes import wholes
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "gaussian_nll_loss", "huber_loss", "kl_div", "l1_loss",
@@ -22,13 +22,13 @@ __all__ = [
 
 def mse_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """(x - target)**2; the shapes are equal."""
-    same_shape(x, target, "mse_loss")
+    x, target = of_one_shape(x, target, "mse_loss")
     return reduced((x - target) ** 2, reduction, "mse_loss")
 
 
 def l1_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """|x - target|; the shapes are equal."""
-    same_shape(x, target, "l1_loss")
+    x, target = of_one_shape(x, target, "l1_loss")
     return reduced(abs(x - target), reduction, "l1_loss")
 
 
@@ -38,7 +38,7 @@ def smooth_l1_loss(x: Tensor, target: Tensor, reduction: str = "mean", beta: flo
     Raises:
         OptionError: a negative beta.
     """
-    same_shape(x, target, "smooth_l1_loss")
+    x, target = of_one_shape(x, target, "smooth_l1_loss")
     if beta < 0:
         raise OptionError(f"{here()}smooth_l1_loss has the beta {beta}: give 0 or more.")
     if beta == 0:
@@ -53,7 +53,7 @@ def huber_loss(x: Tensor, target: Tensor, reduction: str = "mean", delta: float 
     Raises:
         OptionError: a delta that is not positive.
     """
-    same_shape(x, target, "huber_loss")
+    x, target = of_one_shape(x, target, "huber_loss")
     if delta <= 0:
         raise OptionError(f"{here()}huber_loss has the delta {delta}: give a positive one.")
     d = x - target
@@ -68,7 +68,7 @@ def binary_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None = None
         weight: factors of the losses, of a shape that broadcasts to theirs.
         reduction: "mean", "sum" or "none".
     """
-    same_shape(x, target, "binary_cross_entropy")
+    x, target = of_one_shape(x, target, "binary_cross_entropy")
     yes, no = array.maximum(array.log(x), -100.0), array.maximum(array.log(1 - x), -100.0)
     losses = -(target * yes + (1 - target) * no)
     return reduced(losses if weight is None else weight * losses, reduction, "binary_cross_entropy")
@@ -89,7 +89,7 @@ def binary_cross_entropy_with_logits(
         reduction: "mean", "sum" or "none".
         pos_weight: factors of the first term, likewise; usually (C).
     """
-    same_shape(scores, target, "binary_cross_entropy_with_logits")
+    scores, target = of_one_shape(scores, target, "binary_cross_entropy_with_logits")
     yes = target if pos_weight is None else pos_weight * target
     losses = -(yes * array.logsigmoid(scores) + (1 - target) * array.logsigmoid(-scores))
     return reduced(losses if weight is None else weight * losses, reduction, "binary_cross_entropy_with_logits")
@@ -97,7 +97,7 @@ def binary_cross_entropy_with_logits(
 
 def soft_margin_loss(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-t * x)), for targets 1 and -1."""
-    same_shape(x, target, "soft_margin_loss")
+    x, target = of_one_shape(x, target, "soft_margin_loss")
     return reduced(array.log(1 + array.exp(-target * x)), reduction, "soft_margin_loss")
 
 
@@ -110,7 +110,7 @@ def kl_div(x: Tensor, target: Tensor, reduction: str = "mean", log_target: bool 
             example; or "mean", "sum" or "none" of the terms.
         log_target: whether the target is a logarithm.
     """
-    same_shape(x, target, "kl_div")
+    x, target = of_one_shape(x, target, "kl_div")
     terms = array.exp(target) * (target - x) if log_target else array.xlogy(target, target) - target * x
     if reduction == "batchmean":
         return reducers.sum(terms) / x.shape[0]  # type: ignore[no-any-return]  # of a tensor, a tensor
@@ -134,7 +134,7 @@ def poisson_nll_loss(
         eps: see `log_input`.
         reduction: "mean", "sum" or "none".
     """
-    same_shape(x, target, "poisson_nll_loss")
+    x, target = of_one_shape(x, target, "poisson_nll_loss")
     losses = array.exp(x) - target * x if log_input else x - target * array.log(x + eps)
     if full:
         stirling = target * array.log(target) - target + 0.5 * array.log(2 * math.pi * target)
@@ -154,7 +154,7 @@ def gaussian_nll_loss(
         eps: the smallest variance.
         reduction: "mean", "sum" or "none".
     """
-    same_shape(x, target, "gaussian_nll_loss")
+    x, target = of_one_shape(x, target, "gaussian_nll_loss")
     v = array.maximum(var, eps)
     losses = 0.5 * (array.log(v) + (x - target) ** 2 / v)
     return reduced(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction, "gaussian_nll_loss")
@@ -179,12 +179,13 @@ def reduced(losses: Tensor, reduction: str, what: str, known: str = '"mean", "su
     raise OptionError(f"{here()}{what} has no reduction {reduction!r}: give {known}.")
 
 
-def same_shape(x: Tensor, y: Tensor, what: str) -> None:
-    """Refuse tensors of different shapes.
+def of_one_shape(x: Any, y: Any, what: str) -> list[Tensor]:
+    """Both as tensors, of equal shapes.
 
     Raises:
         ShapeError: they differ.
     """
-    x, y = whole(x, what), whole(y, what)
+    x, y = wholes(what, x, y)
     if len(x.shape) != len(y.shape) or any(p is not q for p, q in zip(x.node.shape, y.node.shape, strict=True)):
         raise ShapeError(f"{here()}{what} of {describe(x.node)} with {describe(y.node)}: the shapes must be equal.")
+    return [x, y]

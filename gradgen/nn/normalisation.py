@@ -65,7 +65,7 @@ def batch_norm(
         GraphError: running statistics are missing.
         ShapeError: tensors of other shapes.
     """
-    check_channels(x, "batch_norm", running_mean, running_var, weight, bias)
+    x, running_mean, running_var, weight, bias = with_channels("batch_norm", x, running_mean, running_var, weight, bias)
     if training:
         y = standardised(x, (0, *range(2, x.ndim)), eps)
     else:
@@ -91,7 +91,9 @@ def instance_norm(
         GraphError: running statistics are missing.
         ShapeError: tensors of other shapes.
     """
-    check_channels(x, "instance_norm", running_mean, running_var, weight, bias)
+    x, running_mean, running_var, weight, bias = with_channels(
+        "instance_norm", x, running_mean, running_var, weight, bias
+    )
     if use_input_stats:
         y = standardised(x, tuple(range(2, x.ndim)), eps)
     else:
@@ -113,7 +115,7 @@ def group_norm(
     Raises:
         ShapeError: channels that do not fall into so many groups, or tensors of other shapes.
     """
-    check_channels(x, "group_norm", weight, bias)
+    x, weight, bias = with_channels("group_norm", x, weight, bias)
     channels = x.shape[1]
     if not isinstance(channels, int) or num_groups < 1 or channels % num_groups:
         raise ShapeError(
@@ -165,18 +167,21 @@ def epsilon(x: Tensor) -> float:
     return 2.0**-52 if x.dtype == "float64" else 2.0**-23
 
 
-def check_channels(x: Tensor, what: str, *each: Tensor | None) -> None:
-    """Refuse what has no channels along axis 1, or other tensors than one number for each of them.
+def with_channels(what: str, x: Any, *each: Any) -> list[Any]:
+    """All as tensors, or None: the first with channels along axis 1, the others with one number for each of them.
 
     Raises:
         ShapeError: there is such a tensor.
     """
-    node = whole(x, what).node
+    x = whole(x, what)
+    node = x.node
+    each = tuple(None if v is None else whole(v, what, x.dtype) for v in each)
     if len(node.shape) < 2:
         raise ShapeError(f"{here()}{what} takes (N, C, ...), with the channels along axis 1, not {describe(node)}.")
     for v in each:
-        if v is not None and not same_shape(whole(v, what).node.shape, (node.shape[1],)):
+        if v is not None and not same_shape(v.node.shape, (node.shape[1],)):
             raise ShapeError(
                 f"{here()}{what} of {describe(node)} with {describe(v.node)}: give one number for each of the "
                 f"{show_size(node.shape[1])} channels."
             )
+    return [x, *each]

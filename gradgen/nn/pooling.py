@@ -37,7 +37,8 @@ def maximum_pool(
     what = f"max_pool{dims}d"
     stride = kernel_size if stride is None else stride
     by = windows(what, dims, kernel_size, stride, padding, dilation, pooling=True)
-    sizes = by.counts(check_rank(x, dims, what), ceil_mode)
+    x = check_rank(x, dims, what)
+    sizes = by.counts(x, ceil_mode)
     front, outer, inner = leading(x, dims, "n c"), letters(OUTER, sizes), by.inner()
     seen = by.source(x, -float("inf"), ceil_mode)[(*front, *by.at(outer, inner))]
     return compute((*front, *outer), reducers.max(seen, over=inner))
@@ -69,7 +70,8 @@ def average_pool(
     by = windows(what, dims, kernel_size, stride, padding, pooling=True)
     if divisor_override == 0:
         raise OptionError(f"{here()}the divisor_override of {what} is 0: give another number, or None.")
-    sizes = by.counts(check_rank(x, dims, what), ceil_mode)
+    x = check_rank(x, dims, what)
+    sizes = by.counts(x, ceil_mode)
     front, outer, inner = leading(x, dims, "n c"), letters(OUTER, sizes), by.inner()
     seen = by.source(x, beyond=ceil_mode)[(*front, *by.at(outer, inner))]
     mean = reducers.sum(seen, over=inner)
@@ -105,7 +107,8 @@ def adaptive_average_pool(x: Tensor, output_size: Any, dims: int) -> Tensor:
         OptionError: no number from 1 on.
     """
     what = f"adaptive_avg_pool{dims}d"
-    shape = check_rank(x, dims, what).shape[-dims:]
+    x = check_rank(x, dims, what)
+    shape = x.shape[-dims:]
     asked = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * dims
     given = numbers(tuple(1 if n is None else n for n in asked), dims, f"the output size of {what}", 1)
     if len(asked) == 1:

@@ -48,7 +48,8 @@ def rotary_encoding(x: Tensor, positions: Tensor | None = None, base: float = 10
     Raises:
         ShapeError: fewer than two axes, an odd d, or positions of another shape.
     """
-    u = whole(x, "rotary_encoding").node
+    x = whole(x, "rotary_encoding")
+    u = x.node
     d = u.shape[-1].constant if len(u.shape) > 1 and u.dtype in FLOATS else None
     if d is None or d % 2:
         raise ShapeError(f"{here()}rotary_encoding takes floats (..., T, d) with an even d, not {describe(u)}.")

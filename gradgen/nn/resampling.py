@@ -59,7 +59,8 @@ def interpolate(
     """
     if mode not in MODES:
         raise OptionError(f"{here()}interpolate has no mode {mode!r}: one of {', '.join(map(repr, MODES))}.")
-    dims = whole(x, "interpolate").ndim - 2
+    x = whole(x, "interpolate")
+    dims = x.ndim - 2
     if dims not in MODES[mode]:
         axes = " or ".join(str(n + 2) for n in MODES[mode])
         raise ShapeError(f"{here()}interpolate by {mode!r} takes {axes} axes, not those of {describe(x.node)}.")
@@ -151,7 +152,8 @@ def unfold(x: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, str
         OptionError: numbers that cannot be.
     """
     by = windows("unfold", 2, kernel_size, stride, padding, dilation)
-    sizes = by.counts(check_rank(x, 2, "unfold"))
+    x = check_rank(x, 2, "unfold")
+    sizes = by.counts(x)
     examples, outer, inner = leading(x, 3, "n"), letters(OUTER, sizes), by.inner()
     c = index("c", x.shape[-3])
     y = compute((*examples, c, *inner, *outer), by.source(x)[(*examples, c, *by.at(outer, inner))])
@@ -171,7 +173,8 @@ def fold(
     """
     by = windows("fold", 2, kernel_size, stride, padding, dilation)
     size = numbers(output_size, 2, "the output size of fold", 1)
-    if whole(x, "fold").ndim not in (2, 3):
+    x = whole(x, "fold")
+    if x.ndim not in (2, 3):
         raise ShapeError(f"{here()}fold takes (N, C * K * K, L) or (C * K * K, L), not {describe(x.node)}.")
     full = tuple(n + 2 * b for n, b in zip(size, by.before, strict=True))
     sizes = tuple((n - r) // s + 1 for n, r, s in zip(full, by.reach, by.stride, strict=True))
@@ -204,7 +207,8 @@ def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
         OptionError: r is no number from 1 on.
     """
     (r,) = numbers(upscale_factor, 1, "the upscale_factor of pixel_shuffle", 1)
-    if whole(x, "pixel_shuffle").ndim < 3 or not isinstance(x.shape[-3], int) or x.shape[-3] % (r * r):
+    x = whole(x, "pixel_shuffle")
+    if x.ndim < 3 or not isinstance(x.shape[-3], int) or x.shape[-3] % (r * r):
         raise ShapeError(f"{here()}pixel_shuffle by {r} takes (..., C * {r * r}, H, W), not {describe(x.node)}.")
     *front, channels, height, width = x.shape
     apart = x.reshape(*front, channels // (r * r), r, r, height, width)
@@ -221,7 +225,8 @@ def pixel_unshuffle(x: Tensor, downscale_factor: int) -> Tensor:
         OptionError: r is no number from 1 on.
     """
     (r,) = numbers(downscale_factor, 1, "the downscale_factor of pixel_unshuffle", 1)
-    if whole(x, "pixel_unshuffle").ndim < 3 or any(not isinstance(s, int) or s % r for s in x.shape[-2:]):
+    x = whole(x, "pixel_unshuffle")
+    if x.ndim < 3 or any(not isinstance(s, int) or s % r for s in x.shape[-2:]):
         raise ShapeError(f"{here()}pixel_unshuffle by {r} takes (..., C, H * {r}, W * {r}), not {describe(x.node)}.")
     *front, channels, height, width = x.shape
     apart = x.reshape(*front, channels, height // r, r, width // r, r)

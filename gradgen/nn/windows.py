@@ -160,7 +160,8 @@ def check_rank(x: Tensor, dims: int, what: str) -> Tensor:
         ShapeError: so many axes are neither.
         DTypeError: it is no tensor.
     """
-    if whole(x, what).ndim not in (dims + 1, dims + 2):
+    x = whole(x, what)
+    if x.ndim not in (dims + 1, dims + 2):
         axes = ", ".join(AXES[dims])
         raise ShapeError(f"{here()}{what} takes (N, C, {axes}) or (C, {axes}), not {describe(x.node)}.")
     return x

@@ -123,7 +123,7 @@ def _assigned(block: tuple[Sequence[Draw], int], holder: str, letter: str) -> li
     lines: list[str] = []
     for x in draws:
         for subscript, value, is_drawn in x.values:
-            text = value if "\n" in value else ast.unparse(ast.parse(value))  # in ruff's spacing
+            text = value if "\n" in value else ast.unparse(ast.parse(value)).replace("e+", "e")  # as ruff writes it
             if x.field is None:
                 lines += [f"{text}  # {x.leaf.name}, which no function reads"] if is_drawn else []
                 continue

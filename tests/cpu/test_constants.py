@@ -29,6 +29,10 @@ def _twice(x: Any) -> Any:
     return gg.scan(lambda s, m: (gg.tanh(s @ m), None), x, np.stack([M, M.T]))[0]
 
 
+def _entropy(u: Any, labels: list[int]) -> Any:
+    return np.sum(np.log(np.exp(u).sum(1)) - u[range(len(labels)), labels])
+
+
 WAYS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "add": (lambda x: x + ROW, X + ROW),
     "reflected": (lambda x: ROW - x, ROW - X),
@@ -53,8 +57,25 @@ WAYS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "rows": (lambda x: gg.take(ROW, gg.cast(x > 0, "int64"), axis=0), ROW[(X > 0).astype(int)]),
     "searchsorted": (lambda x: gg.searchsorted(ROW, x), np.searchsorted(ROW, X)),
     "scan": (_twice, np.tanh(np.tanh(X @ M) @ M.T)),
+    "carried": (lambda x: gg.scan(lambda s, r: (s + r, None), np.float32(1), x[:, 0])[0], X[:, 0].sum() + 1),
     "integers_and_floats": (lambda x: gg.cast(x, "int64") * [0.5, 1.5, 2.5], X.astype(int) * [0.5, 1.5, 2.5]),
     "int32": (lambda x: gg.cast(x, "int32") * [1, 2, 3], X.astype(np.int32) * np.array([1, 2, 3], np.int32)),
+    "no_places": (lambda x: x[:, []], X[:, []]),
+    "places_in_tuples": (lambda x: x[(3, -1), (0, 1)], X[[3, -1], [0, 1]]),
+    "places_of_few_bits": (lambda x: x.reshape(-1)[:12][np.array([-1, 7], np.int8)], X.ravel()[[-1, 7]]),
+    "named_places": (lambda x: x[gg.constant([-1, 0], name="chosen")], X[[-1, 0]]),
+    "a_list_of_conditions": (lambda x: gg.where(MASK.tolist(), x, [0, 1, 2]), np.where(MASK, X, [0, 1, 2])),
+    "reduced": (lambda x: x * gg.mean(ROW) + gg.sum([1, 2]) + gg.max([3, 4]), X * 2 + 7),
+    "compress": (lambda x: gg.compress(MASK, x, 2, axis=1), X[:, MASK]),
+    "flip": (lambda x: x * gg.flip([1, 2, 3]) + gg.roll(gg.cumsum(ROW), 1), X * [3, 2, 1] + [6, 1, 3]),
+    "outer": (lambda x: x * gg.diagonal(gg.outer([1, 2, 3], ROW)), X * [1, 4, 9]),
+    "fortran": (lambda x: x @ np.asfortranarray(M).T[::-1], X @ M.T[::-1]),
+    "big_endian": (lambda x: x + ROW.astype(">f8").astype(">f4"), X + ROW),
+    "long_double": (lambda x: x + ROW.astype(np.longdouble), X + ROW),
+    "a_named_number": (lambda x: x * gg.constant(9.5, name="g") + gg.constant(np.array(2)), X * 9.5 + 2),
+    "losses": (lambda x: gg.nn.huber_loss(x[0], [0, 1, 0], "sum", 9.0), np.sum((X[0] - [0, 1, 0]) ** 2) / 2),
+    "labels": (lambda x: gg.nn.cross_entropy(x[:2], [0, 2], reduction="sum"), _entropy(X[:2], [0, 2])),
+    "convolution": (lambda x: gg.nn.conv1d(x.T, ROW[None, :, None], [1.0]), (X @ ROW)[None] + 1),
     "empty": (lambda x: x[:, :0] @ np.zeros((0, 2)), np.zeros((4, 2))),
     "by_formula": (lambda x: _formula(x), (X * TABLE[:6:2, 0] + TABLE[4, 1])),
 }
@@ -83,6 +104,26 @@ def test_arrays_stand_where_tensors_do(name: str, dtype: str) -> None:
     np.testing.assert_allclose(
         found, wanted, rtol=1e-14 if dtype == "float64" else 1e-5, atol=1e-6 * (dtype != "float64")
     )
+
+
+def test_they_take_the_dtype_of_what_they_meet() -> None:
+    """So a float64 tensor meets the numbers as they were given, in functions as at operators."""
+    x = gg.input("x", (3,), dtype="float64")
+    ways = {
+        "sum": np.array([0.1, 0.2, 0.3]) + x,
+        "concatenated": gg.concatenate([x, [0.1, 0.2, 0.3]])[3:],
+        "stacked": gg.stack([x, [0.1, 0.2, 0.3]])[1],
+        "summed": gg.einsum("i,i->i", x, [0.1, 0.2, 0.3]),
+        "outer": gg.outer(x, [0.1, 0.2, 0.3])[0],
+        "matmul": gg.matmul(x[:1], [[0.1, 0.2, 0.3]]),
+        "tensordot": gg.tensordot(x[:1], [[0.1, 0.2, 0.3]], 1),
+        "scattered": gg.scatter_add(x, [0, 1, 2], [0.1, 0.2, 0.3]),
+    }
+    out = gg.compile(ways, name="dtypes")(x=np.ones(3))
+    for name, found in out.items():
+        exact = np.array([0.1, 0.2, 0.3]) + (name in ("sum", "scattered"))
+        np.testing.assert_array_equal(found, exact, err_msg=name)
+        assert found.dtype == "float64"
 
 
 @cache
@@ -146,6 +187,15 @@ def test_the_text_does_not_hold_the_numbers() -> None:
     np.testing.assert_allclose(1.5 * two(x=given)["y"], three(x=given)["y"], rtol=1e-5)
 
 
+def test_names_that_others_have() -> None:
+    """One that nobody has named gets out of the way of outputs, sizes and tensors."""
+    x = gg.input("constant_2", (gg.size("constant_3"),))
+    network = gg.compile({"constant": gg.concatenate([x, [1, 2, 3]])}, name="names")
+    assert list(network.constants) == ["constant_4"]
+    with gg.scope("block"):
+        assert gg.constant(ROW, name="k").name == "block_k"
+
+
 def test_names_follow_from_the_model() -> None:
     """Not from what was declared before it."""
     sources = []
@@ -195,14 +245,19 @@ def test_saved_modules_hold_them(tmp_path: Path) -> None:
 def test_special_numbers_in_saved_modules(tmp_path: Path) -> None:
     x = gg.input("x", (3,))
     given = [np.array([np.nan, np.inf, -np.inf]), np.tile([True, False, True], (12, 1)), np.arange(3) + 2**40]
-    y = x * given[0] + gg.sum(gg.where(given[1], x, 0.0), axis=0) + gg.cast(given[2] % 7, "float32")
+    y = x * given[0] + [1e30, -0.0, 1e-45] + gg.constant(np.nan, name="missing") + gg.sum(RNG.random((2, 1, 3, 1, 2)))
+    y = y + gg.sum(gg.where(given[1], x, 0.0), axis=0) + gg.cast(given[2] % 7, "float32")
     network = gg.compile(y, name="special")
     path = network.save(tmp_path / "special.py")
     space: dict[str, Any] = {"__name__": "saved"}
     exec(compile(path.read_text(), str(path), "exec"), space)
     state = space["state"]()
     for name, numbers in network.constants.items():
-        np.testing.assert_array_equal(getattr(state, name), numbers)
+        assert getattr(state, name).tobytes() == numbers.tobytes()
+    for command in (["check"], ["format", "--check", "--line-length", "120"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--isolated", str(path)]
+        done = subprocess.run(ruff, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
 
 def test_equal_layers_with_constants_of_their_own() -> None:
@@ -227,6 +282,28 @@ def test_gradients_by_a_constant() -> None:
     np.testing.assert_allclose(gradient, 2 * ROW)
 
 
+def test_gradients_by_one_of_two_equal_ones() -> None:
+    """What is differentiated by stays apart."""
+    x, c, d = gg.input("x", (3,)), gg.constant(ROW), gg.constant(ROW)
+    loss = gg.sum(c * d * [1, 2, 3] * x)
+    for wrt in ([c], [c, d]):
+        gradients = gg.compile({"loss": loss}, name="equal", wrt=wrt).value_and_grad(x=np.ones(3, np.float32))[1]
+        assert len(gradients) == len(wrt)
+        for gradient in gradients.values():
+            np.testing.assert_allclose(gradient, ROW**2)
+
+
+def test_a_call_may_give_other_places() -> None:
+    """Of a name; numbers from the end count so then, too, and none is read outside."""
+    x, places = gg.input("x", (4,)), gg.constant([-1, 0], name="places")
+    network = gg.compile(x[places], name="other_places")
+    given = np.arange(4, dtype=np.float32)
+    np.testing.assert_array_equal(network(x=given)["y"], [3, 0])
+    np.testing.assert_array_equal(network(x=given, places=np.array([1, -2]))["y"], [1, 2])
+    with pytest.raises(BindingError, match="leaves axis 0 of x"):
+        network(x=given, places=np.array([1, -5]))
+
+
 def test_check_grad_needs_no_values_for_them() -> None:
     w = gg.param("w", (3,))
     assert gg.check_grad(gg.sum(gg.tanh(w * [1.0, 2.0, 3.0])), {"w": ROW}).ok
@@ -244,9 +321,13 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[GradgenError], str]] = {
     "text": (lambda x: x * ["a"], DTypeError, "not list"),
     "tensors in lists": (lambda x: x * [x, 1], DTypeError, "not list"),
     "text on purpose": (lambda x: gg.constant("ab"), DTypeError, "array of numbers"),
-    "complex": (lambda x: x * np.ones(3, complex), DTypeError, "not ndarray"),
+    "complex": (lambda x: x * np.ones(3, complex), DTypeError, "not ndarray of complex128"),
     "a tensor": (lambda x: gg.constant(x), DTypeError, "is a tensor already"),
     "too large": (lambda x: gg.cast(x, "int32") * [2**40, 1, 1], DTypeError, "1099511627776, which int32 does not"),
+    "beyond int64": (lambda x: gg.constant(np.array([2**63], np.uint64)), DTypeError, "808, which int64 does not"),
+    "below 0": (lambda x: gg.cast(x, "uint32") + np.array([-1], np.int8), DTypeError, "-1, which uint32 does not"),
+    "a fraction": (lambda x: gg.constant([1.0, 0.5], dtype="int32"), DTypeError, "0.5, which int32 does not"),
+    "nan as an integer": (lambda x: gg.constant([np.nan], dtype="int64"), DTypeError, "nan, which int64 does not"),
     "a bad name": (lambda x: gg.constant([1], name="a b"), GraphError, "identifier"),
     "a bad dtype": (lambda x: gg.constant([1], dtype="int8"), DTypeError, "int8"),
     "a masked array": (

@@ -242,7 +242,10 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         "x + np.ones(4, complex)",
         DTypeError,
-        "+ takes tensors, formulas, numbers and arrays, not ndarray: declare arrays with gg.input or gg.param.",
+        (
+            "+ takes tensors, formulas, numbers and arrays, not ndarray of complex128: declare arrays with gg.input or "
+            "gg.param."
+        ),
     ),
     (
         "x + None",
@@ -267,9 +270,22 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         "exp takes tensors, formulas, numbers and arrays, not list: declare arrays with gg.input or gg.param.",
     ),
     (
-        "gg.sum([1, 2])",
+        "gg.sum([x, 2])",
         DTypeError,
-        "gg.sum takes tensors and formulas, not list: declare arrays with gg.input or gg.param.",
+        "gg.sum takes tensors, formulas and arrays, not list: declare arrays with gg.input or gg.param.",
+    ),
+    (
+        "np.add(x, np.ones(4), out=np.ones(4))",
+        DTypeError,
+        (
+            "NumPy's add computes with arrays, and x (B, 4) is part of a model: look for gg.add, or write a formula "
+            "with gg.compute."
+        ),
+    ),
+    (
+        "gg.size('B') * np.ones(4)",
+        DTypeError,
+        ("* takes tensors, formulas and numbers, not ndarray of float64: declare arrays with gg.input or gg.param."),
     ),
     (
         "gg.padded(x[n, i])",
@@ -563,7 +579,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         "gg.vmap(lambda a: 'y')(x)",
         DTypeError,
-        "gg.vmap takes tensors, numbers, None, and tuples, lists and dicts of these, not 'y'.",
+        "gg.vmap takes tensors, arrays, numbers, None, and tuples, lists and dicts of these, not 'y'.",
     ),
     (
         "inside = []\ngg.vmap(lambda a: inside.append(a) or a)(x)\ngg.compile(inside[0])",
@@ -886,7 +902,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         'gg.compile(x[0] + gg.input("x", (4,)))',
         GraphError,
-        "two tensors are called 'x': give every input, parameter, state and layer (name=...) its own name.",
+        "two tensors are called 'x': give every input, parameter, state, constant and layer (name=...) its own name.",
     ),
     (
         'gg.compile(gg.param("B", (B,)) + 1)',

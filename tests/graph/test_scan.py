@@ -163,7 +163,7 @@ def test_refusals(message: Message) -> None:
         "carry 0 of gg.scan is int64 before a step and float32 after it: they must be equal; gg.cast changes one."
     )
     assert message(DTypeError, lambda: gg.scan(lambda h, x: (h, "y"), zero, xs)) == (
-        "gg.scan takes tensors, numbers, None, and tuples, lists and dicts of these, not 'y'."
+        "gg.scan takes tensors, arrays, numbers, None, and tuples, lists and dicts of these, not 'y'."
     )
 
 

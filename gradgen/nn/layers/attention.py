@@ -13,7 +13,7 @@ from gradgen.graph.place import here
 from gradgen.graph.scalar import Poly
 from gradgen.graph.tensor import Tensor
 from gradgen.lang import array, reducers
-from gradgen.lang.shapes import whole
+from gradgen.lang.shapes import whole, wholes
 from gradgen.nn import init
 from gradgen.nn.attention import attention_weights
 from gradgen.nn.layers.dropout import Dropout
@@ -109,6 +109,7 @@ class MultiheadAttention(Module):
             ShapeError: sizes that do not fit.
             DTypeError: a mask of integers.
         """
+        query, key, value = wholes("MultiheadAttention", query, key, value)
         self._check(query, key, value)
         if query.ndim == 2:
             axis = 0 if self.batch_first else 1
@@ -158,11 +159,13 @@ class MultiheadAttention(Module):
         s = k.shape[2]
         masks = []
         if attn_mask is not None:
-            each = whole(attn_mask, "MultiheadAttention").ndim == 3
+            attn_mask = whole(attn_mask, "MultiheadAttention")
+            each = attn_mask.ndim == 3
             self._fits(attn_mask, (n * heads, t, s) if each else (t, s), "attn_mask")
             masks.append(attn_mask.reshape(n, heads, t, s) if each else attn_mask)
         if padding is not None:
-            self._fits(whole(padding, "MultiheadAttention"), (n, s), "key_padding_mask")
+            padding = whole(padding, "MultiheadAttention")
+            self._fits(padding, (n, s), "key_padding_mask")
             masks.append(padding[:, None, None, :])
         return [array.logical_not(mask) if mask.dtype == "bool" else mask for mask in masks]
 
@@ -174,7 +177,7 @@ class MultiheadAttention(Module):
     def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
         sizes = (self.embed_dim, self.kdim, self.vdim)
         for what, x, size in zip(("queries", "keys", "values"), (query, key, value), sizes, strict=True):
-            if whole(x, "MultiheadAttention").ndim not in (2, 3) or x.node.shape[-1].constant != size:
+            if x.ndim not in (2, 3) or x.node.shape[-1].constant != size:
                 axes = "(N, T, ...)" if self.batch_first else "(T, N, ...)"
                 raise ShapeError(
                     f"{here()}{self.name} takes {what} {axes} or (T, ...) with {size} features, "

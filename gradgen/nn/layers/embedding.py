@@ -74,7 +74,8 @@ class Embedding(Module):
         Raises:
             DTypeError: numbers that are no integers.
         """
-        if whole(ids, "Embedding").dtype not in ("int32", "int64"):
+        ids = whole(ids, "Embedding")
+        if ids.dtype not in ("int32", "int64"):
             raise DTypeError(f"{here()}{self.name} takes integers; {describe(ids.node)} is {ids.dtype}.")
         rows: Tensor = self.weight[ids]
         if self.padding_idx is None:
