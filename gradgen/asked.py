@@ -12,7 +12,7 @@ from gradgen.graph.axes import describe, dtype_name, shown
 from gradgen.graph.constants import value_of
 from gradgen.graph.derivatives import derivative, remember_derivatives
 from gradgen.graph.names import free_name, is_derived
-from gradgen.graph.nodes import Leaf, Node, Shape, all_inputs, same_shape, toposort
+from gradgen.graph.nodes import CARRIED, Leaf, Node, Shape, all_inputs, same_shape, toposort
 from gradgen.graph.origin import origin
 from gradgen.graph.place import here, warn
 from gradgen.graph.scalar import FLOATS, Poly, SizeSymbol
@@ -212,7 +212,7 @@ def _updates(updates: Any) -> dict[Leaf, Node]:
     changed: dict[Leaf, Node] = {}
     for t, new in updates.items():
         x = _leaf(t, "updates")
-        if x.role not in ("param", "state"):
+        if x.role not in CARRIED:
             what = "an input, which every call gives" if x.role == "input" else f"a {x.role}, which has one value"
             raise GraphError(f"{here()}updates hold {x.name}, {what}: declare a gg.state or gg.param.")
         if not isinstance(new, Tensor):
@@ -271,8 +271,8 @@ def _loss(loss: Any, outputs: Mapping[str, Node]) -> str | None:
 def _refuse_clashes(roots: Sequence[Node], leaves: Sequence[Leaf], outputs: Mapping[str, Node]) -> None:
     """Sizes, arguments and outputs are all names in one generated file."""
     arguments = {x.name: x for x in leaves}
-    for name, node in outputs.items():
-        if name in arguments and node is not arguments[name]:
+    for name in outputs:
+        if name in arguments:
             raise GraphError(
                 f"{here()}{name!r} names an output and {describe(arguments[name])}: give the output another name."
             )

@@ -11,11 +11,11 @@ import numpy as np
 
 from gradgen.errors import DTypeError, OptionError, ShapeError
 from gradgen.graph.constants import numbers_of
-from gradgen.graph.nodes import Leaf
+from gradgen.graph.nodes import CARRIED, Leaf
 from gradgen.graph.sizes import size_names
 from gradgen.nn.init import initialiser_of
 from gradgen.runtime.bindings import Array
-from gradgen.runtime.interface import CARRIED, Argument, Interface, evaluate_shape
+from gradgen.runtime.interface import Argument, Interface, evaluate_shape
 
 __all__ = ["constants_of", "first_values"]
 

@@ -17,6 +17,7 @@ from gradgen.emitted import Emitted, emitted
 from gradgen.errors import BindingError, GraphError, OptionError
 from gradgen.files import save_file
 from gradgen.first_values import constants_of, first_values
+from gradgen.graph.nodes import CARRIED
 from gradgen.inspect.arguments import Declared, Seen, decisions, declared, interface_html, interface_text, summary
 from gradgen.inspect.display import MORE, Text, formulas_latex
 from gradgen.inspect.formulas import as_written
@@ -30,7 +31,7 @@ from gradgen.pipeline import Compiled, compile_model
 from gradgen.runtime.bindings import Array, Cotangents, with_state
 from gradgen.runtime.calls import Caller, RoomPool
 from gradgen.runtime.carried import carried_beside, note_carried
-from gradgen.runtime.interface import CARRIED, Interface
+from gradgen.runtime.interface import Interface
 from gradgen.runtime.parameters import flatten, in_stacks, load_arrays, save_arrays
 from gradgen.runtime.saved import Saved, refuse_others_saved
 from gradgen.stages import looked_at

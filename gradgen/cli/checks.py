@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradgen.cli.points import Point
-from gradgen.graph.nodes import Leaf, Node, all_inputs, leaf, toposort
+from gradgen.graph.nodes import CARRIED, Leaf, Node, all_inputs, leaf, toposort
 from gradgen.graph.scalar import FLOATS
 from gradgen.graph.tensor import Tensor, tensor
 from gradgen.lang import reducers
@@ -20,7 +20,6 @@ from gradgen.lang.interpret import interpret
 from gradgen.lang.transforms import vjp
 from gradgen.network import Network
 from gradgen.passes.prepare.retarget import retarget
-from gradgen.runtime.interface import CARRIED
 
 __all__ = ["CheckReport", "Comparison", "check_network"]
 

@@ -13,6 +13,7 @@ from gradgen.graph.records import Poly, Scalar, loads, shown
 from gradgen.graph.scalar import position
 
 Role = Literal["input", "param", "state", "constant", "cotangent"]
+CARRIED: tuple[Role, ...] = ("param", "state")  # what callers keep from call to call
 Shape = tuple[Poly, ...]
 
 

@@ -12,6 +12,7 @@ from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph.canonical import canonical_order
 from gradgen.graph.intern import digest_of, intern
 from gradgen.graph.node_records import (
+    CARRIED,
     Carry,
     Compute,
     Custom,
@@ -37,8 +38,8 @@ from gradgen.graph.node_records import (
 from gradgen.graph.scalar import DEFAULT_FLOAT, Load, Poly, Scalar, Step, integer, load, position, walk
 
 __all__ = [
-    "COTANGENT", "REDUCERS", "Carry", "Compute", "Custom", "Leaf", "Node", "Project", "Reshape", "Role", "Scan",
-    "Shape", "all_inputs", "body_nodes", "carry", "compute", "cotangent", "custom", "identity", "inputs",
+    "CARRIED", "COTANGENT", "REDUCERS", "Carry", "Compute", "Custom", "Leaf", "Node", "Project", "Reshape", "Role",
+    "Scan", "Shape", "all_inputs", "body_nodes", "carry", "compute", "cotangent", "custom", "identity", "inputs",
     "inside_inputs", "leaf", "pointwise", "product", "project", "reshape", "same_shape", "scan", "show_shape",
     "show_size", "stated", "toposort", "tuple_text",
 ]  # fmt: skip

@@ -65,7 +65,7 @@ class Operators(Generic[R]):
         if method == "__call__" and not options:
             if ufunc.__name__ == "invert":
                 return ~self
-            if ufunc.__name__ == "matmul" and hasattr(self, "__rmatmul__"):
+            if ufunc.__name__ == "matmul" and hasattr(self, "__rmatmul__"):  # as tensors have
                 a, b = inputs
                 found: R = a @ b if isinstance(a, Operators) else self.__rmatmul__(a)
                 return found

@@ -25,12 +25,9 @@ from gradgen.runtime.requirements import Label, Requirement, labels, requirement
 from gradgen.runtime.sequences import Run, run_of, runs_of
 
 __all__ = [
-    "CARRIED", "Argument", "EntryPoint", "Interface", "Stacked", "evaluate_shape", "evaluate_size", "interface_of",
+    "Argument", "EntryPoint", "Interface", "Stacked", "evaluate_shape", "evaluate_size", "interface_of",
     "unknown_size",
 ]  # fmt: skip
-
-
-CARRIED = ("param", "state")  # the roles of what callers keep from call to call
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ import numpy as np
 
 from gradgen.errors import BindingError, DTypeError, FileError, GradgenError, GraphError, OptionError
 from gradgen.files import save_file
+from gradgen.graph.nodes import CARRIED
 from gradgen.graph.scalar import FLOATS
 from gradgen.runtime.bindings import Array, as_array, bind_sizes, check_fits, check_names, rows_of, widened
-from gradgen.runtime.interface import CARRIED, Interface
+from gradgen.runtime.interface import Interface
 
 __all__ = ["differentiated", "flatten", "in_stacks", "load_arrays", "save_arrays"]
 

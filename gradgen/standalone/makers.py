@@ -59,8 +59,9 @@ def _drawing(surface: Surface, key: str) -> list[str]:
     lines = [line for x in _rolled(draws) for line in _assigned(x, holder, letter)]
     random = any(value.draws for x in draws for value in x.values)
     who = f", the same as net.init({seed})" if random and not given else ""
-    constant = any(x.role == "constant" for x in _leaves(surface, key))
-    doc = [f'"""{DRAWN[key]}{", and constants" if constant else ""}{who}."""']
+    roles = {x.role for x in _leaves(surface, key)}
+    what = "Constants" if roles == {"constant"} else f"{DRAWN[key]}{', and constants' if 'constant' in roles else ''}"
+    doc = [f'"""{what}{who}."""']
     parameters = [*given, *sizes, *([f"{seed}=0"] if random else [])]
     arrays = [array_of("np.zeros", field) for field in surface.fields[key]]
     if not lines:

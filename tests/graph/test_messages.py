@@ -787,6 +787,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         "'_y' cannot name an output: in generated code such names are hidden. Begin with a letter.",
     ),
     ('gg.compile({"x": x + 1})', GraphError, "'x' names an output and x (B, 4): give the output another name."),
+    ('gg.compile({"x": x})', GraphError, "'x' names an output and x (B, 4): give the output another name."),
     ('gg.compile(x, name="a b")', GraphError, "'a b' cannot name a module: use a Python identifier, such as x1."),
     (
         'gg.compile(x, target="gpu")',
