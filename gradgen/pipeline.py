@@ -25,6 +25,7 @@ from gradgen.machine import machine_of, using, without_parts
 from gradgen.model import Model, stacks_of, with_loops
 from gradgen.options import Options
 from gradgen.passes.derive.reverse import vjp_nodes
+from gradgen.passes.loops.add_up import add_up
 from gradgen.passes.loops.bounds import bound_loops
 from gradgen.passes.loops.hoist import hoist as hoist_code
 from gradgen.passes.loops.in_place import update_in_place
@@ -92,14 +93,20 @@ ON_STATEMENTS: tuple[tuple[str, OnStatements, str], ...] = (
     ("name", piece_by_piece(share), "what statements read several times, or cannot hold, is computed once"),
 )
 
+ADDED_UP = ("add up", piece_by_piece(add_up), "what a loop adds to one element of an array is added up in a variable")
+
 # ... then for one of them, by what it has: a CPU vector registers and threads; ...
 ON_TARGET: dict[str, tuple[tuple[str, OnStatements, str], ...]] = {
     "cpu": (
         ("multiply", multiplied, "sums of products that are no products of matrices are outer products of registers"),
+        ADDED_UP,
         ("place", placed, "the costliest loops are shared by threads, where that pays"),
         ("threads", threaded, "what each thread needs for itself is a row of the workspace; its sums are added up"),
     ),
-    "cuda": (("place", placed, "every iteration of an outermost loop is a thread, with variables and small arrays"),),
+    "cuda": (
+        ADDED_UP,
+        ("place", placed, "every iteration of an outermost loop is a thread, with variables and small arrays"),
+    ),
 }
 
 

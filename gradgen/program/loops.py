@@ -301,9 +301,14 @@ def touched(body: Iterable[Statement], found: dict[int, set[Buffer]] | None = No
     for s in body:
         inside = bodies(s)
         touched(inside, found)
-        mine = (_read_itself(s) | _written_itself(s)).union(*(found[id(x)] for x in inside))
+        mine = touched_itself(s).union(*(found[id(x)] for x in inside))
         found[id(s)] = _behind(s, mine)
     return found
+
+
+def touched_itself(statement: Statement) -> set[Buffer]:
+    """The memory that a statement reads or writes, its body left out."""
+    return _read_itself(statement) | _written_itself(statement)
 
 
 def _read_itself(statement: Statement) -> set[Buffer]:

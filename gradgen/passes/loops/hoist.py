@@ -76,15 +76,15 @@ class _Hoister:
         name = letter_atom(loop.letter)
         outer = {a: r for a, r in ranges.items() if a is not name}
         body = self.run(loop.body, outer if extent is None else {**outer, name: extent})
-        is_entered = _is_entered(loop, outer)
-        known_to_be = set(size_names(loop.stop)) if _is_whole(loop) else None
+        always = is_entered(loop, outer)
+        entered = sizes_entered(loop)
         before: list[Statement] = []
 
         def may_move(x: Scalar, written: set[Buffer]) -> bool:
-            if name in _letters(x) or not loaded(x).isdisjoint(written):
+            if name in letters_of(x) or not loaded(x).isdisjoint(written):
                 return False
             reads = (part for part in walk(x) if isinstance(part, Load))
-            return is_entered or all(_in_range(part, outer, known_to_be) for part in reads)
+            return always or all(in_range(part, outer, entered) for part in reads)
 
         moved = True
         while moved:
@@ -118,7 +118,7 @@ def _is_only_writer(s: Assign, body: Iterable[Statement]) -> bool:
     return s.buffer.is_variable and len(writers) == 1
 
 
-def _is_entered(loop: For, ranges: Ranges) -> bool:
+def is_entered(loop: For, ranges: Ranges) -> bool:
     """Whether a loop runs at least once: an access inside is then in range in front of it."""
     start, stop = as_poly(loop.start), as_poly(loop.stop)
     if start is None or stop is None:
@@ -128,18 +128,19 @@ def _is_entered(loop: For, ranges: Ranges) -> bool:
     return nonnegative(require_poly(stop - start - 1), ranges)
 
 
-def _is_whole(loop: For) -> bool:
-    """Whether a loop is over a whole axis, which may be empty, so that it says nothing about other indices."""
+def sizes_entered(loop: For) -> Set[str] | None:
+    """The sizes of the axis that a loop is over, if it is over a whole one; that may be empty."""
     start, stop = as_poly(loop.start), as_poly(loop.stop)
     if start is None or stop is None:
-        return False
+        return None
     if loop.stride < 0:
         start, stop = stop, start
     whole = all(isinstance(a, (SizeSymbol, FloorDiv)) for a in stop.atoms)
-    return start.constant in (0, -1) and whole and not _letters(stop)
+    is_whole = start.constant in (0, -1) and whole and not letters_of(stop)
+    return set(size_names(loop.stop)) if is_whole else None
 
 
-def _in_range(access: Load, ranges: Ranges, entered: Set[str] | None) -> bool:
+def in_range(access: Load, ranges: Ranges, entered: Set[str] | None) -> bool:
     """Whether an access stays inside in front of a loop over a whole axis of the sizes `entered`, or of another loop.
 
     Data are checked before a call. Other indices decide alone whether they are inside, unless the axis has a size that
@@ -149,7 +150,7 @@ def _in_range(access: Load, ranges: Ranges, entered: Set[str] | None) -> bool:
     def is_decided(s: Poly, extent: Poly) -> bool:
         if entered is None:
             return False
-        return reads_data(s) or (bool(_letters(s)) and entered.isdisjoint(size_names(extent)))
+        return reads_data(s) or (bool(letters_of(s)) and entered.isdisjoint(size_names(extent)))
 
     return all(
         is_decided(s, extent) or (nonnegative(s, ranges) and nonnegative(require_poly(extent - s - 1), ranges))
@@ -181,7 +182,8 @@ def _is_costly(x: Call) -> bool:
     return any(isinstance(p, (Load, Poly)) for part in costly for p in walk(part))
 
 
-def _letters(x: Scalar) -> set[Atom]:
+def letters_of(x: Scalar) -> set[Atom]:
+    """The loop variables that an expression mentions."""
     return {a for part in walk(x) if isinstance(part, Poly) for a in part.atoms if isinstance(a, Letter)}
 
 
