@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from gradgen.errors import GradgenError, nearest
+from gradgen.graph.operators import OTHER_WORDS
 from gradgen.graph.records import Call, Const, Load, Poly, Reduce
 from gradgen.graph.tensor import DISPLAYS, Tensor
 from gradgen.lang.array import *  # noqa: F403  # its __all__ is the list of NumPy's functions
@@ -89,6 +90,8 @@ def _elsewhere(name: str) -> str:
         return f": use {found[0]}"
     if name in _VALUES:
         return ": declare tensors with gg.input or gg.param; their numbers are given when the network is called"
+    if name in OTHER_WORDS:
+        return f": use {OTHER_WORDS[name]}"
     near = nearest(name, (word for word in __all__ if word not in _TYPES), "gg")
     others = (nearest(name, value.__all__, f"gg.{module}") for module, value in modules.items())
     return near or next(filter(None, others), "")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gradgen.errors import CopiesWarning, GraphError, OptionError, ShapeError
+from gradgen.errors import CopiesWarning, DTypeError, GraphError, OptionError, ShapeError
 from gradgen.graph.axes import describe, dtype_name, shown
 from gradgen.graph.constants import value_of
 from gradgen.graph.derivatives import derivative, remember_derivatives
@@ -233,6 +233,11 @@ def _wanted(wrt: Any, outputs: Mapping[str, Node]) -> list[Leaf]:
     below = set(toposort(list(outputs.values()), all_inputs))
     smooth = set(toposort([y for y in outputs.values() if y.dtype in FLOATS], all_inputs))
     for at, x in enumerate(wanted):
+        if x.dtype not in FLOATS:
+            raise DTypeError(
+                f"{here()}wrt names {x.name}, which is {x.dtype}, and only floats have gradients: declare it as "
+                "float32, or leave it out."
+            )
         if x in wanted[:at]:
             raise GraphError(f"{here()}wrt names {x.name} twice.")
         if x not in below:
@@ -274,7 +279,8 @@ def _refuse_clashes(roots: Sequence[Node], leaves: Sequence[Leaf], outputs: Mapp
     for name in outputs:
         if name in arguments:
             raise GraphError(
-                f"{here()}{name!r} names an output and {describe(arguments[name])}: give the output another name."
+                f"{here()}{name!r} names an output and {describe(arguments[name])}: give the output another name, "
+                f"as in gg.compile({{'{name}_': ...}})."
             )
     for name in sizes_of(roots):
         if name in arguments or name in outputs:

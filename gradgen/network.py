@@ -214,22 +214,22 @@ class Network:
         save_arrays(self.interface, path, arrays)
         return path
 
-    def load_state(self, path: str | Path, only: Literal["params"] | None = None) -> dict[str, Array]:
+    def load_state(self, path: str | Path, only: Literal["params", "known"] | None = None) -> dict[str, Array]:
         """Parameters and states by name from a file, ready for `step`.
 
         Args:
             path: ends in `.npz` or `.safetensors`, and holds what `save_state` of the same model has written.
-            only: "params" for the parameters alone, whatever else is in the file, such as the states of an optimiser
-                that this network does not have.
+            only: what is read of a file that has more, such as the states of an optimiser that this network does not
+                have: "known" for all parameters and states of this network, "params" for its parameters alone.
 
         Raises:
             BindingError, ShapeError, DTypeError: not the names, shapes and dtypes that the model declares.
             OptionError: another ending, or a package that is not installed.
             FileError: there is no such file, or it is not whole.
         """
-        if only not in (None, "params"):
-            raise OptionError(f'load_state has only={only!r}: give "params", or leave it out.')
-        return self.stack(load_arrays(self.interface, Path(path), only == "params"))
+        if only not in (None, "params", "known"):
+            raise OptionError(f'load_state has only={only!r}: give "params" or "known", or leave it out.')
+        return self.stack(load_arrays(self.interface, Path(path), only))
 
     # ------------------------------------------------------------ inspection
 

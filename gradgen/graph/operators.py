@@ -4,6 +4,7 @@ In: two operands. Out: whatever `_apply` of the class makes of a scalar function
 What Python and NumPy ask of numbers and arrays, and a formula cannot answer, is refused here.
 """
 
+import sys
 from typing import Any, Generic, NoReturn, Self, TypeVar
 
 from gradgen.errors import DTypeError, GraphError
@@ -22,6 +23,14 @@ _NUMPY = {
 }  # fmt: skip
 
 
+# What NumPy and PyTorch call by a word of their own.
+OTHER_WORDS = {
+    "absolute": "gg.abs", "amax": "gg.max", "amin": "gg.min", "bmm": "x @ y", "cat": "gg.concatenate",
+    "concat": "gg.concatenate", "dot": "x @ y", "inner": "x @ y", "mm": "x @ y", "mv": "x @ y",
+    "permute": "gg.transpose", "unsqueeze": "gg.expand_dims", "vdot": "x @ y",
+}  # fmt: skip
+
+
 def refuse_operand(function: str, value: Any, taken: str = "tensors, formulas, numbers and arrays") -> NoReturn:
     """What is neither tensor, formula nor number cannot be computed with."""
     declared = FUNCTIONS.get(function)
@@ -31,11 +40,19 @@ def refuse_operand(function: str, value: Any, taken: str = "tensors, formulas, n
     )
 
 
+def _instead(name: str) -> str:
+    """What a function of NumPy is here, if it is anything."""
+    if name in OTHER_WORDS:
+        return f"use {OTHER_WORDS[name]}, or "
+    return f"look for gg.{name}, or " if hasattr(sys.modules["gradgen"], name) else ""
+
+
 def kind_of(value: Any) -> str:
     """What messages call a value that is none of ours: of an array what it is made of, of others the type."""
     if isinstance(value, Operators):
         return value._described()
-    name = type(value).__name__
+    package = type(value).__module__.split(".")[0]
+    name = type(value).__name__ if package in ("builtins", "numpy") else f"{package}.{type(value).__name__}"
     dtype = getattr(value, "dtype", None)
     return name if dtype is None else f"{name} of {dtype}"
 
@@ -77,7 +94,7 @@ class Operators(Generic[R]):
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> NoReturn:
         raise DTypeError(
             f"{here()}NumPy's {function.__name__} computes with arrays, and {self._described()} is part of a model: "
-            f"look for gg.{function.__name__}, or write a formula with gg.compute."
+            f"{_instead(function.__name__)}write a formula with gg.compute."
         )
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:

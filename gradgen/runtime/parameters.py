@@ -94,7 +94,7 @@ def save_arrays(interface: Interface, path: Path, arrays: Mapping[str, Any]) -> 
     save_file(path, write({name: np.asarray(x, order="C") for name, x in found.items()}))
 
 
-def load_arrays(interface: Interface, path: Path, only_parameters: bool = False) -> dict[str, Array]:
+def load_arrays(interface: Interface, path: Path, only: str | None = None) -> dict[str, Array]:
     """Read all parameters and states, each into an array of its own; `Network.load_state` says more."""
     _, read = _format(path)
     try:
@@ -112,13 +112,16 @@ def load_arrays(interface: Interface, path: Path, only_parameters: bool = False)
         ) from error
     native = {name: np.array(x, x.dtype.newbyteorder("="), order="C") for name, x in arrays.items()}
     parameters = [x.name for x in interface.leaves if x.role == "param"]
-    wanted = parameters if only_parameters else _kept(interface)
+    wanted = parameters if only == "params" else _kept(interface)
     try:
-        given = {name: x for name, x in native.items() if name in wanted} if only_parameters else native
+        given = native if only is None else {name: x for name, x in native.items() if name in wanted}
         return _fitting(interface, wanted, given, "load_state", own=False)
     except GradgenError as error:
-        differs = not only_parameters and native.keys() != set(wanted) and native.keys() >= set(parameters)
-        hint = ' The parameters are all there: load_state(path, only="params") reads them alone.' if differs else ""
+        hint = ""
+        if only is None and native.keys() > set(wanted):
+            hint = ' What this network has is all there: load_state(path, only="known") reads it alone.'
+        elif only is None and native.keys() != set(wanted) and native.keys() >= set(parameters):
+            hint = ' The parameters are all there: load_state(path, only="params") reads them alone.'
         raise type(error)(f"{path}: {error}{hint}") from None
 
 

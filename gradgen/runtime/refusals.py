@@ -31,6 +31,8 @@ def unreadable(x: Argument, value: Any, error: Exception) -> DTypeError:
         )
     if type(error).__name__ == "TracerArrayConversionError":
         return DTypeError(f"{x.name} is traced by JAX and has no elements yet. Use gradgen.interop.jax.wrap(net).")
+    if isinstance(value, (list, tuple)) and isinstance(error, ValueError):
+        return DTypeError(f"{x.name} is a list whose parts have several lengths. Give a NumPy array of {x.dtype}.")
     if _lies_elsewhere(value):
         return DTypeError(f"{x.name} lies on another device. Copy it to the CPU first, as PyTorch's .cpu() does.")
     if (found := _sparse(x, value)) is not None:

@@ -25,7 +25,8 @@ class Saved:
         self.arguments = arguments
 
     def __del__(self) -> None:
-        self.plan.free.append(self.room)
+        if hasattr(self, "room"):  # tracers make objects without __init__
+            self.plan.free.append(self.room)
 
     def __reduce__(self) -> Never:
         """Copies would give one workspace back twice."""

@@ -103,7 +103,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         "net(**given(a=[[1, 2], [3]]))",
         DTypeError,
-        "a is no array of numbers (given: list). Give a NumPy array of float32.",
+        "a is a list whose parts have several lengths. Give a NumPy array of float32.",
     ),
     (
         'net(**given(a=[["x"] * 4]))',

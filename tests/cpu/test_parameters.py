@@ -324,13 +324,14 @@ def test_something_else_is_refused(tmp_path: Path, ending: str, content: bytes) 
     assert str(caught.value) == f"{path} is no whole {ending} file: cut off, damaged, or something else. Save it again."
 
 
+KNOWN = ' What this network has is all there: load_state(path, only="known") reads it alone.'
 HINT = ' The parameters are all there: load_state(path, only="params") reads them alone.'
 NEEDED = "Needed are file, bias, adam_step, file_m, file_v, bias_m, bias_v."
 STATES = {name: np.zeros(3 if "file" in name else (), "float32") for name in ("file_m", "file_v", "bias_m", "bias_v")}
 STATE = {**FLAT, "adam_step": np.zeros((), "int64"), **STATES}
 UNFIT: list[tuple[dict[str, Any], type[GradgenError], str]] = [
     (FLAT, BindingError, f"line.{{method}}: adam_step, file_m, file_v, bias_m, bias_v missing. {NEEDED}{{hint}}"),
-    ({**STATE, "other": FLAT["bias"]}, BindingError, f"line.{{method}}: other unknown. {NEEDED}{{hint}}"),
+    ({**STATE, "other": FLAT["bias"]}, BindingError, f"line.{{method}}: other unknown. {NEEDED}{{known}}"),
     ({**STATE, "file_m": np.zeros(4, "float32")}, ShapeError, "file_m has shape (4,); the model declares (3)."),
     (
         {**STATE, "file": np.zeros((3, 1), "float32")}, ShapeError,
@@ -357,7 +358,9 @@ def test_what_does_not_fit_the_model_is_refused(
     path = tmp_path / f"state{ending}"
     with pytest.raises(kind) as caught:
         line().save_state(path, arrays)
-    assert str(caught.value) == words.format(method="save_state", convert="Convert it with .astype('", d="')", hint="")
+    assert str(caught.value) == words.format(
+        method="save_state", convert="Convert it with .astype('", d="')", hint="", known=""
+    )
     assert not path.exists()
     if ending == ".npz":
         path.write_bytes(npz(**{f"{name}.npy": member(x) for name, x in arrays.items()}))
@@ -365,7 +368,7 @@ def test_what_does_not_fit_the_model_is_refused(
         save_file(arrays, path)
     with pytest.raises(kind) as caught:
         line().load_state(path)
-    wanted = words.format(method="load_state", convert="Convert it to ", d="", hint=HINT)
+    wanted = words.format(method="load_state", convert="Convert it to ", d="", hint=HINT, known=KNOWN)
     assert str(caught.value) == f"{path}: {wanted}"
 
 
@@ -455,10 +458,13 @@ def test_parameters_alone_are_read_from_a_state(tmp_path: Path) -> None:
     path = train.save_state(tmp_path / "state.npz", state)
     equal(predict.load_state(path, only="params"), {"w": state["w"]})
     equal(train.load_state(path, only="params"), {"w": state["w"]})
-    hint = 'The parameters are all there: load_state(path, only="params") reads them alone.'
-    with pytest.raises(BindingError, match=re.escape(f"w_m, w_v unknown. Needed are w. {hint}")):
+    equal(predict.load_state(path, only="known"), {"w": state["w"]})
+    equal(train.load_state(path, only="known"), state)
+    known = 'What this network has is all there: load_state(path, only="known") reads it alone.'
+    with pytest.raises(BindingError, match=re.escape(f"w_m, w_v unknown. Needed are w. {known}")):
         predict.load_state(path)
+    hint = 'The parameters are all there: load_state(path, only="params") reads them alone.'
     with pytest.raises(BindingError, match=re.escape(f"w_v missing. Needed are w, adam_step, w_m, w_v. {hint}")):
         train.load_state(predict.save_state(tmp_path / "weights.npz", {"w": state["w"]}))
-    with pytest.raises(OptionError, match=re.escape("load_state has only='param': give \"params\", or leave it out.")):
+    with pytest.raises(OptionError, match=re.escape("""load_state has only='param': give "params" or "known", or""")):
         predict.load_state(path, only="param")  # type: ignore[arg-type]

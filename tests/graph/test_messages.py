@@ -277,10 +277,7 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
     (
         "np.add(x, np.ones(4), out=np.ones(4))",
         DTypeError,
-        (
-            "NumPy's add computes with arrays, and x (B, 4) is part of a model: look for gg.add, or write a formula "
-            "with gg.compute."
-        ),
+        ("NumPy's add computes with arrays, and x (B, 4) is part of a model: write a formula with gg.compute."),
     ),
     (
         "gg.size('B') * np.ones(4)",
@@ -786,8 +783,29 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         GraphError,
         "'_y' cannot name an output: in generated code such names are hidden. Begin with a letter.",
     ),
-    ('gg.compile({"x": x + 1})', GraphError, "'x' names an output and x (B, 4): give the output another name."),
-    ('gg.compile({"x": x})', GraphError, "'x' names an output and x (B, 4): give the output another name."),
+    (
+        'gg.compile({"x": x + 1})',
+        GraphError,
+        "'x' names an output and x (B, 4): give the output another name, as in gg.compile({'x_': ...}).",
+    ),
+    (
+        "gg.compile({'loss': gg.sum(x)}, wrt=[gg.input('k', (), 'int64')])",
+        DTypeError,
+        "wrt names k, which is int64, and only floats have gradients: declare it as float32, or leave it out.",
+    ),
+    (
+        "np.dot(x, W)",
+        DTypeError,
+        (
+            "NumPy's dot computes with arrays, and x (B, 4) is part of a model: use x @ y, or write a formula with "
+            "gg.compute."
+        ),
+    ),
+    (
+        'gg.compile({"x": x})',
+        GraphError,
+        "'x' names an output and x (B, 4): give the output another name, as in gg.compile({'x_': ...}).",
+    ),
     ('gg.compile(x, name="a b")', GraphError, "'a b' cannot name a module: use a Python identifier, such as x1."),
     (
         'gg.compile(x, target="gpu")',
