@@ -73,6 +73,8 @@ class Machine:
     threads: float = 1_000_000.0  # operations that pay for starting threads and for compiling a function that does
     beside: float = 1.0  # the least share of the work in matrix products, whose threads would find the cores busy
     share: float = 8.0  # how much costlier than the clearing and adding of its sums a loop in parts must be
+    short: int = 32  # iterations that are too few for four vectors at once: two axes become one
+    merged: float = 16_384  # elements of what is worth it
     lanes: int = 8  # iterations of a loop that is worth having for costly functions alone
     maximum: int = 16  # iterations; in fewer, a maximum one by one is as fast, and shorter to read
     segments: int = 5  # pieces of one loop, cut where a condition on its variable changes: text
@@ -109,6 +111,8 @@ SMALLEST = replace(
     fewest_rows=1,
     most_rows=1,
     composed=0,
+    short=2**62,
+    merged=0,
     product=1,
     side=1,
     outer=1,

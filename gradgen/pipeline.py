@@ -51,6 +51,7 @@ from gradgen.passes.rewrite.gather import gather
 from gradgen.passes.rewrite.hoist_products import hoist
 from gradgen.passes.rewrite.logsumexp import lower_reducers
 from gradgen.passes.rewrite.materialize import materialize
+from gradgen.passes.rewrite.merge_axes import merge_axes
 from gradgen.passes.rewrite.once_a_row import once_a_row
 from gradgen.passes.rewrite.orient import orient
 from gradgen.passes.rewrite.separate_scans import separate
@@ -81,6 +82,7 @@ AFTER_DIFFERENTIATING: Passes = (
     ("simplify hoisted", simplify, "the steps of a scan read rows of what was hoisted"),
     ("orient", orient, "a gradient that is only read transposed is computed transposed"),
     ("contract", contract, "large sums of products get operands that are matrices"),
+    ("merge", merge_axes, "short axes that are walked through together are one axis"),
     ("materialize", materialize, "nobody computes again what gg.materialize asks to be in memory; formulas are final"),
     ("separate", separate, "from here on it matters in which loop a value lives: scans have carries of their own"),
 )

@@ -171,6 +171,17 @@ def carry_lifted(old: Node, new: Node) -> None:
         carry_place(old, new)
 
 
+def carry_merged(old: Node, new: Node, position: int) -> None:
+    """Give `new`, which has the elements of `old` with one index for this position and the one before, its origin."""
+    found = _origins.get(old)
+    if found is not None:
+        letters = found.letters[:position] + found.letters[position + 1 :]
+        if isinstance(new, Compute) and len(new.reduced) > 1:  # numbered as the body mentions them
+            letters = letters[: len(new.shape)]
+        _settle(new, replace(found, letters=letters))
+        carry_place(old, new)
+
+
 def _reads_alike(old: Node, new: Compute) -> bool:
     """Whether two formulas read at the same positions, in the same order."""
     if not isinstance(old, Compute):
