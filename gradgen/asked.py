@@ -13,7 +13,7 @@ from gradgen.graph.constants import value_of
 from gradgen.graph.derivatives import derivative, remember_derivatives
 from gradgen.graph.names import free_name, is_derived
 from gradgen.graph.nodes import CARRIED, Leaf, Node, Shape, all_inputs, same_shape, toposort
-from gradgen.graph.origin import origin
+from gradgen.graph.origin import note_result, origin
 from gradgen.graph.place import here, warn
 from gradgen.graph.scalar import FLOATS, Poly, SizeSymbol
 from gradgen.graph.tensor import Tensor
@@ -36,6 +36,7 @@ def asked_model(outputs: Any, name: Any, wrt: Any, updates: Any, loss: Any) -> M
         GraphError: what is no tensor, names that clash, a gradient that is not defined.
         ShapeError: an update of another shape or dtype.
     """
+    note_result()
     named = _outputs(outputs)
     name = checked_name(name, "module")
     changed = _updates({} if updates is None else updates)

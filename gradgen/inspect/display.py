@@ -167,7 +167,7 @@ def _head(x: Tensor) -> str:
 def _assigned(node: Node) -> str | None:
     """The name of a leaf or of what was assigned, with the d_ of an adjoint."""
     found = origin(node)
-    return node.name if isinstance(node, Leaf) else f"{found.note}{found.name}" if found and found.name else None
+    return node.name if isinstance(node, Leaf) else found.bound_name if found else None
 
 
 def _called(node: Node) -> str:

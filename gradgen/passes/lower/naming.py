@@ -105,7 +105,7 @@ def _derived(node: Node, value: Node | None, names: Mapping[Node, str]) -> str |
         return None
     if value is not None and value in names:
         return f"{found.note.removesuffix(_note(value))}{names[value]}"
-    return f"{found.note}{found.name}" if found.is_outermost and found.name else None
+    return found.bound_name
 
 
 def sizes_of(roots: Sequence[Node]) -> list[str]:
@@ -124,7 +124,7 @@ def sizes_of(roots: Sequence[Node]) -> list[str]:
 def is_named_by_user(node: Node, name: str) -> bool:
     """Whether a name is the user's own, so that its formula stands at the head of the file; an adjoint's does not."""
     found = origin(node)
-    return found is not None and not found.note and found.name == name
+    return found is not None and not found.note and found.bound_name == name
 
 
 def _note(node: Node) -> str:
@@ -145,11 +145,11 @@ def _assigned(node: Node) -> str | None:
 
 
 def _outermost(values: Sequence[Node]) -> dict[Node, str]:
-    """Of the nodes that one statement made, the last one has the statement's name to itself."""
+    """Of the nodes that one statement made, the last one has the statement's name to itself, wherever it is."""
     best: dict[tuple[int, str], Node] = {}
     for node in values:
         found = origin(node)
-        if found is None or not found.name or found.is_part:
+        if found is None or not found.name or found.bound_name is None:
             continue
         rival = origin(best.get((found.execution, found.name), node))
         if rival is None or found.order >= rival.order:
