@@ -9,9 +9,8 @@ from typing import Any
 
 from gradgen.errors import CopiesWarning, GraphError, OptionError, ShapeError
 from gradgen.graph.axes import describe, dtype_name, shown
-from gradgen.graph.constants import value_of
+from gradgen.graph.constants import numbered
 from gradgen.graph.derivatives import derivative, remember_derivatives
-from gradgen.graph.names import free_name, is_derived
 from gradgen.graph.nodes import CARRIED, Leaf, Node, Shape, all_inputs, same_shape, toposort
 from gradgen.graph.origin import note_result, origin
 from gradgen.graph.place import here, warn
@@ -60,21 +59,12 @@ def _numbered(roots: Sequence[Node], outputs: Iterable[str], wanted: Collection[
 
     Constants of one value are one leaf, but for those by which gradients are wanted.
     """
-    leaves = sorted({n for n in toposort(roots, all_inputs) if isinstance(n, Leaf)}, key=lambda x: x.serial)
-    taken = {*outputs, *sizes_of(roots), *(x.name for x in leaves if not is_derived(x))}
+    leaves = {n for n in toposort(roots, all_inputs) if isinstance(n, Leaf)}
     others: dict[Node, Node] = {}
-    constants: dict[Any, Leaf] = {}
-    for x in leaves:
-        if not is_derived(x):
-            continue
-        if x.role == "constant" and x not in wanted:
-            same = constants.setdefault(value_of(x), x)
-            if same is not x:
-                others[x] = others.get(same, same)
-                continue
-        name = free_name(x.name, taken)
-        taken.add(name)
-        if name != x.name:
+    for x, (name, first) in numbered(leaves, {*outputs, *sizes_of(roots)}, wanted).items():
+        if first is not x:
+            others[x] = others.get(first, first)
+        elif name != x.name:
             others[x] = renamed(x, name)
     if not others:
         return {}

@@ -53,6 +53,7 @@ class Origin:
     formulas: tuple[Place, ...] = ()  # those that an adjoint is the adjoint of
     is_part: bool = False  # made by a rewrite for the sake of a node of this statement
     argument: str | None = None  # the name of the one tensor that it is a function of
+    is_given: bool = False  # the name is that of a layer, or was given beside the formula; no variable has it
     is_carried: bool = False  # that of a node in whose place a rewrite put this one
 
     @property
@@ -123,10 +124,15 @@ def record(node: Node, letters: Sequence[str] = (), name: str | None = None, ite
     if place is None:
         return
     file, line, assigned, execution = place
-    wanted = name or _given_name.get() or assigned
+    given = name or _given_name.get()
+    wanted = given or assigned
     run = Run(execution) if isinstance(node, Leaf) else _runs.setdefault((execution, wanted), Run(execution))
     run.latest = next(_serials)
-    _origins[node] = Origin(file, line, wanted, run, run.latest, tuple(letters), argument=_argument(node))
+    if (around := _runs.get((execution, assigned))) is not None:
+        around.latest = run.latest  # what the variable is bound to comes later than what layers made for it
+    _origins[node] = Origin(
+        file, line, wanted, run, run.latest, tuple(letters), argument=_argument(node), is_given=given is not None
+    )
 
 
 def note_result() -> None:
@@ -219,9 +225,9 @@ def name_part(node: Node, part: Node, prefix: str = "") -> None:
 def _settle(node: Node, found: Origin) -> None:
     """The origin of a node that has none yet, or was part of something."""
     known = _origins.get(node)
-    if known is None or (known.is_part and not found.is_part) or _is_inside(known, found):
-        if _is_ours_alone(node):
-            _origins[node] = found
+    is_better = known is None or (known.is_part and not found.is_part) or _is_inside(known, found)
+    if is_better and _is_ours_alone(node):
+        _origins[node] = found
 
 
 def _is_inside(known: Origin, found: Origin) -> bool:
