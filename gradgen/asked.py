@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gradgen.errors import CopiesWarning, GraphError, OptionError, ShapeError
+from gradgen.errors import CopiesWarning, GraphError, OptionError, ShapeError, StatesWarning
 from gradgen.graph.axes import describe, dtype_name, shown
 from gradgen.graph.constants import value_of
 from gradgen.graph.derivatives import derivative, remember_derivatives
@@ -19,6 +19,7 @@ from gradgen.graph.scalar import FLOATS, Poly, SizeSymbol
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.declare import checked_name, renamed
 from gradgen.model import Model
+from gradgen.nn.running import left_alone
 from gradgen.options import TARGETS, Options
 from gradgen.passes.lower.naming import GENERATED, sizes_of
 from gradgen.passes.prepare.stabilize import rules_to_skip
@@ -39,6 +40,7 @@ def asked_model(outputs: Any, name: Any, wrt: Any, updates: Any, loss: Any) -> M
     named = _outputs(outputs)
     name = checked_name(name, "module")
     changed = _updates({} if updates is None else updates)
+    _warn_of_states([*named.values(), *changed.values()], changed)
     wanted = None if wrt is None else _wanted(wrt, named)
     numbered = _numbered([*named.values(), *changed.values(), *changed], named, wanted or ())
     if numbered:
@@ -121,6 +123,18 @@ def _warn_of_copies(roots: Sequence[Node]) -> None:
             "makes them, and every copy is compiled. gg.scan writes a step once, a formula over an index an element.",
             CopiesWarning,
         )
+
+
+def _warn_of_states(roots: Sequence[Node], updated: Collection[Node]) -> None:
+    """Tell which states of layers stay as they are where a step of training changes others."""
+    left = left_alone(roots, updated) if updated else {}
+    if left:
+        said = "; ".join(
+            f"no update changes {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}, "
+            f"so that {otherwise}"
+            for otherwise, names in left.items()
+        )
+        warn(f"{said}. Give updates=... | nn.running_updates(layer).", StatesWarning)
 
 
 def asked_options(

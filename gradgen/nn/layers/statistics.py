@@ -4,7 +4,9 @@ In: the number of channels, and options. Out: layers that take the statistics of
 they have carried in evaluation; `nn.running_updates` gives the formulas by which these change.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
+from weakref import WeakMethod
 
 from gradgen.errors import GraphError, ShapeError
 from gradgen.graph.axes import describe, product_of
@@ -14,7 +16,7 @@ from gradgen.lang import array, reducers
 from gradgen.nn import init, normalisation
 from gradgen.nn.layers.normalisation import affine_parameters, counted
 from gradgen.nn.modules import Buffer, Module
-from gradgen.nn.running import mixed, note_call
+from gradgen.nn.running import mixed, note_call, note_carried
 
 __all__ = [
     "BatchNorm", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "InstanceNorm", "InstanceNorm1d", "InstanceNorm2d",
@@ -55,7 +57,7 @@ class ChannelNorm(Module):
             self.declare(key, said if track_running_stats else None)
 
     def takes_own(self, x: Tensor) -> bool:
-        """Whether an input is normalised by its own statistics; it is noted for those that are carried.
+        """Whether an input is normalised by its own statistics.
 
         Raises:
             ShapeError: x has no such channels.
@@ -66,9 +68,20 @@ class ChannelNorm(Module):
             raise ShapeError(
                 f"{here()}{self.name} takes {forms} with {self.num_features} channels, and is given {describe(node)}."
             )
+        return self.training or not self.track_running_stats
+
+    def noted(self, x: Tensor, y: Tensor) -> Tensor:
+        """y, what the layer computes of x; in training both are noted for the statistics that are carried."""
         if self.training and self.track_running_stats:
             note_call(self, x)
-        return self.training or not self.track_running_stats
+            if not x.node.steps:  # in a scan there are no next values
+                carried = WeakMethod(self.carried)
+                note_carried(y, lambda: f() if (f := carried()) else (), "eval normalises by first values")
+        return y
+
+    def carried(self) -> Sequence[Tensor]:
+        """The running mean and variance, if there are any."""
+        return [v for v in (self.running_mean, self.running_var) if v is not None]
 
     def own_statistics(self, x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Mean and variance over axes, without a gradient, as they are carried: with n - 1 for n in the denominator."""
@@ -83,8 +96,7 @@ class ChannelNorm(Module):
 
     def mixed_in(self, means: tuple[Tensor, Tensor], before: dict[Tensor, Tensor], share: Any) -> dict[Tensor, Tensor]:
         """The running mean and variance after those of one input."""
-        carried = [v for v in (self.running_mean, self.running_var) if v is not None]
-        return {v: mixed(v, before, own, share) for v, own in zip(carried, means, strict=True)}
+        return {v: mixed(v, before, own, share) for v, own in zip(self.carried(), means, strict=True)}
 
 
 class BatchNorm(ChannelNorm):
@@ -103,7 +115,8 @@ class BatchNorm(ChannelNorm):
         """
         own = self.takes_own(x)
         carried = (None, None) if own else (self.running_mean, self.running_var)
-        return normalisation.batch_norm(x, *carried, self.weight, self.bias, training=own, eps=self.eps)
+        y = normalisation.batch_norm(x, *carried, self.weight, self.bias, training=own, eps=self.eps)
+        return self.noted(x, y)
 
     def following(self, x: Tensor, before: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
         """The statistics after one more batch."""
@@ -144,7 +157,8 @@ class InstanceNorm(ChannelNorm):
             return self.forward(x[None])[0]  # type: ignore[no-any-return]  # of a tensor, a tensor
         own = self.takes_own(x)
         carried = (None, None) if own else (self.running_mean, self.running_var)
-        return normalisation.instance_norm(x, *carried, self.weight, self.bias, use_input_stats=own, eps=self.eps)
+        y = normalisation.instance_norm(x, *carried, self.weight, self.bias, use_input_stats=own, eps=self.eps)
+        return self.noted(x, y)
 
     def following(self, x: Tensor, before: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
         """The statistics after one more batch."""
