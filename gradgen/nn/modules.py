@@ -19,6 +19,7 @@ from gradgen.graph.origin import naming
 from gradgen.graph.place import Statement, here, statement_here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.declare import Initialiser, declared, derived, prefix, scoped
+from gradgen.nn.arguments import as_tensors
 
 __all__ = ["Buffer", "Module", "Parameter", "layers_in", "telling"]
 
@@ -94,7 +95,17 @@ class Module:
         raise GraphError(f"{here()}{type(self).__name__} has no forward, which says what the layer computes.")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """What the layer computes."""
+        """What the layer computes.
+
+        Arrays, nested lists of numbers and numbers are constants of the model, where `forward` is annotated to take a
+        `gg.Tensor`.
+
+        Raises:
+            DTypeError: there, anything else; and tensors of PyTorch.
+        """
+        if not all(isinstance(x, Tensor) for x in (*inputs, *options.values())):
+            own = (said.dtype for _, layer in self.named_modules() for said in layer._declared.values())
+            inputs, options = as_tensors(self, inputs, options, own)
         found = self.forward(*inputs, **options)
         if (told := _told.get()) is not None:
             told(self, (*inputs, *options.values()), found)

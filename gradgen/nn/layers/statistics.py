@@ -87,7 +87,7 @@ class ChannelNorm(Module):
         return [v for v in (self.running_mean, self.running_var) if v is not None]
 
     def own_statistics(self, x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Mean and variance over axes, without a gradient, as they are carried: the variance with n - 1 in its denominator."""
+        """Mean and variance over axes, without a gradient, as they are carried: with n - 1 below the variance."""
         if x.node.steps:
             raise GraphError(
                 f"{here()}{self.name} is called inside a scan: its running statistics have no next values."
