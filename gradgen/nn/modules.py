@@ -125,6 +125,11 @@ class Module:
         """From here on compute what the trained network does: nothing dropped, statistics as kept."""
         return self.train(False)
 
+    def __repr__(self) -> str:
+        """Class, name and parameters with their shapes; then the layers inside, by their places."""
+        known = self._given or self._at or (self._made is not None and self._made.name)
+        return _shown(self, self.name if known else None, ())
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "Module":
         """Another layer of the same form, with parameters of its own."""
         new = memo[id(self)] = type(self).__new__(type(self))
@@ -254,6 +259,31 @@ def _walk(path: str, layer: Module, seen: set[int]) -> Iterator[tuple[str, Modul
         yield path, layer
         for key, inner in _inside(layer):
             yield from _walk(f"{path}.{key}" if path else key, inner, seen)
+
+
+def _shown(layer: Module, name: str | None, above: tuple[Module, ...]) -> str:
+    if layer in above:
+        return "..."
+    own = ", ".join(f"{key} ({', '.join(map(str, said.shape))})" for key, said in layer._declared.items())
+    inside = [f"({key}): {_part(value, (*above, layer))}" for key, value in _held(layer)]
+    head = " ".join(filter(None, (type(layer).__name__, name)))
+    if not inside:
+        return f"{head}({own})"
+    lines = "\n".join([own, *inside] if own else inside).replace("\n", "\n  ")
+    return f"{head}(\n  {lines}\n)"
+
+
+def _part(value: Any, above: tuple[Module, ...]) -> str:
+    if isinstance(value, Module):
+        return _shown(value, value._given, above)
+    return getattr(value, "__name__", type(value).__name__)
+
+
+def _held(layer: Module) -> Iterator[tuple[str, Any]]:
+    """Layers inside, and functions that stand among them."""
+    places = {key for key, _ in layer.held}
+    yield from layer.held
+    yield from ((key, inner) for key, inner in _inside(layer) if key not in places)
 
 
 # ---------------------------------------------------------------- calls, as they are made
