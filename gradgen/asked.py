@@ -7,18 +7,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gradgen.errors import CopiesWarning, DTypeError, GraphError, OptionError, ShapeError
+from gradgen.errors import CopiesWarning, DTypeError, GraphError, OptionError, ShapeError, StatesWarning
 from gradgen.graph.axes import describe, dtype_name, shown
-from gradgen.graph.constants import value_of
+from gradgen.graph.constants import numbered
 from gradgen.graph.derivatives import derivative, remember_derivatives
-from gradgen.graph.names import free_name, is_derived
 from gradgen.graph.nodes import CARRIED, Leaf, Node, Shape, all_inputs, same_shape, toposort
-from gradgen.graph.origin import origin
+from gradgen.graph.origin import note_result, origin
 from gradgen.graph.place import here, warn
 from gradgen.graph.scalar import FLOATS, Poly, SizeSymbol
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.declare import checked_name, renamed
 from gradgen.model import Model
+from gradgen.nn.running import left_alone
 from gradgen.options import TARGETS, Options
 from gradgen.passes.lower.naming import GENERATED, sizes_of
 from gradgen.passes.prepare.stabilize import rules_to_skip
@@ -36,9 +36,11 @@ def asked_model(outputs: Any, name: Any, wrt: Any, updates: Any, loss: Any) -> M
         GraphError: what is no tensor, names that clash, a gradient that is not defined.
         ShapeError: an update of another shape or dtype.
     """
+    note_result()
     named = _outputs(outputs)
     name = checked_name(name, "module")
     changed = _updates({} if updates is None else updates)
+    _warn_of_states([*named.values(), *changed.values()], changed)
     wanted = None if wrt is None else _wanted(wrt, named)
     numbered = _numbered([*named.values(), *changed.values(), *changed], named, wanted or ())
     if numbered:
@@ -59,21 +61,12 @@ def _numbered(roots: Sequence[Node], outputs: Iterable[str], wanted: Collection[
 
     Constants of one value are one leaf, but for those by which gradients are wanted.
     """
-    leaves = sorted({n for n in toposort(roots, all_inputs) if isinstance(n, Leaf)}, key=lambda x: x.serial)
-    taken = {*outputs, *sizes_of(roots), *(x.name for x in leaves if not is_derived(x))}
+    leaves = {n for n in toposort(roots, all_inputs) if isinstance(n, Leaf)}
     others: dict[Node, Node] = {}
-    constants: dict[Any, Leaf] = {}
-    for x in leaves:
-        if not is_derived(x):
-            continue
-        if x.role == "constant" and x not in wanted:
-            same = constants.setdefault(value_of(x), x)
-            if same is not x:
-                others[x] = others.get(same, same)
-                continue
-        name = free_name(x.name, taken)
-        taken.add(name)
-        if name != x.name:
+    for x, (name, first) in numbered(leaves, {*outputs, *sizes_of(roots)}, wanted).items():
+        if first is not x:
+            others[x] = others.get(first, first)
+        elif name != x.name:
             others[x] = renamed(x, name)
     if not others:
         return {}
@@ -121,6 +114,18 @@ def _warn_of_copies(roots: Sequence[Node]) -> None:
             "makes them, and every copy is compiled. gg.scan writes a step once, a formula over an index an element.",
             CopiesWarning,
         )
+
+
+def _warn_of_states(roots: Sequence[Node], updated: Collection[Node]) -> None:
+    """Tell which states of layers stay as they are where a step of training changes others."""
+    left = left_alone(roots, updated) if updated else {}
+    if left:
+        said = "; ".join(
+            f"no update changes {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}, "
+            f"so that {otherwise}"
+            for otherwise, names in left.items()
+        )
+        warn(f"{said}. Give updates=... | nn.running_updates(layer).", StatesWarning)
 
 
 def asked_options(

@@ -21,6 +21,7 @@ __all__ = [
     "OptionError",
     "ProgramError",
     "ShapeError",
+    "StatesWarning",
     "nearest",
 ]
 
@@ -71,6 +72,10 @@ class CopiesWarning(UserWarning):
 
 class LayoutWarning(UserWarning):
     """An argument is copied once because its memory layout is not the one the emitted code reads."""
+
+
+class StatesWarning(UserWarning):
+    """A step of training leaves states of layers as they are, which are there to change with every step."""
 
 
 def nearest(name: str, known: Iterable[str], module: str) -> str:

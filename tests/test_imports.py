@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watch": BASE | {"graph", "program", *PASSES, "inspect"},
     "model": BASE | {"graph", "program", *PASSES},
     "pipeline": BASE | {"graph", "lang", "program", *PASSES, "emit", "inspect", "model", "watch"},
-    "asked": BASE | {"graph", "lang", "program", *PASSES, "model"},
+    "asked": BASE | {"graph", "lang", "nn", "program", *PASSES, "model"},
     "first_values": BASE | {"graph", "nn", "runtime"},
     "stages": BASE | {"graph", "program", *PASSES, "emit", "inspect", "model", "watch", "pipeline"},
     "emitted": BASE | {"graph", "program", *PASSES, "emit", "runtime", "model", "watch", "pipeline"},

@@ -4,27 +4,34 @@ In: arrays and nested lists of numbers. Out: a leaf, whose numbers are kept besi
 """
 
 import reprlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradgen.errors import DTypeError, ShapeError
-from gradgen.graph.names import note_derived
+from gradgen.graph.names import free_name, is_derived, note_derived
 from gradgen.graph.nodes import Leaf, leaf
 from gradgen.graph.place import here
 from gradgen.graph.polynomials import INTEGERS
 from gradgen.graph.scalar import DEFAULT_FLOAT, FLOATS, integer
 from gradgen.graph.side_tables import side_table
 
-__all__ = ["LARGEST", "Array", "constant_leaf", "copy_numbers", "numbers_of", "read_numbers", "value_of"]
+__all__ = ["LARGEST", "Array", "constant_leaf", "copy_numbers", "numbered", "numbers_of", "read_numbers", "value_of"]
 
 LARGEST = 4096  # elements: saved modules hold them as text
 Array = NDArray[Any]
 _KEPT = {"int32": "int32", "uint32": "uint32"}  # other integers are int64
 _numbers: WeakKeyDictionary[Leaf, Array] = side_table("numbers")  # floats as float64, whatever the leaf's dtype
+
+
+class Numbered(NamedTuple):
+    """What a leaf is called that nobody has named, and the first leaf of the same value, which may be itself."""
+
+    name: str
+    first: Leaf
 
 
 def read_numbers(value: Any) -> Array | None:
@@ -111,6 +118,25 @@ def value_of(constant: Leaf) -> tuple[Any, ...]:
     """What is equal for constants of one dtype and shape whose numbers are equal, bit for bit."""
     numbers = _numbers[constant]
     return constant.dtype, numbers.shape, numbers.tobytes()
+
+
+def numbered(leaves: Iterable[Leaf], taken: Iterable[str], apart: Collection[Leaf] = ()) -> dict[Leaf, Numbered]:
+    """What leaves are called that nobody has named: in the order of their declaration, with a number where it is taken.
+
+    Constants of one value are one, but for those that stand `apart`.
+    """
+    leaves = sorted(leaves, key=lambda x: x.serial)
+    names = {*taken, *(x.name for x in leaves if not is_derived(x))}
+    found: dict[Leaf, Numbered] = {}
+    constants: dict[Any, Leaf] = {}
+    for x in leaves:
+        if not is_derived(x):
+            continue
+        same = constants.setdefault(value_of(x), x) if x.role == "constant" and x not in apart else x
+        name = found[same].name if same is not x else free_name(x.name, names)
+        names.add(name)
+        found[x] = Numbered(name, same)
+    return found
 
 
 def _keep(of: Leaf, numbers: Array) -> None:

@@ -25,7 +25,7 @@ Place = tuple[str, int]  # file and line
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Run:
-    """One execution of a statement, and the greatest `order` among the nodes that it has made so far."""
+    """One execution of a statement, and the greatest `order` among the nodes that it has made so far under one name."""
 
     number: int
     latest: int = -1
@@ -36,7 +36,8 @@ class Origin:
     """The statement that made a node.
 
     Several nodes of one statement share `name` and `run`; the one with the greatest `order` among them was made last,
-    so it is the outermost and deserves the plain name. `note` is the "d_" of adjoints and the "t_" of tangents; `of` is
+    so it is the outermost, which the variable is bound to. It alone has the plain name, also where it is not in the
+    graph that is looked at, or nowhere any more. `note` is the "d_" of adjoints and the "t_" of tangents; `of` is
     the `mark` of the node whose derivative it is.
     """
 
@@ -52,11 +53,18 @@ class Origin:
     formulas: tuple[Place, ...] = ()  # those that an adjoint is the adjoint of
     is_part: bool = False  # made by a rewrite for the sake of a node of this statement
     argument: str | None = None  # the name of the one tensor that it is a function of
+    is_given: bool = False  # the name is that of a layer, or was given beside the formula; no variable has it
+    is_carried: bool = False  # that of a node in whose place a rewrite put this one
 
     @property
     def is_outermost(self) -> bool:
         """Whether no node of the statement was made later."""
         return self.run.latest == self.order
+
+    @property
+    def bound_name(self) -> str | None:
+        """The name of the variable that is bound to the node, with the "d_" of an adjoint; parts of it have none."""
+        return f"{self.note}{self.name}" if self.name and self.is_outermost and not self.is_part else None
 
     @property
     def execution(self) -> int:
@@ -95,7 +103,7 @@ class Files:
 
 
 _origins: WeakKeyDictionary[Node, Origin] = side_table("origins")
-_runs: WeakValueDictionary[int, Run] = WeakValueDictionary()
+_runs: WeakValueDictionary[tuple[int, str | None], Run] = WeakValueDictionary()  # by execution and name
 _serials = itertools.count()
 _given_name: ContextVar[str | None] = ContextVar("gradgen_given_name", default=None)
 
@@ -116,10 +124,23 @@ def record(node: Node, letters: Sequence[str] = (), name: str | None = None, ite
     if place is None:
         return
     file, line, assigned, execution = place
-    run = _runs.setdefault(execution, Run(execution))
+    given = name or _given_name.get()
+    wanted = given or assigned
+    run = Run(execution) if isinstance(node, Leaf) else _runs.setdefault((execution, wanted), Run(execution))
     run.latest = next(_serials)
-    wanted = name or _given_name.get() or assigned
-    _origins[node] = Origin(file, line, wanted, run, run.latest, tuple(letters), argument=_argument(node))
+    if (around := _runs.get((execution, assigned))) is not None:
+        around.latest = run.latest  # what the variable is bound to comes later than what layers made for it
+    _origins[node] = Origin(
+        file, line, wanted, run, run.latest, tuple(letters), argument=_argument(node), is_given=given is not None
+    )
+
+
+def note_result() -> None:
+    """The statement now running assigns what is made of its tensors, as a network is: none of them has its name."""
+    place = statement_now(0, 1)
+    run = _runs.get((place[3], place[2])) if place is not None else None
+    if run is not None:
+        run.latest = next(_serials)
 
 
 def inherited_letters(node: Node) -> tuple[str, ...]:
@@ -144,7 +165,7 @@ def _argument(node: Node) -> str | None:
         return None
     (tensor,) = read
     found = _origins.get(tensor)
-    return tensor.name if isinstance(tensor, Leaf) else found.name if found is not None and found.is_outermost else None
+    return tensor.name if isinstance(tensor, Leaf) else found.bound_name if found is not None else None
 
 
 def carry_origin(old: Node, new: Node) -> None:
@@ -157,7 +178,7 @@ def carry_origin(old: Node, new: Node) -> None:
     if found is not None:
         if isinstance(new, Compute) and len(new.reduced) > 1 and not _reads_alike(old, new):
             found = replace(found, letters=found.letters[: len(new.shape)])
-        _settle(new, found)
+        _settle(new, replace(found, is_carried=True))
         carry_place(old, new)
 
 
@@ -215,8 +236,19 @@ def name_part(node: Node, part: Node, prefix: str = "") -> None:
 def _settle(node: Node, found: Origin) -> None:
     """The origin of a node that has none yet, or was part of something."""
     known = _origins.get(node)
-    if (known is None or (known.is_part and not found.is_part)) and _is_ours_alone(node):
+    is_better = known is None or (known.is_part and not found.is_part) or _is_inside(known, found)
+    if is_better and _is_ours_alone(node):
         _origins[node] = found
+
+
+def _is_inside(known: Origin, found: Origin) -> bool:
+    """Whether both are rewritten nodes of one statement, and the known one was made first: it stands for both now."""
+    return (
+        known.is_carried
+        and found.is_carried
+        and (known.run is found.run and known.note == found.note)
+        and known.order < found.order
+    )
 
 
 def carry_place(old: Node, new: Node, prefix: str = "") -> None:
@@ -298,7 +330,7 @@ def display_name(node: Node) -> str:
     found = _origins.get(node)
     if found is None:
         return "a tensor"
-    return found.name or f"the tensor of {found.place}"
+    return found.bound_name or f"the tensor of {found.place}"
 
 
 @contextmanager

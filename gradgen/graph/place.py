@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -41,10 +42,21 @@ class _Executions(threading.local):
     """Which run of a statement a frame is in: a later node of the same run has the greater path of instructions."""
 
     def __init__(self) -> None:
-        self.latest: dict[tuple[int, int], tuple[tuple[int, ...], int]] = {}
+        self.latest: dict[tuple[int, int], tuple[tuple[int, ...], int, object]] = {}
+        self.call: object = None
 
 
 _executions = _Executions()
+
+
+@contextmanager
+def one_call() -> Iterator[None]:
+    """What is made inside is made by one run of the user's statement, also where this package goes in a loop."""
+    outer, _executions.call = _executions.call, object()
+    try:
+        yield
+    finally:
+        _executions.call = outer
 
 
 def _is_ours(frame: FrameType) -> bool:
@@ -117,11 +129,12 @@ def statement_now(item: int, of: int) -> tuple[str, int, str | None, int] | None
 
 def _execution(statement: tuple[int, int], path: tuple[int, ...]) -> int:
     latest = _executions.latest
-    found = latest.get(statement)
-    number = found[1] if found is not None and path > found[0] else next(_runs)
+    found, call = latest.get(statement), _executions.call
+    is_same = found is not None and (path > found[0] or (call is not None and call is found[2]))
+    number = found[1] if found is not None and is_same else next(_runs)
     if len(latest) > 256:
         latest.clear()
-    latest[statement] = path, number
+    latest[statement] = path, number, call
     return number
 
 

@@ -68,11 +68,11 @@ class Tensor(Operators["Tensor"]):
 
     @property
     def name(self) -> str | None:
-        """The declared name of a leaf, or the variable that a formula was assigned to."""
+        """The declared name of a leaf, or the variable that a formula was assigned to; d_ is that of a gradient."""
         if isinstance(self.node, Leaf):
             return self.node.name
         found = origin(self.node)
-        return found.name if found else None
+        return found.bound_name if found else None
 
     @property
     def T(self) -> "Tensor":

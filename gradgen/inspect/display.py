@@ -128,7 +128,8 @@ def tensor_html(x: Tensor) -> str:
         return f"<div>{head}, {_KINDS[x.node.role].removesuffix('s')}</div>"
     written = _written(x.node, FAR)
     rows = [
-        (leaf.name, _KINDS[leaf.role].removesuffix("s"), leaf.dtype, show_shape(leaf.shape)) for leaf in _of(written)
+        (written.names[leaf], _KINDS[leaf.role].removesuffix("s"), leaf.dtype, show_shape(leaf.shape))
+        for leaf in _of(written)
     ]
     return f"<div>{head}\n{escape(formulas_latex(written, MORE), quote=False)}\n{table(rows) if rows else ''}</div>"
 
@@ -167,7 +168,7 @@ def _head(x: Tensor) -> str:
 def _assigned(node: Node) -> str | None:
     """The name of a leaf or of what was assigned, with the d_ of an adjoint."""
     found = origin(node)
-    return node.name if isinstance(node, Leaf) else f"{found.note}{found.name}" if found and found.name else None
+    return node.name if isinstance(node, Leaf) else found.bound_name if found else None
 
 
 def _called(node: Node) -> str:
@@ -183,7 +184,7 @@ def _given(written: Written) -> list[str]:
     found: dict[str, list[str]] = {}
     for leaf in _of(written):
         dtype = "" if leaf.dtype == "float32" else f"{leaf.dtype} "
-        found.setdefault(_KINDS[leaf.role], []).append(f"{leaf.name} {dtype}{show_shape(leaf.shape)}")
+        found.setdefault(_KINDS[leaf.role], []).append(f"{written.names[leaf]} {dtype}{show_shape(leaf.shape)}")
     kinds = [f"{kind} {', '.join(names)}" for kind, names in found.items()]
     kinds += ["..."] if written.is_cut else []
     return [f"of {'; '.join(kinds)}"] if kinds else []

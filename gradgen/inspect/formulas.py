@@ -5,10 +5,11 @@ In: declared outputs. Out: their nodes in order, with names, and which of them s
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from gradgen.emit.formula import carried, formula
+from gradgen.graph.constants import numbered
 from gradgen.graph.names import free_name
 from gradgen.graph.nodes import Carry, Compute, Custom, Leaf, Node, Project, Reshape, Scan, all_inputs, toposort
 from gradgen.graph.origin import origin
@@ -18,7 +19,7 @@ from gradgen.passes.rebuild.look_through import is_pointwise
 from gradgen.passes.rewrite.separate_scans import separate_carries
 from gradgen.program.registers import LARGE
 
-__all__ = ["Written", "as_written", "written_near"]
+__all__ = ["Written", "as_written", "numbers_behind", "written_near"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,10 @@ class Written:
 
     @property
     def leaves(self) -> list[Leaf]:
-        """What the caller gives, in the order in which the formulas meet it."""
-        return [node for node in self.order if isinstance(node, Leaf)]
+        """What the caller gives, in the order in which the formulas meet it; the first of equal constants."""
+        leaves = [node for node in self.order if isinstance(node, Leaf)]
+        known = numbered(leaves, ())
+        return [x for x in leaves if x not in known or known[x].first is x]
 
     @property
     def formulas(self) -> list[Node]:
@@ -106,11 +109,18 @@ def _without_equal_carries(near: Sequence[Node]) -> list[Node]:
 
 def _written(roots: Mapping[str, Node], order: Sequence[Node], beyond: Set[Node]) -> Written:
     kept, own = set(roots.values()), [node for node in order if node not in beyond]
-    names = name_nodes(own, {n: k for k, n in roots.items() if not isinstance(n, Leaf)})
+    fixed = {n: k for k, n in roots.items() if not isinstance(n, Leaf)} | numbers_behind(order, roots)
+    names = name_nodes(own, fixed, rewritten=False)
     if beyond:
-        names = name_nodes(order, names)
+        names = name_nodes(order, names, rewritten=False)
     inside = _parts_of_statements(own, kept) | (_unnamed(own, names) - kept)
     return Written(tuple(roots.values()), tuple(own), names, inside)
+
+
+def numbers_behind(order: Sequence[Node], taken: Iterable[str]) -> dict[Node, str]:
+    """What leaves are called that nobody has named, as in a network; equal constants have one name."""
+    leaves = [node for node in order if isinstance(node, Leaf)]
+    return {x: name for x, (name, _) in numbered(leaves, taken).items()}
 
 
 def _unnamed(order: Sequence[Node], names: Mapping[Node, str]) -> set[Node]:

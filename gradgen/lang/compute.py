@@ -16,7 +16,7 @@ from gradgen.graph.indexing import formula_subscripts
 from gradgen.graph.nodes import Compute, Node
 from gradgen.graph.operators import refuse_operand
 from gradgen.graph.origin import record
-from gradgen.graph.place import here
+from gradgen.graph.place import here, one_call
 from gradgen.graph.scalar import (
     Atom,
     Call,
@@ -287,7 +287,8 @@ def _lowered(root: Scalar, order: Sequence[Letter], ranges: Ranges) -> Scalar:
         value = load(node, [atom_poly(letter) for letter in free])
         return call("div", value, count_of(ranges[letter] for letter in x.letters)) if mean else value
 
-    return rewrite(root, change, lambda atom: None)
+    with one_call():
+        return rewrite(root, change, lambda atom: None)
 
 
 def _product(x: Reduce, free: Sequence[Letter], ranges: Ranges) -> Node:

@@ -11,7 +11,7 @@ from gradgen.errors import DTypeError, GraphError, ShapeError
 from gradgen.graph.axes import describe, shown
 from gradgen.graph.derivatives import remember_derivatives
 from gradgen.graph.nodes import Leaf, Node, leaf, pointwise, same_shape, show_shape, toposort
-from gradgen.graph.origin import display_name
+from gradgen.graph.origin import display_name, note_result
 from gradgen.graph.place import here
 from gradgen.graph.scalar import FLOATS, call, number
 from gradgen.graph.tensor import Tensor, tensor
@@ -49,6 +49,7 @@ def vjp(
     A cotangent has the shape and dtype of its output; None stands for ones, for all of them. `skip` names rewrites for
     stability to leave out.
     """
+    note_result()
     outputs = [t.node for t in _several(y)]
     wrt = [t.node for t in _several(xs)]
     seeds = list(map(_ones, outputs)) if cotangents is None else _checked(_several(cotangents), outputs, "cotangent")
@@ -71,6 +72,7 @@ def jvp(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, tangents: A
 
 def _pushed(y: Tensor | Sequence[Tensor], xs: Sequence[Tensor] | Tensor, tangents: Any, skip: frozenset[str]) -> Any:
     """The same, with zeros for an output that depends on none of xs."""
+    note_result()
     outputs = [t.node for t in _several(y)]
     wrt = [t.node for t in _several(xs)]
     directions = _checked(_several(tangents), wrt, "tangent")

@@ -19,6 +19,7 @@ from gradgen.graph.origin import naming
 from gradgen.graph.place import Statement, here, statement_here
 from gradgen.graph.tensor import Tensor
 from gradgen.lang.declare import Initialiser, declared, derived, prefix, scoped
+from gradgen.nn.arguments import as_tensors
 
 __all__ = ["Buffer", "Module", "Parameter", "layers_in", "telling"]
 
@@ -94,7 +95,17 @@ class Module:
         raise GraphError(f"{here()}{type(self).__name__} has no forward, which says what the layer computes.")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """What the layer computes."""
+        """What the layer computes.
+
+        Arrays, nested lists of numbers and numbers are constants of the model, where `forward` is annotated to take a
+        `gg.Tensor`.
+
+        Raises:
+            DTypeError: there, anything else; and tensors of PyTorch.
+        """
+        if not all(isinstance(x, Tensor) for x in (*inputs, *options.values())):
+            own = (said.dtype for _, layer in self.named_modules() for said in layer._declared.values())
+            inputs, options = as_tensors(self, inputs, options, own)
         found = self.forward(*inputs, **options)
         if (told := _told.get()) is not None:
             told(self, (*inputs, *options.values()), found)
@@ -113,6 +124,11 @@ class Module:
     def eval(self) -> "Module":
         """From here on compute what the trained network does: nothing dropped, statistics as kept."""
         return self.train(False)
+
+    def __repr__(self) -> str:
+        """Class, name and parameters with their shapes; then the layers inside, by their places."""
+        known = self._given or self._at or (self._made is not None and self._made.name)
+        return _shown(self, self.name if known else None, ())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Module":
         """Another layer of the same form, with parameters of its own."""
@@ -243,6 +259,31 @@ def _walk(path: str, layer: Module, seen: set[int]) -> Iterator[tuple[str, Modul
         yield path, layer
         for key, inner in _inside(layer):
             yield from _walk(f"{path}.{key}" if path else key, inner, seen)
+
+
+def _shown(layer: Module, name: str | None, above: tuple[Module, ...]) -> str:
+    if layer in above:
+        return "..."
+    own = ", ".join(f"{key} ({', '.join(map(str, said.shape))})" for key, said in layer._declared.items())
+    inside = [f"({key}): {_part(value, (*above, layer))}" for key, value in _held(layer)]
+    head = " ".join(filter(None, (type(layer).__name__, name)))
+    if not inside:
+        return f"{head}({own})"
+    lines = "\n".join([own, *inside] if own else inside).replace("\n", "\n  ")
+    return f"{head}(\n  {lines}\n)"
+
+
+def _part(value: Any, above: tuple[Module, ...]) -> str:
+    if isinstance(value, Module):
+        return _shown(value, value._given, above)
+    return getattr(value, "__name__", type(value).__name__)
+
+
+def _held(layer: Module) -> Iterator[tuple[str, Any]]:
+    """Layers inside, and functions that stand among them."""
+    places = {key for key, _ in layer.held}
+    yield from layer.held
+    yield from ((key, inner) for key, inner in _inside(layer) if key not in places)
 
 
 # ---------------------------------------------------------------- calls, as they are made

@@ -1,17 +1,20 @@
 """Running statistics, and steps that are counted: what training changes beside the parameters, as formulas.
 
-In: layers that have been called in training. Out: `{tensor: its next value}` for `gg.compile(..., updates=...)`.
+In: layers that have been called in training. Out: `{tensor: its next value}` for `gg.compile(..., updates=...)`, and
+which states updates have left out.
 """
 
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
-from gradgen.graph.nodes import all_inputs, toposort
+from gradgen.graph.nodes import Node, all_inputs, toposort
 from gradgen.graph.origin import naming
 from gradgen.graph.tensor import Tensor
 from gradgen.nn.modules import Module
 
-__all__ = ["Running", "note_call", "running_updates"]
+__all__ = ["Running", "left_alone", "note_call", "note_carried", "running_updates"]
 
 
 @runtime_checkable
@@ -64,6 +67,30 @@ def running_updates(layer: Module, *outputs: Tensor) -> dict[Tensor, Tensor]:
             values = inner.following(x, values)
         updates |= values
     return updates
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    states: Callable[[], Sequence[Tensor]]  # declared when they are asked for, and none where the layer is gone
+    otherwise: str  # what comes of it where no update changes them
+
+
+_carried: WeakKeyDictionary[Node, _Carried] = WeakKeyDictionary()  # by what only a network in training computes
+
+
+def note_carried(of: Tensor, states: Callable[[], Sequence[Tensor]], otherwise: str) -> None:
+    """Remember which states a step of training should change, if it computes this tensor."""
+    _carried[of.node] = _Carried(states, otherwise)
+
+
+def left_alone(roots: Iterable[Node], updated: Collection[Node]) -> dict[str, list[str]]:
+    """The names of the states that a step should change and does not, by what comes of it."""
+    found: dict[str, list[str]] = {}
+    for carried in (_carried[n] for n in toposort(roots, all_inputs) if n in _carried):
+        states = carried.states()
+        if all(x.node not in updated for x in states):
+            found.setdefault(carried.otherwise, []).extend(str(x.name) for x in states)
+    return {otherwise: list(dict.fromkeys(names)) for otherwise, names in found.items() if names}
 
 
 def mixed(statistic: Tensor, before: dict[Tensor, Tensor], own: Tensor, share: Any) -> Tensor:

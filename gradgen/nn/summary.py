@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 from gradgen.errors import GraphError
-from gradgen.graph.axes import shown
 from gradgen.graph.node_records import show_shape, show_size
 from gradgen.graph.nodes import Compute, Node, Project, body_nodes, inputs, product, toposort
 from gradgen.graph.place import here
@@ -37,14 +36,21 @@ def summary(layers: Any, *given: Any, **options: Any) -> str:
     term. Where shapes hold sizes, so do operations. The last line counts what several layers share once.
 
     Raises:
-        GraphError: something to call with, and no single layer to be called.
+        GraphError: what is no layer, such as a compiled network; something to call with, and no single layer.
     """
+    if not isinstance(layers, (Module, list, tuple, dict)):
+        raise GraphError(
+            f"{here()}nn.summary takes layers, not a {type(layers).__name__}: give the layer that the network is made "
+            "of, as in nn.summary(mlp, x)."
+        )
     found = list(_named(layers))
     calls: dict[int, list[tuple[tuple[Any, ...], Any]]] = {}
     outputs: Any = None
     if given or options:
         if not isinstance(layers, Module):
-            raise GraphError(f"{here()}nn.summary calls one layer, and is given {shown(layers)}: leave the inputs out.")
+            raise GraphError(
+                f"{here()}nn.summary calls one layer, and is given a {type(layers).__name__}: leave the inputs out."
+            )
 
         def note(layer: Module, arguments: tuple[Any, ...], result: Any) -> None:
             calls.setdefault(id(layer), []).append((arguments, result))

@@ -155,3 +155,34 @@ def test_numbers_of_an_mlp() -> None:
         h = h @ state[f"net_linear{k}_weight"].T + state[f"net_linear{k}_bias"]
         h = np.tanh(h) if k < 3 else h
     np.testing.assert_allclose(found, h, rtol=1e-12)
+
+
+def test_layers_show_what_they_are_made_of() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            self.scale = nn.Parameter((gg.size("K"), 3))
+            self.blocks = [nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False)]
+            self.heads = {"a": nn.Linear(4, 1, bias=False, name="last")}
+            self.whole = self
+
+    fc1 = nn.Linear(3, 4)
+    assert repr(fc1) == "Linear fc1(weight (4, 3), bias (4))"
+    assert repr([nn.ReLU(), nn.Linear(3, 4, bias=False, name="fc2")]) == "[ReLU(), Linear fc2(weight (4, 3))]"
+    mlp = nn.MLP([3, 5, 4], activation=gg.tanh)
+    own = Own()
+    assert (
+        f"{mlp}\n{own}"
+        == """\
+MLP mlp(
+  (linear1): Linear(weight (5, 3), bias (5))
+  (activation1): tanh
+  (linear2): Linear(weight (4, 5), bias (4))
+)
+Own own(
+  scale (K, 3)
+  (blocks.0): Linear(weight (4, 3), bias (4))
+  (blocks.1): BatchNorm1d(weight (4), bias (4))
+  (heads.a): Linear last(weight (1, 4))
+  (whole): ...
+)"""
+    )

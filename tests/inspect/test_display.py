@@ -10,7 +10,7 @@ import pytest
 
 import gradgen as gg
 from gradgen.errors import GraphError, OptionError
-from gradgen.graph.nodes import Node, all_inputs
+from gradgen.graph.nodes import Compute, Node, all_inputs
 from gradgen.inspect import formulas
 from gradgen.nn import cross_entropy
 
@@ -27,8 +27,7 @@ FILE = Path(__file__).name
 def test_a_tensor_is_its_formula_and_what_it_is_made_of() -> None:
     assert str(loss) == (
         "<Tensor loss: float32 ()>\n"
-        "  loss = (sum_n -log(exp(scores[n, k[n]]) / loss_2[n])) / N\n"
-        "  loss_2[n] = sum_j exp(scores[n, j])\n"
+        "  loss = (sum_n -log(exp(scores[n, k[n]]) / (sum_j exp(scores[n, j])))) / N\n"
         "  scores[n, i] = sum_j h[n, j] * W2[i, j]\n"
         "  h[n, j] = relu((sum_i W1[j, i] * x[n, i]) + b1[j])\n"
         "  of inputs x (N, 8), k int64 (N); parameters W1 (4, 8), b1 (4), W2 (3, 4)"
@@ -50,6 +49,105 @@ def test_a_gradient_shows_what_it_comes_from() -> None:
         "  ... and 2 more: gg.show(d_W1)\n"
         "  of inputs x (N, 8), k int64 (N); parameters W1 (4, 8), b1 (4), W2 (3, 4)"
     )
+
+
+def shared() -> tuple[gg.Tensor, gg.Tensor]:
+    """Two losses; the first line made what both are computed from."""
+    a, w, y, z = gg.input("a", (N,)), gg.param("w", ()), gg.input("y", (N,)), gg.input("z", (N,))
+    train = gg.mean((a * w - y) ** 2)
+    valid = gg.mean((a * w - z) ** 2)
+    assert (train.name, valid.name) == ("train", "valid")
+    return train, valid
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "collected"])
+def test_a_name_stays_with_what_the_variable_is_bound_to(kept: bool) -> None:
+    train, valid = shared()
+    if not kept:
+        del train
+    product = next(node for node in all_inputs(all_inputs(valid.node)[0]) if isinstance(node, Compute))
+    for _ in range(3):
+        product = next((node for node in all_inputs(product) if isinstance(node, Compute)), product)
+    assert gg.Tensor(product).name is None
+    squared = gg.sum(gg.square(gg.sin(gg.Tensor(product))))
+    assert str(squared).splitlines()[1:3] == [
+        "  squared = sum_i square(sin(train_product[i]))",
+        "  train_product[i] = a[i] * w",
+    ]
+    assert r"\mathrm{train\_product}_{i} &= a_{i} \, w" in squared._repr_latex_()
+    assert "  train_product[i] = a[i] * w" in gg.show(squared)
+
+
+def test_adjoints_are_called_as_what_they_are_of() -> None:
+    a, w = gg.input("a", (N,)), gg.param("w", ())
+    train = gg.mean((a * w) ** 2)
+    loss = gg.mean(gg.log(gg.cosh(a * w)))
+    d_w = gg.grad(loss, w)
+    assert (train.name, loss.name, d_w.name) == ("train", "loss", "d_w")
+    assert str(d_w).splitlines()[1:-1] == [
+        "  d_w = sum_n d_train_product[n] * a[n]",
+        "  d_train_product[i] = d_loss_cosh[i] * sinh(train_product[i])",
+        "  d_loss_cosh[i] = 1 / N * (1 / cosh(train_product[i]))",
+        "  train_product[i] = a[i] * w",
+    ]
+    adjoint = gg.compile({"loss": loss}, name="log_cosh").show("adjoint")
+    assert "d_train_product[i] = d_loss_cosh[i] * sinh(train_product[i])" in adjoint
+    assert "train[i]" not in adjoint
+    assert " loss[i]" not in adjoint
+
+
+def test_a_line_that_assigns_no_tensor_gives_no_tensor_its_name() -> None:
+    a, w = gg.input("a", (2,)), gg.param("w", ())
+    net = gg.compile(gg.sum(gg.sin(a * w)))
+    assert gg.sum(gg.sin(a * w)).name is None
+    report = gg.check_grad(gg.sum(gg.sin(a * w)), {"a": [1.0, 2.0], "w": 1.0})
+    assert "The gradient of the loss agrees" in str(report)
+    g = gg.grad(gg.sum(gg.cos(a * w)), w)
+    assert gg.sum(gg.cos(a * w)).name is None
+    assert (g.name, net.outputs["y"].shape) == ("d_w", ())
+
+
+def test_what_an_optimiser_shares_has_no_name_of_a_parameter() -> None:
+    v, w = gg.param("v", ()), gg.param("w", ())
+    loss = (v * w - 1) ** 2
+    updates = gg.optim.adam(loss)
+    lines = str(updates[w]).splitlines()
+    assert lines[1].startswith("  w_next = w - step_length_float32 * ")
+    assert not [line for line in lines if "v_next" in line]
+
+
+def test_two_statements_of_one_line() -> None:
+    a = gg.input("a", (2,))
+    first = gg.sin(a) + 1; second = gg.sin(a) + 2  # fmt: skip  # noqa: E702
+    assert (first.name, second.name) == ("first", "second")
+    assert repr(second) == "<Tensor second: float32 (2), second[i] = sin(a[i]) + 2>"
+
+
+# ---------------------------------------------------------------- constants
+
+
+def test_constants_are_told_apart() -> None:
+    v = gg.input("v", (3,))
+    y = v * [1, 2, 3] + [4, 5, 6]
+    assert str(y) == (
+        "<Tensor y: float32 (3)>\n"
+        "  y[i] = v[i] * constant[i] + constant_2[i]\n"
+        "  of inputs v (3); constants constant (3), constant_2 (3)"
+    )
+    assert y._repr_latex_() == r"$$y_{i} = v_{i} \, \mathrm{constant}_{i} + \mathrm{constant\_2}_{i}$$"
+    page = y._repr_html_()
+    assert page.count("<tr><td>constant</td>") == page.count("<tr><td>constant_2</td>") == 1
+    assert gg.show(y).splitlines()[1:3] == ["constant constant (3) float32", "constant constant_2 (3) float32"]
+    assert "y[i] = v[i] * constant[i] + constant_2[i]" in str(gg.compile({"y": y}, name="two").source)
+
+
+def test_equal_constants_are_one_and_named_ones_keep_their_names() -> None:
+    v, own = gg.input("v", (3,)), gg.constant([7.0, 8.0, 9.0], name="constant")
+    y = v * [1, 2, 3] + own * [1, 2, 3]
+    assert str(y).splitlines()[1:] == [
+        "  y[i] = v[i] * constant_2[i] + constant[i] * constant_2[i]",
+        "  of inputs v (3); constants constant (3), constant_2 (3)",
+    ]
 
 
 def test_a_name_that_a_leaf_has_stays_the_leaf_s() -> None:
@@ -79,7 +177,7 @@ def test_inside_the_body_of_a_scan() -> None:
 
 
 def test_repr_is_one_line_whoever_asks() -> None:
-    line = "<Tensor loss: float32 (), loss = (sum_n -log(exp(scores[n, k[n]]) / loss_2[n])) / N>"
+    line = "<Tensor loss: float32 (), loss = (sum_n -log(exp(scores[n, k[n]]) / (sum_j exp(scores[n, j])))) / N>"
     assert repr(loss) == line
     assert repr(x) == "<Tensor x: float32 (N, 8)>"
     assert str([loss, {"x": x}]) == f"[{line}, {{'x': <Tensor x: float32 (N, 8)>}}]"

@@ -1,6 +1,7 @@
 """What the tables of activations, losses and normalisations cannot say: refusals, and what training carries."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -200,6 +201,44 @@ def test_training_changes_running_statistics_and_evaluation_reads_them() -> None
     read = {k: v for k, v in state.items() if k.startswith("net_norm") and "num" not in k}
     wanted = (x - mean) / np.sqrt(var + 1e-5) * state["net_norm_weight"] + state["net_norm_bias"]
     np.testing.assert_allclose(evaluation(x=x, **read)["y"], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("rows", [N, 1])
+def test_a_batch_of_one_row_leaves_the_running_variance_as_it_is(rows: Any, momentum: float | None) -> None:
+    norm = nn.BatchNorm1d(4, momentum=momentum, name="norm")
+    y = norm(gg.input("x", (rows, 4)))
+    net = unjitted(gg.compile({"y": y}, updates=nn.running_updates(norm), dtype="float64", name="one_row"))
+    state, means = net.init(seed=0), np.zeros(4)
+    wanted = state["norm_running_var"] + 2.0
+    state["norm_running_var"][...] = wanted
+    batches = [RNG.normal(size=(count, 4)) for count in ((1, 1) if isinstance(rows, int) else (3, 1, 2))]
+    for at, x in enumerate(batches, 1):
+        share = 1 / at if momentum is None else momentum
+        out = net.step(state, x=x)["y"]
+        means = (1 - share) * means + share * x.mean(0)
+        if len(x) > 1:
+            wanted = (1 - share) * wanted + share * x.var(0, ddof=1)
+        np.testing.assert_allclose(out, (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(state["norm_running_mean"], means, rtol=1e-12)
+        np.testing.assert_allclose(state["norm_running_var"], wanted, rtol=1e-12)
+        assert state["norm_num_batches_tracked"] == at
+
+
+@pytest.mark.parametrize("length", [gg.size("L"), 1])
+def test_examples_of_one_place_leave_the_running_variance_as_it_is(length: Any) -> None:
+    norm = nn.InstanceNorm1d(2, track_running_stats=True, name="norm")
+    y = norm(gg.input("x", (N, 2, length)))
+    net = unjitted(gg.compile({"y": y}, updates=nn.running_updates(norm), dtype="float64", name="one_place"))
+    state, x = net.init(seed=0), RNG.normal(size=(3, 2, 1))
+    net.step(state, x=x)
+    np.testing.assert_allclose(state["norm_running_mean"], 0.1 * x.mean((0, 2)), rtol=1e-12)
+    np.testing.assert_array_equal(state["norm_running_var"], np.ones(2))
+    if not isinstance(length, int):
+        x = RNG.normal(size=(3, 2, 5))
+        net.step(state, x=x)
+        wanted = 0.9 + 0.1 * x.var(2, ddof=1).mean(0)
+        np.testing.assert_allclose(state["norm_running_var"], wanted, rtol=1e-12)
 
 
 def test_the_state_dict_of_a_norm_has_pytorchs_names() -> None:

@@ -62,4 +62,17 @@ in all                     9"""
 def test_several_layers_cannot_be_called() -> None:
     with pytest.raises(GraphError) as caught:
         nn.summary([nn.ReLU()], gg.input("x", (2,)))
-    assert str(caught.value).split(": ", 1)[1].startswith("nn.summary calls one layer, and is given [")
+    assert str(caught.value).split(": ", 1)[1] == (
+        "nn.summary calls one layer, and is given a list: leave the inputs out."
+    )
+
+
+@pytest.mark.parametrize("inputs", [(), (gg.input("x", (2, 3)),)])
+def test_a_compiled_network_is_no_layer(inputs: tuple[gg.Tensor, ...]) -> None:
+    mlp = nn.MLP([3, 4])
+    net = gg.compile(mlp(gg.input("x", (2, 3))), name="mlp")
+    with pytest.raises(GraphError) as caught:
+        nn.summary(net, *inputs)
+    assert str(caught.value).split(": ", 1)[1] == (
+        "nn.summary takes layers, not a Network: give the layer that the network is made of, as in nn.summary(mlp, x)."
+    )

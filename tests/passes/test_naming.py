@@ -1,5 +1,7 @@
 """Names: d_u is the adjoint of u, and nothing else is called so."""
 
+import re
+
 import pytest
 
 import gradgen as gg
@@ -73,3 +75,45 @@ def test_two_loops_have_carries_of_their_own_names() -> None:
     source = gg.compile({"y": gg.sum(hs * ks)}, name="two_loops").source
     assert "h_carry: a in the first step, then h of the step before" in source
     assert "k_carry: b in the first step, then k of the step before" in source
+
+
+def shared() -> tuple[gg.Tensor, gg.Tensor]:
+    x, w, y, z = (gg.param(name, (4,)) for name in "xwyz")
+    train = gg.mean((x * w - y) ** 2)
+    valid = gg.mean(gg.tanh(x * w - z))
+    return train, valid
+
+
+def test_the_name_of_a_variable_is_left_to_what_it_is_bound_to() -> None:
+    _, valid = shared()
+    source = gg.compile({"valid": valid}, name="left").source
+    assert "train_product" in source
+    assert not re.search(r"\btrain\b", source)
+    train, valid = shared()
+    both = gg.compile({"train": train, "valid": valid}, name="both").source
+    assert "train_product" in both
+
+
+def test_compiling_gives_no_node_another_name() -> None:
+    """What is looked at later is called as if nothing had been compiled before."""
+    _, valid = shared()
+    before = str(valid)
+    first = gg.compile({"valid": valid}, name="before").source
+    assert str(valid) == before
+    assert gg.compile({"valid": valid}, name="before").source == first
+
+
+def test_a_value_in_memory_keeps_its_name() -> None:
+    x = gg.param("x", (4,))
+    u = gg.materialize(gg.exp(x) * 2.0)
+    source = gg.compile({"y": u * u, "z": gg.sum(u)}, name="memory").source
+    assert re.search(r": u\[i\] = .*exp", source)
+    assert "u_materialize" not in source
+
+
+def test_reductions_of_one_formula_are_parts_of_it() -> None:
+    x = gg.param("x", (gg.size("N"), 4))
+    n, j = gg.indices("n j")
+    y = gg.compute(n, gg.max(x[n, j], over=j) / gg.sum(x[n, j] * x[n, j], over=j))
+    nodes = toposort([y.node], all_inputs)
+    assert sorted(name_nodes(nodes, {}).values()) == ["x", "y", "y_max", "y_sum"]

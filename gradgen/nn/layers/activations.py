@@ -6,7 +6,6 @@ In: options. Out: layers without parameters; each computes a function of `nn.act
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from gradgen.graph.tensor import Tensor
 from gradgen.nn import activations
 from gradgen.nn.modules import Module
 
@@ -26,8 +25,8 @@ class Activation(Module):
     def __init__(self) -> None:
         self.options = ()
 
-    def forward(self, x: Tensor) -> Any:
-        """The function of a tensor."""
+    def forward(self, x: Any) -> Any:
+        """The function of a tensor, or of whatever else it takes."""
         return type(self).function(x, *self.options)
 
 

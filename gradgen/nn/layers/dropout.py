@@ -15,7 +15,7 @@ from gradgen.lang.compute import compute, where
 from gradgen.lang.declare import declared, derived, indices_over
 from gradgen.nn.modules import Module
 from gradgen.nn.random import Seed, random_bits
-from gradgen.nn.running import note_call
+from gradgen.nn.running import note_call, note_carried
 
 __all__ = ["Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "dropout"]
 
@@ -59,7 +59,9 @@ def _dropped(
 @cache
 def dropout_step() -> Tensor:
     """The state that counts the steps for all layers."""
-    return declared("dropout_step", (), "int64", "state")
+    step = declared("dropout_step", (), "int64", "state")
+    note_carried(step, lambda: (step,), "every step drops the same elements")
+    return step
 
 
 def _probability(p: Any, of: str) -> float:

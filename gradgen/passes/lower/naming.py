@@ -35,14 +35,19 @@ GENERATED = (
 RESERVED = GENERATED | {*keyword.kwlist, *dir(builtins)}
 
 
-def name_nodes(order: Sequence[Node], fixed: Mapping[Node, str], reserved: Iterable[str] = ()) -> dict[Node, str]:
+def name_nodes(
+    order: Sequence[Node], fixed: Mapping[Node, str], reserved: Iterable[str] = (), rewritten: bool = True
+) -> dict[Node, str]:
     """A name for every node: its leaf's, the one in `fixed`, the one that the user assigned, or one for what it does;
-    d_u for the adjoint of u."""
+    d_u for the adjoint of u.
+
+    Of a graph that is `rewritten`, the last of the nodes that a layer has left in it is called as the layer.
+    """
     names: dict[Node, str] = {node: node.name for node in order if isinstance(node, Leaf)}
     names |= {node: fixed[node] for node in order if node in fixed}
     given = Names({*RESERVED, *reserved, *names.values()})
     values = [node for node in order if not _note(node) and not isinstance(node, Carry)]
-    plain = {node: name for node, name in _outermost(values).items() if node not in names}
+    plain = {node: name for node, name in _outermost(values, rewritten).items() if node not in names}
     for node, name in plain.items():
         names[node] = given.free(name)
     given.taken |= {
@@ -105,7 +110,7 @@ def _derived(node: Node, value: Node | None, names: Mapping[Node, str]) -> str |
         return None
     if value is not None and value in names:
         return f"{found.note.removesuffix(_note(value))}{names[value]}"
-    return f"{found.note}{found.name}" if found.is_outermost and found.name else None
+    return None if found.is_given else found.bound_name
 
 
 def sizes_of(roots: Sequence[Node]) -> list[str]:
@@ -144,12 +149,18 @@ def _assigned(node: Node) -> str | None:
     return f"{found.note}{found.name}" if found is not None and found.name else None
 
 
-def _outermost(values: Sequence[Node]) -> dict[Node, str]:
-    """Of the nodes that one statement made, the last one has the statement's name to itself."""
+def _outermost(values: Sequence[Node], rewritten: bool) -> dict[Node, str]:
+    """Of the nodes that one statement made, the last one has the statement's name to itself.
+
+    The name of a variable stays with the node that the variable is bound to, wherever that is. Where the graph is
+    `rewritten`, that of a layer goes to the last node that is left of it.
+    """
     best: dict[tuple[int, str], Node] = {}
     for node in values:
         found = origin(node)
         if found is None or not found.name or found.is_part:
+            continue
+        if not found.is_outermost and not (rewritten and found.is_given):
             continue
         rival = origin(best.get((found.execution, found.name), node))
         if rival is None or found.order >= rival.order:
