@@ -6,12 +6,11 @@
 #     30  gates_total_3[i, j] = (sum_k x[t, i, k] * lstm_weight_ih_l0[j, k]) + lstm_bias_ih_l0[j] + ((sum_n
 #         h_carry[i, n] * lstm_weight_hh_l0[j, n]) + lstm_bias_hh_l0[j])
 #     30  c_carry: part in the first step, then c of the step before
-#     30  gates[i, j] = gates_total_3[i, j]
-#     30  c[i, j] = sigmoid(gates_total_3[i, j + 64]) * c_carry[i, j] + sigmoid(gates[i, j])
+#     30  c[i, j] = sigmoid(gates_total_3[i, j + 64]) * c_carry[i, j] + sigmoid(gates_total_3[i, j])
 #         * tanh(gates_total_3[i, j + 128])
 #     30  h[i, j] = sigmoid(gates_total_3[i, j + 192]) * tanh(c[i, j])
-#     30  lstm_l0_2: h_carry before each step of a scan over T steps, and after the last
-#     31  loss = sum_{i, j, k} lstm_l0_2[i + 1, j, k] * g[i, j, k]
+#     30  h_states: h_carry before each step of a scan over T steps, and after the last
+#     31  loss = sum_{i, j, k} h_states[i + 1, j, k] * g[i, j, k]
 # ruff: noqa: FURB136, PLR0124, RUF100  max(0, u) would turn a nan into 0; x != x finds a nan
 """sequence_block: forward, backward, value_and_grad. It needs numpy, scipy and numba.
 
@@ -56,14 +55,14 @@ class Work(NamedTuple):
     forget_gate_stack: np.ndarray  # float32 (T, N, 64)  saved for backward
     input_gate_stack: np.ndarray  # float32 (T, N, 64)  saved for backward
     news_stack: np.ndarray  # float32 (T, N, 64)  saved for backward
-    h_tanh_stack: np.ndarray  # float32 (T, N, 64)  saved for backward
+    c_tanh_stack: np.ndarray  # float32 (T, N, 64)  saved for backward
     d_h_states: np.ndarray  # float32 (T + 1, N, 64)
     d_c_states: np.ndarray  # float32 (T + 1, N, 64)
-    d_gates_row: np.ndarray  # float32 (64,)
-    d_gates_2_row: np.ndarray  # float32 (64,)
-    d_gates_3_row: np.ndarray  # float32 (64,)
     d_gates_product_row: np.ndarray  # float32 (64,)
-    d_gates_4_stack: np.ndarray  # float32 (T, N, 256)
+    d_gates_product_2_row: np.ndarray  # float32 (64,)
+    d_gates_product_3_row: np.ndarray  # float32 (64,)
+    d_gates_product_4_row: np.ndarray  # float32 (64,)
+    d_gates_stack: np.ndarray  # float32 (T, N, 256)
 
 
 class Gradients(NamedTuple):
@@ -182,7 +181,7 @@ def compute_lstm_l0(
     forget_gate_stack,
     input_gate_stack,
     news_stack,
-    h_tanh_stack,
+    c_tanh_stack,
 ):
     N = gates_sum.shape[1]
     # 30: h_carry = lstm_l0[t]
@@ -194,8 +193,8 @@ def compute_lstm_l0(
     # 30: input_gate[i, j] = sigmoid(gates[i, j])
     # 30: news[i, j] = tanh(gates[i, j + 128])
     # 30: c[i, j] = forget_gate[i, j] * c_carry[i, j] + input_gate[i, j] * news[i, j]
-    # 30: h_tanh[i, j] = tanh(c[i, j])
-    # 30: h[i, j] = output_gate[i, j] * h_tanh[i, j]
+    # 30: c_tanh[i, j] = tanh(c[i, j])
+    # 30: h[i, j] = output_gate[i, j] * c_tanh[i, j]
     for i in range(N):
         for j in range(64):
             lstm_l0[0, i, j] = np.float32(0.0)
@@ -217,9 +216,9 @@ def compute_lstm_l0(
                 news_stack[t, i, j] = news_here
                 c_here = forget_gate_here * c_states[t, i, j] + input_gate_here * news_here
                 c_states[t + 1, i, j] = c_here
-                h_tanh_here = tanh_f32(c_here)
-                h_tanh_stack[t, i, j] = h_tanh_here
-                lstm_l0[t + 1, i, j] = output_gate_here * h_tanh_here
+                c_tanh_here = tanh_f32(c_here)
+                c_tanh_stack[t, i, j] = c_tanh_here
+                lstm_l0[t + 1, i, j] = output_gate_here * c_tanh_here
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -235,11 +234,11 @@ def compute_loss(lstm_l0, g):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_gates_4_stack(
+def compute_d_gates_stack(
     d_loss,
     g,
     output_gate_stack,
-    h_tanh_stack,
+    c_tanh_stack,
     input_gate_stack,
     news_stack,
     c_states,
@@ -247,30 +246,32 @@ def compute_d_gates_4_stack(
     lstm_weight_hh_l0,
     d_h_states,
     d_c_states,
-    d_gates_row,
-    d_gates_2_row,
-    d_gates_3_row,
     d_gates_product_row,
-    d_gates_4_stack,
+    d_gates_product_2_row,
+    d_gates_product_3_row,
+    d_gates_product_4_row,
+    d_gates_stack,
 ):
     N = g.shape[1]
     T = g.shape[0]
     # 30: d_h_carry = d_h_states[t + 1]
     # 30: d_c_carry = d_c_states[t + 1]
-    # 30: d_c[i, j] = d_c_carry[i, j] + d_h_carry[i, j] * output_gate_stack[t, i, j] * (1 - h_tanh_stack[t, i, j]
-    #     * h_tanh_stack[t, i, j])
-    # 30: d_gates[i, j] = d_c[i, j] * input_gate_stack[t, i, j] * (1 - news_stack[t, i, j] * news_stack[t, i, j])
-    # 30: d_gates_2[i, j] = d_c[i, j] * news_stack[t, i, j] * (input_gate_stack[t, i, j] * (1
+    # 30: d_c[i, j] = d_c_carry[i, j] + d_h_carry[i, j] * output_gate_stack[t, i, j] * (1 - c_tanh_stack[t, i, j]
+    #     * c_tanh_stack[t, i, j])
+    # 30: d_gates_product[i, j] = d_c[i, j] * input_gate_stack[t, i, j] * (1 - news_stack[t, i, j]
+    #     * news_stack[t, i, j])
+    # 30: d_gates_product_2[i, j] = d_c[i, j] * news_stack[t, i, j] * (input_gate_stack[t, i, j] * (1
     #     - input_gate_stack[t, i, j]))
-    # 30: d_gates_3[i, j] = d_c[i, j] * c_states[t, i, j] * (forget_gate_stack[t, i, j] * (1
+    # 30: d_gates_product_3[i, j] = d_c[i, j] * c_states[t, i, j] * (forget_gate_stack[t, i, j] * (1
     #     - forget_gate_stack[t, i, j]))
-    # 30: d_gates_product[i, j] = d_h_carry[i, j] * h_tanh_stack[t, i, j] * (output_gate_stack[t, i, j] * (1
+    # 30: d_gates_product_4[i, j] = d_h_carry[i, j] * c_tanh_stack[t, i, j] * (output_gate_stack[t, i, j] * (1
     #     - output_gate_stack[t, i, j]))
     # 30: d_c_product_term_2[i, j] = d_c[i, j] * forget_gate_stack[t, i, j]
-    # 30: d_gates_total_term[i, j] = (d_gates[i, j - 128] if 128 <= j < 192 else 0) + (d_gates_2[i, j] if j < 64 else 0)
-    # 30: d_gates_total_term_2[i, j] = d_gates_total_term[i, j] + (d_gates_3[i, j - 64] if 64 <= j < 128 else 0)
-    # 30: d_gates_4[i, j] = d_gates_total_term_2[i, j] + (d_gates_product[i, j - 192] if j >= 192 else 0)
-    # 30: d_gates_sum_term[n, i] = sum_j d_gates_4[n, j] * lstm_weight_hh_l0[j, i]
+    # 30: d_gates_total_term[i, j] = (d_gates_product[i, j - 128] if 128 <= j < 192 else 0) + (d_gates_product_2[i, j]
+    #     if j < 64 else 0)
+    # 30: d_gates_total_term_2[i, j] = d_gates_total_term[i, j] + (d_gates_product_3[i, j - 64] if 64 <= j < 128 else 0)
+    # 30: d_gates[i, j] = d_gates_total_term_2[i, j] + (d_gates_product_4[i, j - 192] if j >= 192 else 0)
+    # 30: d_gates_sum_term[n, i] = sum_j d_gates[n, j] * lstm_weight_hh_l0[j, i]
     # 30: d_h_total[i, j] = d_gates_sum_term[i, j] + (d_loss * g[t - 1, i, j] if t >= 1 else 0)
     for i in range(N):
         for j in range(64):
@@ -279,31 +280,31 @@ def compute_d_gates_4_stack(
     for t in range(T - 1, -1, -1):
         for i in range(N):
             for j in range(64):
-                d_c_factor = np.float32(1.0) - h_tanh_stack[t, i, j] * h_tanh_stack[t, i, j]
+                d_c_factor = np.float32(1.0) - c_tanh_stack[t, i, j] * c_tanh_stack[t, i, j]
                 d_c_factor_2 = d_h_states[t + 1, i, j] * output_gate_stack[t, i, j]
                 d_c = d_c_states[t + 1, i, j] + d_c_factor_2 * d_c_factor
-                d_gates_row_factor = np.float32(1.0) - news_stack[t, i, j] * news_stack[t, i, j]
-                d_gates_row[j] = d_c * input_gate_stack[t, i, j] * d_gates_row_factor
-                d_gates_2_row_factor = np.float32(1.0) - input_gate_stack[t, i, j]
-                d_gates_2_row_factor_2 = input_gate_stack[t, i, j] * d_gates_2_row_factor
-                d_gates_2_row[j] = d_c * news_stack[t, i, j] * d_gates_2_row_factor_2
-                d_gates_3_row_factor = np.float32(1.0) - forget_gate_stack[t, i, j]
-                d_gates_3_row_factor_2 = forget_gate_stack[t, i, j] * d_gates_3_row_factor
-                d_gates_3_row[j] = d_c * c_states[t, i, j] * d_gates_3_row_factor_2
-                d_gates_product_row_factor = d_h_states[t + 1, i, j] * h_tanh_stack[t, i, j]
-                d_gates_product_row_factor_2 = np.float32(1.0) - output_gate_stack[t, i, j]
-                d_gates_product_row_factor_3 = output_gate_stack[t, i, j] * d_gates_product_row_factor_2
-                d_gates_product_row[j] = d_gates_product_row_factor * d_gates_product_row_factor_3
+                d_gates_product_row_factor = np.float32(1.0) - news_stack[t, i, j] * news_stack[t, i, j]
+                d_gates_product_row[j] = d_c * input_gate_stack[t, i, j] * d_gates_product_row_factor
+                d_gates_product_2_row_factor = np.float32(1.0) - input_gate_stack[t, i, j]
+                d_gates_product_2_row_factor_2 = input_gate_stack[t, i, j] * d_gates_product_2_row_factor
+                d_gates_product_2_row[j] = d_c * news_stack[t, i, j] * d_gates_product_2_row_factor_2
+                d_gates_product_3_row_factor = np.float32(1.0) - forget_gate_stack[t, i, j]
+                d_gates_product_3_row_factor_2 = forget_gate_stack[t, i, j] * d_gates_product_3_row_factor
+                d_gates_product_3_row[j] = d_c * c_states[t, i, j] * d_gates_product_3_row_factor_2
+                d_gates_product_4_row_factor = d_h_states[t + 1, i, j] * c_tanh_stack[t, i, j]
+                d_gates_product_4_row_factor_2 = np.float32(1.0) - output_gate_stack[t, i, j]
+                d_gates_product_4_row_factor_3 = output_gate_stack[t, i, j] * d_gates_product_4_row_factor_2
+                d_gates_product_4_row[j] = d_gates_product_4_row_factor * d_gates_product_4_row_factor_3
                 d_c_states[t, i, j] = d_c * forget_gate_stack[t, i, j]
             for j in range(64):
-                d_gates_4_stack[t, i, j] = d_gates_2_row[j]
+                d_gates_stack[t, i, j] = d_gates_product_2_row[j]
             for j in range(64, 128):
-                d_gates_4_stack[t, i, j] = d_gates_3_row[j - 64]
+                d_gates_stack[t, i, j] = d_gates_product_3_row[j - 64]
             for j in range(128, 192):
-                d_gates_4_stack[t, i, j] = d_gates_row[j - 128]
+                d_gates_stack[t, i, j] = d_gates_product_row[j - 128]
             for j in range(192, 256):
-                d_gates_4_stack[t, i, j] = d_gates_product_row[j - 192]
-        np.dot(d_gates_4_stack[t], lstm_weight_hh_l0, d_h_states[t])
+                d_gates_stack[t, i, j] = d_gates_product_4_row[j - 192]
+        np.dot(d_gates_stack[t], lstm_weight_hh_l0, d_h_states[t])
         for i in range(N):
             for j in range(64):
                 d_h_states_term = d_loss * g[t - 1, i, j] if t >= 1 else np.float32(0.0)
@@ -311,31 +312,31 @@ def compute_d_gates_4_stack(
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_lstm_weight_hh_l0(d_gates_4_stack, lstm_l0, d_lstm_weight_hh_l0):
-    N = d_gates_4_stack.shape[1]
-    T = d_gates_4_stack.shape[0]
-    # 30: d_lstm_weight_hh_l0[i, j] = sum_{n, k} d_gates_4_stack[n, k, i] * lstm_l0[n, k, j]
-    np.dot(d_gates_4_stack.reshape((N * T, 256)).T, lstm_l0[:T].reshape((N * T, 64)), d_lstm_weight_hh_l0)
+def compute_d_lstm_weight_hh_l0(d_gates_stack, lstm_l0, d_lstm_weight_hh_l0):
+    N = d_gates_stack.shape[1]
+    T = d_gates_stack.shape[0]
+    # 30: d_lstm_weight_hh_l0[i, j] = sum_{n, k} d_gates_stack[n, k, i] * lstm_l0[n, k, j]
+    np.dot(d_gates_stack.reshape((N * T, 256)).T, lstm_l0[:T].reshape((N * T, 64)), d_lstm_weight_hh_l0)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_lstm_weight_ih_l0(d_gates_4_stack, x, d_lstm_weight_ih_l0):
-    N = d_gates_4_stack.shape[1]
-    T = d_gates_4_stack.shape[0]
-    # 30: d_lstm_weight_ih_l0[i, j] = sum_{n, k} d_gates_4_stack[n, k, i] * x[n, k, j]
-    np.dot(d_gates_4_stack.reshape((N * T, 256)).T, x.reshape((N * T, 32)), d_lstm_weight_ih_l0)
+def compute_d_lstm_weight_ih_l0(d_gates_stack, x, d_lstm_weight_ih_l0):
+    N = d_gates_stack.shape[1]
+    T = d_gates_stack.shape[0]
+    # 30: d_lstm_weight_ih_l0[i, j] = sum_{n, k} d_gates_stack[n, k, i] * x[n, k, j]
+    np.dot(d_gates_stack.reshape((N * T, 256)).T, x.reshape((N * T, 32)), d_lstm_weight_ih_l0)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_lstm_bias_hh_l0_copy(d_gates_4_stack, d_lstm_bias_ih_l0, d_lstm_bias_hh_l0):
-    N = d_gates_4_stack.shape[1]
-    # 30: d_lstm_bias_ih_l0[n] = sum_{i, j} d_gates_4_stack[i, j, n]
+def compute_d_lstm_bias_hh_l0_copy(d_gates_stack, d_lstm_bias_ih_l0, d_lstm_bias_hh_l0):
+    N = d_gates_stack.shape[1]
+    # 30: d_lstm_bias_ih_l0[n] = sum_{i, j} d_gates_stack[i, j, n]
     for i in range(256):
         d_lstm_bias_ih_l0[i] = np.float32(0.0)
-    for i in range(d_gates_4_stack.shape[0]):
+    for i in range(d_gates_stack.shape[0]):
         for j in range(N):
             for n in range(256):
-                d_lstm_bias_ih_l0[n] += d_gates_4_stack[i, j, n]
+                d_lstm_bias_ih_l0[n] += d_gates_stack[i, j, n]
     for i in range(256):
         d_lstm_bias_hh_l0[i] = d_lstm_bias_ih_l0[i]
 
@@ -356,14 +357,14 @@ def fitted(w, N, T):
         w.forget_gate_stack.reshape(-1)[: T * N * 64].reshape((T, N, 64)),
         w.input_gate_stack.reshape(-1)[: T * N * 64].reshape((T, N, 64)),
         w.news_stack.reshape(-1)[: T * N * 64].reshape((T, N, 64)),
-        w.h_tanh_stack.reshape(-1)[: T * N * 64].reshape((T, N, 64)),
+        w.c_tanh_stack.reshape(-1)[: T * N * 64].reshape((T, N, 64)),
         w.d_h_states.reshape(-1)[: length * N * 64].reshape((length, N, 64)),
         w.d_c_states.reshape(-1)[: length * N * 64].reshape((length, N, 64)),
-        w.d_gates_row,
-        w.d_gates_2_row,
-        w.d_gates_3_row,
         w.d_gates_product_row,
-        w.d_gates_4_stack.reshape(-1)[: T * N * 256].reshape((T, N, 256)),
+        w.d_gates_product_2_row,
+        w.d_gates_product_3_row,
+        w.d_gates_product_4_row,
+        w.d_gates_stack.reshape(-1)[: T * N * 256].reshape((T, N, 256)),
     )
 
 
@@ -390,7 +391,7 @@ def forward(x, g, p, w):
         w.forget_gate_stack,
         w.input_gate_stack,
         w.news_stack,
-        w.h_tanh_stack,
+        w.c_tanh_stack,
     )
     return compute_loss(w.lstm_l0, g)
 
@@ -405,11 +406,11 @@ def backward(x, g, d_loss, p, w, g_2):
     if w.gates_sum.shape[0] != T or w.gates_sum.shape[1] != N:
         backward(x, g, d_loss, p, fitted(w, N, T), g_2)
         return
-    compute_d_gates_4_stack(
+    compute_d_gates_stack(
         d_loss,
         g,
         w.output_gate_stack,
-        w.h_tanh_stack,
+        w.c_tanh_stack,
         w.input_gate_stack,
         w.news_stack,
         w.c_states,
@@ -417,15 +418,15 @@ def backward(x, g, d_loss, p, w, g_2):
         p.lstm_weight_hh_l0,
         w.d_h_states,
         w.d_c_states,
-        w.d_gates_row,
-        w.d_gates_2_row,
-        w.d_gates_3_row,
         w.d_gates_product_row,
-        w.d_gates_4_stack,
+        w.d_gates_product_2_row,
+        w.d_gates_product_3_row,
+        w.d_gates_product_4_row,
+        w.d_gates_stack,
     )
-    compute_d_lstm_weight_hh_l0(w.d_gates_4_stack, w.lstm_l0, g_2.d_lstm_weight_hh_l0)
-    compute_d_lstm_weight_ih_l0(w.d_gates_4_stack, x, g_2.d_lstm_weight_ih_l0)
-    compute_d_lstm_bias_hh_l0_copy(w.d_gates_4_stack, g_2.d_lstm_bias_ih_l0, g_2.d_lstm_bias_hh_l0)
+    compute_d_lstm_weight_hh_l0(w.d_gates_stack, w.lstm_l0, g_2.d_lstm_weight_hh_l0)
+    compute_d_lstm_weight_ih_l0(w.d_gates_stack, x, g_2.d_lstm_weight_ih_l0)
+    compute_d_lstm_bias_hh_l0_copy(w.d_gates_stack, g_2.d_lstm_bias_ih_l0, g_2.d_lstm_bias_hh_l0)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")

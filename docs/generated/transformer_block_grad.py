@@ -94,7 +94,7 @@ class Work(NamedTuple):
     d_tf_norm2: np.ndarray  # float32 (N, T, 64)
     d_tf_norm2_product_4_row: np.ndarray  # float32 (64,)
     d_tf_norm2_difference_row: np.ndarray  # float32 (64,)
-    d_loss_2: np.ndarray  # float32 (N, T, 64)
+    d_loss_total: np.ndarray  # float32 (N, T, 64)
     d_tf_self_attn_means: np.ndarray  # float32 (N, T, 64)
     d_tf_self_attn_in_part_slice: np.ndarray  # float32 (T, 16)
     tf_self_attn_weights_product_slice_2: np.ndarray  # float32 (T, 16)
@@ -110,7 +110,7 @@ class Work(NamedTuple):
     d_tf_self_attn_in_part_2: np.ndarray  # float32 (N, T, 4, 16)
     d_tf_self_attn_weights_part_term: np.ndarray  # float32 (N, T, 4, 16)
     d_tf_self_attn_in_part_3: np.ndarray  # float32 (N, T, 4, 16)
-    d_tf_self_attn_in_4: np.ndarray  # float32 (N, T, 192)
+    d_tf_self_attn_in: np.ndarray  # float32 (N, T, 192)
     d_tf_norm1: np.ndarray  # float32 (N, T, 64)
     d_tf_norm1_product_4_row: np.ndarray  # float32 (64,)
     d_tf_norm1_difference_row: np.ndarray  # float32 (64,)
@@ -121,7 +121,6 @@ class Work(NamedTuple):
     tf_self_attn_in_3_slice_2: np.ndarray  # float32 (T, 16)
     d_tf_self_attn_weights_part_2: np.ndarray  # float32 (64, T)
     d_tf_self_attn_weights_part_3: np.ndarray  # float32 (N, T, 4, 16)
-    d_tf_self_attn_in_6: np.ndarray  # float32 (N, T, 192)
 
 
 class Gradients(NamedTuple):
@@ -199,7 +198,6 @@ def workspace(N, T):
         np.empty((T, 16), np.float32),
         np.empty((64, T), np.float32),
         np.empty((N, T, 4, 16), np.float32),
-        np.empty((N, T, 192), np.float32),
     )
 
 
@@ -516,7 +514,7 @@ def compute_d_tf_self_attn_out_proj_weight(
     d_tf_norm2_product_4_row,
     d_tf_norm2_difference_row,
     tf_norm2,
-    d_loss_2,
+    d_loss_total,
     d_tf_linear1_weight,
     d_tf_self_attn_out_proj_weight,
 ):
@@ -534,7 +532,8 @@ def compute_d_tf_self_attn_out_proj_weight(
     # 39: d_tf_norm2_bias[k] = sum_{i, j} d_tf_norm2[i, j, k]
     # 39: tf_norm2[i, j, k] = tf_norm2_product_4[i, j, k] * tf_norm2_weight[k] + tf_norm2_bias[k]
     # 39: d_tf_norm2_product_term_4[i, j] = d_tf_norm2_product[i, j] * 0.015625
-    # 39: d_loss_2[i, j, k] = d_loss_product[i, j, k] + d_tf_norm2_difference[i, j, k] + d_tf_norm2_product_term_4[i, j]
+    # 39: d_loss_total[i, j, k] = d_loss_product[i, j, k] + d_tf_norm2_difference[i, j, k]
+    #     + d_tf_norm2_product_term_4[i, j]
     # 39: d_tf_linear2_bias[k] = sum_{i, j} d_loss_product[i, j, k]
     for i in range(64):
         d_tf_norm2_weight[i] = np.float32(0.0)
@@ -565,20 +564,20 @@ def compute_d_tf_self_attn_out_proj_weight(
                 tf_norm2[i, j, k] = tf_norm2_product_4 * tf_norm2_weight[k] + tf_norm2_bias[k]
             d_tf_norm2_product_term_4 = d_tf_norm2_product * np.float32(0.015625)
             for k in range(64):
-                d_loss_2_term = d_loss_product[i, j, k] + d_tf_norm2_difference_row[k]
-                d_loss_2[i, j, k] = d_loss_2_term + d_tf_norm2_product_term_4
+                d_loss_total_term = d_loss_product[i, j, k] + d_tf_norm2_difference_row[k]
+                d_loss_total[i, j, k] = d_loss_total_term + d_tf_norm2_product_term_4
                 d_tf_linear2_bias[k] += d_loss_product[i, j, k]
     # 39: d_tf_linear1_weight[i, j] = sum_{n, k} d_tf_linear1_total[n, k, i] * tf_norm2[n, k, j]
     np.dot(d_tf_linear1_total.reshape((N * T, 256)).T, tf_norm2.reshape((N * T, 64)), d_tf_linear1_weight)
-    # 39: d_tf_self_attn_out_proj_weight[i, j] = sum_{n, k} d_loss_2[n, k, i] * tf_self_attn_means[n, k, j]
-    np.dot(d_loss_2.reshape((N * T, 64)).T, tf_self_attn_means.reshape((N * T, 64)), d_tf_self_attn_out_proj_weight)
+    # 39: d_tf_self_attn_out_proj_weight[i, j] = sum_{n, k} d_loss_total[n, k, i] * tf_self_attn_means[n, k, j]
+    np.dot(d_loss_total.reshape((N * T, 64)).T, tf_self_attn_means.reshape((N * T, 64)), d_tf_self_attn_out_proj_weight)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_tf_self_attn_in_part_3(
-    d_loss_2,
+    d_loss_total,
     tf_self_attn_out_proj_weight,
-    d_tf_self_attn_means_reshaped,
+    d_tf_self_attn_means_part_2,
     tf_self_attn_in,
     tf_self_attn_weights_masked,
     tf_self_attn_weights_sum_2,
@@ -600,11 +599,11 @@ def compute_d_tf_self_attn_in_part_3(
     d_tf_self_attn_weights_part_term,
     d_tf_self_attn_in_part_3,
 ):
-    N = d_loss_2.shape[0]
-    T = d_loss_2.shape[1]
-    # 39: d_tf_self_attn_means[n, i, j] = sum_k d_loss_2[n, i, k] * tf_self_attn_out_proj_weight[k, j]
-    np.dot(d_loss_2.reshape((N * T, 64)), tf_self_attn_out_proj_weight, d_tf_self_attn_means.reshape((N * T, 64)))
-    # 39: d_tf_self_attn_in_part[n, i, j, k] = d_tf_self_attn_means_reshaped[n, j, i, k]
+    N = d_loss_total.shape[0]
+    T = d_loss_total.shape[1]
+    # 39: d_tf_self_attn_means[n, i, j] = sum_k d_loss_total[n, i, k] * tf_self_attn_out_proj_weight[k, j]
+    np.dot(d_loss_total.reshape((N * T, 64)), tf_self_attn_out_proj_weight, d_tf_self_attn_means.reshape((N * T, 64)))
+    # 39: d_tf_self_attn_in_part[n, i, j, k] = d_tf_self_attn_means_part_2[n, j, i, k]
     # 39: tf_self_attn_weights_product[n, i, k, j] = 0.25 * tf_self_attn_in[n, k, 16 * i + j]
     # 39: tf_self_attn_weights_part[n, i, k, j] = tf_self_attn_in[n, k, 16 * i + j + 64]
     # 39: tf_self_attn_means_part[n, i, k, j] = tf_self_attn_in[n, k, 16 * i + j + 128]
@@ -632,7 +631,7 @@ def compute_d_tf_self_attn_in_part_3(
         for i in range(4):
             for j in range(T):
                 for k in range(16):
-                    d_tf_self_attn_in_part_slice[j, k] = d_tf_self_attn_means_reshaped[n, j, i, k]
+                    d_tf_self_attn_in_part_slice[j, k] = d_tf_self_attn_means_part_2[n, j, i, k]
             for k in range(T):
                 for j in range(16):
                     tf_self_attn_in_element = tf_self_attn_in[n, k, 16 * i + j]
@@ -720,39 +719,39 @@ def compute_d_tf_self_attn_in_part_3(
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_tf_norm1(
-    d_tf_self_attn_in_3,
-    d_tf_self_attn_in,
+    d_tf_self_attn_in_reshaped_3,
+    d_tf_self_attn_in_reshaped_2,
     d_tf_self_attn_in_reshaped,
     tf_self_attn_in_proj_weight,
     d_tf_self_attn_in_proj_bias,
-    d_tf_self_attn_in_4,
+    d_tf_self_attn_in,
     d_tf_norm1,
 ):
-    N = d_tf_self_attn_in_3.shape[0]
-    T = d_tf_self_attn_in_3.shape[1]
+    N = d_tf_self_attn_in_reshaped_3.shape[0]
+    T = d_tf_self_attn_in_reshaped_3.shape[1]
     # 39: d_tf_self_attn_in_total[i, j, k] = (d_tf_self_attn_in_reshaped[i, j, k - 128] if k >= 128 else 0)
-    #     + (d_tf_self_attn_in[i, j, k - 64] if 64 <= k < 128 else 0)
-    # 39: d_tf_self_attn_in_4[i, j, k] = d_tf_self_attn_in_total[i, j, k] + (d_tf_self_attn_in_3[i, j, k] if k < 64
-    #     else 0)
-    # 39: d_tf_self_attn_in_proj_bias[k] = sum_{i, j} d_tf_self_attn_in_4[i, j, k]
+    #     + (d_tf_self_attn_in_reshaped_2[i, j, k - 64] if 64 <= k < 128 else 0)
+    # 39: d_tf_self_attn_in[i, j, k] = d_tf_self_attn_in_total[i, j, k] + (d_tf_self_attn_in_reshaped_3[i, j, k] if k
+    #     < 64 else 0)
+    # 39: d_tf_self_attn_in_proj_bias[k] = sum_{i, j} d_tf_self_attn_in[i, j, k]
     for i in range(192):
         d_tf_self_attn_in_proj_bias[i] = np.float32(0.0)
     for i in range(N):
         for j in range(T):
             for k in range(64):
-                d_tf_self_attn_in_4_here = d_tf_self_attn_in_3[i, j, k]
-                d_tf_self_attn_in_4[i, j, k] = d_tf_self_attn_in_4_here
-                d_tf_self_attn_in_proj_bias[k] += d_tf_self_attn_in_4_here
+                d_tf_self_attn_in_here = d_tf_self_attn_in_reshaped_3[i, j, k]
+                d_tf_self_attn_in[i, j, k] = d_tf_self_attn_in_here
+                d_tf_self_attn_in_proj_bias[k] += d_tf_self_attn_in_here
             for k in range(64, 128):
-                d_tf_self_attn_in_total = d_tf_self_attn_in[i, j, k - 64]
-                d_tf_self_attn_in_4[i, j, k] = d_tf_self_attn_in_total
+                d_tf_self_attn_in_total = d_tf_self_attn_in_reshaped_2[i, j, k - 64]
+                d_tf_self_attn_in[i, j, k] = d_tf_self_attn_in_total
                 d_tf_self_attn_in_proj_bias[k] += d_tf_self_attn_in_total
             for k in range(128, 192):
                 d_tf_self_attn_in_total = d_tf_self_attn_in_reshaped[i, j, k - 128]
-                d_tf_self_attn_in_4[i, j, k] = d_tf_self_attn_in_total
+                d_tf_self_attn_in[i, j, k] = d_tf_self_attn_in_total
                 d_tf_self_attn_in_proj_bias[k] += d_tf_self_attn_in_total
-    # 39: d_tf_norm1[i, j, k] = sum_n d_tf_self_attn_in_4[i, j, n] * tf_self_attn_in_proj_weight[n, k]
-    np.dot(d_tf_self_attn_in_4.reshape((N * T, 192)), tf_self_attn_in_proj_weight, d_tf_norm1.reshape((N * T, 64)))
+    # 39: d_tf_norm1[i, j, k] = sum_n d_tf_self_attn_in[i, j, n] * tf_self_attn_in_proj_weight[n, k]
+    np.dot(d_tf_self_attn_in.reshape((N * T, 192)), tf_self_attn_in_proj_weight, d_tf_norm1.reshape((N * T, 64)))
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -764,8 +763,8 @@ def compute_d_tf_self_attn_in_proj_weight(
     tf_norm1_rsqrt,
     tf_norm1_total,
     tf_norm1_bias,
-    d_loss_2,
-    d_tf_self_attn_in_4,
+    d_loss_total,
+    d_tf_self_attn_in,
     d_tf_norm1_weight,
     d_tf_norm1_bias,
     d_tf_self_attn_out_proj_bias,
@@ -791,8 +790,8 @@ def compute_d_tf_self_attn_in_proj_weight(
     # 39: d_tf_norm1_bias[k] = sum_{i, j} d_tf_norm1[i, j, k]
     # 39: tf_norm1[i, j, k] = tf_norm1_product_4[i, j, k] * tf_norm1_weight[k] + tf_norm1_bias[k]
     # 39: d_tf_norm1_product_term_4[i, j] = d_tf_norm1_product[i, j] * 0.015625
-    # 39: d_x[i, j, k] = d_loss_2[i, j, k] + d_tf_norm1_difference[i, j, k] + d_tf_norm1_product_term_4[i, j]
-    # 39: d_tf_self_attn_out_proj_bias[k] = sum_{i, j} d_loss_2[i, j, k]
+    # 39: d_x[i, j, k] = d_loss_total[i, j, k] + d_tf_norm1_difference[i, j, k] + d_tf_norm1_product_term_4[i, j]
+    # 39: d_tf_self_attn_out_proj_bias[k] = sum_{i, j} d_loss_total[i, j, k]
     for i in range(64):
         d_tf_norm1_weight[i] = np.float32(0.0)
         d_tf_norm1_bias[i] = np.float32(0.0)
@@ -825,10 +824,11 @@ def compute_d_tf_self_attn_in_proj_weight(
                 tf_norm1[i, j, k] = tf_norm1_product_4 * tf_norm1_weight[k] + tf_norm1_bias[k]
             d_tf_norm1_product_term_4 = d_tf_norm1_product * np.float32(0.015625)
             for k in range(64):
-                d_x[i, j, k] = d_loss_2[i, j, k] + d_tf_norm1_difference_row[k] + d_tf_norm1_product_term_4
-                d_tf_self_attn_out_proj_bias[k] += d_loss_2[i, j, k]
-    # 39: d_tf_self_attn_in_proj_weight[i, j] = sum_{n, k} d_tf_self_attn_in_4[n, k, i] * tf_norm1[n, k, j]
-    np.dot(d_tf_self_attn_in_4.reshape((N * T, 192)).T, tf_norm1.reshape((N * T, 64)), d_tf_self_attn_in_proj_weight)
+                d_x_term = d_loss_total[i, j, k] + d_tf_norm1_difference_row[k]
+                d_x[i, j, k] = d_x_term + d_tf_norm1_product_term_4
+                d_tf_self_attn_out_proj_bias[k] += d_loss_total[i, j, k]
+    # 39: d_tf_self_attn_in_proj_weight[i, j] = sum_{n, k} d_tf_self_attn_in[n, k, i] * tf_norm1[n, k, j]
+    np.dot(d_tf_self_attn_in.reshape((N * T, 192)).T, tf_norm1.reshape((N * T, 64)), d_tf_self_attn_in_proj_weight)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -885,7 +885,7 @@ def compute_d_tf_linear2_bias(
     d_tf_norm2_product_4_row,
     d_tf_norm2_difference_row,
     tf_norm2,
-    d_loss_2,
+    d_loss_total,
 ):
     N = d_tf_linear1_total.shape[0]
     T = d_tf_linear1_total.shape[1]
@@ -903,7 +903,7 @@ def compute_d_tf_linear2_bias(
     # 39: d_tf_norm2_bias[k] = sum_{i, j} d_tf_norm2[i, j, k]
     # 39: tf_norm2[i, j, k] = tf_norm2_product_4[i, j, k] * tf_norm2_weight[k] + tf_norm2_bias[k]
     # 39: d_tf_norm2_product_term_4[i, j] = d_tf_norm2_product[i, j] * 0.015625
-    # 39: d_loss_2[i, j, k] = g[i, j, k] + d_tf_norm2_difference[i, j, k] + d_tf_norm2_product_term_4[i, j]
+    # 39: d_loss_total[i, j, k] = g[i, j, k] + d_tf_norm2_difference[i, j, k] + d_tf_norm2_product_term_4[i, j]
     # 39: d_tf_linear2_bias[k] = sum_{i, j} g[i, j, k]
     for i in range(64):
         d_tf_norm2_weight[i] = np.float32(0.0)
@@ -934,7 +934,7 @@ def compute_d_tf_linear2_bias(
                 tf_norm2[i, j, k] = tf_norm2_product_4 * tf_norm2_weight[k] + tf_norm2_bias[k]
             d_tf_norm2_product_term_4 = d_tf_norm2_product * np.float32(0.015625)
             for k in range(64):
-                d_loss_2[i, j, k] = g[i, j, k] + d_tf_norm2_difference_row[k] + d_tf_norm2_product_term_4
+                d_loss_total[i, j, k] = g[i, j, k] + d_tf_norm2_difference_row[k] + d_tf_norm2_product_term_4
                 d_tf_linear2_bias[k] += g[i, j, k]
 
 
@@ -947,11 +947,11 @@ def compute_d_tf_linear1_weight(d_tf_linear1_total, tf_norm2, d_tf_linear1_weigh
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_tf_self_attn_out_proj_weight_2(d_loss_2, tf_self_attn_means, d_tf_self_attn_out_proj_weight):
-    N = d_loss_2.shape[0]
-    T = d_loss_2.shape[1]
-    # 39: d_tf_self_attn_out_proj_weight[i, j] = sum_{n, k} d_loss_2[n, k, i] * tf_self_attn_means[n, k, j]
-    np.dot(d_loss_2.reshape((N * T, 64)).T, tf_self_attn_means.reshape((N * T, 64)), d_tf_self_attn_out_proj_weight)
+def compute_d_tf_self_attn_out_proj_weight_2(d_loss_total, tf_self_attn_means, d_tf_self_attn_out_proj_weight):
+    N = d_loss_total.shape[0]
+    T = d_loss_total.shape[1]
+    # 39: d_tf_self_attn_out_proj_weight[i, j] = sum_{n, k} d_loss_total[n, k, i] * tf_self_attn_means[n, k, j]
+    np.dot(d_loss_total.reshape((N * T, 64)).T, tf_self_attn_means.reshape((N * T, 64)), d_tf_self_attn_out_proj_weight)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -989,7 +989,7 @@ def fitted(w, N, T):
         w.d_tf_norm2.reshape(-1)[: N * T * 64].reshape((N, T, 64)),
         w.d_tf_norm2_product_4_row,
         w.d_tf_norm2_difference_row,
-        w.d_loss_2.reshape(-1)[: N * T * 64].reshape((N, T, 64)),
+        w.d_loss_total.reshape(-1)[: N * T * 64].reshape((N, T, 64)),
         w.d_tf_self_attn_means.reshape(-1)[: N * T * 64].reshape((N, T, 64)),
         w.d_tf_self_attn_in_part_slice[:T],
         w.tf_self_attn_weights_product_slice_2[:T],
@@ -1005,7 +1005,7 @@ def fitted(w, N, T):
         w.d_tf_self_attn_in_part_2.reshape(-1)[: N * T * 4 * 16].reshape((N, T, 4, 16)),
         w.d_tf_self_attn_weights_part_term.reshape(-1)[: N * T * 4 * 16].reshape((N, T, 4, 16)),
         w.d_tf_self_attn_in_part_3.reshape(-1)[: N * T * 4 * 16].reshape((N, T, 4, 16)),
-        w.d_tf_self_attn_in_4.reshape(-1)[: N * T * 192].reshape((N, T, 192)),
+        w.d_tf_self_attn_in.reshape(-1)[: N * T * 192].reshape((N, T, 192)),
         w.d_tf_norm1.reshape(-1)[: N * T * 64].reshape((N, T, 64)),
         w.d_tf_norm1_product_4_row,
         w.d_tf_norm1_difference_row,
@@ -1016,7 +1016,6 @@ def fitted(w, N, T):
         w.tf_self_attn_in_3_slice_2[:T],
         w.d_tf_self_attn_weights_part_2.reshape(-1)[: 64 * T].reshape((64, T)),
         w.d_tf_self_attn_weights_part_3.reshape(-1)[: N * T * 4 * 16].reshape((N, T, 4, 16)),
-        w.d_tf_self_attn_in_6.reshape(-1)[: N * T * 192].reshape((N, T, 192)),
     )
 
 
@@ -1111,15 +1110,15 @@ def backward_fitted(g, d_loss, p, w, g_2):
         w.d_tf_norm2_product_4_row,
         w.d_tf_norm2_difference_row,
         w.tf_norm2,
-        w.d_loss_2,
+        w.d_loss_total,
         g_2.d_tf_linear1_weight,
         g_2.d_tf_self_attn_out_proj_weight,
     )
-    d_tf_self_attn_means_reshaped = w.d_tf_self_attn_means.reshape((N, T, 4, 16))
+    d_tf_self_attn_means_part_2 = w.d_tf_self_attn_means.reshape((N, T, 4, 16))
     compute_d_tf_self_attn_in_part_3(
-        w.d_loss_2,
+        w.d_loss_total,
         p.tf_self_attn_out_proj_weight,
-        d_tf_self_attn_means_reshaped,
+        d_tf_self_attn_means_part_2,
         w.tf_self_attn_in,
         w.tf_self_attn_weights_masked,
         w.tf_self_attn_weights_sum_2,
@@ -1141,16 +1140,16 @@ def backward_fitted(g, d_loss, p, w, g_2):
         w.d_tf_self_attn_weights_part_term,
         w.d_tf_self_attn_in_part_3,
     )
-    d_tf_self_attn_in_3 = w.d_tf_self_attn_in_part_3.reshape((N, T, 64))
-    d_tf_self_attn_in = w.d_tf_self_attn_weights_part_term.reshape((N, T, 64))
+    d_tf_self_attn_in_reshaped_3 = w.d_tf_self_attn_in_part_3.reshape((N, T, 64))
+    d_tf_self_attn_in_reshaped_2 = w.d_tf_self_attn_weights_part_term.reshape((N, T, 64))
     d_tf_self_attn_in_reshaped = w.d_tf_self_attn_in_part_2.reshape((N, T, 64))
     compute_d_tf_norm1(
-        d_tf_self_attn_in_3,
-        d_tf_self_attn_in,
+        d_tf_self_attn_in_reshaped_3,
+        d_tf_self_attn_in_reshaped_2,
         d_tf_self_attn_in_reshaped,
         p.tf_self_attn_in_proj_weight,
         g_2.d_tf_self_attn_in_proj_bias,
-        w.d_tf_self_attn_in_4,
+        w.d_tf_self_attn_in,
         w.d_tf_norm1,
     )
     compute_d_tf_self_attn_in_proj_weight(
@@ -1161,8 +1160,8 @@ def backward_fitted(g, d_loss, p, w, g_2):
         w.tf_norm1_rsqrt,
         w.tf_norm1_total,
         p.tf_norm1_bias,
-        w.d_loss_2,
-        w.d_tf_self_attn_in_4,
+        w.d_loss_total,
+        w.d_tf_self_attn_in,
         g_2.d_tf_norm1_weight,
         g_2.d_tf_norm1_bias,
         g_2.d_tf_self_attn_out_proj_bias,
@@ -1258,15 +1257,15 @@ def value_and_grad_fitted(g, p, w, g_2):
         w.d_tf_norm2_product_4_row,
         w.d_tf_norm2_difference_row,
         w.tf_norm2,
-        w.d_loss_2,
+        w.d_loss_total,
     )
     compute_d_tf_linear1_weight(w.d_tf_linear1_total, w.tf_norm2, g_2.d_tf_linear1_weight)
-    compute_d_tf_self_attn_out_proj_weight_2(w.d_loss_2, tf_self_attn_means, g_2.d_tf_self_attn_out_proj_weight)
-    d_tf_self_attn_means_reshaped = w.d_tf_self_attn_means.reshape((N, T, 4, 16))
+    compute_d_tf_self_attn_out_proj_weight_2(w.d_loss_total, tf_self_attn_means, g_2.d_tf_self_attn_out_proj_weight)
+    d_tf_self_attn_means_part_2 = w.d_tf_self_attn_means.reshape((N, T, 4, 16))
     compute_d_tf_self_attn_in_part_3(
-        w.d_loss_2,
+        w.d_loss_total,
         p.tf_self_attn_out_proj_weight,
-        d_tf_self_attn_means_reshaped,
+        d_tf_self_attn_means_part_2,
         w.tf_self_attn_in,
         w.tf_self_attn_weights_masked,
         w.tf_self_attn_weights_sum_2,
@@ -1288,16 +1287,16 @@ def value_and_grad_fitted(g, p, w, g_2):
         w.d_tf_self_attn_weights_part_3,
         w.d_tf_self_attn_in_part_3,
     )
-    d_tf_self_attn_in_5 = w.d_tf_self_attn_in_part_3.reshape((N, T, 64))
-    d_tf_self_attn_in = w.d_tf_self_attn_weights_part_3.reshape((N, T, 64))
+    d_tf_self_attn_in_reshaped_3 = w.d_tf_self_attn_in_part_3.reshape((N, T, 64))
+    d_tf_self_attn_in_reshaped_2 = w.d_tf_self_attn_weights_part_3.reshape((N, T, 64))
     d_tf_self_attn_in_reshaped = w.d_tf_self_attn_in_part_2.reshape((N, T, 64))
     compute_d_tf_norm1(
-        d_tf_self_attn_in_5,
-        d_tf_self_attn_in,
+        d_tf_self_attn_in_reshaped_3,
+        d_tf_self_attn_in_reshaped_2,
         d_tf_self_attn_in_reshaped,
         p.tf_self_attn_in_proj_weight,
         g_2.d_tf_self_attn_in_proj_bias,
-        w.d_tf_self_attn_in_6,
+        w.d_tf_self_attn_in,
         w.d_tf_norm1,
     )
     compute_d_tf_self_attn_in_proj_weight(
@@ -1308,8 +1307,8 @@ def value_and_grad_fitted(g, p, w, g_2):
         w.tf_norm1_rsqrt,
         w.tf_norm1_total,
         p.tf_norm1_bias,
-        w.d_loss_2,
-        w.d_tf_self_attn_in_6,
+        w.d_loss_total,
+        w.d_tf_self_attn_in,
         g_2.d_tf_norm1_weight,
         g_2.d_tf_norm1_bias,
         g_2.d_tf_self_attn_out_proj_bias,

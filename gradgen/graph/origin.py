@@ -128,7 +128,8 @@ def record(node: Node, letters: Sequence[str] = (), name: str | None = None, ite
     wanted = given or assigned
     run = Run(execution) if isinstance(node, Leaf) else _runs.setdefault((execution, wanted), Run(execution))
     run.latest = next(_serials)
-    if (around := _runs.get((execution, assigned))) is not None:
+    around = _runs.get((execution, assigned))
+    if around is not None and not isinstance(node, Leaf):
         around.latest = run.latest  # what the variable is bound to comes later than what layers made for it
     _origins[node] = Origin(
         file, line, wanted, run, run.latest, tuple(letters), argument=_argument(node), is_given=given is not None

@@ -25,7 +25,7 @@ class Params(NamedTuple):
 
 class Work(NamedTuple):
     a_exp: np.ndarray  # float32 (N, 2)  saved for backward
-    wide_row: np.ndarray  # float32 (3,)
+    wide_product_row: np.ndarray  # float32 (3,)
     text_tanh: np.ndarray  # float32 (N, 7)  saved for backward
     d_long_2: np.ndarray  # float32 (N + 2, 2)
     d_wide_row: np.ndarray  # float32 (7,)
@@ -135,24 +135,25 @@ def compute_pile(a, a_exp, pile):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(b, a, text_sum_2, wide_row, text_tanh):
-    # 302: wide[i, j] = b[i, j] * b[i, j]
-    # 305: text_tanh[i, j] = tanh(a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
-    # 305: text_product[i, j] = text_tanh[i, j] * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
+def compute_loss(b, a, text_sum_2, wide_product_row, text_tanh):
+    # 302: wide_product[i, j] = b[i, j] * b[i, j]
+    # 305: text_tanh[i, j] = tanh(a[i, j] if j < 2 else wide_product[i, j - 2] if j < 5 else a[i, j - 5])
+    # 305: text_product[i, j] = text_tanh[i, j] * (a[i, j] if j < 2 else wide_product[i, j - 2] if j < 5
+    #     else a[i, j - 5])
     # 305: text_sum = sum_{i, j} text_product[i, j]
     text_sum_acc = np.float64(0.0)
     for i in range(b.shape[0]):
         for j in range(3):
-            wide_row[j] = b[i, j] * b[i, j]
+            wide_product_row[j] = b[i, j] * b[i, j]
         for j in range(2):
             text_tanh_here = tanh_f32(a[i, j])
             text_tanh[i, j] = text_tanh_here
             text_product = text_tanh_here * a[i, j]
             text_sum_acc += np.float64(text_product)
         for j in range(2, 5):
-            text_tanh_here = tanh_f32(wide_row[j - 2])
+            text_tanh_here = tanh_f32(wide_product_row[j - 2])
             text_tanh[i, j] = text_tanh_here
-            text_product = text_tanh_here * wide_row[j - 2]
+            text_product = text_tanh_here * wide_product_row[j - 2]
             text_sum_acc += np.float64(text_product)
         for j in range(5, 7):
             text_tanh_here = tanh_f32(a[i, j - 5])
@@ -164,7 +165,9 @@ def compute_loss(b, a, text_sum_2, wide_row, text_tanh):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_c(d_long, d_loss, a, c, b, text_tanh, d_pile, a_exp, d_long_2, wide_row, d_wide_row, d_a, d_b, d_c):
+def compute_d_c(
+    d_long, d_loss, a, c, b, text_tanh, d_pile, a_exp, d_long_2, wide_product_row, d_wide_row, d_a, d_b, d_c
+):
     N = a.shape[0]
     # 305: d_long_2[i, j] = d_long[i, j] + 2 * (d_loss * (a[i, j] if i < N else c[i - N, j]))
     for i in range(N):
@@ -173,21 +176,21 @@ def compute_d_c(d_long, d_loss, a, c, b, text_tanh, d_pile, a_exp, d_long_2, wid
     for i in range(N, N + 2):
         for j in range(2):
             d_long_2[i, j] = d_long[i, j] + np.float32(2.0) * (d_loss * c[i - N, j])
-    # 302: wide[i, j] = b[i, j] * b[i, j]
-    # 305: d_text_tanh[i, j] = d_loss * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
+    # 302: wide_product[i, j] = b[i, j] * b[i, j]
+    # 305: d_text_tanh[i, j] = d_loss * (a[i, j] if j < 2 else wide_product[i, j - 2] if j < 5 else a[i, j - 5])
     # 305: d_wide[i, j] = d_loss * text_tanh[i, j] + d_text_tanh[i, j] * (1 - text_tanh[i, j] * text_tanh[i, j])
     # 302, 303, 304: d_a[i, j] = d_wide[i, j] + d_wide[i, j + 5] + d_pile[i, 1, j] * a_exp[i, j] + d_pile[i, 0, j]
     #     + d_long_2[i, j]
     # 302: d_b[i, j] = 2 * (d_wide[i, j + 2] * b[i, j])
     for i in range(N):
         for j in range(3):
-            wide_row[j] = b[i, j] * b[i, j]
+            wide_product_row[j] = b[i, j] * b[i, j]
         for j in range(2):
             d_text_tanh = d_loss * a[i, j]
             d_wide_row_factor = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
             d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_tanh * d_wide_row_factor
         for j in range(2, 5):
-            d_text_tanh = d_loss * wide_row[j - 2]
+            d_text_tanh = d_loss * wide_product_row[j - 2]
             d_wide_row_factor_2 = np.float32(1.0) - text_tanh[i, j] * text_tanh[i, j]
             d_wide_row[j] = d_loss * text_tanh[i, j] + d_text_tanh * d_wide_row_factor_2
         for j in range(5, 7):
@@ -237,38 +240,39 @@ def compute_pile_2(a, pile):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss_2(b, a, d_long_2, text_sum_2, wide_row, d_wide_row, d_a, d_b):
-    # 302: wide[i, j] = b[i, j] * b[i, j]
-    # 305: text_tanh[i, j] = tanh(a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
-    # 305: text_product[i, j] = text_tanh[i, j] * (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5])
+def compute_loss_2(b, a, d_long_2, text_sum_2, wide_product_row, d_wide_row, d_a, d_b):
+    # 302: wide_product[i, j] = b[i, j] * b[i, j]
+    # 305: text_tanh[i, j] = tanh(a[i, j] if j < 2 else wide_product[i, j - 2] if j < 5 else a[i, j - 5])
+    # 305: text_product[i, j] = text_tanh[i, j] * (a[i, j] if j < 2 else wide_product[i, j - 2] if j < 5
+    #     else a[i, j - 5])
     # 305: text_sum = sum_{i, j} text_product[i, j]
-    # 305: d_wide_product[i, j] = (a[i, j] if j < 2 else wide[i, j - 2] if j < 5 else a[i, j - 5]) * (1
+    # 305: d_wide_product_term[i, j] = (a[i, j] if j < 2 else wide_product[i, j - 2] if j < 5 else a[i, j - 5]) * (1
     #     - text_tanh[i, j] * text_tanh[i, j])
-    # 305: d_wide[i, j] = text_tanh[i, j] + d_wide_product[i, j]
+    # 305: d_wide[i, j] = text_tanh[i, j] + d_wide_product_term[i, j]
     # 302, 303: d_a[i, j] = d_long_2[i, j] + d_wide[i, j] + d_wide[i, j + 5]
     # 302: d_b[i, j] = 2 * (d_wide[i, j + 2] * b[i, j])
     text_sum_acc = np.float64(0.0)
     for i in range(b.shape[0]):
         for j in range(3):
-            wide_row[j] = b[i, j] * b[i, j]
+            wide_product_row[j] = b[i, j] * b[i, j]
         for j in range(2):
             text_tanh = tanh_f32(a[i, j])
             text_product = text_tanh * a[i, j]
             text_sum_acc += np.float64(text_product)
-            d_wide_product = a[i, j] * (np.float32(1.0) - text_tanh * text_tanh)
-            d_wide_row[j] = text_tanh + d_wide_product
+            d_wide_product_term = a[i, j] * (np.float32(1.0) - text_tanh * text_tanh)
+            d_wide_row[j] = text_tanh + d_wide_product_term
         for j in range(2, 5):
-            text_tanh = tanh_f32(wide_row[j - 2])
-            text_product = text_tanh * wide_row[j - 2]
+            text_tanh = tanh_f32(wide_product_row[j - 2])
+            text_product = text_tanh * wide_product_row[j - 2]
             text_sum_acc += np.float64(text_product)
-            d_wide_product = wide_row[j - 2] * (np.float32(1.0) - text_tanh * text_tanh)
-            d_wide_row[j] = text_tanh + d_wide_product
+            d_wide_product_term = wide_product_row[j - 2] * (np.float32(1.0) - text_tanh * text_tanh)
+            d_wide_row[j] = text_tanh + d_wide_product_term
         for j in range(5, 7):
             text_tanh = tanh_f32(a[i, j - 5])
             text_product = text_tanh * a[i, j - 5]
             text_sum_acc += np.float64(text_product)
-            d_wide_product = a[i, j - 5] * (np.float32(1.0) - text_tanh * text_tanh)
-            d_wide_row[j] = text_tanh + d_wide_product
+            d_wide_product_term = a[i, j - 5] * (np.float32(1.0) - text_tanh * text_tanh)
+            d_wide_row[j] = text_tanh + d_wide_product_term
         for j in range(2):
             d_a[i, j] = d_long_2[i, j] + d_wide_row[j] + d_wide_row[j + 5]
         for j in range(3):
@@ -290,7 +294,7 @@ def fitted(w, N):
     """As much of a larger workspace as workspace(N) has."""
     if w.a_exp.shape[0] < N or w.d_long_2.shape[0] < N + 2:
         raise ValueError("the workspace is smaller than workspace(N)")
-    return Work(w.a_exp[:N], w.wide_row, w.text_tanh[:N], w.d_long_2[: N + 2], w.d_wide_row)
+    return Work(w.a_exp[:N], w.wide_product_row, w.text_tanh[:N], w.d_long_2[: N + 2], w.d_wide_row)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -303,7 +307,7 @@ def forward(p, w, out):
         return forward(p, fitted(w, N), out)
     text_sum_2 = compute_text_sum_2(p.a, p.c, out.long)
     compute_pile(p.a, w.a_exp, out.pile)
-    return compute_loss(p.b, p.a, text_sum_2, w.wide_row, w.text_tanh)
+    return compute_loss(p.b, p.a, text_sum_2, w.wide_product_row, w.text_tanh)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -334,7 +338,7 @@ def backward(d_long, d_pile, d_loss, p, w, g):
         d_pile,
         w.a_exp,
         w.d_long_2,
-        w.wide_row,
+        w.wide_product_row,
         w.d_wide_row,
         g.d_a,
         g.d_b,
@@ -362,6 +366,6 @@ def value_and_grad(p, w, out, g):
         return value_and_grad(p, fitted(w, N), out, g)
     text_sum_2 = compute_d_long_2(p.a, p.c, out.long, w.d_long_2)
     compute_pile_2(p.a, out.pile)
-    loss = compute_loss_2(p.b, p.a, w.d_long_2, text_sum_2, w.wide_row, w.d_wide_row, g.d_a, g.d_b)
+    loss = compute_loss_2(p.b, p.a, w.d_long_2, text_sum_2, w.wide_product_row, w.d_wide_row, g.d_a, g.d_b)
     compute_d_c_2(w.d_long_2, g.d_c, N)
     return loss
