@@ -9,19 +9,21 @@ import keyword
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 from unicodedata import normalize
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from gradgen.errors import DTypeError, GraphError
-from gradgen.graph.axes import as_shape, dtype_name
-from gradgen.graph.constants import copy_numbers
+from gradgen.errors import DTypeError, GraphError, ShapeError
+from gradgen.graph.axes import as_shape, describe, dtype_name
+from gradgen.graph.constants import constant_leaf, copy_numbers, numbers_of
 from gradgen.graph.intern import intern
 from gradgen.graph.names import CALLED, note_derived
-from gradgen.graph.nodes import Leaf, Role, leaf
+from gradgen.graph.nodes import Leaf, Role, leaf, show_shape
 from gradgen.graph.place import here
 from gradgen.graph.scalar import Letter, Poly, atom_poly, size_symbol
 from gradgen.graph.side_tables import side_table
@@ -32,6 +34,7 @@ _letters = itertools.count()
 _scope: ContextVar[str] = ContextVar("gradgen_scope", default="")
 
 
+@runtime_checkable
 class Initialiser(Protocol):
     """How a parameter gets its first value; `nn.init` has the usual ones."""
 
@@ -55,6 +58,18 @@ class WrittenInitialiser(Initialiser, Protocol):
     def written(self, shape: Sequence[str], dtype: str, rng: str) -> list[Assigned]:
         """The same in text, for extents that may be sizes and a generator of this name."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class GivenNumbers:
+    """First values that are those of a constant; of one number, the same everywhere."""
+
+    of: Leaf
+
+    def draw(self, rng: Generator, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        numbers = numbers_of(self.of, dtype)
+        assert numbers is not None
+        return numbers if numbers.ndim else np.full(shape, numbers)
 
 
 _initialisers: WeakKeyDictionary[Leaf, Initialiser] = side_table("initialisers")
@@ -86,23 +101,26 @@ def input(name: str, shape: Any, dtype: Any = "float32") -> Tensor:  # noqa: A00
     return declared(name, shape, dtype, "input")
 
 
-def param(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | None = None) -> Tensor:
+def param(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | ArrayLike | None = None) -> Tensor:
     """A parameter: a tensor that is learned. Gradients are taken with respect to all parameters by default.
 
     Args:
         name: a Python identifier; inside `gg.scope` what stands in front of it is left out.
         shape: integers, sizes, and arithmetic on them.
         dtype: float32, float64, int32, int64, uint32 or bool.
-        init: how `net.init` draws the first value; by default PyTorch's for a layer's weight (uniform within
-            1 / sqrt(fan-in)) where there are two axes or more, and zeros otherwise.
+        init: how `net.init` draws the first value, one of `gg.nn.init`; or a number, which is the same everywhere, or
+            an array or nested lists of the shape; by default PyTorch's for a layer's weight (uniform within
+            1 / sqrt(fan-in)) where there are two axes or more, and zeros otherwise. Saved modules hold arrays of at
+            most 4,096 elements; of larger ones whoever calls the module gives the first values.
 
     Raises:
-        GraphError, ShapeError, DTypeError: as for `input`.
+        GraphError, ShapeError, DTypeError: as for `input`, and for an `init` that is none, or of another shape, or
+            with numbers that the dtype does not hold.
     """
     return declared(scoped(name, "tensor"), shape, dtype, "param", init)
 
 
-def state(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | None = None) -> Tensor:
+def state(name: str, shape: Any, dtype: Any = "float32", init: Initialiser | ArrayLike | None = None) -> Tensor:
     """A tensor that updates carry from step to step without a gradient, such as an optimiser's average.
 
     `net.init` gives zeros unless `init` says otherwise; the rest is as for `param`.
@@ -254,13 +272,43 @@ def _letter(name: str, extent: Poly | None) -> Poly:
     return atom_poly(intern(Letter, name, serial, extent, f"letter {serial:012d}"))
 
 
-def declared(name: str, shape: Any, dtype: Any, role: Role, init: Initialiser | None = None) -> Tensor:
+def declared(name: str, shape: Any, dtype: Any, role: Role, init: Initialiser | ArrayLike | None = None) -> Tensor:
     """A tensor that the caller provides, by its whole name."""
     made_leaf = leaf(checked_name(name, "tensor"), as_shape(shape), checked_dtype(dtype, name), role)
     if init is not None:
-        if not hasattr(init, "draw"):
-            raise GraphError(
-                f"{here()}the init of {name} is {init!r}: give one of gg.nn.init, such as gg.nn.init.zeros()."
-            )
-        _initialisers[made_leaf] = init
+        _initialisers[made_leaf] = init if isinstance(init, Initialiser) else _given(init, made_leaf)
     return made(made_leaf, (), name)
+
+
+def _given(init: Any, to: Leaf) -> GivenNumbers:
+    """A number, an array or nested lists as the first values of a leaf.
+
+    Raises:
+        GraphError: it is none of these.
+        ShapeError: an array of another shape.
+        DTypeError: numbers that the dtype of the leaf does not hold.
+    """
+    is_array = isinstance(init, (bool, int, float, np.generic, np.ndarray, list, tuple))
+    try:
+        numbers = np.asarray(init) if is_array and not isinstance(init, np.ma.MaskedArray) else None
+    except ValueError:  # lists of several lengths
+        numbers = None
+    if numbers is None or numbers.dtype.kind not in "biuf":
+        raise GraphError(
+            f"{here()}the init of {to.name} is {init!r}: give a number, an array, or one of gg.nn.init, such as "
+            "gg.nn.init.zeros()."
+        )
+    fits = numbers.ndim == len(to.shape) and all(
+        size.constant in (None, given) for size, given in zip(to.shape, numbers.shape, strict=True)
+    )
+    if numbers.ndim and not fits:
+        raise ShapeError(
+            f"{here()}{describe(to)} has an init of shape {show_shape(as_shape(numbers.shape))}: give numbers of its "
+            "own shape, or one number for all."
+        )
+    try:
+        return GivenNumbers(constant_leaf(numbers, dtype=to.dtype))
+    except DTypeError:
+        raise DTypeError(
+            f"{here()}{to.name} has an init with numbers that its dtype {to.dtype} does not hold."
+        ) from None

@@ -16,6 +16,7 @@ from gradgen.graph.place import here
 from gradgen.graph.scalar import Scalar
 from gradgen.graph.tensor import Tensor, constant
 from gradgen.lang.shapes import whole
+from gradgen.ours import is_ours
 
 __all__ = ["as_tensors"]
 
@@ -47,7 +48,7 @@ def as_tensors(
         return inputs, options
     beside = [*(x.dtype for x in given if isinstance(x, Tensor)), *own]
     for key, value in bound.arguments.items():
-        if key in hints:
+        if key in hints and value is not form.parameters[key].default:
             bound.arguments[key] = _as_tensor(value, hints[key], layer, beside)
     return bound.args[1:], bound.kwargs
 
@@ -58,6 +59,8 @@ def _as_tensor(value: Any, hint: Any, layer: Any, beside: list[str]) -> Any:
     if isinstance(value, (tuple, list)) and any(get_origin(part) is tuple for part in get_args(hint)):
         return tuple(_as_tensor(x, Tensor | None, layer, beside) for x in value)
     if isinstance(value, Scalar):
+        if not is_ours(type(layer).forward.__code__.co_filename):  # a layer of one's own may be of formulas, too
+            return value
         raise DTypeError(
             f"{here()}{layer.name} takes tensors, not the formula {kind_of(value)}: gg.compute makes a tensor of it."
         )
@@ -74,7 +77,9 @@ def _form(forward: Callable[..., Any]) -> tuple[Signature, dict[str, Any]]:
         hints = get_type_hints(forward)
     except Exception:  # names that only type checkers know
         hints = {}
-    return signature(forward), {key: hint for key, hint in hints.items() if key != "return" and _says_tensor(hint)}
+    form = signature(forward)
+    single = {x.name for x in form.parameters.values() if x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)}
+    return form, {key: hint for key, hint in hints.items() if key in single and _says_tensor(hint)}
 
 
 def _says_tensor(hint: Any) -> bool:

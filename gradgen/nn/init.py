@@ -14,9 +14,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from gradgen.errors import ShapeError
-from gradgen.graph.constants import numbers_of
+from gradgen.graph.constants import LARGEST, numbers_of
 from gradgen.graph.nodes import Leaf, tuple_text
-from gradgen.lang.declare import Assigned, Initialiser, initialiser
+from gradgen.graph.scalar import FLOATS
+from gradgen.lang.declare import Assigned, GivenNumbers, Initialiser, initialiser
 
 __all__ = [
     "constant", "fans", "kaiming_normal", "kaiming_uniform", "normal", "ones", "uniform", "xavier_normal",
@@ -195,9 +196,20 @@ def xavier_normal(gain: float = 1.0) -> Scaled:
     return Scaled("mean", gain, "normal")
 
 
+def _written(given: GivenNumbers) -> Initialiser:
+    """The same for saved modules, if they are to hold so many numbers."""
+    numbers = numbers_of(given.of, "float64" if given.of.dtype in FLOATS else None)
+    assert numbers is not None
+    if not numbers.ndim:
+        return Constant(numbers.item())
+    return Given(given.of) if numbers.size <= LARGEST else given
+
+
 def initialiser_of(leaf: Leaf) -> Initialiser:
     """How a first value is drawn; where the declaration says nothing, weights as PyTorch's layers do, the rest 0."""
     given = initialiser(leaf)
+    if isinstance(given, GivenNumbers):
+        return _written(given)
     if given is not None:
         return given
     if leaf.role == "constant":

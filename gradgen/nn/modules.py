@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from weakref import ref
 
+from numpy.typing import ArrayLike
+
 from gradgen.errors import GraphError, nearest
 from gradgen.graph.node_records import Role
 from gradgen.graph.origin import naming
@@ -28,12 +30,12 @@ __all__ = ["Buffer", "Module", "Parameter", "layers_in", "telling"]
 class Parameter:
     """What an attribute of a `Module` is declared as: a tensor that is learned.
 
-    Its name is that of the layer with the attribute behind it. `init` is one of `gg.nn.init`.
+    Its name is that of the layer with the attribute behind it. `init` is that of `gg.param`.
     """
 
     shape: Sequence[Any]
     dtype: str = "float32"
-    init: Initialiser | None = None
+    init: Initialiser | ArrayLike | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Buffer:
 
     shape: Sequence[Any]
     dtype: str = "float32"
-    init: Initialiser | None = None
+    init: Initialiser | ArrayLike | None = None
 
 
 class Module:

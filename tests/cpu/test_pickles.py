@@ -157,6 +157,13 @@ def in_process(text: str, at: Path, cache: Path) -> bytes:
     return subprocess.run([sys.executable, "-c", text], cwd=at, env=told, capture_output=True, check=True).stdout
 
 
+def test_first_values_that_are_given_are_in_the_pickle() -> None:
+    w, v = gg.param("w", (3,), init=[1.0, 2.0, 3.0]), gg.param("v", (2,), init=0.5)
+    net = gg.compile({"y": gg.sum(w) * gg.sum(v)}, name="given_numbers")
+    first = pickle.loads(pickle.dumps(net)).init()
+    assert (first["w"].tolist(), first["v"].tolist()) == ([1.0, 2.0, 3.0], [0.5, 0.5])
+
+
 def test_tensors_pickle_before_anything_is_compiled(tmp_path: Path) -> None:
     y = pickle.loads(in_process(SEVERAL, tmp_path, tmp_path / "cache"))
     w, _ = toposort([y.node])

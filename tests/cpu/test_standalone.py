@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
+from gradgen.errors import ShapeError
 from gradgen.network import Network
 from tests.cpu.models import MODELS
 from tests.cpu.running import case, unjitted_module
@@ -111,6 +112,43 @@ def test_infinite_first_values_are_text() -> None:
     net = gg.compile({"y": gg.sum(x)}, updates={m: gg.maximum(m, x)}, name="running_maximum")
     assert "s.m[...] = -np.inf" in net.standalone("module.py")
     assert_first_values(net)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_first_values_that_are_given_are_text(dtype: str) -> None:
+    table = np.random.default_rng(2).normal(size=(5, 7))
+    w, v = gg.param("w", (2, 3), init=[[1, 2, 3], [0.1, -5, 6]]), gg.param("v", (3,), init=0.1)
+    u, rates = gg.param("u", (5, 7), init=table), gg.param("rates", (2,), init=np.array([np.inf, 1e-30]))
+    least, count = gg.state("least", (4,), init=np.inf), gg.state("count", (), dtype="int64", init=2**60 + 1)
+    flags = gg.state("flags", (2,), dtype="bool", init=[True, False])
+    loss = gg.sum((w * v) ** 2) + gg.sum(u * u) + gg.sum(1 / rates) + gg.sum(gg.param("drawn", (2, 2)))
+    updates = {least: gg.minimum(least, loss), count: count + 1, flags: ~flags}
+    net = gg.compile({"loss": loss}, name="given_first", updates=updates, dtype=dtype)
+    assert "p.v[...] = 0.1\n" in net.standalone("module.py")
+    assert_first_values(net)
+    first = net.init()
+    np.testing.assert_array_equal(first["u"], table.astype(dtype))
+    np.testing.assert_array_equal(first["v"], np.full(3, 0.1, dtype))
+    np.testing.assert_array_equal(first["rates"], np.array([np.inf, 1e-30], dtype))
+    assert (int(first["count"]), first["flags"].tolist()) == (2**60 + 1, [True, False])
+    assert not np.shares_memory(first["u"], net.init()["u"])
+
+
+def test_first_values_of_many_numbers_are_given_by_callers() -> None:
+    numbers = np.arange(6000.0)
+    w, v = gg.param("w", (6000,), init=numbers), gg.param("v", (2,))
+    net = gg.compile({"loss": gg.sum(w) * gg.sum(v)}, name="many_first", loss="loss")
+    np.testing.assert_array_equal(net.init()["w"], numbers.astype("float32"))
+    made = unjitted_module(net.standalone("module.py")).params(numbers)
+    np.testing.assert_array_equal(made.w, numbers.astype("float32"))
+
+
+def test_given_first_values_of_a_size_that_is_another_are_refused() -> None:
+    w = gg.param("w", (gg.size("N"), 2), init=np.ones((3, 2)))
+    net = gg.compile({"loss": gg.sum(w)}, name="sized")
+    assert net.compiled_with(sizes={"N": 3}).init()["w"].shape == (3, 2)
+    with pytest.raises(ShapeError, match=r"^sized\.init: the initialiser of w draws \(3, 2\), and it is \(4, 2\)\.$"):
+        net.compiled_with(sizes={"N": 4}).init()
 
 
 def test_gradients_of_what_the_loss_does_not_read_are_zeros() -> None:

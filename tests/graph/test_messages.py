@@ -106,9 +106,32 @@ MESSAGES: list[tuple[str, type[GradgenError], str]] = [
         "a has dtype <class 'object'>; use one of float32, float64, int32, int64, uint32, bool.",
     ),
     (
-        'gg.param("a", (2,), init=np.zeros(2))',
+        'gg.param("a", (2,), init="zeros")',
         GraphError,
-        "the init of a is array([0., 0.]): give one of gg.nn.init, such as gg.nn.init.zeros().",
+        "the init of a is 'zeros': give a number, an array, or one of gg.nn.init, such as gg.nn.init.zeros().",
+    ),
+    (
+        'gg.param("a", (2,), init=[[1.0], [2.0, 3.0]])',
+        GraphError,
+        (
+            "the init of a is [[1.0], [2.0, 3.0]]: give a number, an array, or one of gg.nn.init, such as "
+            "gg.nn.init.zeros()."
+        ),
+    ),
+    (
+        'gg.param("a", (2, gg.size("N")), init=np.zeros((3, 2)))',
+        ShapeError,
+        "a (2, N) has an init of shape (3, 2): give numbers of its own shape, or one number for all.",
+    ),
+    (
+        'gg.param("a", (2, 3), init=[1.0, 2.0, 3.0])',
+        ShapeError,
+        "a (2, 3) has an init of shape (3): give numbers of its own shape, or one number for all.",
+    ),
+    (
+        'gg.state("a", (), dtype="int64", init=1.5)',
+        DTypeError,
+        "a has an init with numbers that its dtype int64 does not hold.",
     ),
     (
         'x.astype("int8")',

@@ -78,6 +78,16 @@ def test_a_layer_of_ones_own_says_by_annotations_what_takes_tensors() -> None:
     assert Own()(np.arange(3.0), [2, 0], shift=np.ones(2)).dtype == "float32"
 
 
+def test_a_layer_of_ones_own_may_take_more_than_tensors() -> None:
+    class Own(nn.Module):
+        def forward(self, x: gg.Tensor, *rest: gg.Tensor, by: gg.Tensor = None) -> Any:  # type: ignore[assignment]
+            return gg.exp(x) if by is None else [gg.exp(y) * by for y in (x, *rest)]
+
+    assert repr(Own()(X[K])) == "exp(x[i])"
+    assert Own()(np.ones(3), by=None).shape == (3,)
+    assert [y.shape for y in Own()(X, np.ones((2, 3)), by=2.0)] == [(3,), (2, 3)]
+
+
 def test_summaries_take_arrays() -> None:
     layer = nn.Linear(3, 4)
     assert nn.summary(layer, np.ones((2, 3))) == nn.summary(layer, gg.input("x", (2, 3)))
