@@ -38,12 +38,12 @@ class Work(NamedTuple):
     y_sums_parts: np.ndarray  # float32 (parts, 15360)
     y: np.ndarray  # float32 (N, 16, 26, 26)
     loss_acc_parts: np.ndarray  # float64 (parts, 1)
-    d_y: np.ndarray  # float32 (N, 16, 26, 26)
-    d_y_vectors_parts: np.ndarray  # float32 (parts, 17408)
+    d_y: np.ndarray  # float32 (N, 16, 676)
+    d_y_reshaped_vectors_parts: np.ndarray  # float32 (parts, 17408)
     d_a_sums_parts: np.ndarray  # float32 (parts, 7680)
     d_K_sums_parts: np.ndarray  # float32 (parts, 1152)
     d_K_sums: np.ndarray  # float32 (1152,)
-    d_y_vectors_2_parts: np.ndarray  # float32 (parts, 10816)
+    d_y_reshaped_vectors_2_parts: np.ndarray  # float32 (parts, 10816)
     a_scalars_parts: np.ndarray  # float32 (parts, 6272)
     g_vectors_parts: np.ndarray  # float32 (parts, 17408)
     g_vectors_2_parts: np.ndarray  # float32 (parts, 10816)
@@ -63,7 +63,7 @@ def workspace(N):
         np.empty((parts, 15360), np.float32),
         np.empty((N, 16, 26, 26), np.float32),
         np.empty((parts, 1), np.float64),
-        np.empty((N, 16, 26, 26), np.float32),
+        np.empty((N, 16, 676), np.float32),
         np.empty((parts, 17408), np.float32),
         np.empty((parts, 7680), np.float32),
         np.empty((parts, 1152), np.float32),
@@ -176,58 +176,56 @@ def compute_y(K, a, K_scalars, a_vectors_parts, y_sums_parts, y):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss_part(y, g, loss_acc_part, first, last):
-    # 36: loss = sum_{n, o, h, w} y[n, o, h, w] * g[n, o, h, w]
+def compute_loss_part(y_reshaped, g_reshaped, loss_acc_part, first, last):
+    # 36: loss = sum_{n, i, j} y_reshaped[n, i, j] * g_reshaped[n, i, j]
     loss_acc = np.float64(0.0)
     for n in range(first, last):
-        for o in range(16):
-            for h in range(26):
-                for w in range(26):
-                    loss_acc += np.float64(y[n, o, h, w] * g[n, o, h, w])
+        for i in range(16):
+            for j in range(676):
+                loss_acc += np.float64(y_reshaped[n, i, j] * g_reshaped[n, i, j])
     loss_acc_part[0] = loss_acc
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_loss(y, g, loss_acc_parts):
-    N = y.shape[0]
+def compute_loss(y_reshaped, g_reshaped, loss_acc_parts):
+    N = y_reshaped.shape[0]
     parts = loss_acc_parts.shape[0]
     loss_acc = np.float64(0.0)
     for part in prange(parts):
-        compute_loss_part(y, g, loss_acc_parts[part], part * N // parts, (part + 1) * N // parts)
+        compute_loss_part(y_reshaped, g_reshaped, loss_acc_parts[part], part * N // parts, (part + 1) * N // parts)
     for part in range(parts):
         loss_acc += loss_acc_parts[part, 0]
     return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_y_part(d_loss, g, d_y, first, last):
-    # 36: d_y[n, o, h, w] = d_loss * g[n, o, h, w]
+def compute_d_y_part(d_loss, g_reshaped, d_y, first, last):
+    # 36: d_y[n, o, h] = d_loss * g_reshaped[n, o, h]
     for n in range(first, last):
         for o in range(16):
-            for h in range(26):
-                for w in range(26):
-                    d_y[n, o, h, w] = d_loss * g[n, o, h, w]
+            for h in range(676):
+                d_y[n, o, h] = d_loss * g_reshaped[n, o, h]
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_d_y(d_loss, g, d_y, parts):
-    N = g.shape[0]
+def compute_d_y(d_loss, g_reshaped, d_y, parts):
+    N = g_reshaped.shape[0]
     for part in prange(parts):
-        compute_d_y_part(d_loss, g, d_y, part * N // parts, (part + 1) * N // parts)
+        compute_d_y_part(d_loss, g_reshaped, d_y, part * N // parts, (part + 1) * N // parts)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_a_part(d_y, K_scalars, d_y_vectors, d_a_sums, d_a, first, last):
-    # 35: d_a[n, i, j, k] = sum_{m, p, q} (d_y[n, q, j - m, k - p] * K[q, i, m, p] if j >= m and m + 25 >= j and k >= p
-    #     and p + 25 >= k else 0)
+def compute_d_a_part(d_y_reshaped, K_scalars, d_y_reshaped_vectors, d_a_sums, d_a, first, last):
+    # 35: d_a[n, i, j, k] = sum_{m, p, q} (d_y_reshaped[n, q, j - m, k - p] * K[q, i, m, p] if j >= m and m + 25 >= j
+    #     and k >= p and p + 25 >= k else 0)
     for n in range(first, last):
-        # d_y_vectors: d_y, the vectors: 16 x 32 x 34, by q, j - m, k - p
-        for d_y_vectors_at in range(17408):
-            d_y_vectors[d_y_vectors_at] = np.float32(0.0)
+        # d_y_reshaped_vectors: d_y_reshaped, the vectors: 16 x 32 x 34, by q, j - m, k - p
+        for d_y_reshaped_vectors_at in range(17408):
+            d_y_reshaped_vectors[d_y_reshaped_vectors_at] = np.float32(0.0)
         for q in range(16):
             for j_m in range(2, 28):
                 for k_p in range(2, 28):
-                    d_y_vectors[34 * j_m + k_p + 1088 * q] = d_y[n, q, j_m - 2, k_p - 2]
+                    d_y_reshaped_vectors[34 * j_m + k_p + 1088 * q] = d_y_reshaped[n, q, j_m - 2, k_p - 2]
         # d_a_sums: sums for d_a: 8 x 30 x 32, by i, j, k
         for d_a_sums_at in range(7680):
             d_a_sums[d_a_sums_at] = np.float32(0.0)
@@ -235,7 +233,7 @@ def compute_d_a_part(d_y, K_scalars, d_y_vectors, d_a_sums, d_a, first, last):
             for q in range(16):
                 for j in range(0, 30, 6):
                     d_a_sums_at = 960 * i + 32 * j
-                    d_y_vectors_at = 34 * j + 1088 * q
+                    d_y_reshaped_vectors_at = 34 * j + 1088 * q
                     K_scalars_at = 9 * i + 72 * q
                     K_0 = K_scalars[K_scalars_at]
                     K_1 = K_scalars[K_scalars_at + 1]
@@ -247,53 +245,53 @@ def compute_d_a_part(d_y, K_scalars, d_y_vectors, d_a_sums, d_a, first, last):
                     K_7 = K_scalars[K_scalars_at + 7]
                     K_8 = K_scalars[K_scalars_at + 8]
                     for k in range(32):
-                        d_y_0 = d_y_vectors[k + d_y_vectors_at]
-                        d_y_1 = d_y_vectors[k + d_y_vectors_at + 1]
-                        d_y_2 = d_y_vectors[k + d_y_vectors_at + 2]
-                        d_y_3 = d_y_vectors[k + d_y_vectors_at + 34]
-                        d_y_4 = d_y_vectors[k + d_y_vectors_at + 35]
-                        d_y_5 = d_y_vectors[k + d_y_vectors_at + 36]
-                        d_y_6 = d_y_vectors[k + d_y_vectors_at + 68]
-                        d_y_7 = d_y_vectors[k + d_y_vectors_at + 69]
-                        d_y_8 = d_y_vectors[k + d_y_vectors_at + 70]
-                        d_y_9 = d_y_vectors[k + d_y_vectors_at + 102]
-                        d_y_10 = d_y_vectors[k + d_y_vectors_at + 103]
-                        d_y_11 = d_y_vectors[k + d_y_vectors_at + 104]
-                        d_y_12 = d_y_vectors[k + d_y_vectors_at + 136]
-                        d_y_13 = d_y_vectors[k + d_y_vectors_at + 137]
-                        d_y_14 = d_y_vectors[k + d_y_vectors_at + 138]
-                        d_y_15 = d_y_vectors[k + d_y_vectors_at + 170]
-                        d_y_16 = d_y_vectors[k + d_y_vectors_at + 171]
-                        d_y_17 = d_y_vectors[k + d_y_vectors_at + 172]
-                        d_y_18 = d_y_vectors[k + d_y_vectors_at + 204]
-                        d_y_19 = d_y_vectors[k + d_y_vectors_at + 205]
-                        d_y_20 = d_y_vectors[k + d_y_vectors_at + 206]
-                        d_y_21 = d_y_vectors[k + d_y_vectors_at + 238]
-                        d_y_22 = d_y_vectors[k + d_y_vectors_at + 239]
-                        d_y_23 = d_y_vectors[k + d_y_vectors_at + 240]
-                        d_a_sum = K_0 * d_y_8 + K_1 * d_y_7 + K_2 * d_y_6
-                        d_a_sum += K_3 * d_y_5 + K_4 * d_y_4 + K_5 * d_y_3
-                        d_a_sum += K_6 * d_y_2 + K_7 * d_y_1 + K_8 * d_y_0
+                        d_y_reshaped_0 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at]
+                        d_y_reshaped_1 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 1]
+                        d_y_reshaped_2 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 2]
+                        d_y_reshaped_3 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 34]
+                        d_y_reshaped_4 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 35]
+                        d_y_reshaped_5 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 36]
+                        d_y_reshaped_6 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 68]
+                        d_y_reshaped_7 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 69]
+                        d_y_reshaped_8 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 70]
+                        d_y_reshaped_9 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 102]
+                        d_y_reshaped_10 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 103]
+                        d_y_reshaped_11 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 104]
+                        d_y_reshaped_12 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 136]
+                        d_y_reshaped_13 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 137]
+                        d_y_reshaped_14 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 138]
+                        d_y_reshaped_15 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 170]
+                        d_y_reshaped_16 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 171]
+                        d_y_reshaped_17 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 172]
+                        d_y_reshaped_18 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 204]
+                        d_y_reshaped_19 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 205]
+                        d_y_reshaped_20 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 206]
+                        d_y_reshaped_21 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 238]
+                        d_y_reshaped_22 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 239]
+                        d_y_reshaped_23 = d_y_reshaped_vectors[k + d_y_reshaped_vectors_at + 240]
+                        d_a_sum = K_0 * d_y_reshaped_8 + K_1 * d_y_reshaped_7 + K_2 * d_y_reshaped_6
+                        d_a_sum += K_3 * d_y_reshaped_5 + K_4 * d_y_reshaped_4 + K_5 * d_y_reshaped_3
+                        d_a_sum += K_6 * d_y_reshaped_2 + K_7 * d_y_reshaped_1 + K_8 * d_y_reshaped_0
                         d_a_sums[k + d_a_sums_at] += d_a_sum
-                        d_a_sum = K_0 * d_y_11 + K_1 * d_y_10 + K_2 * d_y_9
-                        d_a_sum += K_3 * d_y_8 + K_4 * d_y_7 + K_5 * d_y_6
-                        d_a_sum += K_6 * d_y_5 + K_7 * d_y_4 + K_8 * d_y_3
+                        d_a_sum = K_0 * d_y_reshaped_11 + K_1 * d_y_reshaped_10 + K_2 * d_y_reshaped_9
+                        d_a_sum += K_3 * d_y_reshaped_8 + K_4 * d_y_reshaped_7 + K_5 * d_y_reshaped_6
+                        d_a_sum += K_6 * d_y_reshaped_5 + K_7 * d_y_reshaped_4 + K_8 * d_y_reshaped_3
                         d_a_sums[k + d_a_sums_at + 32] += d_a_sum
-                        d_a_sum = K_0 * d_y_14 + K_1 * d_y_13 + K_2 * d_y_12
-                        d_a_sum += K_3 * d_y_11 + K_4 * d_y_10 + K_5 * d_y_9
-                        d_a_sum += K_6 * d_y_8 + K_7 * d_y_7 + K_8 * d_y_6
+                        d_a_sum = K_0 * d_y_reshaped_14 + K_1 * d_y_reshaped_13 + K_2 * d_y_reshaped_12
+                        d_a_sum += K_3 * d_y_reshaped_11 + K_4 * d_y_reshaped_10 + K_5 * d_y_reshaped_9
+                        d_a_sum += K_6 * d_y_reshaped_8 + K_7 * d_y_reshaped_7 + K_8 * d_y_reshaped_6
                         d_a_sums[k + d_a_sums_at + 64] += d_a_sum
-                        d_a_sum = K_0 * d_y_17 + K_1 * d_y_16 + K_2 * d_y_15
-                        d_a_sum += K_3 * d_y_14 + K_4 * d_y_13 + K_5 * d_y_12
-                        d_a_sum += K_6 * d_y_11 + K_7 * d_y_10 + K_8 * d_y_9
+                        d_a_sum = K_0 * d_y_reshaped_17 + K_1 * d_y_reshaped_16 + K_2 * d_y_reshaped_15
+                        d_a_sum += K_3 * d_y_reshaped_14 + K_4 * d_y_reshaped_13 + K_5 * d_y_reshaped_12
+                        d_a_sum += K_6 * d_y_reshaped_11 + K_7 * d_y_reshaped_10 + K_8 * d_y_reshaped_9
                         d_a_sums[k + d_a_sums_at + 96] += d_a_sum
-                        d_a_sum = K_0 * d_y_20 + K_1 * d_y_19 + K_2 * d_y_18
-                        d_a_sum += K_3 * d_y_17 + K_4 * d_y_16 + K_5 * d_y_15
-                        d_a_sum += K_6 * d_y_14 + K_7 * d_y_13 + K_8 * d_y_12
+                        d_a_sum = K_0 * d_y_reshaped_20 + K_1 * d_y_reshaped_19 + K_2 * d_y_reshaped_18
+                        d_a_sum += K_3 * d_y_reshaped_17 + K_4 * d_y_reshaped_16 + K_5 * d_y_reshaped_15
+                        d_a_sum += K_6 * d_y_reshaped_14 + K_7 * d_y_reshaped_13 + K_8 * d_y_reshaped_12
                         d_a_sums[k + d_a_sums_at + 128] += d_a_sum
-                        d_a_sum = K_0 * d_y_23 + K_1 * d_y_22 + K_2 * d_y_21
-                        d_a_sum += K_3 * d_y_20 + K_4 * d_y_19 + K_5 * d_y_18
-                        d_a_sum += K_6 * d_y_17 + K_7 * d_y_16 + K_8 * d_y_15
+                        d_a_sum = K_0 * d_y_reshaped_23 + K_1 * d_y_reshaped_22 + K_2 * d_y_reshaped_21
+                        d_a_sum += K_3 * d_y_reshaped_20 + K_4 * d_y_reshaped_19 + K_5 * d_y_reshaped_18
+                        d_a_sum += K_6 * d_y_reshaped_17 + K_7 * d_y_reshaped_16 + K_8 * d_y_reshaped_15
                         d_a_sums[k + d_a_sums_at + 160] += d_a_sum
         for i in range(8):
             for j in range(28):
@@ -302,9 +300,9 @@ def compute_d_a_part(d_y, K_scalars, d_y_vectors, d_a_sums, d_a, first, last):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_d_a(K, d_y, K_scalars, d_y_vectors_parts, d_a_sums_parts, d_a):
-    N = d_y.shape[0]
-    parts = d_y_vectors_parts.shape[0]
+def compute_d_a(K, d_y_reshaped, K_scalars, d_y_reshaped_vectors_parts, d_a_sums_parts, d_a):
+    N = d_y_reshaped.shape[0]
+    parts = d_y_reshaped_vectors_parts.shape[0]
     # K_scalars: K, the scalars that vectors are multiplied by: 16 x 8 x 3 x 3, by q, i, m, p
     for q in range(16):
         for i in range(8):
@@ -313,9 +311,9 @@ def compute_d_a(K, d_y, K_scalars, d_y_vectors_parts, d_a_sums_parts, d_a):
                     K_scalars[9 * i + 3 * m + p + 72 * q] = K[q, i, m, p]
     for part in prange(parts):
         compute_d_a_part(
-            d_y,
+            d_y_reshaped,
             K_scalars,
-            d_y_vectors_parts[part],
+            d_y_reshaped_vectors_parts[part],
             d_a_sums_parts[part],
             d_a,
             part * N // parts,
@@ -324,16 +322,16 @@ def compute_d_a(K, d_y, K_scalars, d_y_vectors_parts, d_a_sums_parts, d_a):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_K_part(d_y, a, d_K_sums_part, d_y_vectors_2, a_scalars, first, last):
-    # 35: d_K[n, i, j, k] = sum_{m, p, q} d_y[m, n, p, q] * a[m, i, j + p, k + q]
+def compute_d_K_part(d_y_reshaped, a, d_K_sums_part, d_y_reshaped_vectors_2, a_scalars, first, last):
+    # 35: d_K[n, i, j, k] = sum_{m, p, q} d_y_reshaped[m, n, p, q] * a[m, i, j + p, k + q]
     for at in range(1152):
         d_K_sums_part[at] = np.float32(0.0)
     for m in range(first, last):
-        # d_y_vectors_2: d_y, the vectors: 26 x 26 x 16, by p, q, n
+        # d_y_reshaped_vectors_2: d_y_reshaped, the vectors: 26 x 26 x 16, by p, q, n
         for p in range(26):
             for n in range(16):
                 for q in range(26):
-                    d_y_vectors_2[n + 416 * p + 16 * q] = d_y[m, n, p, q]
+                    d_y_reshaped_vectors_2[n + 416 * p + 16 * q] = d_y_reshaped[m, n, p, q]
         # a_scalars: a, the scalars that vectors are multiplied by: 8 x 28 x 28, by i, j + p, k + q
         for i in range(8):
             for j_p in range(28):
@@ -343,7 +341,7 @@ def compute_d_K_part(d_y, a, d_K_sums_part, d_y_vectors_2, a_scalars, first, las
             for p in range(26):
                 for q in range(0, 26, 2):
                     d_K_sums_at = 144 * i
-                    d_y_vectors_2_at = 416 * p + 16 * q
+                    d_y_reshaped_vectors_2_at = 416 * p + 16 * q
                     a_scalars_at = 784 * i + 28 * p + q
                     a_0 = a_scalars[a_scalars_at]
                     a_1 = a_scalars[a_scalars_at + 1]
@@ -370,41 +368,41 @@ def compute_d_K_part(d_y, a, d_K_sums_part, d_y_vectors_2, a_scalars, first, las
                     a_22 = a_scalars[a_scalars_at + 842]
                     a_23 = a_scalars[a_scalars_at + 843]
                     for n in range(16):
-                        d_y_0 = d_y_vectors_2[n + d_y_vectors_2_at]
-                        d_y_1 = d_y_vectors_2[n + d_y_vectors_2_at + 16]
-                        d_K_sums_part[n + d_K_sums_at] += a_0 * d_y_0 + a_1 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 144] += a_12 * d_y_0 + a_13 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 16] += a_1 * d_y_0 + a_2 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 160] += a_13 * d_y_0 + a_14 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 32] += a_2 * d_y_0 + a_3 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 176] += a_14 * d_y_0 + a_15 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 48] += a_4 * d_y_0 + a_5 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 192] += a_16 * d_y_0 + a_17 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 64] += a_5 * d_y_0 + a_6 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 208] += a_17 * d_y_0 + a_18 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 80] += a_6 * d_y_0 + a_7 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 224] += a_18 * d_y_0 + a_19 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 96] += a_8 * d_y_0 + a_9 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 240] += a_20 * d_y_0 + a_21 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 112] += a_9 * d_y_0 + a_10 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 256] += a_21 * d_y_0 + a_22 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 128] += a_10 * d_y_0 + a_11 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 272] += a_22 * d_y_0 + a_23 * d_y_1
+                        d_y_reshaped_0 = d_y_reshaped_vectors_2[n + d_y_reshaped_vectors_2_at]
+                        d_y_reshaped_1 = d_y_reshaped_vectors_2[n + d_y_reshaped_vectors_2_at + 16]
+                        d_K_sums_part[n + d_K_sums_at] += a_0 * d_y_reshaped_0 + a_1 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 144] += a_12 * d_y_reshaped_0 + a_13 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 16] += a_1 * d_y_reshaped_0 + a_2 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 160] += a_13 * d_y_reshaped_0 + a_14 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 32] += a_2 * d_y_reshaped_0 + a_3 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 176] += a_14 * d_y_reshaped_0 + a_15 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 48] += a_4 * d_y_reshaped_0 + a_5 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 192] += a_16 * d_y_reshaped_0 + a_17 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 64] += a_5 * d_y_reshaped_0 + a_6 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 208] += a_17 * d_y_reshaped_0 + a_18 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 80] += a_6 * d_y_reshaped_0 + a_7 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 224] += a_18 * d_y_reshaped_0 + a_19 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 96] += a_8 * d_y_reshaped_0 + a_9 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 240] += a_20 * d_y_reshaped_0 + a_21 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 112] += a_9 * d_y_reshaped_0 + a_10 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 256] += a_21 * d_y_reshaped_0 + a_22 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 128] += a_10 * d_y_reshaped_0 + a_11 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 272] += a_22 * d_y_reshaped_0 + a_23 * d_y_reshaped_1
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_d_K(d_y, a, d_K_sums_parts, d_K_sums, d_y_vectors_2_parts, a_scalars_parts, d_K):
-    N = d_y.shape[0]
+def compute_d_K(d_y_reshaped, a, d_K_sums_parts, d_K_sums, d_y_reshaped_vectors_2_parts, a_scalars_parts, d_K):
+    N = d_y_reshaped.shape[0]
     parts = d_K_sums_parts.shape[0]
     # d_K_sums: sums for d_K: 8 x 3 x 3 x 16, by i, j, k, n
     for d_K_sums_at in range(1152):
         d_K_sums[d_K_sums_at] = np.float32(0.0)
     for part in prange(parts):
         compute_d_K_part(
-            d_y,
+            d_y_reshaped,
             a,
             d_K_sums_parts[part],
-            d_y_vectors_2_parts[part],
+            d_y_reshaped_vectors_2_parts[part],
             a_scalars_parts[part],
             part * N // parts,
             (part + 1) * N // parts,
@@ -431,11 +429,11 @@ def fitted(w, N):
         w.y[:N],
         w.loss_acc_parts,
         w.d_y[:N],
-        w.d_y_vectors_parts,
+        w.d_y_reshaped_vectors_parts,
         w.d_a_sums_parts,
         w.d_K_sums_parts,
         w.d_K_sums,
-        w.d_y_vectors_2_parts,
+        w.d_y_reshaped_vectors_2_parts,
         w.a_scalars_parts,
         w.g_vectors_parts,
         w.g_vectors_2_parts,
@@ -451,7 +449,9 @@ def forward(g, p, w):
     if w.y.shape[0] != N:
         return forward(g, p, fitted(w, N))
     compute_y(p.K, p.a, w.K_scalars, w.a_vectors_parts, w.y_sums_parts, w.y)
-    return compute_loss(w.y, g, w.loss_acc_parts)
+    y_reshaped = w.y.reshape((N, 16, 676))
+    g_reshaped = g.reshape((N, 16, 676))
+    return compute_loss(y_reshaped, g_reshaped, w.loss_acc_parts)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -464,9 +464,13 @@ def backward(g, d_loss, p, w, g_2):
     if w.y.shape[0] != N:
         backward(g, d_loss, p, fitted(w, N), g_2)
         return
-    compute_d_y(d_loss, g, w.d_y, parts)
-    compute_d_a(p.K, w.d_y, w.K_scalars, w.d_y_vectors_parts, w.d_a_sums_parts, g_2.d_a)
-    compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_2_parts, w.a_scalars_parts, g_2.d_K)
+    g_reshaped = g.reshape((N, 16, 676))
+    compute_d_y(d_loss, g_reshaped, w.d_y, parts)
+    d_y_reshaped = w.d_y.reshape((N, 16, 26, 26))
+    compute_d_a(p.K, d_y_reshaped, w.K_scalars, w.d_y_reshaped_vectors_parts, w.d_a_sums_parts, g_2.d_a)
+    compute_d_K(
+        d_y_reshaped, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_reshaped_vectors_2_parts, w.a_scalars_parts, g_2.d_K
+    )
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -478,7 +482,9 @@ def value_and_grad(g, p, w, g_2):
     if w.y.shape[0] != N:
         return value_and_grad(g, p, fitted(w, N), g_2)
     compute_y(p.K, p.a, w.K_scalars, w.a_vectors_parts, w.y_sums_parts, w.y)
-    loss = compute_loss(w.y, g, w.loss_acc_parts)
+    y_reshaped = w.y.reshape((N, 16, 676))
+    g_reshaped = g.reshape((N, 16, 676))
+    loss = compute_loss(y_reshaped, g_reshaped, w.loss_acc_parts)
     compute_d_a(p.K, g, w.K_scalars, w.g_vectors_parts, w.d_a_sums_parts, g_2.d_a)
     compute_d_K(g, p.a, w.d_K_sums_parts, w.d_K_sums, w.g_vectors_2_parts, w.a_scalars_parts, g_2.d_K)
     return loss

@@ -8,10 +8,9 @@
 #     54  block_nodes[n, i] = (sum_j ((block_arriving_max[n, j] if block_arriving_sum[n] > 0 else 0) if j < 32
 #         else nodes[n, j - 32] if j < 48 else whole[j - 48]) * block_node_linear1_weight[i, j])
 #         + block_node_linear1_bias[i]
-#     54  block_graph_inputs_reshaped = whole as (1, 8)
+#     54  whole_reshaped = whole as (1, 8)
 #     54  block_graphs_total[i, j] = (sum_f ((sum_n block_edges[n, f]) if f < 32 else (sum_k block_nodes[k, f - 32])
-#         if f < 64 else block_graph_inputs_reshaped[0, f - 64]) * block_graph_linear1_weight[j, f])
-#         + block_graph_linear1_bias[j]
+#         if f < 64 else whole_reshaped[0, f - 64]) * block_graph_linear1_weight[j, f]) + block_graph_linear1_bias[j]
 #     54  block_graphs = block_graphs_total as (8)
 #     55  loss = (sum_{e, i} block_edges[e, i]) + (sum_{n, j} block_nodes[n, j] * block_nodes[n, j]) + (sum_k
 #         block_graphs[k] * block_graphs[k])

@@ -38,13 +38,13 @@ class Work(NamedTuple):
     a_scalars_parts: np.ndarray  # float32 (parts, 8712)
     y_sums_parts: np.ndarray  # float32 (parts, 3136)
     y: np.ndarray  # float32 (N, 16, 14, 14)
-    d_y: np.ndarray  # float32 (N, 16, 14, 14)
+    d_y: np.ndarray  # float32 (N, 16, 196)
     K_vectors_2: np.ndarray  # float32 (2304,)
     d_a_sums_parts: np.ndarray  # float32 (parts, 17424)
-    d_y_scalars_parts: np.ndarray  # float32 (parts, 224)
+    d_y_reshaped_scalars_parts: np.ndarray  # float32 (parts, 224)
     d_K_sums_parts: np.ndarray  # float32 (parts, 1152)
     d_K_sums: np.ndarray  # float32 (1152,)
-    d_y_vectors_parts: np.ndarray  # float32 (parts, 3136)
+    d_y_reshaped_vectors_parts: np.ndarray  # float32 (parts, 3136)
     g_scalars_parts: np.ndarray  # float32 (parts, 224)
     g_vectors_parts: np.ndarray  # float32 (parts, 3136)
 
@@ -62,7 +62,7 @@ def workspace(N):
         np.empty((parts, 8712), np.float32),
         np.empty((parts, 3136), np.float32),
         np.empty((N, 16, 14, 14), np.float32),
-        np.empty((N, 16, 14, 14), np.float32),
+        np.empty((N, 16, 196), np.float32),
         np.empty((2304,), np.float32),
         np.empty((parts, 17424), np.float32),
         np.empty((parts, 224), np.float32),
@@ -204,54 +204,52 @@ def compute_y(K, a, K_vectors, a_scalars_parts, y_sums_parts, y):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_loss(y, g):
-    # 48: loss = sum_{n, o, h, w} y[n, o, h, w] * g[n, o, h, w]
+def compute_loss(y_reshaped, g_reshaped):
+    # 48: loss = sum_{n, i, j} y_reshaped[n, i, j] * g_reshaped[n, i, j]
     loss_acc = np.float64(0.0)
-    for n in range(y.shape[0]):
-        for o in range(16):
-            for h in range(14):
-                for w in range(14):
-                    loss_acc += np.float64(y[n, o, h, w] * g[n, o, h, w])
+    for n in range(y_reshaped.shape[0]):
+        for i in range(16):
+            for j in range(196):
+                loss_acc += np.float64(y_reshaped[n, i, j] * g_reshaped[n, i, j])
     return np.float32(loss_acc)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_y(d_loss, g, d_y):
-    # 48: d_y[n, o, h, w] = d_loss * g[n, o, h, w]
-    for n in range(g.shape[0]):
+def compute_d_y(d_loss, g_reshaped, d_y):
+    # 48: d_y[n, o, h] = d_loss * g_reshaped[n, o, h]
+    for n in range(g_reshaped.shape[0]):
         for o in range(16):
-            for h in range(14):
-                for w in range(14):
-                    d_y[n, o, h, w] = d_loss * g[n, o, h, w]
+            for h in range(196):
+                d_y[n, o, h] = d_loss * g_reshaped[n, o, h]
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_a_part(d_y, K_vectors_2, d_a_sums, d_y_scalars, d_a, first, last):
-    # 47: d_a[n, i, j, k] = sum_{m, p, q} (d_y[n, q, (j + 2 - 3 * m) // 2, (k + 2 - 3 * p) // 2] * K[q, i, m, p] if j
-    #     + 2 >= 3 * m and 3 * m + 25 >= j and (j + m) % 2 == 0 and k + 2 >= 3 * p and 3 * p + 25 >= k and (k + p) % 2
-    #     == 0 else 0)
+def compute_d_a_part(d_y_reshaped, K_vectors_2, d_a_sums, d_y_reshaped_scalars, d_a, first, last):
+    # 47: d_a[n, i, j, k] = sum_{m, p, q} (d_y_reshaped[n, q, (j + 2 - 3 * m) // 2, (k + 2 - 3 * p) // 2]
+    #     * K[q, i, m, p] if j + 2 >= 3 * m and 3 * m + 25 >= j and (j + m) % 2 == 0 and k + 2 >= 3 * p and 3 * p + 25
+    #     >= k and (k + p) % 2 == 0 else 0)
     for n in range(first, last):
         # d_a_sums: sums for d_a: 33 x 33 x 16, by 2 j + 3 m, 2 k + 3 p, i
         for d_a_sums_at in range(17424):
             d_a_sums[d_a_sums_at] = np.float32(0.0)
         for j in range(14):
-            # d_y_scalars: d_y, the scalars that vectors are multiplied by: 16 x 14, by q, k
+            # d_y_reshaped_scalars: d_y_reshaped, the scalars that vectors are multiplied by: 16 x 14, by q, k
             for q in range(16):
                 for k in range(14):
-                    d_y_scalars[k + 14 * q] = d_y[n, q, j, k]
+                    d_y_reshaped_scalars[k + 14 * q] = d_y_reshaped[n, q, j, k]
             for q in range(0, 16, 4):
                 for k in range(0, 14, 2):
                     d_a_sums_at = 1056 * j + 32 * k
                     K_vectors_2_at = 144 * q
-                    d_y_scalars_at = k + 14 * q
-                    d_y_0 = d_y_scalars[d_y_scalars_at]
-                    d_y_1 = d_y_scalars[d_y_scalars_at + 1]
-                    d_y_2 = d_y_scalars[d_y_scalars_at + 14]
-                    d_y_3 = d_y_scalars[d_y_scalars_at + 15]
-                    d_y_4 = d_y_scalars[d_y_scalars_at + 28]
-                    d_y_5 = d_y_scalars[d_y_scalars_at + 29]
-                    d_y_6 = d_y_scalars[d_y_scalars_at + 42]
-                    d_y_7 = d_y_scalars[d_y_scalars_at + 43]
+                    d_y_reshaped_scalars_at = k + 14 * q
+                    d_y_reshaped_0 = d_y_reshaped_scalars[d_y_reshaped_scalars_at]
+                    d_y_reshaped_1 = d_y_reshaped_scalars[d_y_reshaped_scalars_at + 1]
+                    d_y_reshaped_2 = d_y_reshaped_scalars[d_y_reshaped_scalars_at + 14]
+                    d_y_reshaped_3 = d_y_reshaped_scalars[d_y_reshaped_scalars_at + 15]
+                    d_y_reshaped_4 = d_y_reshaped_scalars[d_y_reshaped_scalars_at + 28]
+                    d_y_reshaped_5 = d_y_reshaped_scalars[d_y_reshaped_scalars_at + 29]
+                    d_y_reshaped_6 = d_y_reshaped_scalars[d_y_reshaped_scalars_at + 42]
+                    d_y_reshaped_7 = d_y_reshaped_scalars[d_y_reshaped_scalars_at + 43]
                     for i in range(16):
                         K_0 = K_vectors_2[i + K_vectors_2_at]
                         K_1 = K_vectors_2[i + K_vectors_2_at + 16]
@@ -289,59 +287,59 @@ def compute_d_a_part(d_y, K_vectors_2, d_a_sums, d_y_scalars, d_a, first, last):
                         K_33 = K_vectors_2[i + K_vectors_2_at + 528]
                         K_34 = K_vectors_2[i + K_vectors_2_at + 544]
                         K_35 = K_vectors_2[i + K_vectors_2_at + 560]
-                        d_a_sum = d_y_0 * K_0 + d_y_2 * K_9 + d_y_4 * K_18
-                        d_a_sum += d_y_6 * K_27
+                        d_a_sum = d_y_reshaped_0 * K_0 + d_y_reshaped_2 * K_9 + d_y_reshaped_4 * K_18
+                        d_a_sum += d_y_reshaped_6 * K_27
                         d_a_sums[i + d_a_sums_at] += d_a_sum
-                        d_a_sum = d_y_1 * K_0 + d_y_3 * K_9 + d_y_5 * K_18
-                        d_a_sum += d_y_7 * K_27
+                        d_a_sum = d_y_reshaped_1 * K_0 + d_y_reshaped_3 * K_9 + d_y_reshaped_5 * K_18
+                        d_a_sum += d_y_reshaped_7 * K_27
                         d_a_sums[i + d_a_sums_at + 32] += d_a_sum
-                        d_a_sum = d_y_0 * K_1 + d_y_2 * K_10 + d_y_4 * K_19
-                        d_a_sum += d_y_6 * K_28
+                        d_a_sum = d_y_reshaped_0 * K_1 + d_y_reshaped_2 * K_10 + d_y_reshaped_4 * K_19
+                        d_a_sum += d_y_reshaped_6 * K_28
                         d_a_sums[i + d_a_sums_at + 48] += d_a_sum
-                        d_a_sum = d_y_1 * K_1 + d_y_3 * K_10 + d_y_5 * K_19
-                        d_a_sum += d_y_7 * K_28
+                        d_a_sum = d_y_reshaped_1 * K_1 + d_y_reshaped_3 * K_10 + d_y_reshaped_5 * K_19
+                        d_a_sum += d_y_reshaped_7 * K_28
                         d_a_sums[i + d_a_sums_at + 80] += d_a_sum
-                        d_a_sum = d_y_0 * K_2 + d_y_2 * K_11 + d_y_4 * K_20
-                        d_a_sum += d_y_6 * K_29
+                        d_a_sum = d_y_reshaped_0 * K_2 + d_y_reshaped_2 * K_11 + d_y_reshaped_4 * K_20
+                        d_a_sum += d_y_reshaped_6 * K_29
                         d_a_sums[i + d_a_sums_at + 96] += d_a_sum
-                        d_a_sum = d_y_1 * K_2 + d_y_3 * K_11 + d_y_5 * K_20
-                        d_a_sum += d_y_7 * K_29
+                        d_a_sum = d_y_reshaped_1 * K_2 + d_y_reshaped_3 * K_11 + d_y_reshaped_5 * K_20
+                        d_a_sum += d_y_reshaped_7 * K_29
                         d_a_sums[i + d_a_sums_at + 128] += d_a_sum
-                        d_a_sum = d_y_0 * K_3 + d_y_2 * K_12 + d_y_4 * K_21
-                        d_a_sum += d_y_6 * K_30
+                        d_a_sum = d_y_reshaped_0 * K_3 + d_y_reshaped_2 * K_12 + d_y_reshaped_4 * K_21
+                        d_a_sum += d_y_reshaped_6 * K_30
                         d_a_sums[i + d_a_sums_at + 1584] += d_a_sum
-                        d_a_sum = d_y_1 * K_3 + d_y_3 * K_12 + d_y_5 * K_21
-                        d_a_sum += d_y_7 * K_30
+                        d_a_sum = d_y_reshaped_1 * K_3 + d_y_reshaped_3 * K_12 + d_y_reshaped_5 * K_21
+                        d_a_sum += d_y_reshaped_7 * K_30
                         d_a_sums[i + d_a_sums_at + 1616] += d_a_sum
-                        d_a_sum = d_y_0 * K_4 + d_y_2 * K_13 + d_y_4 * K_22
-                        d_a_sum += d_y_6 * K_31
+                        d_a_sum = d_y_reshaped_0 * K_4 + d_y_reshaped_2 * K_13 + d_y_reshaped_4 * K_22
+                        d_a_sum += d_y_reshaped_6 * K_31
                         d_a_sums[i + d_a_sums_at + 1632] += d_a_sum
-                        d_a_sum = d_y_1 * K_4 + d_y_3 * K_13 + d_y_5 * K_22
-                        d_a_sum += d_y_7 * K_31
+                        d_a_sum = d_y_reshaped_1 * K_4 + d_y_reshaped_3 * K_13 + d_y_reshaped_5 * K_22
+                        d_a_sum += d_y_reshaped_7 * K_31
                         d_a_sums[i + d_a_sums_at + 1664] += d_a_sum
-                        d_a_sum = d_y_0 * K_5 + d_y_2 * K_14 + d_y_4 * K_23
-                        d_a_sum += d_y_6 * K_32
+                        d_a_sum = d_y_reshaped_0 * K_5 + d_y_reshaped_2 * K_14 + d_y_reshaped_4 * K_23
+                        d_a_sum += d_y_reshaped_6 * K_32
                         d_a_sums[i + d_a_sums_at + 1680] += d_a_sum
-                        d_a_sum = d_y_1 * K_5 + d_y_3 * K_14 + d_y_5 * K_23
-                        d_a_sum += d_y_7 * K_32
+                        d_a_sum = d_y_reshaped_1 * K_5 + d_y_reshaped_3 * K_14 + d_y_reshaped_5 * K_23
+                        d_a_sum += d_y_reshaped_7 * K_32
                         d_a_sums[i + d_a_sums_at + 1712] += d_a_sum
-                        d_a_sum = d_y_0 * K_6 + d_y_2 * K_15 + d_y_4 * K_24
-                        d_a_sum += d_y_6 * K_33
+                        d_a_sum = d_y_reshaped_0 * K_6 + d_y_reshaped_2 * K_15 + d_y_reshaped_4 * K_24
+                        d_a_sum += d_y_reshaped_6 * K_33
                         d_a_sums[i + d_a_sums_at + 3168] += d_a_sum
-                        d_a_sum = d_y_1 * K_6 + d_y_3 * K_15 + d_y_5 * K_24
-                        d_a_sum += d_y_7 * K_33
+                        d_a_sum = d_y_reshaped_1 * K_6 + d_y_reshaped_3 * K_15 + d_y_reshaped_5 * K_24
+                        d_a_sum += d_y_reshaped_7 * K_33
                         d_a_sums[i + d_a_sums_at + 3200] += d_a_sum
-                        d_a_sum = d_y_0 * K_7 + d_y_2 * K_16 + d_y_4 * K_25
-                        d_a_sum += d_y_6 * K_34
+                        d_a_sum = d_y_reshaped_0 * K_7 + d_y_reshaped_2 * K_16 + d_y_reshaped_4 * K_25
+                        d_a_sum += d_y_reshaped_6 * K_34
                         d_a_sums[i + d_a_sums_at + 3216] += d_a_sum
-                        d_a_sum = d_y_1 * K_7 + d_y_3 * K_16 + d_y_5 * K_25
-                        d_a_sum += d_y_7 * K_34
+                        d_a_sum = d_y_reshaped_1 * K_7 + d_y_reshaped_3 * K_16 + d_y_reshaped_5 * K_25
+                        d_a_sum += d_y_reshaped_7 * K_34
                         d_a_sums[i + d_a_sums_at + 3248] += d_a_sum
-                        d_a_sum = d_y_0 * K_8 + d_y_2 * K_17 + d_y_4 * K_26
-                        d_a_sum += d_y_6 * K_35
+                        d_a_sum = d_y_reshaped_0 * K_8 + d_y_reshaped_2 * K_17 + d_y_reshaped_4 * K_26
+                        d_a_sum += d_y_reshaped_6 * K_35
                         d_a_sums[i + d_a_sums_at + 3264] += d_a_sum
-                        d_a_sum = d_y_1 * K_8 + d_y_3 * K_17 + d_y_5 * K_26
-                        d_a_sum += d_y_7 * K_35
+                        d_a_sum = d_y_reshaped_1 * K_8 + d_y_reshaped_3 * K_17 + d_y_reshaped_5 * K_26
+                        d_a_sum += d_y_reshaped_7 * K_35
                         d_a_sums[i + d_a_sums_at + 3296] += d_a_sum
         for j_m in range(2, 31):
             for i in range(8):
@@ -350,8 +348,8 @@ def compute_d_a_part(d_y, K_vectors_2, d_a_sums, d_y_scalars, d_a, first, last):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_d_a(K, d_y, K_vectors_2, d_a_sums_parts, d_y_scalars_parts, d_a):
-    N = d_y.shape[0]
+def compute_d_a(K, d_y_reshaped, K_vectors_2, d_a_sums_parts, d_y_reshaped_scalars_parts, d_a):
+    N = d_y_reshaped.shape[0]
     parts = d_a_sums_parts.shape[0]
     # K_vectors_2: K, the vectors: 16 x 3 x 3 x 16, by q, m, p, i
     for K_vectors_2_at in range(2304):
@@ -363,10 +361,10 @@ def compute_d_a(K, d_y, K_vectors_2, d_a_sums_parts, d_y_scalars_parts, d_a):
                     K_vectors_2[i + 48 * m + 16 * p + 144 * q] = K[q, i, m, p]
     for part in prange(parts):
         compute_d_a_part(
-            d_y,
+            d_y_reshaped,
             K_vectors_2,
             d_a_sums_parts[part],
-            d_y_scalars_parts[part],
+            d_y_reshaped_scalars_parts[part],
             d_a,
             part * N // parts,
             (part + 1) * N // parts,
@@ -374,17 +372,17 @@ def compute_d_a(K, d_y, K_vectors_2, d_a_sums_parts, d_y_scalars_parts, d_a):
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def compute_d_K_part(d_y, a, d_K_sums_part, d_y_vectors, a_scalars, first, last):
-    # 47: d_K[n, i, j, k] = sum_{m, p, q} (d_y[q, n, m, p] * a[q, i, 3 * j + 2 * m - 2, 3 * k + 2 * p - 2] if 2 <= 3 * j
-    #     + 2 * m < 31 and 2 <= 3 * k + 2 * p < 31 else 0)
+def compute_d_K_part(d_y_reshaped, a, d_K_sums_part, d_y_reshaped_vectors, a_scalars, first, last):
+    # 47: d_K[n, i, j, k] = sum_{m, p, q} (d_y_reshaped[q, n, m, p] * a[q, i, 3 * j + 2 * m - 2, 3 * k + 2 * p - 2] if 2
+    #     <= 3 * j + 2 * m < 31 and 2 <= 3 * k + 2 * p < 31 else 0)
     for at in range(1152):
         d_K_sums_part[at] = np.float32(0.0)
     for q in range(first, last):
-        # d_y_vectors: d_y, the vectors: 14 x 14 x 16, by m, p, n
+        # d_y_reshaped_vectors: d_y_reshaped, the vectors: 14 x 14 x 16, by m, p, n
         for m in range(14):
             for n in range(16):
                 for p in range(14):
-                    d_y_vectors[224 * m + n + 16 * p] = d_y[q, n, m, p]
+                    d_y_reshaped_vectors[224 * m + n + 16 * p] = d_y_reshaped[q, n, m, p]
         # a_scalars: a, the scalars that vectors are multiplied by: 8 x 33 x 33, by i, 3 j + 2 m, 3 k + 2 p
         for a_scalars_at in range(8712):
             a_scalars[a_scalars_at] = np.float32(0.0)
@@ -396,7 +394,7 @@ def compute_d_K_part(d_y, a, d_K_sums_part, d_y_vectors, a_scalars, first, last)
             for m in range(14):
                 for p in range(0, 14, 2):
                     d_K_sums_at = 144 * i
-                    d_y_vectors_at = 224 * m + 16 * p
+                    d_y_reshaped_vectors_at = 224 * m + 16 * p
                     a_scalars_at = 1089 * i + 66 * m + 2 * p
                     a_0 = a_scalars[a_scalars_at]
                     a_1 = a_scalars[a_scalars_at + 2]
@@ -435,41 +433,41 @@ def compute_d_K_part(d_y, a, d_K_sums_part, d_y_vectors, a_scalars, first, last)
                     a_34 = a_scalars[a_scalars_at + 1293]
                     a_35 = a_scalars[a_scalars_at + 1295]
                     for n in range(16):
-                        d_y_0 = d_y_vectors[n + d_y_vectors_at]
-                        d_y_1 = d_y_vectors[n + d_y_vectors_at + 16]
-                        d_K_sums_part[n + d_K_sums_at] += a_0 * d_y_0 + a_1 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 144] += a_18 * d_y_0 + a_19 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 16] += a_2 * d_y_0 + a_3 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 160] += a_20 * d_y_0 + a_21 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 32] += a_4 * d_y_0 + a_5 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 176] += a_22 * d_y_0 + a_23 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 48] += a_6 * d_y_0 + a_7 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 192] += a_24 * d_y_0 + a_25 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 64] += a_8 * d_y_0 + a_9 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 208] += a_26 * d_y_0 + a_27 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 80] += a_10 * d_y_0 + a_11 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 224] += a_28 * d_y_0 + a_29 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 96] += a_12 * d_y_0 + a_13 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 240] += a_30 * d_y_0 + a_31 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 112] += a_14 * d_y_0 + a_15 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 256] += a_32 * d_y_0 + a_33 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 128] += a_16 * d_y_0 + a_17 * d_y_1
-                        d_K_sums_part[n + d_K_sums_at + 272] += a_34 * d_y_0 + a_35 * d_y_1
+                        d_y_reshaped_0 = d_y_reshaped_vectors[n + d_y_reshaped_vectors_at]
+                        d_y_reshaped_1 = d_y_reshaped_vectors[n + d_y_reshaped_vectors_at + 16]
+                        d_K_sums_part[n + d_K_sums_at] += a_0 * d_y_reshaped_0 + a_1 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 144] += a_18 * d_y_reshaped_0 + a_19 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 16] += a_2 * d_y_reshaped_0 + a_3 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 160] += a_20 * d_y_reshaped_0 + a_21 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 32] += a_4 * d_y_reshaped_0 + a_5 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 176] += a_22 * d_y_reshaped_0 + a_23 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 48] += a_6 * d_y_reshaped_0 + a_7 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 192] += a_24 * d_y_reshaped_0 + a_25 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 64] += a_8 * d_y_reshaped_0 + a_9 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 208] += a_26 * d_y_reshaped_0 + a_27 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 80] += a_10 * d_y_reshaped_0 + a_11 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 224] += a_28 * d_y_reshaped_0 + a_29 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 96] += a_12 * d_y_reshaped_0 + a_13 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 240] += a_30 * d_y_reshaped_0 + a_31 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 112] += a_14 * d_y_reshaped_0 + a_15 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 256] += a_32 * d_y_reshaped_0 + a_33 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 128] += a_16 * d_y_reshaped_0 + a_17 * d_y_reshaped_1
+                        d_K_sums_part[n + d_K_sums_at + 272] += a_34 * d_y_reshaped_0 + a_35 * d_y_reshaped_1
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", parallel=True)
-def compute_d_K(d_y, a, d_K_sums_parts, d_K_sums, d_y_vectors_parts, a_scalars_parts, d_K):
-    N = d_y.shape[0]
+def compute_d_K(d_y_reshaped, a, d_K_sums_parts, d_K_sums, d_y_reshaped_vectors_parts, a_scalars_parts, d_K):
+    N = d_y_reshaped.shape[0]
     parts = d_K_sums_parts.shape[0]
     # d_K_sums: sums for d_K: 8 x 3 x 3 x 16, by i, j, k, n
     for d_K_sums_at in range(1152):
         d_K_sums[d_K_sums_at] = np.float32(0.0)
     for part in prange(parts):
         compute_d_K_part(
-            d_y,
+            d_y_reshaped,
             a,
             d_K_sums_parts[part],
-            d_y_vectors_parts[part],
+            d_y_reshaped_vectors_parts[part],
             a_scalars_parts[part],
             part * N // parts,
             (part + 1) * N // parts,
@@ -497,10 +495,10 @@ def fitted(w, N):
         w.d_y[:N],
         w.K_vectors_2,
         w.d_a_sums_parts,
-        w.d_y_scalars_parts,
+        w.d_y_reshaped_scalars_parts,
         w.d_K_sums_parts,
         w.d_K_sums,
-        w.d_y_vectors_parts,
+        w.d_y_reshaped_vectors_parts,
         w.g_scalars_parts,
         w.g_vectors_parts,
     )
@@ -515,7 +513,9 @@ def forward(g, p, w):
     if w.y.shape[0] != N:
         return forward(g, p, fitted(w, N))
     compute_y(p.K, p.a, w.K_vectors, w.a_scalars_parts, w.y_sums_parts, w.y)
-    return compute_loss(w.y, g)
+    y_reshaped = w.y.reshape((N, 16, 196))
+    g_reshaped = g.reshape((N, 16, 196))
+    return compute_loss(y_reshaped, g_reshaped)
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -527,9 +527,13 @@ def backward(g, d_loss, p, w, g_2):
     if w.y.shape[0] != N:
         backward(g, d_loss, p, fitted(w, N), g_2)
         return
-    compute_d_y(d_loss, g, w.d_y)
-    compute_d_a(p.K, w.d_y, w.K_vectors_2, w.d_a_sums_parts, w.d_y_scalars_parts, g_2.d_a)
-    compute_d_K(w.d_y, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_vectors_parts, w.a_scalars_parts, g_2.d_K)
+    g_reshaped = g.reshape((N, 16, 196))
+    compute_d_y(d_loss, g_reshaped, w.d_y)
+    d_y_reshaped = w.d_y.reshape((N, 16, 14, 14))
+    compute_d_a(p.K, d_y_reshaped, w.K_vectors_2, w.d_a_sums_parts, w.d_y_reshaped_scalars_parts, g_2.d_a)
+    compute_d_K(
+        d_y_reshaped, p.a, w.d_K_sums_parts, w.d_K_sums, w.d_y_reshaped_vectors_parts, w.a_scalars_parts, g_2.d_K
+    )
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -541,7 +545,9 @@ def value_and_grad(g, p, w, g_2):
     if w.y.shape[0] != N:
         return value_and_grad(g, p, fitted(w, N), g_2)
     compute_y(p.K, p.a, w.K_vectors, w.a_scalars_parts, w.y_sums_parts, w.y)
-    loss = compute_loss(w.y, g)
+    y_reshaped = w.y.reshape((N, 16, 196))
+    g_reshaped = g.reshape((N, 16, 196))
+    loss = compute_loss(y_reshaped, g_reshaped)
     compute_d_a(p.K, g, w.K_vectors_2, w.d_a_sums_parts, w.g_scalars_parts, g_2.d_a)
     compute_d_K(g, p.a, w.d_K_sums_parts, w.d_K_sums, w.g_vectors_parts, w.a_scalars_parts, g_2.d_K)
     return loss

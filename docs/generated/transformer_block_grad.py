@@ -7,13 +7,13 @@
 #     39  tf_self_attn_in[i, j, k] = tf_self_attn_in_total[i, j, k]
 #     39  tf_self_attn_in_reshaped = tf_self_attn_in as (N, T, 4, 16)
 #     39  tf_self_attn_in_3[i, j, k] = tf_self_attn_in_total[i, j, k + 64]
-#     39  tf_self_attn_in_reshaped_2 = tf_self_attn_in_3 as (N, T, 4, 16)
+#     39  tf_self_attn_in_3_reshaped = tf_self_attn_in_3 as (N, T, 4, 16)
 #     39  tf_self_attn_weights_exp[i, j, k, n] = exp(sum_m 0.25 * tf_self_attn_in_reshaped[i, k, j, m]
-#         * tf_self_attn_in_reshaped_2[i, n, j, m])
+#         * tf_self_attn_in_3_reshaped[i, n, j, m])
 #     39  tf_self_attn_in_part_2[i, j, k] = tf_self_attn_in_total[i, j, k + 128]
-#     39  tf_self_attn_in_reshaped_3 = tf_self_attn_in_part_2 as (N, T, 4, 16)
+#     39  tf_self_attn_in_part_2_reshaped = tf_self_attn_in_part_2 as (N, T, 4, 16)
 #     39  tf_self_attn_means_part[i, j, k, n] = sum_m tf_self_attn_weights_exp[i, k, j, m] / (sum_p
-#         tf_self_attn_weights_exp[i, k, j, p]) * tf_self_attn_in_reshaped_3[i, m, k, n]
+#         tf_self_attn_weights_exp[i, k, j, p]) * tf_self_attn_in_part_2_reshaped[i, m, k, n]
 #     39  tf_self_attn_means = tf_self_attn_means_part as (N, T, 64)
 #     39  loss_total[i, j, k] = x[i, j, k] + ((sum_n tf_self_attn_means[i, j, n] * tf_self_attn_out_proj_weight[k, n])
 #         + tf_self_attn_out_proj_bias[k])
@@ -719,35 +719,35 @@ def compute_d_tf_self_attn_in_part_3(
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def compute_d_tf_norm1(
-    d_tf_self_attn_in_reshaped_3,
-    d_tf_self_attn_in_reshaped_2,
-    d_tf_self_attn_in_reshaped,
+    d_tf_self_attn_in_part_3_reshaped,
+    d_tf_self_attn_weights_part_term_reshaped,
+    d_tf_self_attn_in_part_2_reshaped,
     tf_self_attn_in_proj_weight,
     d_tf_self_attn_in_proj_bias,
     d_tf_self_attn_in,
     d_tf_norm1,
 ):
-    N = d_tf_self_attn_in_reshaped_3.shape[0]
-    T = d_tf_self_attn_in_reshaped_3.shape[1]
-    # 39: d_tf_self_attn_in_total[i, j, k] = (d_tf_self_attn_in_reshaped[i, j, k - 128] if k >= 128 else 0)
-    #     + (d_tf_self_attn_in_reshaped_2[i, j, k - 64] if 64 <= k < 128 else 0)
-    # 39: d_tf_self_attn_in[i, j, k] = d_tf_self_attn_in_total[i, j, k] + (d_tf_self_attn_in_reshaped_3[i, j, k] if k
-    #     < 64 else 0)
+    N = d_tf_self_attn_in_part_3_reshaped.shape[0]
+    T = d_tf_self_attn_in_part_3_reshaped.shape[1]
+    # 39: d_tf_self_attn_in_total[i, j, k] = (d_tf_self_attn_in_part_2_reshaped[i, j, k - 128] if k >= 128 else 0)
+    #     + (d_tf_self_attn_weights_part_term_reshaped[i, j, k - 64] if 64 <= k < 128 else 0)
+    # 39: d_tf_self_attn_in[i, j, k] = d_tf_self_attn_in_total[i, j, k] + (d_tf_self_attn_in_part_3_reshaped[i, j, k]
+    #     if k < 64 else 0)
     # 39: d_tf_self_attn_in_proj_bias[k] = sum_{i, j} d_tf_self_attn_in[i, j, k]
     for i in range(192):
         d_tf_self_attn_in_proj_bias[i] = np.float32(0.0)
     for i in range(N):
         for j in range(T):
             for k in range(64):
-                d_tf_self_attn_in_here = d_tf_self_attn_in_reshaped_3[i, j, k]
+                d_tf_self_attn_in_here = d_tf_self_attn_in_part_3_reshaped[i, j, k]
                 d_tf_self_attn_in[i, j, k] = d_tf_self_attn_in_here
                 d_tf_self_attn_in_proj_bias[k] += d_tf_self_attn_in_here
             for k in range(64, 128):
-                d_tf_self_attn_in_total = d_tf_self_attn_in_reshaped_2[i, j, k - 64]
+                d_tf_self_attn_in_total = d_tf_self_attn_weights_part_term_reshaped[i, j, k - 64]
                 d_tf_self_attn_in[i, j, k] = d_tf_self_attn_in_total
                 d_tf_self_attn_in_proj_bias[k] += d_tf_self_attn_in_total
             for k in range(128, 192):
-                d_tf_self_attn_in_total = d_tf_self_attn_in_reshaped[i, j, k - 128]
+                d_tf_self_attn_in_total = d_tf_self_attn_in_part_2_reshaped[i, j, k - 128]
                 d_tf_self_attn_in[i, j, k] = d_tf_self_attn_in_total
                 d_tf_self_attn_in_proj_bias[k] += d_tf_self_attn_in_total
     # 39: d_tf_norm1[i, j, k] = sum_n d_tf_self_attn_in[i, j, n] * tf_self_attn_in_proj_weight[n, k]
@@ -1140,13 +1140,13 @@ def backward_fitted(g, d_loss, p, w, g_2):
         w.d_tf_self_attn_weights_part_term,
         w.d_tf_self_attn_in_part_3,
     )
-    d_tf_self_attn_in_reshaped_3 = w.d_tf_self_attn_in_part_3.reshape((N, T, 64))
-    d_tf_self_attn_in_reshaped_2 = w.d_tf_self_attn_weights_part_term.reshape((N, T, 64))
-    d_tf_self_attn_in_reshaped = w.d_tf_self_attn_in_part_2.reshape((N, T, 64))
+    d_tf_self_attn_in_part_3_reshaped = w.d_tf_self_attn_in_part_3.reshape((N, T, 64))
+    d_tf_self_attn_weights_part_term_reshaped = w.d_tf_self_attn_weights_part_term.reshape((N, T, 64))
+    d_tf_self_attn_in_part_2_reshaped = w.d_tf_self_attn_in_part_2.reshape((N, T, 64))
     compute_d_tf_norm1(
-        d_tf_self_attn_in_reshaped_3,
-        d_tf_self_attn_in_reshaped_2,
-        d_tf_self_attn_in_reshaped,
+        d_tf_self_attn_in_part_3_reshaped,
+        d_tf_self_attn_weights_part_term_reshaped,
+        d_tf_self_attn_in_part_2_reshaped,
         p.tf_self_attn_in_proj_weight,
         g_2.d_tf_self_attn_in_proj_bias,
         w.d_tf_self_attn_in,
@@ -1287,13 +1287,13 @@ def value_and_grad_fitted(g, p, w, g_2):
         w.d_tf_self_attn_weights_part_3,
         w.d_tf_self_attn_in_part_3,
     )
-    d_tf_self_attn_in_reshaped_3 = w.d_tf_self_attn_in_part_3.reshape((N, T, 64))
-    d_tf_self_attn_in_reshaped_2 = w.d_tf_self_attn_weights_part_3.reshape((N, T, 64))
-    d_tf_self_attn_in_reshaped = w.d_tf_self_attn_in_part_2.reshape((N, T, 64))
+    d_tf_self_attn_in_part_3_reshaped = w.d_tf_self_attn_in_part_3.reshape((N, T, 64))
+    d_tf_self_attn_weights_part_reshaped = w.d_tf_self_attn_weights_part_3.reshape((N, T, 64))
+    d_tf_self_attn_in_part_2_reshaped = w.d_tf_self_attn_in_part_2.reshape((N, T, 64))
     compute_d_tf_norm1(
-        d_tf_self_attn_in_reshaped_3,
-        d_tf_self_attn_in_reshaped_2,
-        d_tf_self_attn_in_reshaped,
+        d_tf_self_attn_in_part_3_reshaped,
+        d_tf_self_attn_weights_part_reshaped,
+        d_tf_self_attn_in_part_2_reshaped,
         p.tf_self_attn_in_proj_weight,
         g_2.d_tf_self_attn_in_proj_bias,
         w.d_tf_self_attn_in,

@@ -47,7 +47,8 @@ seen = gg.compute((m, o, a, b), gg.sum(K[o, c, p, q] * image[m, c, a + p, b + q]
 e, f = gg.index("e", 400), gg.index("f", 3)
 x, at = gg.input("nodes", (10, 3)), gg.input("at", (400,), "int64")
 rows = gg.mean(gg.compute((e, f), gg.exp(x[at[e], f]) / (1.0 + gg.exp(x[at[e], f]))))  # of 10 nodes
-photo = gg.mean(gg.tanh(gg.input("photo", (2, 16, 28, 28))))
+tints = gg.param("tints", (16, 1, 1))
+photo = gg.mean(gg.tanh(gg.input("photo", (2, 16, 28, 28)) * tints))
 loss = gg.mean(total) + gg.mean(seen**2) + rows + photo
 net = gg.compile({"loss": loss, "most": gg.max(gg.stop_gradient(z), axis=1)}, name="many")
 """

@@ -87,7 +87,9 @@ def _element_names(names: Mapping[str, str], taken: Set[str]) -> dict[str, str]:
     found = dict(names)
     for role, name in names.items():
         others = {n for r, n in found.items() if r != role}
-        if name in others or any(t.startswith(f"{name}_") and t[len(name) + 1 :].isdigit() for t in taken):
+        like_a_box = name.endswith(tuple(f"_{box}" for box in ROLES.values()))  # of another array, with a number
+        numbered = any(t.startswith(f"{name}_") and t[len(name) + 1 :].isdigit() for t in taken)
+        if name in others or like_a_box or numbered:
             found[role] = f"{name}_{ROLES[role][:-1]}"
     return found
 

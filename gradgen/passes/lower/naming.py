@@ -176,8 +176,8 @@ def described(node: Node, names: Mapping[Node, str]) -> str:
             if node.kind == "states":  # of what all steps of the statement hand on, not of one sum on the way
                 return f"{_assigned(scan.nexts[k]) or names.get(scan.nexts[k]) or assigned or 'scan'}_states"
             return f"{names.get(scan.outputs[k]) or _assigned(scan.outputs[k]) or assigned or 'scan'}_stack"
-        case Reshape():
-            return f"{assigned or 'value'}_reshaped"
+        case Reshape(source=source):
+            return f"{names.get(source) or assigned or 'value'}_reshaped"
         case Compute():
             kind = _kind(node)
             return f"{_argument(node) or assigned}_{kind}" if assigned else kind
