@@ -139,7 +139,7 @@ def test_the_adjoint_of_a_strided_window_adds_into_every_second_place() -> None:
     assert "d_a_sums[" not in net.source
 
 
-@pytest.mark.parametrize("dtype", chosen(DTYPES, ["float32"]))
+@pytest.mark.parametrize("dtype", chosen(DTYPES, []))  # the canaries have a convolution in machine code
 def test_compiled(dtype: str) -> None:
     """One network compiled, called with several sizes, an empty one among them."""
     net, y = compiled(CASES["any number of images"], dtype)

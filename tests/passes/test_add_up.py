@@ -81,6 +81,13 @@ def test_an_element_that_an_empty_loop_may_not_have_is_left_alone() -> None:
     assert "ys_acc" in added(loop(i, N, total(j, add(ys, [i], at(x, j)))))
 
 
+def test_an_element_that_a_condition_shields_is_left_alone() -> None:
+    """Where the condition never holds, the place that data choose may not be there."""
+    adding = add(y, [at(rows, i)], at(z, i, j))  # type: ignore[list-item]  # an integer access
+    assert "y_acc" not in added(loop(i, 9, total(j, If(at(z, i, j) >= 0.0, (adding,)))))
+    assert "y_acc" in added(loop(i, 9, total(j, If(at(z, i, j) >= 0.0, (add(y, [i], at(z, i, j)),)))))
+
+
 def test_loops_in_any_order_stay_as_they_are() -> None:
     nest = loop(h, 9, add(y, [0], at(x, h)))
     assert added(replace(nest, kind="parallel")) == text([replace(nest, kind="parallel")])

@@ -11,7 +11,7 @@ from gradgen.graph.neutral import neutral
 from gradgen.graph.scalar import Poly, load
 from gradgen.passes.loops.bounds import known_extent
 from gradgen.passes.loops.decided import with_first_terms
-from gradgen.passes.loops.hoist import Ranges, in_range, is_entered, letters_of, sizes_entered
+from gradgen.passes.loops.hoist import Ranges, in_range, is_entered, letters_of
 from gradgen.program.loops import (
     Accumulate,
     Assign,
@@ -59,8 +59,8 @@ class _Adder:
         behind: list[Statement] = []
         body = loop.body
         for buffer, subscripts, operation in _elements(loop):
-            if not (is_entered(loop, outer) or in_range(load(buffer, subscripts), outer, sizes_entered(loop))):
-                continue
+            if not (_is_reached(loop, buffer, outer) or in_range(load(buffer, subscripts), outer, None)):
+                continue  # where nothing is added, the element may not be there
             total = self.registers.make(f"{buffer.name}_acc", buffer.dtype)
             before.append(Assign(total, (), neutral(operation, buffer.dtype)))
             behind.append(Accumulate(buffer, subscripts, operation, load(total, ())))
@@ -87,6 +87,16 @@ def _elements(loop: For) -> Iterator[Element]:
         )
         if same and fixed and _alone(loop, buffer, len(adding)):
             yield buffer, first.subscripts, first.operation
+
+
+def _is_reached(loop: For, buffer: Buffer, ranges: Ranges) -> bool:
+    """Whether something is added to a buffer for certain: in a loop that is entered, and under no condition."""
+    if not is_entered(loop, ranges):
+        return False
+    return any(
+        _is_reached(s, buffer, ranges) if isinstance(s, For) else isinstance(s, Accumulate) and s.buffer is buffer
+        for s in loop.body
+    )
 
 
 def _same(a: Sequence[Poly], b: Sequence[Poly]) -> bool:
