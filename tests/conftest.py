@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile(
-    "ci", max_examples=30, derandomize=True, database=None, deadline=None, print_blob=True, suppress_health_check=SLOW
+    "ci", max_examples=40, derandomize=True, database=None, deadline=None, print_blob=True, suppress_health_check=SLOW
 )
 for name, examples in {"long": 5_000, "longer": 10_000}.items():
     settings.register_profile(name, max_examples=examples, deadline=None, print_blob=True, suppress_health_check=SLOW)

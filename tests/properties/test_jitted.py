@@ -19,19 +19,19 @@ def both_agree(case: Case) -> None:
     checks.emitted_code_agrees(case, net)
 
 
-@settings(max_examples=max(settings.default.max_examples // 40, 1))
+@settings(max_examples=settings.default.max_examples // 40)
 @given(formulas(smooth=True))
 def test_formulas(case: Case) -> None:
     both_agree(case)
 
 
-@settings(max_examples=max(settings.default.max_examples // 40, 1))
+@settings(max_examples=settings.default.max_examples // 40)
 @given(formulas(scans=True))
 def test_scans(case: Case) -> None:
     both_agree(case)
 
 
-@settings(max_examples=max(settings.default.max_examples // 40, 1))
+@settings(max_examples=settings.default.max_examples // 40)
 @given(operations(most=4))
 def test_operations(program: Operations) -> None:
     both_agree(program.case())
